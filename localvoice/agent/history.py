@@ -1,0 +1,45 @@
+"""What was said and heard in a conversation, and how much of it the LLM is given."""
+
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from localvoice.engines.protocols import ChatMessage
+
+
+@dataclass
+class History:
+    """The messages of one conversation, oldest first, without the system prompt."""
+
+    messages: list[ChatMessage] = field(default_factory=list)
+    """All that was said by the user and heard by them."""
+    _first_given: int = 0
+
+    def add_user(self, text: str) -> None:
+        """The user said this."""
+        self.messages.append(ChatMessage("user", text))
+
+    def add_assistant(self, text: str) -> None:
+        """The user heard this."""
+        self.messages.append(ChatMessage("assistant", text))
+
+    def for_llm(self, system_prompt: str, limit: int) -> list[ChatMessage]:
+        """The system prompt and at most `limit` messages of the past, beginning with one of the user's.
+
+        When the limit is passed, half of the past goes at once: the LLM's cache holds as long as its
+        prompt begins with the same words, so forgetting one message a turn would make it read all of
+        them anew in each turn.
+        """
+        if len(self.messages) - self._first_given > limit:
+            self._first_given = len(self.messages) - max(1, limit // 2)
+        given = self.messages[self._first_given :]
+        while given and given[0].role != "user":
+            given = given[1:]
+        return [ChatMessage("system", system_prompt), *_merge_runs(given)]
+
+
+def _merge_runs(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Join what one side said in a row (a reply that was never heard leaves two): templates want turns."""
+    return [
+        ChatMessage(role, " ".join(message.content for message in run))
+        for role, run in groupby(messages, key=lambda message: message.role)
+    ]

@@ -1,0 +1,90 @@
+"""From the tokens of a reply to pieces that can be spoken.
+
+The first piece is short, a clause, so that speech begins early; the others are whole sentences, so that the
+voice sounds natural. Joined with spaces, the pieces are the reply.
+"""
+
+import re
+from typing import Final
+
+_SENTENCE_END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”]*|\n+")
+_CLAUSE_END: Final = re.compile(r"[,;:](?=\s)|\s[–—-](?=\s)|[，、；：]")
+_FIRST_CLAUSE_WORDS: Final = 3
+"""A clause shorter than this isn't worth a break: "Well," sounds cut off by itself."""
+_FIRST_PIECE_WORDS: Final = 8
+"""Where no clause ends in so many words, the first piece ends before a small word, or here."""
+_LEADS_A_PHRASE: Final = frozenset(
+    "and or but so because that which who where when while if as than with without for from in into on at of "
+    "to by about between through".split()
+)
+_ABBREVIATIONS: Final = frozenset(
+    "mr mrs ms dr prof st sr jr vs etc inc ltd co no nos vol fig approx dept est e.g i.e a.m p.m u.s u.k "
+    "jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun".split()
+)
+
+
+class Pieces:
+    """Takes a reply as it is written and gives the pieces that are whole."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._given = 0
+
+    def feed(self, delta: str) -> list[str]:
+        """Take more text; the pieces that it completed."""
+        self._text += delta
+        pieces: list[str] = []
+        while (end := self._boundary()) is not None:
+            self._cut(end, pieces)
+        return pieces
+
+    def flush(self) -> list[str]:
+        """The reply is at its end: the rest of it."""
+        pieces: list[str] = []
+        self._cut(len(self._text), pieces)
+        return pieces
+
+    def _cut(self, end: int, pieces: list[str]) -> None:
+        piece = self._text[:end].strip()
+        self._text = self._text[end:].lstrip(" \t")
+        if piece:
+            pieces.append(piece)
+            self._given += 1
+
+    def _boundary(self) -> int | None:
+        sentence = self._sentence_end()
+        if self._given:
+            return sentence
+        clause = self._first_clause_end()
+        return min((end for end in (sentence, clause) if end is not None), default=None)
+
+    def _sentence_end(self) -> int | None:
+        for match in _SENTENCE_END.finditer(self._text):
+            if not _is_false_end(self._text[: match.end()]):
+                return match.end()
+        return None
+
+    def _first_clause_end(self) -> int | None:
+        for match in _CLAUSE_END.finditer(self._text):
+            if len(self._text[: match.end()].split()) >= _FIRST_CLAUSE_WORDS:
+                return match.end()
+        # The last word may still be growing, so it neither counts nor ends the piece.
+        whole = list(re.finditer(r"\S+(?=\s)", self._text))
+        if len(whole) <= _FIRST_PIECE_WORDS:
+            return None
+        candidates = range(_FIRST_CLAUSE_WORDS + 1, _FIRST_PIECE_WORDS + 1)
+        breaks = [word for word in candidates if whole[word].group().lower() in _LEADS_A_PHRASE]
+        return whole[(breaks[-1] if breaks else _FIRST_PIECE_WORDS) - 1].end()
+
+
+def _is_false_end(text: str) -> bool:
+    """Whether the full stop that ends this text belongs to an abbreviation, an initial or a list number."""
+    if not text.endswith("."):
+        return False
+    words = text[:-1].split()
+    if not words or text.endswith(".."):
+        return False
+    last = words[-1].lstrip("(\"'“‘").lower()
+    is_initial = len(last) == 1 and last.isalpha() and words[-1][-1].isupper() and last != "i"
+    is_list_number = last.isdigit() and re.search(r"(?:^|\n)\s*\d+\.$", text) is not None
+    return last in _ABBREVIATIONS or is_initial or is_list_number

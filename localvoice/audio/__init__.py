@@ -1,0 +1,1 @@
+"""Samples: frames, end-pointing and playout. Pure numpy, no model and no device."""

@@ -1,0 +1,157 @@
+"""End-pointing: from windows with their speech probability to the user's turns.
+
+A pure state machine. It counts time in samples of its own stream and holds the sound of the utterance, so
+that whoever gets an event gets the speech with it.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples
+from localvoice.config import ListeningSettings
+
+WINDOW: Final = 512
+"""Samples a window: 32 ms at 16 kHz, the only size that Silero takes."""
+WINDOW_MS: Final = 1000 * WINDOW // SPEECH_RATE
+
+_LEAD_IN_WINDOWS: Final = 10
+"""320 ms before the onset go with the utterance: the VAD hears a soft first consonant late."""
+_TAIL_WINDOWS: Final = 6
+"""192 ms of the silence after the speech go with it: a last consonant falls below the VAD's threshold."""
+_HYSTERESIS: Final = 0.15
+"""Speech goes on until the probability falls this far below the one that started it."""
+
+
+@dataclass(frozen=True)
+class SpeechStarted:
+    """The user has begun to speak."""
+
+    position: int
+    """Where, in samples since the start of the stream."""
+
+
+@dataclass(frozen=True, eq=False)
+class Paused:
+    """The user has stopped, for now; it may be the end."""
+
+    speech: AudioFrame
+    """The utterance so far, at 16 kHz."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The user went on after a pause."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpeechEnded:
+    """The user's turn has ended."""
+
+    speech: AudioFrame
+    """The whole utterance, at 16 kHz. What was said since the last `Paused` is silence."""
+    voiced_until: int
+    """The last sample that was speech, in samples since the start of the stream."""
+
+
+EndpointEvent = SpeechStarted | Paused | Resumed | SpeechEnded
+
+
+class Endpointing:
+    """Finds the user's utterances in one stream by the length of the silences between them."""
+
+    def __init__(self, settings: ListeningSettings) -> None:
+        self._threshold = settings.speech_probability
+        self._onset = _windows(settings.onset_ms)
+        self._pause = _windows(settings.pause_ms)
+        self._end = max(_windows(settings.end_ms), self._pause)
+        self._longest = int(settings.max_utterance_seconds * SPEECH_RATE) // WINDOW
+        self._position = 0
+        self._speaking = False
+        self._voiced_run = 0
+        self._silent_run = 0
+        self._voiced_until = 0
+        # Holds the lead-in and the onset, which is known to be one only at its end.
+        self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
+        self._utterance: list[Samples] = []
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the stream is inside an utterance."""
+        return self._speaking
+
+    @property
+    def position(self) -> int:
+        """Samples heard so far."""
+        return self._position
+
+    def __call__(self, window: Samples, probability: float) -> EndpointEvent | None:
+        """Take the next window, shape (512,), int16 at 16 kHz, and say what it changed, if anything."""
+        self._position += len(window)
+        if self._speaking:
+            self._utterance.append(window)
+            return self._during_speech(probability)
+        self._before.append(window)
+        return self._during_silence(probability)
+
+    def _during_silence(self, probability: float) -> SpeechStarted | None:
+        self._voiced_run = self._voiced_run + 1 if probability >= self._threshold else 0
+        if self._voiced_run < self._onset:
+            return None
+        self._speaking = True
+        self._silent_run = 0
+        self._voiced_until = self._position
+        self._utterance = list(self._before)
+        self._before.clear()
+        return SpeechStarted(self._position - self._onset * WINDOW)
+
+    def _during_speech(self, probability: float) -> Paused | Resumed | SpeechEnded | None:
+        if probability >= self._threshold - _HYSTERESIS:
+            paused = self._silent_run >= self._pause
+            self._silent_run = 0
+            self._voiced_until = self._position
+            if len(self._utterance) >= self._longest:
+                return self._finish()
+            return Resumed() if paused else None
+        self._silent_run += 1
+        if self._silent_run >= self._end or len(self._utterance) >= self._longest:
+            return self._finish()
+        return Paused(self._speech()) if self._silent_run == self._pause else None
+
+    def _finish(self) -> SpeechEnded:
+        ended = SpeechEnded(self._speech(), self._voiced_until)
+        self._speaking = False
+        self._voiced_run = 0
+        self._utterance = []
+        return ended
+
+    def _speech(self) -> AudioFrame:
+        surplus = max(0, self._silent_run - _TAIL_WINDOWS)
+        kept = self._utterance[: len(self._utterance) - surplus]
+        return AudioFrame(np.concatenate(kept), SPEECH_RATE)
+
+
+class Windows:
+    """Cuts a stream of samples at 16 kHz into windows of 512."""
+
+    def __init__(self) -> None:
+        self._rest: Samples = np.zeros(0, np.int16)
+
+    def __call__(self, samples: Samples) -> list[Samples]:
+        """The windows that are whole now; what is left over waits for more."""
+        joined = np.concatenate([self._rest, samples])
+        whole = len(joined) // WINDOW
+        self._rest = joined[whole * WINDOW :]
+        return list(joined[: whole * WINDOW].reshape(whole, WINDOW))
+
+
+def as_model_input(window: Samples) -> npt.NDArray[np.float32]:
+    """A window as the VAD reads it: float32 in [-1, 1)."""
+    return AudioFrame(window, SPEECH_RATE).as_float()
+
+
+def _windows(milliseconds: int) -> int:
+    return max(1, round(milliseconds / WINDOW_MS))

@@ -1,0 +1,128 @@
+"""Audio frames: mono int16 samples with their rate; resampling and WAV files."""
+
+import io
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+
+Samples = npt.NDArray[np.int16]
+"""Mono samples, shape (n,), int16."""
+
+SPEECH_RATE: Final = 16_000
+"""Hz. The rate of the VAD, the turn detector and the STT."""
+
+
+@dataclass(frozen=True, eq=False)
+class AudioFrame:
+    """A stretch of mono sound; any length, from 10 ms off a network to a whole utterance."""
+
+    samples: Samples
+    """Shape (n,), int16."""
+    rate: int
+    """Samples a second."""
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return len(self.samples) / self.rate
+
+    @property
+    def rms_dbfs(self) -> float:
+        """Level in dB relative to full scale; -96 for digital silence."""
+        if not len(self.samples):
+            return -96.0
+        mean_square = float(np.mean(np.square(self.samples, dtype=np.float64)))
+        return 10 * float(np.log10(max(mean_square, 0.25))) - 90.31
+
+    def resampled(self, rate: int) -> "AudioFrame":
+        """The same sound at another rate. Whole frames only: a stream needs a `Resampler`."""
+        if rate == self.rate:
+            return self
+        return AudioFrame(soxr.resample(self.samples, self.rate, rate, quality="HQ"), rate)
+
+    def as_float(self) -> npt.NDArray[np.float32]:
+        """Shape (n,), float32 in [-1, 1): what the models read."""
+        return self.samples.astype(np.float32) / 32768.0
+
+
+class Resampler:
+    """Turns a stream of frames at changing rates into one stream at `rate`, without seams."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._source_rate = rate
+        self._stream: soxr.ResampleStream | None = None
+
+    def __call__(self, frame: AudioFrame) -> Samples:
+        """The samples that are ready, shape (n,), int16; n may be 0 while the filter fills."""
+        if frame.rate != self._source_rate:
+            self._source_rate = frame.rate
+            self._stream = (
+                None
+                if frame.rate == self._rate
+                # MQ is transparent for speech and holds back a few ms less than HQ.
+                else soxr.ResampleStream(frame.rate, self._rate, 1, dtype="int16", quality="MQ")
+            )
+        if self._stream is None:
+            return frame.samples
+        out: Samples = self._stream.resample_chunk(frame.samples)
+        return out
+
+
+def concatenate(frames: list[AudioFrame]) -> AudioFrame:
+    """One frame from several of the same rate; an empty list gives an empty frame."""
+    if not frames:
+        return AudioFrame(np.zeros(0, np.int16), SPEECH_RATE)
+    return AudioFrame(np.concatenate([frame.samples for frame in frames]), frames[0].rate)
+
+
+def read_wav(source: Path | bytes) -> AudioFrame:
+    """A 16-bit PCM WAV, mixed down to mono. Raises `VoiceError` INVALID_AUDIO_FORMAT: what is wrong."""
+    try:
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        with stream, wave.open(stream) as wav:
+            channels, width, rate = wav.getnchannels(), wav.getsampwidth(), wav.getframerate()
+            declared = wav.getnframes()
+            if width != 2:
+                raise _bad_wav(f"it has {8 * width}-bit samples; 16-bit PCM is needed")
+            if not rate or not channels:
+                raise _bad_wav("its sample rate or channel count is zero")
+            data = wav.readframes(declared)
+    except (wave.Error, EOFError) as error:
+        raise _bad_wav(f"it is no PCM WAV ({error or 'it ends too soon'})") from error
+    except OSError as error:
+        raise _bad_wav(str(error)) from error
+    if len(data) != declared * channels * 2:
+        raise _bad_wav("it is shorter than its header says")
+    if not data:
+        raise _bad_wav("it holds no sound")
+    samples = np.frombuffer(data, "<i2").reshape(-1, channels)
+    mono = samples[:, 0] if channels == 1 else samples.mean(axis=1).astype(np.int16)
+    return AudioFrame(np.ascontiguousarray(mono, dtype=np.int16), rate)
+
+
+def wav_bytes(frame: AudioFrame) -> bytes:
+    """The frame as a 16-bit mono WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(frame.rate)
+        wav.writeframes(frame.samples.astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def _bad_wav(reason: str) -> VoiceError:
+    return VoiceError(
+        ErrorCode.INVALID_AUDIO_FORMAT,
+        Component.SERVER,
+        f"This WAV can't be used: {reason}. Convert it, for instance with "
+        "`ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav`.",
+    )

@@ -1,0 +1,141 @@
+"""What the agent says, on its way to the loudspeaker, and how much of it has been heard.
+
+The turn writes pieces of the reply, a transport reads 20 ms at a time. `stop()` is barge-in: from the next
+read on there is silence. All of it happens on one event loop; a transport whose sound card calls back on a
+thread of its own reads on the loop and hands over.
+"""
+
+import asyncio
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from localvoice.audio.frames import AudioFrame, Samples
+
+_AUDIBLE: Final = 327
+"""Peak, of 32768, from which a sample counts as heard: -40 dBFS, well below speech, above its fade-in."""
+_AHEAD_SECONDS: Final = 8.0
+"""Sound that may wait unplayed: two sentences, so that speech never starves, yet little is made in vain
+when the user interrupts."""
+
+
+@dataclass
+class _Piece:
+    text: str
+    samples: int = 0
+    played: int = 0
+
+
+@dataclass
+class _Reply:
+    pieces: list[_Piece] = field(default_factory=list)
+    complete: bool = False
+    first_audible: float | None = None
+
+
+class Playout:
+    """The sound of one reply at a time, at the transport's rate, mono."""
+
+    def __init__(self, rate: int) -> None:
+        """`rate`: samples a second that the transport reads."""
+        self.rate = rate
+        self._chunks: deque[tuple[_Piece, Samples]] = deque()
+        self._waiting = 0
+        self._reply = _Reply(complete=True)
+        self._changed = asyncio.Event()
+
+    def begin(self) -> None:
+        """A new reply begins; what is left of the one before is thrown away."""
+        self.stop()
+        self._reply = _Reply()
+
+    async def write(self, text: str, frame: AudioFrame) -> None:
+        """Queue sound that says `text`; empty text continues the piece. Waits while much is unplayed."""
+        while self._waiting > _AHEAD_SECONDS * self.rate:
+            await self._wait_for_change()
+        reply = self._reply
+        if reply.complete:
+            return  # stopped while we waited
+        if text or not reply.pieces:
+            reply.pieces.append(_Piece(text))
+        piece = reply.pieces[-1]
+        samples = frame.resampled(self.rate).samples
+        piece.samples += len(samples)
+        self._chunks.append((piece, samples))
+        self._waiting += len(samples)
+
+    def complete(self) -> None:
+        """Nothing more will be written to this reply."""
+        self._reply.complete = True
+        self._notify()
+
+    def stop(self) -> None:
+        """Silence from the next read on. `heard` stays as it was at this moment."""
+        self._chunks.clear()
+        self._waiting = 0
+        self._reply.complete = True
+        self._notify()
+
+    def read(self, count: int) -> Samples:
+        """The next `count` samples, shape (count,), int16; silence where there is nothing to say."""
+        out = np.zeros(count, np.int16)
+        filled = 0
+        while filled < count and self._chunks:
+            piece, samples = self._chunks.popleft()
+            taken = samples[: count - filled]
+            out[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            piece.played += len(taken)
+            if len(taken) < len(samples):
+                self._chunks.appendleft((piece, samples[len(taken) :]))
+        if filled:
+            self._waiting -= filled
+            self._note_first_sound(out)
+            self._notify()
+        return out
+
+    @property
+    def playing(self) -> bool:
+        """Whether there is sound left to read."""
+        return bool(self._chunks)
+
+    async def started(self) -> float | None:
+        """Wait for the reply's first audible sample: the event loop's time at which it was read.
+
+        None if the reply came to its end without one.
+        """
+        while self._reply.first_audible is None and not self._at_end:
+            await self._wait_for_change()
+        return self._reply.first_audible
+
+    async def finished(self) -> None:
+        """Wait until the reply is complete and has been read to its end, or was stopped."""
+        while not self._at_end:
+            await self._wait_for_change()
+
+    def heard(self) -> str:
+        """The words of this reply that have been played; of a piece cut short, its share by length."""
+        words: list[str] = []
+        for piece in self._reply.pieces:
+            own = piece.text.split()
+            share = piece.played / piece.samples if piece.samples else 0.0
+            words += own if share >= 1 else own[: math.floor(share * len(own))]
+        return " ".join(words)
+
+    @property
+    def _at_end(self) -> bool:
+        return self._reply.complete and not self._chunks
+
+    def _note_first_sound(self, samples: Samples) -> None:
+        if self._reply.first_audible is None and int(np.abs(samples, dtype=np.int32).max()) > _AUDIBLE:
+            self._reply.first_audible = asyncio.get_running_loop().time()
+
+    def _notify(self) -> None:
+        self._changed.set()
+
+    async def _wait_for_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()

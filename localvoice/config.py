@@ -1,0 +1,137 @@
+"""Every setting with its default and its meaning, once.
+
+In order of precedence: the command line, environment variables (`LOCALVOICE_PROFILE`,
+`LOCALVOICE_SERVER_PORT`, …), a TOML file, the defaults below. The table of them all is `localvoice settings`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+DEFAULT_FILE: Final = platformdirs.user_config_path("localvoice") / "localvoice.toml"
+
+SYSTEM_PROMPT: Final = (
+    "You are a friendly voice assistant. Your words are spoken aloud, so answer in one or two short, plain "
+    "sentences, without lists, markup or code, unless you are asked for more."
+)
+
+
+class ConfigError(Exception):
+    """A setting that can't be used; the message names it, what is wrong and where it came from."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(_Group):
+    """The web server."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Only this machine's own is served.")
+    port: int = Field(8787, ge=0, le=65535, description="Port; 0 takes any free one.")
+    session_minutes: float = Field(
+        30, gt=0, description="How long a session is kept after its last sign of life."
+    )
+    ping_seconds: float = Field(45, gt=0, description="A client that is silent for this long is let go.")
+
+
+class ListeningSettings(_Group):
+    """When the user speaks, and when they have finished."""
+
+    speech_probability: float = Field(
+        0.5, gt=0, lt=1, description="VAD probability from which a 32 ms window counts as speech."
+    )
+    onset_ms: int = Field(96, ge=32, le=1000, description="Speech this long starts a turn (or interrupts).")
+    pause_ms: int = Field(
+        192, ge=64, le=2000, description="Silence after which transcription starts, ahead of the turn's end."
+    )
+    end_ms: int = Field(512, ge=96, le=5000, description="Silence after which the user's turn has ended.")
+    max_utterance_seconds: float = Field(60, gt=1, le=60, description="Longer speech is answered in parts.")
+
+
+class AgentSettings(_Group):
+    """What the agent is and how it answers."""
+
+    system_prompt: str = Field(SYSTEM_PROMPT, min_length=1, description="Who the agent is.")
+    history_messages: int = Field(8, ge=1, description="Messages of the past that the LLM is given.")
+    temperature: float = Field(0.0, ge=0, le=2, description="0 always picks the likeliest word.")
+    top_p: float = Field(0.95, gt=0, le=1, description="Nucleus sampling; only above temperature 0.")
+    max_tokens: int = Field(256, ge=1, le=4096, description="Length of one answer at most, in tokens.")
+    context_tokens: int = Field(4096, ge=512, description="Size of the LLM's context.")
+
+
+class MicrophoneSettings(_Group):
+    """The sound card, for `localvoice talk`."""
+
+    input: str | None = Field(None, description="Microphone: a part of its name; empty takes the default.")
+    output: str | None = Field(None, description="Headphones: a part of their name; empty takes the default.")
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOCALVOICE_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        frozen=True,
+        extra="forbid",
+    )
+
+    profile: str = Field("base", description="Set of models: tiny, base, quality, gpu or one of your own.")
+    models_dir: Path | None = Field(None, description="Folder of the model files; empty takes the usual one.")
+    catalog: Path | None = Field(None, description="A catalogue file of your own, added to the shipped one.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models run.")
+    gpu_layers: Annotated[int, Field(ge=-1)] | None = Field(
+        None, description="LLM layers on the GPU; empty puts all there when a GPU is used, -1 means all."
+    )
+    language: str = Field("en", description="Language that is spoken, as ISO code, or `auto`.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    server: ServerSettings = ServerSettings()  # type: ignore[call-arg]  # every field has a default
+    listening: ListeningSettings = ListeningSettings()  # type: ignore[call-arg]
+    agent: AgentSettings = AgentSettings()  # type: ignore[call-arg]
+    microphone: MicrophoneSettings = MicrophoneSettings()  # type: ignore[call-arg]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, environment, file: no .env files and no secrets folder."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
+    """The settings from all sources; overrides that are None count as not given. Raises `ConfigError`."""
+    if file is not None and not file.is_file():
+        raise ConfigError(f"There is no settings file {file}. Check the path given with --config.")
+    source = file or DEFAULT_FILE
+    given = {name: value for name, value in overrides.items() if value is not None}
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=source)
+
+    try:
+        return FromFile(**given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise ConfigError(
+            f"A setting can't be used: {problems}. Look at the command line, LOCALVOICE_… and {source}."
+        ) from error
+    except ValueError as error:  # tomllib's own, and an environment variable that is no JSON
+        raise ConfigError(f"The settings file {source} can't be read: {error}.") from error

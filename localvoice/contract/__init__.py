@@ -1,0 +1,1 @@
+"""The promise to clients: error codes, messages, hooks, metrics. Pure; imports nothing of ours."""
