@@ -37,6 +37,9 @@ class ServerSettings(_Group):
 
     host: str = Field("127.0.0.1", description="Address to listen on. Only this machine's own is served.")
     port: int = Field(8787, ge=0, le=65535, description="Port; 0 takes any free one.")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Other web pages that may connect, as `http://host:port`. The own page always may."
+    )
     session_minutes: float = Field(
         30, gt=0, description="How long a session is kept after its last sign of life."
     )

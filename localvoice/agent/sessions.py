@@ -27,6 +27,10 @@ class Conversation:
     leave: Callable[[], None] | None = None
     """Tells the connection that has this conversation to let go of it; None while it has none."""
 
+    def touch(self) -> None:
+        """A sign of life."""
+        self.last_active = _now()
+
 
 class Sessions:
     """All conversations of a server."""
@@ -51,7 +55,7 @@ class Sessions:
         self.sweep()
         conversation = self._by_id.get(session_id)
         if conversation is not None:
-            conversation.last_active = _now()
+            conversation.touch()
             return conversation
         if session_id in self._expired:
             raise VoiceError(

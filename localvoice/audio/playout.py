@@ -66,6 +66,7 @@ class Playout:
         piece.samples += len(samples)
         self._chunks.append((piece, samples))
         self._waiting += len(samples)
+        self._notify()
 
     def complete(self) -> None:
         """Nothing more will be written to this reply."""
@@ -110,6 +111,11 @@ class Playout:
         while self._reply.first_audible is None and not self._at_end:
             await self._wait_for_change()
         return self._reply.first_audible
+
+    async def sounding(self) -> None:
+        """Wait until there is sound to read."""
+        while not self._chunks:
+            await self._wait_for_change()
 
     async def finished(self) -> None:
         """Wait until the reply is complete and has been read to its end, or was stopped."""

@@ -99,6 +99,8 @@ class ServerMessage:
     """What the server sends; subclasses add the fields of their type."""
 
     type: ClassVar[str]
+    signalling: ClassVar[bool] = False
+    """Whether it goes on the WebSocket alone; a payload goes on the data channel, too."""
 
     def encode(self) -> str:
         """The message as JSON text; fields that are None are left out."""
@@ -115,6 +117,7 @@ class Ready(ServerMessage):
     """The first message on a connection."""
 
     type = "ready"
+    signalling = True
     id: str
     """The session's id, made by the server."""
     ice_servers: tuple[Mapping[str, str], ...] | None = None
@@ -127,6 +130,7 @@ class Pong(ServerMessage):
     """Answers a ping."""
 
     type = "pong"
+    signalling = True
     timestamp: float
     """The ping's own, unchanged."""
 
@@ -136,6 +140,7 @@ class Signal(ServerMessage):
     """Answers an offer."""
 
     type = "signal"
+    signalling = True
     signal: Mapping[str, str]
     """`type` and `sdp`; the SDP holds all candidates."""
 
@@ -145,6 +150,7 @@ class ReconnectAck(ServerMessage):
     """Answers a reconnect."""
 
     type = "reconnect-ack"
+    signalling = True
     success: bool
     session_id: str
     """The session that this connection now has."""

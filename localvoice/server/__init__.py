@@ -1,0 +1,1 @@
+"""HTTP, signalling, security and the web page."""

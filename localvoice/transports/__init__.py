@@ -1,0 +1,1 @@
+"""How sound and messages come and go: WebRTC, the WebSocket, the sound card."""

@@ -1,0 +1,206 @@
+"""One browser's WebRTC connection: its microphone in, the agent's voice out, messages on a data channel."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import numpy as np
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.playout import Playout
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.transports import sctp_guard
+from localvoice.transports.candidates import host_addresses, keep_own
+from localvoice.transports.inbox import FrameInbox
+
+log = logging.getLogger(__name__)
+sctp_guard.install()
+
+OUT_RATE: Final = 48_000
+"""Hz. Opus' own rate, so that nothing is resampled twice."""
+_FRAME: Final = OUT_RATE // 50
+"""20 ms, one Opus packet."""
+_MAX_CHANNEL_MESSAGE: Final = 256 * 1024
+_MAX_BUFFERED: Final = 1024 * 1024
+"""Bytes waiting on the data channel; past it, messages go on the WebSocket alone, which carries all."""
+_CLOSE_SECONDS: Final = 3.0
+
+
+class WebRtcPeer:
+    """A peer connection that a client's offers open and extend."""
+
+    def __init__(
+        self,
+        inbox: FrameInbox,
+        playout: Playout,
+        on_message: Callable[[str], None],
+        on_sound: Callable[[bool], None],
+        on_failure: Callable[[VoiceError], None],
+    ) -> None:
+        """`on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client."""
+        self._inbox = inbox
+        self._speech = _SpeechTrack(playout)
+        self._on_message = on_message
+        self._on_sound = on_sound
+        self._on_failure = on_failure
+        self._channel: RTCDataChannel | None = None
+        self._fingerprint = ""
+        self._readers: set[asyncio.Task[None]] = set()
+        # An empty list of servers: with none given at all, aiortc asks a public STUN server.
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._connection.on("track", self._on_track)
+        self._connection.on("datachannel", self._on_channel)
+        self._connection.on("connectionstatechange", self._on_state)
+
+    def continues(self, sdp: str) -> bool:
+        """Whether an offer renegotiates this connection rather than asking for a new one."""
+        return _dtls_fingerprint(sdp) == self._fingerprint
+
+    async def answer(self, sdp: str) -> dict[str, str]:
+        """The answer to an offer, with all candidates. Raises `VoiceError` CONNECTION_FAILED."""
+        own = keep_own(sdp, host_addresses())
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(own, "offer"))
+            self._attach_voice()
+            await self._connection.setLocalDescription(await self._connection.createAnswer())
+        except Exception as error:
+            # aiortc's parser raises whatever it stumbles over, KeyError and AssertionError among them.
+            raise VoiceError(
+                ErrorCode.CONNECTION_FAILED,
+                Component.WEBRTC,
+                f"The WebRTC offer can't be used ({type(error).__name__}: {error}). Make a new one.",
+            ) from error
+        self._fingerprint = _dtls_fingerprint(sdp)
+        self._tell_sound()
+        local = self._connection.localDescription
+        return {"type": local.type, "sdp": local.sdp}
+
+    def send(self, text: str) -> None:
+        """Put a message on the data channel, if it is open and keeps up."""
+        channel = self._channel
+        if channel is None or channel.readyState != "open" or channel.bufferedAmount > _MAX_BUFFERED:
+            return
+        try:
+            channel.send(text)
+        except ValueError as error:
+            log.debug("message left out of the data channel: %s", error)  # above the peer's size limit
+
+    async def close(self) -> None:
+        """End the connection and all its tasks."""
+        self._speech.stop()
+        for reader in self._readers:
+            reader.cancel()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._connection.close()
+        except TimeoutError:
+            log.warning("a WebRTC connection did not close in %.0f s and was left behind", _CLOSE_SECONDS)
+        if self._readers:
+            await asyncio.wait(self._readers)
+
+    def _attach_voice(self) -> None:
+        """Put our voice on the client's first audio section: before there is one, aiortc can't take it."""
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.kind == "audio" and transceiver.sender.track is None:
+                transceiver.sender.replaceTrack(self._speech)
+                transceiver.direction = "sendrecv"
+                return
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        # A track that nobody reads grows without end, so video, which we have no use for, is read too.
+        reader = asyncio.create_task(self._read(track), name=f"{track.kind} reader")
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+
+    async def _read(self, track: MediaStreamTrack) -> None:
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            if isinstance(frame, av.AudioFrame):
+                self._inbox.put(_as_mono(frame))
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        self._channel = channel
+        channel.on("message", self._on_channel_message)
+
+    def _on_channel_message(self, message: Any) -> None:
+        if isinstance(message, str) and len(message) <= _MAX_CHANNEL_MESSAGE:
+            self._on_message(message)
+        else:
+            self._on_message("")  # binary or too large: answered like any other broken message
+
+    def _on_state(self) -> None:
+        state = self._connection.connectionState
+        log.debug("WebRTC connection is %s", state)
+        self._tell_sound()
+        if state == "failed":
+            self._on_failure(
+                VoiceError(
+                    ErrorCode.CONNECTION_FAILED,
+                    Component.WEBRTC,
+                    "The WebRTC connection failed: no network path to this machine. Text still works.",
+                )
+            )
+
+
+    def _tell_sound(self) -> None:
+        audible = any(each.sender.track is self._speech for each in self._connection.getTransceivers())
+        self._on_sound(audible and self._connection.connectionState == "connected")
+
+
+class _SpeechTrack(MediaStreamTrack):
+    """The playout as a track, paced to real time; silence when there is nothing to say."""
+
+    kind = "audio"
+
+    def __init__(self, playout: Playout) -> None:
+        super().__init__()
+        self._playout = playout
+        self._sent = 0
+        self._start = 0.0
+
+    async def recv(self) -> av.AudioFrame:
+        """The next 20 ms. aiortc's sender doesn't pace, so this does."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        now = asyncio.get_running_loop().time()
+        if not self._sent:
+            self._start = now
+        wait = self._start + self._sent / OUT_RATE - now
+        if wait > 0:
+            await asyncio.sleep(wait)
+        elif wait < -0.2:
+            # The process stood still: go on from now, rather than rush what was missed.
+            self._start -= wait
+        frame = av.AudioFrame.from_ndarray(self._playout.read(_FRAME)[np.newaxis], "s16", "mono")
+        frame.sample_rate = OUT_RATE
+        frame.pts = self._sent
+        frame.time_base = Fraction(1, OUT_RATE)
+        self._sent += _FRAME
+        return frame
+
+
+def _as_mono(frame: av.AudioFrame) -> AudioFrame:
+    """aiortc decodes Opus to interleaved stereo; a microphone is the same on both sides."""
+    channels = len(frame.layout.channels)
+    samples = frame.to_ndarray().reshape(-1, channels)[:, 0]
+    return AudioFrame(np.ascontiguousarray(samples, np.int16), frame.sample_rate)
+
+
+def _dtls_fingerprint(sdp: str) -> str:
+    found = re.search(r"^a=fingerprint:(.+?)\s*$", sdp, re.MULTILINE)
+    return found[1] if found else ""
