@@ -1,0 +1,254 @@
+"""The command line: serve, talk, turn, models, settings."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from localvoice import __version__, catalog
+from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
+from localvoice.config import ConfigError, Settings, load_settings
+from localvoice.contract.errors import VoiceError
+from localvoice.contract.messages import TurnMetrics
+from localvoice.logs import set_up_logging
+
+if TYPE_CHECKING:
+    from localvoice.transports.file import FileTurn
+
+console = Console()
+complaints = Console(stderr=True)
+
+app = typer.Typer(
+    help="A voice agent that runs wholly on your own machine, offline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="Model files: list, download and verify them.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A settings file (TOML).")]
+Profile = Annotated[str | None, typer.Option(help="Set of models: tiny, base, quality, gpu or your own.")]
+Device = Annotated[str | None, typer.Option(help="Where the models run: auto, cpu or cuda.")]
+Language = Annotated[str | None, typer.Option(help="Language that is spoken, as ISO code, or auto.")]
+ModelsDir = Annotated[Path | None, typer.Option(help="Folder of the model files.")]
+LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info, warning or error.")]
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one clear sentence and exit code 1."""
+    try:
+        app()
+    except (
+        ConfigError,
+        VoiceError,
+        catalog.CatalogError,
+        catalog.DownloadError,
+        catalog.ModelFilesError,
+    ) as error:
+        complaints.print(str(error), style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    profile: Profile = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one.")] = None,
+    device: Device = None,
+    language: Language = None,
+    models_dir: ModelsDir = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve the web page, and answer whoever talks to it."""
+    server = _given(host=host, port=port)
+    asyncio.run(_serve(_settings(config, profile, device, language, models_dir, log_level, server=server)))
+
+
+@app.command()
+def talk(
+    config: ConfigFile = None,
+    profile: Profile = None,
+    input: Annotated[str | None, typer.Option(help="Microphone: a part of its name.")] = None,
+    output: Annotated[str | None, typer.Option(help="Headphones: a part of their name.")] = None,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="Show the devices and end.")] = False,
+    device: Device = None,
+    language: Language = None,
+    models_dir: ModelsDir = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Talk through the sound card. Wear headphones, or it hears itself."""
+    # Imported here: without the sound card's library, everything else still works.
+    from localvoice.talking import show_devices, talk_on_sound_card
+
+    if list_devices:
+        show_devices(console)
+        return
+    microphone = _given(input=input, output=output)
+    settings = _settings(config, profile, device, language, models_dir, log_level, microphone=microphone)
+    asyncio.run(talk_on_sound_card(settings, console))
+
+
+@app.command()
+def turn(
+    speech: Annotated[Path, typer.Argument(help="What you say: a 16-bit PCM WAV file.")],
+    out: Annotated[Path | None, typer.Option(help="Where the spoken reply goes, as WAV.")] = None,
+    config: ConfigFile = None,
+    profile: Profile = None,
+    device: Device = None,
+    language: Language = None,
+    models_dir: ModelsDir = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Answer one WAV file: the transcript, the reply, and the time of each stage."""
+    settings = _settings(config, profile, device, language, models_dir, log_level or "warning")
+    answer = asyncio.run(_turn(settings, read_wav(speech)))
+    console.print(f"You said:  {answer.transcript or '(nothing that could be understood)'}", markup=False)
+    console.print(f"Reply:     {answer.reply}", markup=False)
+    if answer.metrics is not None:
+        console.print(_stages(answer.metrics))
+    if out is not None and len(answer.sound.samples):
+        out.write_bytes(wav_bytes(answer.sound))
+        console.print(f"The spoken reply ({answer.sound.seconds:.1f} s) is in {out}.", markup=False)
+    for error in answer.errors:
+        complaints.print(f"{error.code}: {error.message}", style="red", markup=False)
+    if answer.errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def settings(config: ConfigFile = None) -> None:
+    """Show every setting, what it is now, and what it means."""
+    table = Table("setting", "now", "meaning")
+    for row in _rows(load_settings(config)):
+        table.add_row(*row)
+    console.print(table)
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    console.print(__version__, highlight=False)
+
+
+@models_app.command("list")
+def models_list(config: ConfigFile = None, models_dir: ModelsDir = None) -> None:
+    """Show profiles and models, and which files are here."""
+    found = load_settings(config, models_dir=models_dir)
+    catalog.list_models(catalog.load_catalog(found.catalog), catalog.models_folder(found.models_dir), console)
+
+
+@models_app.command("download")
+def models_download(config: ConfigFile = None, profile: Profile = None, models_dir: ModelsDir = None) -> None:
+    """Download and verify the model files of a profile. Afterwards nothing needs the network."""
+    found = load_settings(config, profile=profile, models_dir=models_dir)
+    folder = catalog.models_folder(found.models_dir)
+    catalog.download_profile(catalog.load_catalog(found.catalog), found.profile, folder, console)
+
+
+@models_app.command("verify")
+def models_verify(config: ConfigFile = None, profile: Profile = None, models_dir: ModelsDir = None) -> None:
+    """Read the model files of a profile in full, and compare them with the catalogue."""
+    found = load_settings(config, profile=profile, models_dir=models_dir)
+    folder = catalog.models_folder(found.models_dir)
+    catalog.verify_profile(catalog.load_catalog(found.catalog), found.profile, folder, console)
+
+
+def _settings(
+    config: Path | None,
+    profile: str | None,
+    device: str | None,
+    language: str | None,
+    models_dir: Path | None,
+    log_level: str | None,
+    **groups: dict[str, Any] | None,
+) -> Settings:
+    found = load_settings(
+        config,
+        profile=profile,
+        device=device,
+        language=language,
+        models_dir=models_dir,
+        log_level=log_level,
+        **groups,
+    )
+    set_up_logging(found.log_level, complaints)
+    return found
+
+
+def _given(**options: Any) -> dict[str, Any] | None:
+    """The options that were given, as one group of settings."""
+    return {name: value for name, value in options.items() if value is not None} or None
+
+
+async def _serve(settings: Settings) -> None:
+    # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
+    from localvoice.server.app import VoiceServer
+    from localvoice.startup import loaded_engines
+
+    stop = _stop_at_signal()
+    async with loaded_engines(settings, console) as engines:
+        async with VoiceServer(settings, engines).running() as address:
+            console.print(f"\nOpen [bold]{address}[/] in a browser and talk. Ctrl-C ends it.\n")
+            await stop.wait()
+            console.print("Ending …")
+
+
+async def _turn(settings: Settings, speech: AudioFrame) -> "FileTurn":
+    from localvoice.startup import loaded_engines
+    from localvoice.transports.file import turn_on_file
+
+    async with loaded_engines(settings, console) as engines:
+        return await turn_on_file(engines, settings, speech)
+
+
+def _stages(metrics: TurnMetrics) -> Table:
+    table = Table("stage", "ms")
+    for label, value in (
+        ("transcription", metrics.stt_ms),
+        ("first token", metrics.first_token_ms),
+        ("first sound after it", metrics.first_audio_ms),
+        ("all, file to first sound", metrics.voice_to_voice_ms),
+    ):
+        table.add_row(label, "–" if value is None else f"{value:.0f}")
+    return table
+
+
+def _rows(settings: Settings) -> list[tuple[str, str, str]]:
+    """Name, value and meaning of every setting, groups after the rest."""
+    from pydantic import BaseModel
+
+    rows: list[tuple[str, str, str]] = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            for inner, inner_field in type(value).model_fields.items():
+                row = (f"{name}.{inner}", str(getattr(value, inner)), inner_field.description or "")
+                rows.append(row)
+        else:
+            rows.append((name, str(value), field.description or ""))
+    return rows
+
+
+def _stop_at_signal() -> asyncio.Event:
+    """Set at the first SIGINT or SIGTERM; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""A loopback client: speaks sound files into a server over WebRTC and hears what comes back.
+
+The benchmark measures with it. It keeps to what any client can know: when it spoke, and when it heard.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import numpy as np
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+
+from localvoice.audio.frames import AudioFrame, Samples
+
+RATE: Final = 48_000
+FRAME: Final = RATE // 50
+AUDIBLE: Final = 327
+"""Peak, of 32768, from which a frame counts as heard: -40 dBFS."""
+
+
+class Mouth(MediaStreamTrack):
+    """A microphone into which sound is put; silence in between."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start: float | None = None
+        self._sent = 0
+        self._sound: Samples = np.zeros(0, np.int16)
+
+    def say(self, speech: AudioFrame) -> float:
+        """Speak from the next frame on. The loop's time at which the last voiced sample is spoken."""
+        self._sound = speech.resampled(RATE).samples
+        voiced = np.flatnonzero(np.abs(self._sound, dtype=np.int32) > AUDIBLE)
+        assert self._start is not None, "say() needs a connection that runs"
+        return self._start + (self._sent + int(voiced[-1])) / RATE
+
+    @property
+    def speaking(self) -> bool:
+        """Whether something is left to say."""
+        return len(self._sound) > 0
+
+    async def recv(self) -> av.AudioFrame:
+        """The next 20 ms, in real time."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        loop = asyncio.get_running_loop()
+        if self._start is None:
+            self._start = loop.time()
+        await asyncio.sleep(self._start + self._sent / RATE - loop.time())
+        samples = np.zeros(FRAME, np.int16)
+        now, self._sound = self._sound[:FRAME], self._sound[FRAME:]
+        samples[: len(now)] = now
+        frame = av.AudioFrame.from_ndarray(samples[np.newaxis], "s16", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, self._sent, Fraction(1, RATE)
+        self._sent += FRAME
+        return frame
+
+
+class VoiceClient:
+    """One connection to a server, with a mouth and ears."""
+
+    def __init__(self, socket: ClientWebSocketResponse) -> None:
+        self.mouth = Mouth()
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.last_sound = 0.0
+        """The loop's time of the latest audible frame."""
+        self._heard = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._socket = socket
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._answer: asyncio.Future[RTCSessionDescription] = asyncio.get_running_loop().create_future()
+        self._peer.on("track", self._on_track)
+        self._peer.on("connectionstatechange", self._on_state)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def connect(self) -> None:
+        """Negotiate, and return when sound flows both ways."""
+        self._tasks.append(asyncio.create_task(self._read()))
+        self._peer.createDataChannel("data")
+        self._peer.addTrack(self.mouth)
+        await self._peer.setLocalDescription(await self._peer.createOffer())
+        local = self._peer.localDescription
+        await self.send({"type": "offer", "signal": {"type": local.type, "sdp": local.sdp}})
+        await self._peer.setRemoteDescription(await self._answer)
+        await self._connected.wait()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Send a message over the WebSocket."""
+        await self._socket.send_str(json.dumps(message))
+
+    async def wait_for(self, kind: str) -> dict[str, Any]:
+        """The next message of this type; the ones before it are passed over."""
+        while (message := await self.messages.get())["type"] != kind:
+            if message["type"] == "error":
+                raise RuntimeError(f"the server reports {message['code']}: {message['message']}")
+        return message
+
+    async def first_sound_after(self, moment: float) -> float:
+        """The loop's time of the first audible frame that comes after this moment."""
+        while True:
+            self._heard.clear()
+            await self._heard.wait()
+            if self.last_sound > moment:
+                return self.last_sound
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.mouth.stop()
+        await self._peer.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            if message.type is not WSMsgType.TEXT:
+                continue
+            body = json.loads(message.data)
+            if body["type"] == "signal":
+                self._answer.set_result(RTCSessionDescription(body["signal"]["sdp"], body["signal"]["type"]))
+            else:
+                self.messages.put_nowait(body)
+
+    def _on_state(self) -> None:
+        if self._peer.connectionState == "connected":
+            self._connected.set()
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        self._tasks.append(asyncio.create_task(self._hear(track)))
+
+    async def _hear(self, track: MediaStreamTrack) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            assert isinstance(frame, av.AudioFrame)
+            if int(np.abs(frame.to_ndarray().astype(np.int32)).max()) > AUDIBLE:
+                self.last_sound = loop.time()
+                self._heard.set()
+
+
+@asynccontextmanager
+async def voice_client(address: str) -> AsyncIterator[VoiceClient]:
+    """A connected client, hung up when the block is left."""
+    async with ClientSession() as http, http.ws_connect(f"{address}/ws") as socket:
+        client = VoiceClient(socket)
+        try:
+            async with asyncio.timeout(20):
+                await client.connect()
+            yield client
+        finally:
+            await client.close()
