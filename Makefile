@@ -1,0 +1,83 @@
+# `make` alone lists the targets. Works with GNU make 3.81 (macOS) and newer.
+
+# The models: tiny, base, quality or gpu.
+PROFILE ?= base
+# More options for the command that a target runs, as in: make run ARGS="--port 9000"
+ARGS ?=
+# The Python to make .venv with; found by itself when empty.
+PYTHON ?=
+# 1 compiles llama-cpp-python for an NVIDIA GPU.
+CUDA ?= $(if $(filter gpu,$(PROFILE)),1,0)
+
+BIN := .venv/bin
+gpu := $(if $(filter 1,$(CUDA)),-cuda)
+RUNTIME := .venv/.installed$(gpu)
+DEV := .venv/.installed-dev$(gpu)
+INSTALLER := scripts/install.py scripts/build_llama.py scripts/steps.py scripts/lean.cmake
+LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.lock scripts/build.lock
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install run talk download-models test test-unit lint types format bench lock clean distclean FORCE
+
+help: ## list the targets
+	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Options: PROFILE=tiny|base|quality|gpu (now $(PROFILE)), CUDA=0|1 (now $(CUDA)), PYTHON=..., ARGS=\"...\""
+
+# One stamp file per kind of installation; install.py writes those that hold. pip runs only when one is older
+# than what it depends on, or when the folder was moved, since .venv holds absolute paths.
+$(RUNTIME) $(DEV): pyproject.toml $(INSTALLER) $(LOCKS)
+	@python=$$(sh scripts/find_python.sh $(PYTHON)) && \
+	"$$python" scripts/install.py $(if $(findstring -dev,$@),--dev) $(if $(gpu),--cuda)
+
+ifneq ($(shell cat .venv/.checkout 2>/dev/null),$(CURDIR))
+$(RUNTIME) $(DEV): FORCE
+endif
+
+install: $(RUNTIME) ## make .venv and install what is needed to run
+	@echo "Installed in .venv."
+
+run: $(RUNTIME) ## install, download the models of PROFILE, and serve the page to talk to
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	@$(BIN)/localvoice serve --profile $(PROFILE) $(ARGS)
+
+talk: $(RUNTIME) ## the same conversation through microphone and loudspeaker, without a browser
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	@$(BIN)/localvoice talk --profile $(PROFILE) $(ARGS)
+
+download-models: $(RUNTIME) ## download and verify the models of PROFILE; afterwards no network is needed
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+
+test: $(DEV) ## all tests, with the models of the tiny profile and, where there is one, a Chromium
+	@$(BIN)/localvoice models download --profile tiny
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -m pytest $(ARGS)
+
+test-unit: $(DEV) ## the fast tests, without models and browser
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -m pytest -m "not integration and not e2e" $(ARGS)
+
+lint: $(DEV) ## check style and formatting
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(DEV) ## check the types
+	$(BIN)/python -m mypy
+
+format: $(DEV) ## format the code and mend what can be mended by itself
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+bench: $(RUNTIME) ## measure the voice-to-voice time and each stage with PROFILE
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	$(BIN)/python scripts/bench.py --profile $(PROFILE) $(ARGS)
+
+lock: ## make the lock files anew after a change of pyproject.toml; UPGRADE=1 takes the newest of everything
+	sh scripts/lock.sh $(PYTHON)
+
+clean: ## remove caches and build results
+	rm -rf build dist bench-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find localvoice scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## also remove .venv and the downloaded models
+	rm -rf .venv
+	find models -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
