@@ -31,7 +31,9 @@ class Mouth(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._start: float | None = None
+        self.open = asyncio.Event()
+        """Set once sound is sent."""
+        self._start = 0.0
         self._sent = 0
         self._sound: Samples = np.zeros(0, np.int16)
 
@@ -39,7 +41,6 @@ class Mouth(MediaStreamTrack):
         """Speak from the next frame on. The loop's time at which the last voiced sample is spoken."""
         self._sound = speech.resampled(RATE).samples
         voiced = np.flatnonzero(np.abs(self._sound, dtype=np.int32) > AUDIBLE)
-        assert self._start is not None, "say() needs a connection that runs"
         return self._start + (self._sent + int(voiced[-1])) / RATE
 
     @property
@@ -52,8 +53,9 @@ class Mouth(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         loop = asyncio.get_running_loop()
-        if self._start is None:
+        if not self.open.is_set():
             self._start = loop.time()
+            self.open.set()
         await asyncio.sleep(self._start + self._sent / RATE - loop.time())
         samples = np.zeros(FRAME, np.int16)
         now, self._sound = self._sound[:FRAME], self._sound[FRAME:]
@@ -91,6 +93,7 @@ class VoiceClient:
         await self.send({"type": "offer", "signal": {"type": local.type, "sdp": local.sdp}})
         await self._peer.setRemoteDescription(await self._answer)
         await self._connected.wait()
+        await self.mouth.open.wait()
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send a message over the WebSocket."""

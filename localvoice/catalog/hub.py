@@ -1,0 +1,104 @@
+"""The hub as a source: huggingface_hub gives addresses and the token, Transfer brings the bytes.
+
+huggingface_hub's own download is not used. Packages need resuming, limits and retries all the same, so there
+is one way for both; a name look-up of it has no time limit; and it refuses while HF_HUB_OFFLINE is set, which
+the engines set for the whole process.
+"""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+from huggingface_hub import get_token, hf_hub_url
+
+from localvoice.catalog.partial import PartialFile
+from localvoice.catalog.schema import HubSource
+from localvoice.catalog.transfer import Progress, SourceError, Transfer
+
+_MAX_REDIRECTS = 5
+_MAX_UNKNOWN_BYTES = 100 << 30
+
+
+@dataclass(frozen=True)
+class HubRecord:
+    """What the hub says of a file at a revision."""
+
+    commit: str
+    """The commit that the revision is now."""
+    size: int
+    """Bytes."""
+    digest: str
+    """SHA-256 of a large file; of a small one the SHA-1 of its git blob."""
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file is the one that the hub spoke of."""
+        with path.open("rb") as stream:
+            if len(self.digest) == 64:
+                return hashlib.file_digest(stream, "sha256").hexdigest() == self.digest
+            blob = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+            while chunk := stream.read(1 << 20):
+                blob.update(chunk)
+            return blob.hexdigest() == self.digest
+
+
+class Hub:
+    """Files of the hub, or of the mirror that HF_ENDPOINT names."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        """The user's token, from HF_TOKEN or `hf auth login`, if any. httpx sends it to no other host."""
+        token = get_token()
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    @staticmethod
+    def url(source: HubSource) -> str:
+        """Where the file lies."""
+        endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
+        return hf_hub_url(source.hub, source.path, revision=source.revision, endpoint=endpoint)
+
+    def record(self, source: HubSource) -> HubRecord:
+        """What the hub says of the file at its revision; SourceError if it cannot be asked."""
+        url = self.url(source)
+        for _ in range(_MAX_REDIRECTS):
+            response = self._transfer.head(url, self._headers)
+            headers = response.headers
+            # A large file redirects to a store elsewhere, which knows nothing of the repository; a renamed
+            # repository redirects without a record.
+            if "X-Linked-Etag" in headers or not response.is_redirect:
+                return _parse_record(headers)
+            url = str(response.url.join(headers["Location"]))
+        raise SourceError("redirects without end")
+
+    def fetch(self, source: HubSource, part: PartialFile, size: int | None, progress: Progress) -> None:
+        """Bring the partial file to its full length; raises as Transfer.download."""
+        limit = _MAX_UNKNOWN_BYTES if size is None else size
+        try:
+            self._transfer.download(
+                self.url(source),
+                part,
+                str(source),
+                limit=limit,
+                size=size,
+                progress=progress,
+                headers=self._headers,
+            )
+        except SourceError as error:
+            if re.search(r" 40[13] ", str(error)):
+                raise SourceError(f"{error}: if the repository asks for a login, set HF_TOKEN") from error
+            raise
+
+
+def _parse_record(headers: httpx.Headers) -> HubRecord:
+    """The record in the headers of an answer."""
+    digest = headers.get("X-Linked-Etag", headers.get("ETag", "")).removeprefix("W/").strip('"')
+    size = headers.get("X-Linked-Size", headers.get("Content-Length", ""))
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", digest) or not size.isdigit():
+        raise SourceError("gives no hash and size for the file, so nothing can pin it")
+    return HubRecord(headers.get("X-Repo-Commit", ""), int(size), digest)

@@ -1,0 +1,81 @@
+"""lock.toml in the models folder: what files without a SHA-256 were at their first download."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, TypeAdapter, ValidationError
+
+from localvoice.catalog.errors import ModelFilesError
+from localvoice.catalog.schema import HubSource, Model, ModelFile, Sha256
+
+LOCK_NAME = "lock.toml"
+_HEADER = (
+    "# Written by localvoice: what files without a SHA-256 in the catalogue were at their first download.\n"
+)
+
+_Quoted = Annotated[str, StringConstraints(max_length=1000)]
+
+
+class Pin(BaseModel):
+    """One pinned file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: _Quoted
+    """The hub source as the catalogue named it; another one there makes the pin void."""
+    commit: _Quoted
+    """The commit that the hub said the revision was."""
+    size: PositiveInt
+    """Bytes."""
+    sha256: Sha256
+    """What it must hash to from now on."""
+
+
+def pin_key(model: Model, file: ModelFile) -> str:
+    """The name of a file in lock.toml and in messages."""
+    return f"{model.name}/{file.name}"
+
+
+def hub_source(file: ModelFile) -> HubSource:
+    """The source that pins the file: its first on the hub."""
+    return next(source for source in file.sources if isinstance(source, HubSource))
+
+
+def read_pins(folder: Path) -> dict[str, Pin]:
+    """The pins in the models folder, by `model/file`; ModelFilesError if lock.toml is not readable."""
+    path = folder / LOCK_NAME
+    if not path.exists():
+        return {}
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return TypeAdapter(dict[str, Pin]).validate_python(raw)
+    except (OSError, ValueError, ValidationError) as error:
+        raise ModelFilesError(f"{path}: cannot be used: {error}. Delete it and download again.") from error
+
+
+def write_pin(folder: Path, key: str, pin: Pin) -> None:
+    """Add a pin. The caller holds the folder's download lock."""
+    lines = [_HEADER]
+    for name, entry in sorted((read_pins(folder) | {key: pin}).items()):
+        # A JSON string is a TOML basic string, and so is a quoted key.
+        lines.append(f"[{json.dumps(name)}]")
+        lines += [f"{field} = {json.dumps(value)}" for field, value in entry.model_dump().items()]
+        lines.append("")
+    temporary = folder / f"{LOCK_NAME}.part"
+    temporary.write_text("\n".join(lines), encoding="utf-8")
+    os.replace(temporary, folder / LOCK_NAME)
+
+
+def with_pins(model: Model, pins: dict[str, Pin]) -> Model:
+    """The model with size and SHA-256 of its pinned files filled in, as far as they are pinned."""
+
+    def filled(file: ModelFile) -> ModelFile:
+        pin = pins.get(pin_key(model, file))
+        if file.sha256 is not None or pin is None or pin.source != str(hub_source(file)):
+            return file
+        return file.model_copy(update={"size": pin.size, "sha256": pin.sha256})
+
+    return model.model_copy(update={"files": tuple(filled(file) for file in model.files)})
