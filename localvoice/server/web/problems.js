@@ -1,0 +1,152 @@
+/**
+ * The words for each trouble, and what to do about it.
+ * @module
+ */
+
+/**
+ * @typedef {'server-away'|'link-lost'|'mic-insecure'|'mic-unsupported'|'mic-refused'|'mic-dismissed'|
+ *   'mic-missing'|'mic-busy'|'mic-broken'|'mic-gone'|'voice-unsupported'|'voice-failed'|'sound-blocked'|
+ *   'stt'|'llm'|'tts'|'hearing'|'misunderstood'|'too-fast'|'tool'|'internal'} ProblemId
+ */
+/** @typedef {'reconnect'|'talk'|'voice'|'sound'|'reload'} Remedy what the button beside the words does */
+/** @typedef {'link'|'mic'|'sound'|'voice'|'turn'} Slot one problem of each kind at a time; the first of these is shown */
+/**
+ * @typedef {Object} Problem
+ * @property {ProblemId} id
+ * @property {'wait'|'fault'} tone `wait`: it mends itself
+ * @property {string} title
+ * @property {string} text
+ * @property {string} [detail] the server's own words
+ * @property {{label: string, remedy: Remedy}} [action]
+ */
+
+/** @type {Slot[]} */
+export const SLOTS = ['link', 'mic', 'sound', 'voice', 'turn'];
+
+const TALK = { label: 'Try again', remedy: /** @type {const} */ ('talk') };
+const TYPING = 'You can type meanwhile.';
+
+/** @type {Record<ProblemId, Omit<Problem, 'id'>>} */
+const WORDS = {
+  'server-away': {
+    tone: 'wait',
+    title: 'localvoice isn’t answering',
+    text: 'Its server may not be running. Start it with “make run”; this page connects by itself.',
+    action: { label: 'Try now', remedy: 'reconnect' },
+  },
+  'link-lost': {
+    tone: 'wait',
+    title: 'The connection dropped',
+    text: 'Reconnecting by itself. If it takes long, look whether the server is still running.',
+    action: { label: 'Try now', remedy: 'reconnect' },
+  },
+  'mic-insecure': {
+    tone: 'fault',
+    title: 'No microphone at this address',
+    text: `Browsers allow it only on this machine or over HTTPS. Open http://localhost${port()} on the machine that runs localvoice, or serve it over HTTPS. Typing works here, too.`,
+  },
+  'mic-unsupported': {
+    tone: 'fault',
+    title: 'This browser has no microphone access',
+    text: 'Open the page in a current Firefox, Chrome, Edge or Safari. Typing works here, too.',
+  },
+  'mic-refused': {
+    tone: 'fault',
+    title: 'The microphone is blocked',
+    text: `Click the icon beside the address, set Microphone to Allow, then try again. If it is allowed there, look in the system’s privacy settings. ${TYPING}`,
+    action: TALK,
+  },
+  'mic-dismissed': {
+    tone: 'fault',
+    title: 'The microphone wasn’t allowed',
+    text: `Try again and choose Allow when the browser asks. ${TYPING}`,
+    action: TALK,
+  },
+  'mic-missing': {
+    tone: 'fault',
+    title: 'No microphone found',
+    text: `Plug one in, or switch it on in the system’s sound settings, then try again. ${TYPING}`,
+    action: TALK,
+  },
+  'mic-busy': {
+    tone: 'fault',
+    title: 'The microphone can’t be opened',
+    text: `Another program may be using it, such as a call. Close that, then try again. ${TYPING}`,
+    action: TALK,
+  },
+  'mic-broken': {
+    tone: 'fault',
+    title: 'The microphone didn’t start',
+    text: `Unplug it and plug it in again, or choose another one in the browser’s settings, then try again. ${TYPING}`,
+    action: TALK,
+  },
+  'mic-gone': {
+    tone: 'fault',
+    title: 'The microphone went away',
+    text: `It was unplugged or taken back. Connect one and try again. ${TYPING}`,
+    action: TALK,
+  },
+  'voice-unsupported': {
+    tone: 'fault',
+    title: 'This browser can’t send your voice',
+    text: 'WebRTC is missing or switched off. Use a current Firefox, Chrome, Edge or Safari. Typing works, and the answers are spoken.',
+  },
+  'voice-failed': {
+    tone: 'fault',
+    title: 'Voice can’t connect',
+    text: 'WebRTC found no way to localvoice. In flight mode, join any network, it needn’t reach the internet; else look at VPN and firewall. Typing works, and the answers are spoken.',
+    action: { label: 'Try again', remedy: 'voice' },
+  },
+  'sound-blocked': {
+    tone: 'fault',
+    title: 'The browser holds the sound back',
+    text: 'It plays sound only after a click.',
+    action: { label: 'Play sound', remedy: 'sound' },
+  },
+  stt: { tone: 'fault', title: 'I couldn’t make that out', text: 'Writing down your words failed. Say it again, or type it.' },
+  llm: { tone: 'fault', title: 'No answer this time', text: 'The language model failed or took too long. Ask once more.' },
+  tts: { tone: 'fault', title: 'The voice failed', text: 'The answer stands here as text. Go on; the next one is tried aloud again.' },
+  hearing: { tone: 'fault', title: 'Your sound can’t be read', text: 'Stop, then press Talk again. If that doesn’t help, reload the page.' },
+  misunderstood: {
+    tone: 'fault',
+    title: 'The server didn’t understand this page',
+    text: 'They may be of different versions. Reload the page.',
+    action: { label: 'Reload', remedy: 'reload' },
+  },
+  'too-fast': { tone: 'wait', title: 'One moment', text: 'That was more than the server takes at once. Wait a little, then go on.' },
+  tool: { tone: 'fault', title: 'A tool failed', text: 'The answer may lack something. Ask once more.' },
+  internal: { tone: 'fault', title: 'Something went wrong', text: 'Try once more. If it happens again, look at the server’s log.' },
+};
+
+/** @type {Record<string, ProblemId>} */
+const OF_CODE = {
+  STT_ERROR: 'stt',
+  STT_TIMEOUT: 'stt',
+  LLM_ERROR: 'llm',
+  LLM_TIMEOUT: 'llm',
+  TTS_ERROR: 'tts',
+  TTS_TIMEOUT: 'tts',
+  AUDIO_PROCESSING_ERROR: 'hearing',
+  VAD_ERROR: 'hearing',
+  INVALID_AUDIO_FORMAT: 'hearing',
+  INVALID_MESSAGE: 'misunderstood',
+  WEBRTC_UNAVAILABLE: 'voice-failed',
+  CONNECTION_FAILED: 'voice-failed',
+  TOOL_ERROR: 'tool',
+  PLAYBOOK_ERROR: 'tool',
+  RATE_LIMITED: 'too-fast',
+};
+
+/** @param {ProblemId} id @param {string} [detail] @returns {Problem} */
+export function problem(id, detail) {
+  return { id, ...WORDS[id], detail };
+}
+
+/** What an `error` message of the server means for the user. @param {string} code @param {string} message */
+export function problemOfCode(code, message) {
+  return problem(OF_CODE[code] ?? 'internal', message);
+}
+
+function port() {
+  return location.port && `:${location.port}`;
+}
