@@ -13,6 +13,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -136,5 +137,10 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
         raise ConfigError(
             f"A setting can't be used: {problems}. Look at the command line, LOCALVOICE_… and {source}."
         ) from error
-    except ValueError as error:  # tomllib's own, and an environment variable that is no JSON
+    except SettingsError as error:
+        raise ConfigError(
+            f"A LOCALVOICE_… environment variable can't be read: {error}. Lists are written as JSON, for "
+            """instance LOCALVOICE_SERVER_ALLOWED_ORIGINS='["http://localhost:3000"]'."""
+        ) from error
+    except (ValueError, OSError) as error:  # ValueError is tomllib's and the decoder's
         raise ConfigError(f"The settings file {source} can't be read: {error}.") from error

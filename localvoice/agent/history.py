@@ -23,18 +23,25 @@ class History:
         self.messages.append(ChatMessage("assistant", text))
 
     def for_llm(self, system_prompt: str, limit: int) -> list[ChatMessage]:
-        """The system prompt and at most `limit` messages of the past, beginning with one of the user's.
-
-        When the limit is passed, half of the past goes at once: the LLM's cache holds as long as its
-        prompt begins with the same words, so forgetting one message a turn would make it read all of
-        them anew in each turn.
-        """
-        if len(self.messages) - self._first_given > limit:
-            self._first_given = len(self.messages) - max(1, limit // 2)
+        """The system prompt and at most `limit` messages of the past, beginning with one of the user's."""
+        self._forget(limit)
         given = self.messages[self._first_given :]
         while given and given[0].role != "user":
             given = given[1:]
         return [ChatMessage("system", system_prompt), *_merge_runs(given)]
+
+    def make_room(self, limit: int) -> None:
+        """Between turns: forget now what the user's next message would push out."""
+        self._forget(limit - 1)
+
+    def _forget(self, limit: int) -> None:
+        """When the limit is passed, half of the past goes at once.
+
+        The LLM's cache holds as long as its prompt begins with the same words, so forgetting one message a
+        turn would make it read all of them anew in each turn.
+        """
+        if len(self.messages) - self._first_given > limit:
+            self._first_given = len(self.messages) - (limit + 1) // 2
 
 
 def _merge_runs(messages: list[ChatMessage]) -> list[ChatMessage]:

@@ -5,9 +5,15 @@ voice sounds natural. Joined with spaces, the pieces are the reply.
 """
 
 import re
+from itertools import islice
 from typing import Final
 
-_SENTENCE_END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”]*|\n+")
+# These never look at a character twice (hence the lookbehinds and the possessive `++`): the text is searched
+# anew at each token, and a model that falls into a loop writes long runs of anything.
+_SENTENCE_END: Final = re.compile(
+    r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s)|(?<![。！？])[。！？]++[」』”]*+(?=[^。！？」』”])|\n+"
+)
+_WHOLE_WORD: Final = re.compile(r"(?<!\S)\S++(?=\s)")
 _CLAUSE_END: Final = re.compile(r"[,;:](?=\s)|\s[–—-](?=\s)|[，、；：]")
 _FIRST_CLAUSE_WORDS: Final = 3
 """A clause shorter than this isn't worth a break: "Well," sounds cut off by itself."""
@@ -52,11 +58,18 @@ class Pieces:
             self._given += 1
 
     def _boundary(self) -> int | None:
-        sentence = self._sentence_end()
+        """Where the next piece ends. Depends on the text alone, not on the deltas that it came in."""
         if self._given:
-            return sentence
-        clause = self._first_clause_end()
-        return min((end for end in (sentence, clause) if end is not None), default=None)
+            return self._sentence_end()
+        ends = [end for end in (self._sentence_end(), self._first_clause_end()) if end is not None]
+        end = min(ends, default=None)
+        # The last word may still be growing, so it neither counts nor ends the piece.
+        whole = list(islice(_WHOLE_WORD.finditer(self._text), _FIRST_PIECE_WORDS + 1))
+        if len(whole) <= _FIRST_PIECE_WORDS or (end is not None and end < whole[-1].end()):
+            return end
+        candidates = range(_FIRST_CLAUSE_WORDS + 1, _FIRST_PIECE_WORDS + 1)
+        breaks = [word for word in candidates if whole[word].group().lower() in _LEADS_A_PHRASE]
+        return whole[(breaks[-1] if breaks else _FIRST_PIECE_WORDS) - 1].end()
 
     def _sentence_end(self) -> int | None:
         for match in _SENTENCE_END.finditer(self._text):
@@ -68,13 +81,7 @@ class Pieces:
         for match in _CLAUSE_END.finditer(self._text):
             if len(self._text[: match.end()].split()) >= _FIRST_CLAUSE_WORDS:
                 return match.end()
-        # The last word may still be growing, so it neither counts nor ends the piece.
-        whole = list(re.finditer(r"\S+(?=\s)", self._text))
-        if len(whole) <= _FIRST_PIECE_WORDS:
-            return None
-        candidates = range(_FIRST_CLAUSE_WORDS + 1, _FIRST_PIECE_WORDS + 1)
-        breaks = [word for word in candidates if whole[word].group().lower() in _LEADS_A_PHRASE]
-        return whole[(breaks[-1] if breaks else _FIRST_PIECE_WORDS) - 1].end()
+        return None
 
 
 def _is_false_end(text: str) -> bool:

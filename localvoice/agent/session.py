@@ -57,14 +57,16 @@ class Session:
         self._transcription: asyncio.Task[Heard] | None = None
         self._turn: Turn | None = None
         self._turn_task: asyncio.Task[None] | None = None
+        self._preparation = asyncio.create_task(self._prepare(), name="preparation")
 
     async def listen(self, frames: AsyncIterator[AudioFrame]) -> None:
         """Follow the user's voice until the frames end. Nothing slow is awaited here."""
         failing = False
         async for frame in frames:
+            position = self._endpointing.position
             try:
                 self.hear(frame)
-                failing = False
+                failing = failing and self._endpointing.position == position  # too short to tell
             except VoiceError as error:
                 if not failing:  # a VAD that stays broken is told once, not thirty times a second
                     self.report(error)
@@ -95,13 +97,19 @@ class Session:
         """Go on with another conversation's history; a running turn ends first, in its own."""
         await self.close()
         self.conversation = conversation
+        self._prepare_next()
+        if not self._endpointing.speaking:
+            self._enter(AgentState.IDLE)
 
     async def close(self) -> None:
         """End all work. History keeps what was heard."""
         self._interrupt()
+        ending = [task for task in (self._transcription, self._turn_task) if task is not None]
         self._drop_transcription()
-        if self._turn_task is not None:
-            await asyncio.wait([self._turn_task])
+        if ending:
+            await asyncio.wait(ending)
+        self._preparation.cancel()
+        await asyncio.wait([self._preparation])
 
     def report(self, error: VoiceError) -> None:
         """Tell the client, and the log, what failed."""
@@ -127,8 +135,7 @@ class Session:
                 self._start_turn(transcription, _now() - silence, _now())
 
     def _interrupt(self) -> None:
-        if self._turn is not None and self._turn_task is not None and not self._turn_task.done():
-            self._turn.interrupt()
+        if self._turn is not None and self._turn_task is not None and self._turn.interrupt():
             self._turn_task.cancel()
 
     def _start_turn(self, heard: asyncio.Future[Heard], speech_ended: float, endpoint: float | None) -> None:
@@ -151,6 +158,10 @@ class Session:
             if previous is not None:
                 await asyncio.wait([previous])
             await turn.run()
+            self._prepare_next()
+        except asyncio.CancelledError:
+            self._prepare_next()  # while the user, who interrupted, still speaks
+            raise
         except VoiceError as error:
             self.report(error)
         except Exception:
@@ -162,8 +173,21 @@ class Session:
                     "Something went wrong inside the server. Say it again; the server's log has the details.",
                 )
             )
-        if not self._endpointing.speaking:
+        if turn is self._turn and not self._endpointing.speaking:
             self._enter(AgentState.IDLE)
+
+    def _prepare_next(self) -> None:
+        self._preparation.cancel()
+        self._preparation = asyncio.create_task(self._prepare(), name="preparation")
+
+    async def _prepare(self) -> None:
+        """Have the LLM read what its next prompt begins with, while nobody waits for it."""
+        agent, history = self._settings.agent, self.conversation.history
+        history.make_room(agent.history_messages)
+        try:
+            await self._engines.llm.prepare(history.for_llm(agent.system_prompt, agent.history_messages))
+        except VoiceError as error:
+            log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell
 
     def _transcribe(self, speech: AudioFrame) -> asyncio.Task[Heard]:
         return asyncio.create_task(self._timed_transcription(speech), name="transcription")
@@ -185,13 +209,6 @@ class Session:
             log.debug("session %s: %s -> %s", self.conversation.id[:6], self._state, state)
             self._state = state
             self._emit(StateMessage(state))
-
-
-async def _after(previous: asyncio.Task[None] | None, heard: asyncio.Future[Heard]) -> Heard:
-    """What was heard, once the turn before has put its part of the history in order."""
-    if previous is not None:
-        await asyncio.wait([previous])
-    return await heard
 
 
 def _known(heard: Heard) -> asyncio.Future[Heard]:

@@ -86,7 +86,7 @@ class _Clock:
 
 
 class Turn:
-    """Runs once; cancelled by `interrupt()`."""
+    """Runs once. Whoever ends it calls `interrupt()` first."""
 
     def __init__(
         self, around: Surroundings, heard: asyncio.Future[Heard], speech_ended: float, endpoint: float | None
@@ -97,32 +97,40 @@ class Turn:
         self._clock = _Clock(speech_ended, endpoint)
         self._reply = ""
         self._sounding = False
+        self._answering = False
+        self._interrupted = False
         self._failure: VoiceError | None = None
 
     async def run(self) -> None:
         """Answer. Raises `VoiceError` if a part of it failed; what was said before that still counts."""
-        try:
-            words = self._note(await asyncio.shield(self._heard))
-        except asyncio.CancelledError:
-            self._note(await self._heard)  # interrupted before we knew the words: they were said all the same
-            raise
-        if not words:
+        words = self._note(await self._heard)
+        if not words or self._interrupted:
             return  # silence, a cough, a door: no error, no reply
         self._around.playout.begin()
+        self._answering = True
         finished = False
         try:
             await self._think_and_speak()
             finished = True
         finally:
+            self._answering = False
             self._remember(finished)
         if self._failure is not None:
             raise self._failure
 
-    def interrupt(self) -> None:
-        """Silence at once. Whoever runs the turn cancels it next; its history keeps what was heard."""
+    def interrupt(self) -> bool:
+        """Silence at once; history keeps what was heard. True if whoever runs the turn must cancel it now.
+
+        Before the answer there is nothing to cancel: what the user said is still noted, in its order.
+        """
+        if self._interrupted or not self._answering:
+            self._interrupted = True
+            return False
+        self._interrupted = True
         self._around.playout.stop()
         if self._sounding:
             self._around.emit(TtsCancelled())
+        return True
 
     def _note(self, heard: Heard) -> str:
         words = heard.transcript.text
@@ -176,7 +184,7 @@ class Turn:
                 await self._say(piece)
         playout.complete()
         await playout.finished()
-        if self._sounding:
+        if self._sounding and not self._interrupted:
             self._around.emit(TtsComplete())
 
     async def _say(self, piece: str) -> None:

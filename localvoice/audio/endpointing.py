@@ -65,6 +65,8 @@ class Endpointing:
 
     def __init__(self, settings: ListeningSettings) -> None:
         self._threshold = settings.speech_probability
+        # Never below what silence gets, or speech would never end.
+        self._lower_threshold = max(self._threshold - _HYSTERESIS, self._threshold / 2)
         self._onset = _windows(settings.onset_ms)
         self._pause = _windows(settings.pause_ms)
         self._end = max(_windows(settings.end_ms), self._pause)
@@ -109,13 +111,13 @@ class Endpointing:
         return SpeechStarted(self._position - self._onset * WINDOW)
 
     def _during_speech(self, probability: float) -> Paused | Resumed | SpeechEnded | None:
-        if probability >= self._threshold - _HYSTERESIS:
+        if probability >= self._lower_threshold:
             paused = self._silent_run >= self._pause
             self._silent_run = 0
             self._voiced_until = self._position
-            if len(self._utterance) >= self._longest:
-                return self._finish()
-            return Resumed() if paused else None
+            if paused:
+                return Resumed()  # even when it is too long: what the pause held is no longer the whole
+            return self._finish() if len(self._utterance) >= self._longest else None
         self._silent_run += 1
         if self._silent_run >= self._end or len(self._utterance) >= self._longest:
             return self._finish()

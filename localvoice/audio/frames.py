@@ -17,6 +17,8 @@ Samples = npt.NDArray[np.int16]
 
 SPEECH_RATE: Final = 16_000
 """Hz. The rate of the VAD, the turn detector and the STT."""
+_WAV_RATES: Final = range(4_000, 384_001)
+"""Hz. A header that claims 1 Hz would make a small file 16,000 times as large when it is resampled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +94,11 @@ def read_wav(source: Path | bytes) -> AudioFrame:
             declared = wav.getnframes()
             if width != 2:
                 raise _bad_wav(f"it has {8 * width}-bit samples; 16-bit PCM is needed")
-            if not rate or not channels:
-                raise _bad_wav("its sample rate or channel count is zero")
+            if rate not in _WAV_RATES:
+                raise _bad_wav(f"its sample rate of {rate} Hz is none that sound is recorded at")
             data = wav.readframes(declared)
-    except (wave.Error, EOFError) as error:
-        raise _bad_wav(f"it is no PCM WAV ({error or 'it ends too soon'})") from error
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last where a chunk is longer than the file
+        raise _bad_wav(f"it is no PCM WAV ({str(error) or 'it ends too soon'})") from error
     except OSError as error:
         raise _bad_wav(str(error)) from error
     if len(data) != declared * channels * 2:

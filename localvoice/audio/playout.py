@@ -54,15 +54,17 @@ class Playout:
 
     async def write(self, text: str, frame: AudioFrame) -> None:
         """Queue sound that says `text`; empty text continues the piece. Waits while much is unplayed."""
-        while self._waiting > _AHEAD_SECONDS * self.rate:
-            await self._wait_for_change()
         reply = self._reply
+        while self._waiting > _AHEAD_SECONDS * self.rate and not reply.complete:
+            await self._wait_for_change()
         if reply.complete:
-            return  # stopped while we waited
+            return  # stopped, perhaps while we waited
         if text or not reply.pieces:
             reply.pieces.append(_Piece(text))
         piece = reply.pieces[-1]
         samples = frame.resampled(self.rate).samples
+        if not len(samples):
+            return
         piece.samples += len(samples)
         self._chunks.append((piece, samples))
         self._waiting += len(samples)

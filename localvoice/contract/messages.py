@@ -22,6 +22,8 @@ MAX_TEXT_CHARS: Final = 4_000
 """A long paragraph; more is no message that someone types."""
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """A minute of 16 kHz sound in base64, with room to spare."""
+_MAX_REASON_CHARS: Final = 300
+"""What is wrong may quote the message, and that may be megabytes."""
 
 
 class _ClientMessage(BaseModel):
@@ -39,7 +41,7 @@ class Ping(_ClientMessage):
     """A sign of life, every 15 s."""
 
     type: Literal["ping"]
-    timestamp: float
+    timestamp: Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Offer(_ClientMessage):
@@ -90,7 +92,9 @@ def parse(data: str | bytes) -> Ping | Offer | Reconnect | Audio | Text:
 def invalid_message(reason: str) -> VoiceError:
     """The error that answers a message that can't be understood."""
     return VoiceError(
-        ErrorCode.INVALID_MESSAGE, Component.SERVER, f"This message can't be understood: {reason}."
+        ErrorCode.INVALID_MESSAGE,
+        Component.SERVER,
+        f"This message can't be understood: {reason[:_MAX_REASON_CHARS]}.",
     )
 
 

@@ -102,6 +102,10 @@ class Llm(Engine, Protocol):
         """The assistant's next message, as text deltas while it is being written. Hold it in `aclosing()`."""
         ...
 
+    async def prepare(self, messages: Sequence[ChatMessage]) -> None:
+        """Read messages that the next prompt will begin with, so that only its end is left to read then."""
+        ...
+
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without the chat template's own."""
         ...

@@ -75,7 +75,7 @@ class VoiceServer:
                 "already, use that, or give this one a port of its own with --port."
             ) from error
         # Port 0 took a free one: only the socket knows which.
-        return f"http://{host}:{runner.addresses[0][1]}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[guard(self._settings.server.allowed_origins)])
@@ -95,7 +95,8 @@ class VoiceServer:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         assert self._services is not None  # set before the server listens
-        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES)
+        # What is too large is answered as any broken message; only what is far too large ends the connection.
+        socket = web.WebSocketResponse(max_msg_size=4 * MAX_MESSAGE_BYTES)
         await socket.prepare(request)
         connection = Connection(self._services, socket)
         self._connections.add(connection)

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -120,7 +119,10 @@ class Connection:
     async def _send(self) -> None:
         while True:
             message = await self._outgoing.get()
-            await self._socket.send_str(message.encode())
+            try:
+                await self._socket.send_str(message.encode())
+            except ConnectionError:
+                return  # the client has gone, which is no failure of ours
 
     async def _reported(self, handling: Awaitable[None]) -> None:
         """A bad message is answered with one error, and costs nothing else."""
@@ -180,9 +182,9 @@ class Connection:
         if earlier is not own:
             if earlier.leave is not None:
                 earlier.leave()  # the newest socket wins
+            self._take(earlier)  # at once: another socket may ask for it while our own turn ends
             await self._session.resume(earlier)
             self._services.sessions.discard(own)
-            self._take(earlier)
         self.emit(ReconnectAck(True, earlier.id, True))
 
     def _take(self, conversation: Conversation) -> None:
@@ -216,7 +218,7 @@ class Connection:
 def _decode_utterance(data: str) -> AudioFrame:
     try:
         wav = base64.b64decode(data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii's own, or letters that aren't ASCII
         raise VoiceError(
             ErrorCode.INVALID_AUDIO_FORMAT,
             Component.SERVER,

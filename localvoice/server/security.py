@@ -5,14 +5,17 @@ them: `Host`, which a page that rebinds its own name to 127.0.0.1 gets wrong, an
 """
 
 import ipaddress
+import re
 from collections.abc import Collection
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from yarl import URL
 
 from localvoice.config import ConfigError
+
+# Nothing lenient, such as a URL library's: what it would mend, a browser would not send.
+_AUTHORITY: Final = re.compile(r"(?:(?P<name>[A-Za-z0-9.-]+)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -39,8 +42,8 @@ def check_listen_address(host: str) -> None:
 
 def is_own_host(host: str) -> bool:
     """Whether a Host header names this machine, on whatever port (a tunnel may change it)."""
-    name = URL.build(scheme="http", authority=host).host if _is_authority(host) else None
-    return name is not None and _is_this_machine(name)
+    found = _AUTHORITY.fullmatch(host)
+    return found is not None and _is_this_machine((found["name"] or found["ipv6"]).lower())
 
 
 def is_allowed_origin(origin: str | None, host: str, others: Collection[str]) -> bool:
@@ -68,10 +71,6 @@ def guard(allowed_origins: Collection[str]) -> Middleware:
         return response
 
     return check
-
-
-def _is_authority(host: str) -> bool:
-    return bool(host) and not any(character in host for character in "/@?#\\ ")
 
 
 def _is_this_machine(name: str) -> bool:

@@ -150,7 +150,8 @@ function receive(message) {
     }
     case 'speech-end': return store.update({ userSpeaking: false });
     case 'tts-chunk': return player.play(message.data, message.sampleRate);
-    case 'tts-cancelled': return player.stop();
+    case 'tts-start': return voice.setAudible(true);
+    case 'tts-cancelled': return hush();
     case 'error': return failed(message.code, message.message);
     default:
   }
@@ -232,6 +233,12 @@ function playSound(sound) {
   loudspeaker.srcObject = sound;
   agentMeter.listenTo(sound);
   loudspeaker.play().catch((error) => error.name === 'NotAllowedError' && soundBlocked());
+}
+
+/** Silence at once, not when the sound that is on its way has been played. */
+function hush() {
+  voice.setAudible(false);
+  player.stop();
 }
 
 function soundBlocked() {

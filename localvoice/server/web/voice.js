@@ -19,8 +19,10 @@ export class VoiceLink {
   #peer = null;
   /** @type {RTCRtpSender|null} */
   #sender = null;
-  /** @type {MediaStreamTrack|null} */
+  /** What we send. @type {MediaStreamTrack|null} */
   #track = null;
+  /** What we hear. @type {MediaStreamTrack|null} */
+  #sound = null;
   /** @type {Promise<boolean>|null} */
   #opening = null;
   /** Ends the attempt that runs. @type {(connected: boolean) => void} */
@@ -68,6 +70,14 @@ export class VoiceLink {
     await this.#sender?.replaceTrack(track);
   }
 
+  /**
+   * Silences what the browser still holds of a reply that was cut off: its jitter buffer is a tenth of a
+   * second and more. @param {boolean} audible
+   */
+  setAudible(audible) {
+    if (this.#sound) this.#sound.enabled = audible;
+  }
+
   /** The server says that the connection can't be made, or is broken. */
   refuse() {
     this.#lose();
@@ -111,6 +121,7 @@ export class VoiceLink {
     channel.onclose = () => this.#peer === peer && this.#lose();
     const transceiver = peer.addTransceiver('audio', { direction: 'sendrecv' });
     this.#sender = transceiver.sender;
+    this.#sound = transceiver.receiver.track;
     peer.onconnectionstatechange = () => this.#connectionChanged(peer);
     this.#onSound(new MediaStream([transceiver.receiver.track]));
     await transceiver.sender.replaceTrack(this.#track);
@@ -142,7 +153,7 @@ export class VoiceLink {
     clearTimeout(this.#hiccup);
     this.#connected = false;
     const peer = this.#peer;
-    this.#peer = this.#sender = this.#opening = null;
+    this.#peer = this.#sender = this.#sound = this.#opening = null;
     peer?.close();
   }
 }

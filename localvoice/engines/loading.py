@@ -1,0 +1,145 @@
+"""All engines of a process: loaded together, warmed up one by one, closed together."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.llama import ALL_LAYERS, LlamaLlm, supports_gpu
+from localvoice.engines.piper import PiperTts
+from localvoice.engines.protocols import Engine, Engines
+from localvoice.engines.silero import SileroVad
+from localvoice.engines.threads import Device, plan_threads
+from localvoice.engines.whisper import WhisperStt, gpu_count
+from localvoice.engines.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+E = TypeVar("E", bound=Engine)
+
+
+@dataclass(frozen=True)
+class EngineFiles:
+    """Where the verified files of a profile are, and what the catalogue calls them."""
+
+    whisper_dir: Path
+    """Folder of the CTranslate2 Whisper model."""
+    whisper_name: str
+    """Its catalogue name."""
+    llm: Path
+    """GGUF of the language model."""
+    llm_name: str
+    """Its catalogue name."""
+    voice: Path
+    """ONNX of the Piper voice."""
+    voice_config: Path
+    """JSON beside it."""
+    voice_name: str
+    """Its catalogue name."""
+    vad: Path
+    """ONNX of the Silero VAD."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engines run."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where Whisper and the language model compute; "auto" takes a GPU where there is one."""
+    language: str = "auto"
+    """What the user speaks: "auto" or an ISO 639-1 code."""
+    context_tokens: int = 4096
+    """Size of the language model's context."""
+    gpu_layers: int | None = None
+    """Layers of the language model on the GPU, -1 for all; None is all on a GPU and none without."""
+
+
+async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
+    """Load every model, each in its own worker, all at once.
+
+    Raises `VoiceError` naming the first file that can't be loaded, or saying that there is no GPU; nothing
+    stays loaded then, nor when the loading task is cancelled.
+    """
+    device = _device(options.device)
+    gpu_layers = _gpu_layers(options.gpu_layers, device)
+    plan = plan_threads(device=device)
+    logger.info("loading on %s with %s", device, plan)
+
+    def stt() -> Coroutine[Any, Any, WhisperStt]:
+        return WhisperStt.load(
+            files.whisper_name, files.whisper_dir, plan.stt, device=device, language=options.language
+        )
+
+    def llm() -> Coroutine[Any, Any, LlamaLlm]:
+        return LlamaLlm.load(files.llm_name, files.llm, plan, gpu_layers, options.context_tokens)
+
+    def tts() -> Coroutine[Any, Any, PiperTts]:
+        return PiperTts.load(files.voice_name, files.voice, files.voice_config, plan.tts)
+
+    async with AsyncExitStack() as loaded:
+        try:
+            async with asyncio.TaskGroup() as group:
+                stt_task = group.create_task(_keep(stt, loaded))
+                llm_task = group.create_task(_keep(llm, loaded))
+                tts_task = group.create_task(_keep(tts, loaded))
+                vad_task = group.create_task(_load_vad(files.vad))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        loaded.pop_all()
+        return Engines(vad_task.result(), stt_task.result(), llm_task.result(), tts_task.result())
+
+
+async def warm_up_all(engines: Engines) -> None:
+    """Run each engine once. One by one: each has its threads planned for having the cores to itself."""
+    for engine in (engines.stt, engines.tts, engines.llm):
+        await engine.warm_up()
+
+
+async def close_all(engines: Engines) -> None:
+    """End every worker."""
+    await asyncio.gather(engines.stt.close(), engines.llm.close(), engines.tts.close())
+
+
+async def _keep(load: Callable[[], Coroutine[Any, Any, E]], loaded: AsyncExitStack) -> E:
+    engine = await load()
+    loaded.push_async_callback(engine.close)
+    return engine
+
+
+async def _load_vad(model_path: Path) -> SileroVad:
+    # It needs no worker later on, since it runs inline.
+    worker = Worker("vad")
+    try:
+        return await worker.run(SileroVad, model_path)
+    finally:
+        await worker.close()
+
+
+def _device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
+    if wanted == "auto":
+        return "cuda" if gpu_count() else "cpu"
+    if wanted == "cuda" and not gpu_count():
+        raise VoiceError(
+            ErrorCode.INTERNAL_ERROR,
+            Component.SERVER,
+            'No CUDA GPU was found. Check `nvidia-smi`, or set the device to "cpu" or "auto".',
+        )
+    return wanted
+
+
+def _gpu_layers(wanted: int | None, device: Device) -> int:
+    if wanted is not None:
+        return wanted
+    if device == "cpu":
+        return 0
+    if supports_gpu():
+        return ALL_LAYERS
+    logger.warning(
+        "The language model runs on the CPU: llama-cpp-python was built without GPU support. "
+        'Install it again with CMAKE_ARGS="-DGGML_CUDA=on" to have it on the GPU.'
+    )
+    return 0

@@ -1,0 +1,70 @@
+"""Voice activity detection: Silero VAD v5 and v6 as ONNX, without torch."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from localvoice.audio.frames import SPEECH_RATE
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.onnx import Session, open_session
+
+WINDOW: Final = 512
+"""Samples at 16 kHz that the model judges at a time: 32 ms."""
+
+CONTEXT: Final = 64
+"""Samples before the window that the model reads too. Without them it runs and hears no speech at all."""
+
+
+class SileroVad:
+    """The model, shared by all streams. Its constructor reads the file (about 2 MB)."""
+
+    def __init__(self, model_path: Path) -> None:
+        try:
+            # One thread: a window takes 0.1 ms, less than waking a second one.
+            self._session = open_session(model_path, threads=1)
+        except Exception as error:
+            raise VoiceError(
+                ErrorCode.VAD_ERROR,
+                Component.VAD,
+                f"The voice activity model {model_path.name} can't be loaded ({error}). Download it again.",
+            ) from error
+
+    def stream(self) -> "SileroStream":
+        """A fresh stream with a state of its own."""
+        return SileroStream(self._session)
+
+
+class SileroStream:
+    """Speech probability of one audio stream, window after window."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._rate = np.array(SPEECH_RATE, np.int64)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream so far."""
+        self._state = np.zeros((2, 1, 128), np.float32)
+        self._input = np.zeros((1, CONTEXT + WINDOW), np.float32)
+
+    def __call__(self, window: npt.NDArray[np.float32]) -> float:
+        """Speech probability, 0 to 1, of the next 512 samples at 16 kHz, shape (512,), float32 in [-1, 1)."""
+        if window.shape != (WINDOW,):
+            raise VoiceError(
+                ErrorCode.VAD_ERROR,
+                Component.VAD,
+                f"The voice activity model takes windows of shape ({WINDOW},), not {window.shape}.",
+            )
+        self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
+        self._input[0, CONTEXT:] = window
+        try:
+            probability, self._state = self._session.run(
+                None, {"input": self._input, "state": self._state, "sr": self._rate}
+            )
+        except Exception as error:
+            raise VoiceError(
+                ErrorCode.VAD_ERROR, Component.VAD, f"Voice activity detection failed: {error}"
+            ) from error
+        return float(probability[0, 0])

@@ -1,0 +1,150 @@
+"""What keeps Whisper honest: pauses to cut at, and the marks of invented or looping words. Pure.
+
+Whisper was trained on subtitles and on 30 s windows. On sound without speech it writes what subtitles end
+with, and on a short window it now and then says the same words over and over, quite sure of itself.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame
+
+FLOOR_DBFS: Final = -55.0
+"""Sound whose loudest 0.1 s is below this is silence; speech at a microphone is 20 dB above it."""
+
+QUIET_DBFS: Final = -42.0
+"""Below this, a stock phrase is more likely invented than said."""
+
+BRIEF_SECONDS: Final = 0.4
+"""Below this, likewise: the shortest of the phrases takes about as long to say."""
+
+SURE_LOGPROB: Final = -0.9
+"""Mean log-probability a token; spoken words have more, also in noise, invented ones mostly less."""
+
+LOST_LOGPROB: Final = -1.3
+"""Below this even the full window makes no sense of the sound."""
+
+NO_SPEECH: Final = 0.5
+"""Whisper's own probability that nobody speaks: above 0.5 on noise, below 0.3 on clean speech."""
+
+ELEVATED_NO_SPEECH: Final = 0.3
+"""Enough, beside a stock phrase, to call it invented."""
+
+MAX_COMPRESSION: Final = 2.4
+"""How well text may be compressed (Whisper's own measure) before it counts as a loop."""
+
+WORDS_PER_SECOND: Final = 6.0
+"""Faster than anybody speaks; sustained speech has 2 to 4."""
+
+STOCK_PHRASES: Final = frozenset(
+    {
+        "you",
+        "bye",
+        "bye bye",
+        "thank you",
+        "thank you very much",
+        "thank you so much",
+        "thanks for watching",
+        "thank you for watching",
+        "thank you so much for watching",
+        "please subscribe",
+        "please subscribe to my channel",
+        "see you next time",
+        "see you in the next video",
+        "subtitles by the amara org community",
+        "i'm sorry",
+        "oh",
+        "so",
+    }
+)
+"""What Whisper writes where nobody speaks. People say some of it too: it takes a second sign to drop it."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One decoding of one stretch of sound."""
+
+    text: str
+    """As decoded, with its leading space."""
+    language: str
+    """ISO 639-1 code."""
+    logprob: float
+    """Mean log-probability a token."""
+    no_speech: float
+    """Probability that nobody speaks, 0 to 1."""
+    cut: bool
+    """Whether it ended at the limit of tokens, not by itself."""
+
+
+def loudest_dbfs(sound: AudioFrame) -> float:
+    """Level of the loudest tenth of a second."""
+    step = sound.rate // 10
+    return max(
+        AudioFrame(sound.samples[start : start + step], sound.rate).rms_dbfs
+        for start in range(0, max(1, len(sound.samples)), step)
+    )
+
+
+def is_silence(heard: Heard) -> bool:
+    """Whether nobody spoke: no words, or improbable words where Whisper hears no speech."""
+    wordless = not any(character.isalnum() for character in heard.text)
+    return wordless or (heard.no_speech > NO_SPEECH and heard.logprob < SURE_LOGPROB)
+
+
+def is_doubtful(heard: Heard, seconds: float) -> bool:
+    """Whether a second look through the full window is worth its time."""
+    return heard.logprob < SURE_LOGPROB or _is_too_fast(heard, seconds) or _is_loop(heard)
+
+
+def is_invented(heard: Heard, sound: AudioFrame) -> bool:
+    """Whether these are no words that were said, now that there is no second look to come."""
+    return (
+        is_silence(heard)
+        or heard.logprob < LOST_LOGPROB
+        or _is_too_fast(heard, sound.seconds)
+        or (heard.no_speech > ELEVATED_NO_SPEECH and _is_loop(heard))
+        or _is_stock_phrase(heard, sound)
+    )
+
+
+def split_at_pauses(sound: AudioFrame, limit: float) -> list[AudioFrame]:
+    """Pieces of at most `limit` seconds, cut at the quietest points of their last thirds; 16 kHz."""
+    pieces, rest = [], sound.samples
+    most, step = int(limit * SPEECH_RATE), SPEECH_RATE // 10
+    while len(rest) > most:
+        search = rest[most * 2 // 3 : most]
+        tenths = search[: len(search) // step * step].reshape(-1, step)
+        energy = np.square(tenths, dtype=np.float64).sum(axis=1)
+        cut = most * 2 // 3 + int(np.argmin(energy)) * step + step // 2
+        pieces.append(AudioFrame(rest[:cut], SPEECH_RATE))
+        rest = rest[cut:]
+    return [*pieces, AudioFrame(rest, SPEECH_RATE)]
+
+
+def _is_too_fast(heard: Heard, seconds: float) -> bool:
+    """Whether it is more than can be said in that time."""
+    return heard.cut or len(heard.text.split()) > 3 + WORDS_PER_SECOND * seconds
+
+
+def _is_loop(heard: Heard) -> bool:
+    """Whether it says the same over and over: up to 6 words 4 times in a row, or text of little content."""
+    data, words = heard.text.encode(), heard.text.lower().split()
+    return len(data) / len(zlib.compress(data)) > MAX_COMPRESSION or any(
+        words[start : start + size] * 4 == words[start : start + 4 * size]
+        for size in range(1, 7)
+        for start in range(len(words) - 4 * size + 1)
+    )
+
+
+def _is_stock_phrase(heard: Heard, sound: AudioFrame) -> bool:
+    """Whether it is a phrase that Whisper likes to invent, and the sound does nothing to support it."""
+    plain = " ".join(re.findall(r"[\w']+", heard.text.lower()))
+    return plain in STOCK_PHRASES and (
+        heard.no_speech > ELEVATED_NO_SPEECH
+        or sound.seconds < BRIEF_SECONDS
+        or loudest_dbfs(sound) < QUIET_DBFS
+    )

@@ -1,0 +1,132 @@
+"""Every test leaves the process as it found it: no task, no thread, no blocked event loop."""
+
+import asyncio
+import gc
+import inspect
+import logging
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from typing import Any, Final
+
+import pytest
+from clock import VirtualClockLoop
+
+# Read whenever a loop is made: finds coroutines nobody awaits, and callbacks that block.
+os.environ["PYTHONASYNCIODEBUG"] = "1"
+
+_BLOCKED_SECONDS: Final = 0.5
+"""Far above what any callback should take, so that a busy machine doesn't fail a good test: with other work
+on both cores, 0.3 s was seen for a callback that only sends a message."""
+_GRACE_SECONDS: Final = 3.0
+"""For threads that have been told to end, such as aiortc's decoders."""
+_LOOP_THREADS: Final = "asyncio_"
+"""Name of the threads of a loop's own executor, which end with the loop."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "virtual_clock: runs on an event loop whose clock jumps")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.get_closest_marker("virtual_clock"):
+        return {"virtual": VirtualClockLoop}
+    return {"real": asyncio.new_event_loop}
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of later garbage collections, which would count as a blocked loop."""
+    gc.collect()
+    gc.freeze()
+
+
+class _BlockedLoop(logging.Handler):
+    """Collects asyncio's own warnings about callbacks that took too long."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg.startswith("Executing ") and isinstance(record.args, tuple):
+            _, seconds = record.args
+            if isinstance(seconds, float) and seconds >= _BLOCKED_SECONDS:
+                self.seen.append(record.getMessage())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail a test whose code held up the event loop. Fixtures may: they load models."""
+    blocked, logger = _BlockedLoop(), logging.getLogger("asyncio")
+    logger.addHandler(blocked)
+    try:
+        result = yield
+    finally:
+        logger.removeHandler(blocked)
+    if blocked.seen and item.get_closest_marker("e2e") is None:
+        pytest.fail("the event loop was blocked: " + "; ".join(blocked.seen), pytrace=False)
+    return result
+
+
+@pytest.fixture(autouse=True)
+def settings_of_this_machine_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own LOCALVOICE_… variables must not decide whether a test passes."""
+    for name in os.environ:
+        if name.startswith("LOCALVOICE_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread behind."""
+    if request.node.get_closest_marker("e2e") or _has_lasting_fixture(request.node):
+        yield  # a browser's threads, or a model's that a whole module shares
+        return
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while leaked := _new_threads(before):
+        if time.monotonic() > deadline:
+            pytest.fail("threads were left behind: " + ", ".join(leaked), pytrace=False)
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_tasks(request: pytest.FixtureRequest) -> None:
+    """Fail an async test that leaves a task behind."""
+    if inspect.iscoroutinefunction(request.function) and request.node.get_closest_marker("e2e") is None:
+        request.getfixturevalue("_no_leaked_tasks")
+
+
+@pytest.fixture
+async def _no_leaked_tasks() -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)  # pytest-asyncio's runner turns off what the environment says
+    loop.slow_callback_duration = _BLOCKED_SECONDS
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(20):  # a cancelled task needs a few turns of the loop, and no time
+        await asyncio.sleep(0)
+    leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if leaked:
+        pytest.fail("tasks were left behind: " + ", ".join(map(repr, leaked)), pytrace=False)
+
+
+def _new_threads(before: set[threading.Thread]) -> list[str]:
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if thread not in before and not thread.name.startswith(_LOOP_THREADS)
+    ]
+
+
+def _has_lasting_fixture(item: pytest.Function) -> bool:
+    """Whether a fixture of our own that outlives the test is in use."""
+    return any(
+        definition.scope != "function" and definition.baseid
+        for definitions in item._fixtureinfo.name2fixturedefs.values()
+        for definition in definitions
+    )

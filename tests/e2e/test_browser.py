@@ -1,0 +1,125 @@
+"""A person's way through the page, in a real Chromium, with the real models of the tiny profile."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from localvoice.audio.frames import AudioFrame
+
+from .conftest import LAUNCH, silence
+
+pytestmark = pytest.mark.e2e
+
+ANSWER_MS = 60_000
+"""Patience, not a bar of speed: a CI machine may be busy."""
+HEARD = 0.01
+"""RMS from which the agent's voice counts as heard."""
+
+RECORD_LEVELS = """
+// Both sides' loudness every 10 ms, from before the page's own code runs.
+const levels = [];
+Object.defineProperty(window, 'levels', { value: levels });
+const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await original(wanted);
+  const audio = new AudioContext();
+  const analyser = new AnalyserNode(audio, { fftSize: 512 });
+  audio.createMediaStreamSource(stream.clone()).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  setInterval(() => {
+    analyser.getFloatTimeDomainData(samples);
+    const own = Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length);
+    levels.push([performance.now(), own, window.localvoice.remoteLevel()]);
+  }, 10);
+  return stream;
+};
+"""
+
+
+def test_a_spoken_question_is_shown_and_answered_by_voice(
+    browse: Callable[..., Any], address: str, speak: Callable[[str], AudioFrame]
+) -> None:
+    with browse(silence(1), speak("What is the capital of France?")) as page:
+        page.goto(address)
+        page.click("#talk")
+        user = page.locator('#captions [data-role="user"]')
+        agent = page.locator('#captions [data-role="agent"]')
+        expect(user).to_contain_text("capital of France", timeout=ANSWER_MS)
+        expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
+        _wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
+        expect(agent).not_to_be_empty()
+        assert float(agent.get_attribute("data-turn-ms", timeout=ANSWER_MS) or "nan") > 0
+        expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
+        expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_an_interruption_silences_the_agent_within_half_a_second(
+    browse: Callable[..., Any], address: str, speak: Callable[[str], AudioFrame]
+) -> None:
+    question = speak("Please tell me a long story about a dragon and a king.")
+    with browse(silence(1), question, silence(14), speak("Stop. That is enough, thank you.")) as page:
+        page.add_init_script(RECORD_LEVELS)
+        page.goto(address)
+        page.click("#talk")
+        cut = page.locator('#captions [data-role="agent"][data-cut="true"]')
+        expect(cut).to_have_count(1, timeout=ANSWER_MS)
+        page.wait_for_timeout(500)
+        levels: list[tuple[float, float, float]] = page.evaluate("window.levels")
+    onset, silent = _interruption(levels)
+    assert silent - onset <= 500, f"silent {silent - onset:.0f} ms after the user began to speak"
+
+
+def test_a_typed_question_is_answered_by_text_and_voice_without_a_microphone(
+    browse: Callable[..., Any], address: str
+) -> None:
+    refusing = tuple(flag for flag in LAUNCH if flag != "--use-fake-ui-for-media-stream")
+    with browse(arguments=refusing) as page:
+        page.goto(address)
+        page.fill("#text", "Say hello to me.")
+        page.press("#text", "Enter")
+        agent = page.locator('#captions [data-role="agent"]')
+        expect(agent).not_to_be_empty(timeout=ANSWER_MS)
+        _wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
+        expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_a_refused_microphone_is_told_in_words(browse: Callable[..., Any], address: str) -> None:
+    refusing = tuple(flag for flag in LAUNCH if flag != "--use-fake-ui-for-media-stream")
+    with browse(arguments=(*refusing, "--deny-permission-prompts")) as page:
+        page.goto(address)
+        page.click("#talk")
+        expect(page.locator("#problem")).to_contain_text("microphone", timeout=10_000)
+
+
+def test_the_page_loads_nothing_from_elsewhere(browse: Callable[..., Any], address: str) -> None:
+    requested: list[str] = []
+    with browse() as page:
+        page.on("request", lambda request: requested.append(request.url))
+        page.goto(address)
+        _wait_until(page, "window.localvoice.connected")
+    assert requested
+    assert {url for url in requested if not url.startswith((address, "data:"))} == set()
+
+
+def _wait_until(page: Page, condition: str) -> None:
+    """Poll: Playwright's own waiting evaluates text inside the page, which its security policy forbids."""
+    for _ in range(ANSWER_MS // 50):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never true: {condition}")
+
+
+def _interruption(levels: list[tuple[float, float, float]]) -> tuple[float, float]:
+    """When the user began to speak over the agent, and when the agent was heard last before the cut."""
+    first_reply = next(time for time, _, agent in levels if agent > HEARD)
+    onset = next(time for time, own, _ in levels if time > first_reply and own > HEARD)
+    after = [(time, agent) for time, _, agent in levels if time >= onset]
+    # Silent: 300 ms in a row without the agent's voice.
+    for index, (time, _) in enumerate(after):
+        window = [agent for later, agent in after[index:] if later - time <= 300]
+        if max(window) <= HEARD:
+            return onset, time
+    raise AssertionError("the agent was never silent")

@@ -1,0 +1,125 @@
+"""Frames: levels, resampling of streams without seams, and WAV files of every kind of brokenness."""
+
+import io
+import struct
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import loud, silent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from localvoice.audio.frames import AudioFrame, Resampler, concatenate, read_wav, wav_bytes
+from localvoice.contract.errors import ErrorCode, VoiceError
+
+
+def test_level_and_length() -> None:
+    assert silent(0.5).rms_dbfs < -90
+    assert AudioFrame(np.zeros(0, np.int16), 16_000).rms_dbfs == -96
+    full = AudioFrame(np.full(1000, -32768, np.int16), 8_000)
+    assert full.rms_dbfs == pytest.approx(0, abs=0.01)
+    assert full.seconds == 0.125
+    assert loud(1).rms_dbfs == pytest.approx(-15.3, abs=0.1)
+    assert full.as_float().dtype == np.float32 and full.as_float().min() == -1.0
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+def test_a_resampled_stream_is_the_resampled_whole(rate: int) -> None:
+    """Cut at 20 ms, as it comes off a network, there are no clicks at the seams."""
+    whole = loud(1.0, rate)
+    stream, step = Resampler(16_000), rate // 50
+    pieces = [stream(AudioFrame(whole.samples[at : at + step], rate)) for at in range(0, rate, step)]
+    joined = np.concatenate(pieces)
+    assert len(joined) == pytest.approx(16_000, abs=16_000 * 0.04)  # the filter holds some back
+    expected = whole.resampled(16_000).samples[1000 : len(joined) - 1000].astype(int)
+    assert np.abs(joined[1000 : len(joined) - 1000] - expected).max() < 200
+
+
+def test_a_resampler_follows_a_change_of_rate() -> None:
+    stream = Resampler(16_000)
+    for rate in (48_000, 16_000, 8_000, 48_000):
+        out = np.concatenate([stream(AudioFrame(loud(0.02, rate).samples, rate)) for _ in range(50)])
+        assert out.dtype == np.int16
+        assert len(out) == pytest.approx(16_000, abs=700)
+
+
+def test_concatenate() -> None:
+    joined = concatenate([loud(0.1, 8_000), silent(0.1, 8_000)])
+    assert (len(joined.samples), joined.rate) == (1600, 8_000)
+    assert len(concatenate([]).samples) == 0
+
+
+def test_a_wav_comes_back_as_it_went(tmp_path: Path) -> None:
+    frame = loud(0.1, 44_100)
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav_bytes(frame))
+    for source in (path, path.read_bytes()):
+        back = read_wav(source)
+        assert back.rate == 44_100
+        np.testing.assert_array_equal(back.samples, frame.samples)
+
+
+def test_stereo_is_mixed_down() -> None:
+    back = read_wav(a_wav(np.array([100, 300, -500, -700], "<i2").tobytes(), channels=2))
+    assert back.samples.tolist() == [200, -600]
+
+
+def a_wav(data: bytes, channels: int = 1, width: int = 2, rate: int = 16_000) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as wav:
+        wav.setnchannels(channels)
+        wav.setsampwidth(width)
+        wav.setframerate(rate)
+        wav.writeframes(data)
+    return buffer.getvalue()
+
+
+def with_header(at: int, layout: str, value: int) -> bytes:
+    wav = bytearray(a_wav(b"\1\0" * 100))
+    struct.pack_into(layout, wav, at, value)
+    return bytes(wav)
+
+
+@pytest.mark.parametrize(
+    ("wav", "reason"),
+    [
+        (b"", "ends too soon"),
+        (b"RIFF", "no PCM WAV"),
+        (b"ID3" + b"\0" * 100, "no PCM WAV"),
+        (a_wav(b""), "no sound"),
+        (a_wav(b"\1\2\3", width=1), "8-bit"),
+        (a_wav(b"\1\2\3", width=3), "24-bit"),
+        (a_wav(b"\1\0" * 100)[:-10], "shorter than its header"),
+        (a_wav(b"\1\0" * 100)[:20], "no PCM WAV"),
+        (with_header(20, "<H", 3), "no PCM WAV"),  # float samples
+        (with_header(22, "<H", 0), "channels"),
+        (with_header(24, "<I", 0), "rate"),
+        (with_header(24, "<I", 1), "rate"),
+        (with_header(24, "<I", 2**32 - 1), "rate"),
+    ],
+)
+def test_a_bad_wav_is_refused_with_the_reason(wav: bytes, reason: str) -> None:
+    with pytest.raises(VoiceError, match=reason) as caught:
+        read_wav(wav)
+    assert caught.value.code == ErrorCode.INVALID_AUDIO_FORMAT
+    assert "ffmpeg" in caught.value.message
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(VoiceError, match=r"absent\.wav"):
+        read_wav(tmp_path / "absent.wav")
+
+
+@given(st.integers(0, 60), st.binary(min_size=1, max_size=8))
+@settings(max_examples=300)
+def test_a_damaged_wav_never_raises_anything_else(at: int, damage: bytes) -> None:
+    wav = bytearray(a_wav(b"\1\0" * 20))
+    wav[at : at + len(damage)] = damage
+    try:
+        frame = read_wav(bytes(wav))
+    except VoiceError as error:
+        assert error.code == ErrorCode.INVALID_AUDIO_FORMAT
+    else:
+        assert len(frame.samples) and frame.rate
