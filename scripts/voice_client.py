@@ -16,12 +16,10 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from localvoice.audio.frames import AudioFrame, Samples
+from localvoice.audio.frames import AUDIBLE, AudioFrame, Samples
 
 RATE: Final = 48_000
 FRAME: Final = RATE // 50
-AUDIBLE: Final = 327
-"""Peak, of 32768, from which a frame counts as heard: -40 dBFS."""
 
 
 class Mouth(MediaStreamTrack):

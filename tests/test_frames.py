@@ -123,3 +123,10 @@ def test_a_damaged_wav_never_raises_anything_else(at: int, damage: bytes) -> Non
         assert error.code == ErrorCode.INVALID_AUDIO_FORMAT
     else:
         assert len(frame.samples) and frame.rate
+
+
+def test_a_lead_in_is_cut_to_ten_milliseconds() -> None:
+    sound = AudioFrame(np.concatenate([silent(0.05).samples, loud(0.2).samples]), 16_000)
+    cut = sound.without_lead_in()
+    assert len(sound.samples) - len(cut.samples) == pytest.approx(0.04 * 16_000, abs=4)
+    assert len(silent(0.05).without_lead_in().samples) == 800, "silence has no beginning"

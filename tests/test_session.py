@@ -484,7 +484,7 @@ async def test_the_voice_fails_in_the_middle(room: Rooms) -> None:
     await r.session.settle()
     assert codes(r) == ["TTS_ERROR"]
     assert r.all(LlmReply)[0].text == "One sentence. Another sentence."
-    assert r.said()[1] == ("assistant", "One sentence.")
+    assert r.said()[1] == ("assistant", "One sentence. Another sentence."), "the user has its text"
     assert "tts-complete" in r.told()
 
 
@@ -574,3 +574,17 @@ async def test_the_agents_settings_reach_the_llm(room: Rooms) -> None:
         await r.session.settle()
     assert all(asked[0].content == "You are a pirate." for asked in r.llm.asked)
     assert all(len(asked) <= 3 for asked in r.llm.asked)
+
+
+async def test_a_conversation_too_long_for_the_context_forgets_its_beginning(room: Rooms) -> None:
+    llm = FakeLlm(*["fine"] * 6)
+    llm.context_tokens = Settings().agent.max_tokens + 400
+    r = room(llm=llm)
+    for number in range(6):
+        r.session.answer_text(f"{number} " + "word " * 99)
+        await r.session.settle()
+    assert codes(r) == []
+    for number, asked in enumerate(llm.asked):
+        assert asked[-1].content.startswith(f"{number} ")
+        assert sum(llm.count_tokens(message.content) for message in asked) <= 400
+    assert len(llm.asked[-1]) >= 4, "what fits is kept"

@@ -1,5 +1,6 @@
 """What was said and heard in a conversation, and how much of it the LLM is given."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -22,13 +23,22 @@ class History:
         """The user heard this."""
         self.messages.append(ChatMessage("assistant", text))
 
-    def for_llm(self, system_prompt: str, limit: int) -> list[ChatMessage]:
-        """The system prompt and at most `limit` messages of the past, beginning with one of the user's."""
+    def for_llm(
+        self, system_prompt: str, limit: int, fits: Callable[[list[ChatMessage]], bool] = lambda _: True
+    ) -> list[ChatMessage]:
+        """The system prompt and at most `limit` messages of the past, beginning with one of the user's.
+
+        Older ones are forgotten until the prompt `fits` the model's context, or only the latest is left.
+        """
         self._forget(limit)
-        given = self.messages[self._first_given :]
-        while given and given[0].role != "user":
-            given = given[1:]
-        return [ChatMessage("system", system_prompt), *_merge_runs(given)]
+        while True:
+            given = self.messages[self._first_given :]
+            while given and given[0].role != "user":
+                given = given[1:]
+            prompt = [ChatMessage("system", system_prompt), *_merge_runs(given)]
+            if len(given) <= 1 or fits(prompt):
+                return prompt
+            self._forget(len(given) - 1)
 
     def make_room(self, limit: int) -> None:
         """Between turns: forget now what the user's next message would push out."""

@@ -18,14 +18,14 @@ _CLAUSE_END: Final = re.compile(r"[,;:](?=\s)|\s[–—-](?=\s)|[，、；：]")
 _FIRST_CLAUSE_WORDS: Final = 3
 """A clause shorter than this isn't worth a break: "Well," sounds cut off by itself."""
 _FIRST_PIECE_WORDS: Final = 8
-"""Where no clause ends in so many words, the first piece ends before a small word, or here."""
+"""Where no clause ends in so many words, the first piece ends before the next small word, or here."""
 _LEADS_A_PHRASE: Final = frozenset(
     "and or but so because that which who where when while if as than with without for from in into on at of "
     "to by about between through".split()
 )
 _ABBREVIATIONS: Final = frozenset(
-    "mr mrs ms dr prof st sr jr vs etc inc ltd co no nos vol fig approx dept est e.g i.e a.m p.m u.s u.k "
-    "jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun".split()
+    "mr mrs ms dr prof st sr jr vs etc inc ltd co vol fig approx dept e.g i.e a.m p.m u.s u.k "
+    "jan feb apr jun jul aug sep sept oct nov dec mon tue wed thu fri".split()
 )
 
 
@@ -63,13 +63,16 @@ class Pieces:
             return self._sentence_end()
         ends = [end for end in (self._sentence_end(), self._first_clause_end()) if end is not None]
         end = min(ends, default=None)
+        cut = self._first_phrase_end()
+        return cut if end is None or (cut is not None and cut < end) else end
+
+    def _first_phrase_end(self) -> int | None:
         # The last word may still be growing, so it neither counts nor ends the piece.
         whole = list(islice(_WHOLE_WORD.finditer(self._text), _FIRST_PIECE_WORDS + 1))
-        if len(whole) <= _FIRST_PIECE_WORDS or (end is not None and end < whole[-1].end()):
-            return end
-        candidates = range(_FIRST_CLAUSE_WORDS + 1, _FIRST_PIECE_WORDS + 1)
-        breaks = [word for word in candidates if whole[word].group().lower() in _LEADS_A_PHRASE]
-        return whole[(breaks[-1] if breaks else _FIRST_PIECE_WORDS) - 1].end()
+        for number in range(_FIRST_CLAUSE_WORDS + 1, len(whole)):
+            if number == _FIRST_PIECE_WORDS or whole[number].group().lower() in _LEADS_A_PHRASE:
+                return whole[number - 1].end()
+        return None
 
     def _sentence_end(self) -> int | None:
         for match in _SENTENCE_END.finditer(self._text):

@@ -116,6 +116,12 @@ class Session:
         log.warning("session %s: %s", self.conversation.id[:6], error)
         self._emit(ErrorMessage(error.code, error.message))
 
+    def report_unforeseen(self) -> None:
+        """To be called where an exception that nobody foresaw is handled: a bug, told and logged as such."""
+        log.exception("something failed in a way that nobody foresaw")
+        words = "Something went wrong inside the server. Say it again; the server's log has the details."
+        self.report(VoiceError(ErrorCode.INTERNAL_ERROR, Component.SERVER, words))
+
     def _on_endpoint(self, event: EndpointEvent) -> None:
         match event:
             case SpeechStarted():
@@ -141,15 +147,7 @@ class Session:
     def _start_turn(self, heard: asyncio.Future[Heard], speech_ended: float, endpoint: float | None) -> None:
         self._interrupt()
         self._enter(AgentState.THINKING)
-        around = Surroundings(
-            self._engines,
-            self._settings.agent,
-            self.conversation.history,
-            self._playout,
-            self._emit,
-            self._enter,
-        )
-        self._turn = Turn(around, heard, speech_ended, endpoint)
+        self._turn = Turn(self._surroundings(), heard, speech_ended, endpoint)
         self._turn_task = asyncio.create_task(self._run_turn(self._turn, self._turn_task), name="turn")
 
     async def _run_turn(self, turn: Turn, previous: asyncio.Task[None] | None) -> None:
@@ -165,16 +163,19 @@ class Session:
         except VoiceError as error:
             self.report(error)
         except Exception:
-            log.exception("a turn failed in a way that nobody foresaw")
-            self.report(
-                VoiceError(
-                    ErrorCode.INTERNAL_ERROR,
-                    Component.SERVER,
-                    "Something went wrong inside the server. Say it again; the server's log has the details.",
-                )
-            )
+            self.report_unforeseen()
         if turn is self._turn and not self._endpointing.speaking:
             self._enter(AgentState.IDLE)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            self._engines,
+            self._settings.agent,
+            self.conversation.history,
+            self._playout,
+            self._emit,
+            self._enter,
+        )
 
     def _prepare_next(self) -> None:
         self._preparation.cancel()
@@ -182,10 +183,9 @@ class Session:
 
     async def _prepare(self) -> None:
         """Have the LLM read what its next prompt begins with, while nobody waits for it."""
-        agent, history = self._settings.agent, self.conversation.history
-        history.make_room(agent.history_messages)
+        self.conversation.history.make_room(self._settings.agent.history_messages)
         try:
-            await self._engines.llm.prepare(history.for_llm(agent.system_prompt, agent.history_messages))
+            await self._engines.llm.prepare(self._surroundings().prompt())
         except VoiceError as error:
             log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell
 

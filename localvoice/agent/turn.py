@@ -24,13 +24,17 @@ from localvoice.contract.messages import (
     TtsStart,
     TurnMetrics,
 )
-from localvoice.engines.protocols import Engines, Sampling, Transcript
+from localvoice.engines.protocols import ChatMessage, Engines, Sampling, Transcript
 
 log = logging.getLogger(__name__)
 
 _PIECES_AHEAD: Final = 16
 """Pieces that may wait to be spoken. The LLM writes faster than the voice speaks; past this it waits, so
 that an interrupted reply was not written in full for nothing."""
+
+
+_TEMPLATE_TOKENS: Final = 8
+"""What a chat template puts round a message: its role and its marks; five for the models at hand."""
 
 
 class AgentState(StrEnum):
@@ -54,6 +58,16 @@ class Surroundings:
     """Sends a message to the client."""
     enter: Callable[[AgentState], None]
     """Says what the agent is doing now."""
+
+    def prompt(self) -> list[ChatMessage]:
+        """What the LLM is asked: as much of the past as its context holds beside the reply."""
+        settings, llm = self.settings, self.engines.llm
+        room = llm.context_tokens - settings.max_tokens
+
+        def fits(messages: list[ChatMessage]) -> bool:
+            return sum(_TEMPLATE_TOKENS + llm.count_tokens(each.content) for each in messages) <= room
+
+        return self.history.for_llm(settings.system_prompt, settings.history_messages, fits)
 
 
 @dataclass(frozen=True)
@@ -154,12 +168,11 @@ class Turn:
     async def _think(self, pieces: asyncio.Queue[str | None]) -> None:
         """The reply, piece by piece. A failure is kept: what was written before it is still spoken."""
         around, settings = self._around, self._around.settings
-        messages = around.history.for_llm(settings.system_prompt, settings.history_messages)
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
         splitter = Pieces()
         self._clock.asked = _now()
         try:
-            async with aclosing(around.engines.llm.reply(messages, sampling)) as deltas:
+            async with aclosing(around.engines.llm.reply(around.prompt(), sampling)) as deltas:
                 async for delta in deltas:
                     if self._clock.first_token is None:
                         self._clock.first_token = _now()
@@ -169,6 +182,8 @@ class Turn:
                         await pieces.put(piece)
         except VoiceError as error:
             self._failure = error
+        if self._interrupted:
+            return  # the LLM failed while it was being cancelled; nobody takes pieces any more
         for piece in splitter.flush():
             await pieces.put(piece)
         if self._reply:
@@ -196,6 +211,7 @@ class Turn:
                         self._sounding = True
                         self._around.emit(TtsStart())
                         self._around.enter(AgentState.SPEAKING)
+                        frame = frame.without_lead_in()  # the voice begins with 50 ms of nothing
                     await self._around.playout.write(text, frame)
                     text = ""
         except VoiceError as error:
@@ -207,13 +223,10 @@ class Turn:
             self._around.emit(self._clock.metrics(first_audio))
 
     def _remember(self, finished: bool) -> None:
-        """A reply that ended by itself stays as it was written, so that the LLM's cache still fits it."""
+        """A reply that wasn't cut short stays as it was written, so that the LLM's cache still fits it."""
         around = self._around
-        if finished and self._failure is None:
-            kept = self._reply
-        else:
-            around.playout.stop()
-            kept = around.playout.heard()
+        around.playout.stop()
+        kept = self._reply if finished else around.playout.heard()
         if self._sounding and not finished:
             around.emit(ReplyHeard(kept))
         if kept.strip():

@@ -20,6 +20,9 @@ SPEECH_RATE: Final = 16_000
 _WAV_RATES: Final = range(4_000, 384_001)
 """Hz. A header that claims 1 Hz would make a small file 16,000 times as large when it is resampled."""
 
+AUDIBLE: Final = 327
+"""Peak, of 32768, from which a sample counts as heard: -40 dBFS, well below speech, above its fade-in."""
+
 
 @dataclass(frozen=True, eq=False)
 class AudioFrame:
@@ -42,6 +45,12 @@ class AudioFrame:
             return -96.0
         mean_square = float(np.mean(np.square(self.samples, dtype=np.float64)))
         return 10 * float(np.log10(max(mean_square, 0.25))) - 90.31
+
+    def without_lead_in(self) -> "AudioFrame":
+        """From 10 ms before the first audible sample on; a frame without one stays as it is."""
+        audible = np.flatnonzero(np.abs(self.samples, dtype=np.int32) > AUDIBLE)
+        start = max(0, int(audible[0]) - self.rate // 100) if len(audible) else 0
+        return AudioFrame(self.samples[start:], self.rate)
 
     def resampled(self, rate: int) -> "AudioFrame":
         """The same sound at another rate. Whole frames only: a stream needs a `Resampler`."""

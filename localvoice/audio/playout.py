@@ -13,10 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from localvoice.audio.frames import AudioFrame, Samples
+from localvoice.audio.frames import AUDIBLE, AudioFrame, Samples
 
-_AUDIBLE: Final = 327
-"""Peak, of 32768, from which a sample counts as heard: -40 dBFS, well below speech, above its fade-in."""
 _AHEAD_SECONDS: Final = 8.0
 """Sound that may wait unplayed: two sentences, so that speech never starves, yet little is made in vain
 when the user interrupts."""
@@ -138,7 +136,7 @@ class Playout:
         return self._reply.complete and not self._chunks
 
     def _note_first_sound(self, samples: Samples) -> None:
-        if self._reply.first_audible is None and int(np.abs(samples, dtype=np.int32).max()) > _AUDIBLE:
+        if self._reply.first_audible is None and int(np.abs(samples, dtype=np.int32).max()) > AUDIBLE:
             self._reply.first_audible = asyncio.get_running_loop().time()
 
     def _notify(self) -> None:

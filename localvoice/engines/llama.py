@@ -28,7 +28,7 @@ GPU_BATCH: Final = 512
 """Tokens of a prompt that a GPU computes at a time."""
 
 CPU_BATCH: Final = 128
-"""Tokens of a prompt that the CPU computes at a time. More is no faster there, and 512 take 20 to 40 MB more."""
+"""Tokens of a prompt that the CPU computes at a time. 512 are no faster there, and take up to 34 MB more."""
 
 SEED: Final = 1
 """The same conversation gets the same answers, at any temperature."""

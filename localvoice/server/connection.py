@@ -130,6 +130,8 @@ class Connection:
             await handling
         except VoiceError as error:
             self._session.report(error)
+        except Exception:
+            self._session.report_unforeseen()
 
     async def _on_message(self, text: str) -> None:
         match parse(text):

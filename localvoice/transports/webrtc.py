@@ -98,6 +98,7 @@ class WebRtcPeer:
 
     async def close(self) -> None:
         """End the connection and all its tasks."""
+        self._connection.remove_all_listeners()  # what happens from now on concerns nobody
         self._speech.stop()
         for reader in self._readers:
             reader.cancel()
@@ -203,8 +204,8 @@ class _SpeechTrack(MediaStreamTrack):
 def _hasten(receiver: RTCRtpReceiver) -> None:
     """Hand each frame on as soon as the next one begins.
 
-    aiortc holds four back, which is 80 ms of every turn, for networks that reorder packets. Ours doesn't leave
-    the machine. There is no public way to say so; a test fails if this one is gone.
+    aiortc holds four back, which is 80 ms of every turn, for networks that reorder packets. Ours doesn't
+    leave the machine. There is no public way to say so; a test fails if this one is gone.
     """
     receiver._RTCRtpReceiver__jitter_buffer._prefetch = 1  # type: ignore[attr-defined]
 
