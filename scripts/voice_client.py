@@ -81,14 +81,15 @@ class VoiceClient:
         self._peer.on("connectionstatechange", self._on_state)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def connect(self) -> None:
-        """Negotiate, and return when sound flows both ways."""
+    async def connect(self, more_candidates: tuple[str, ...] = ()) -> None:
+        """Negotiate, and return when sound flows both ways. `more_candidates` are put into the offer."""
         self._tasks.append(asyncio.create_task(self._read()))
         self._peer.createDataChannel("data")
         self._peer.addTrack(self.mouth)
         await self._peer.setLocalDescription(await self._peer.createOffer())
         local = self._peer.localDescription
-        await self.send({"type": "offer", "signal": {"type": local.type, "sdp": local.sdp}})
+        sdp = local.sdp + "".join(f"{candidate}\r\n" for candidate in more_candidates)
+        await self.send({"type": "offer", "signal": {"type": local.type, "sdp": sdp}})
         await self._peer.setRemoteDescription(await self._answer)
         await self._connected.wait()
         await self.mouth.open.wait()
@@ -151,13 +152,13 @@ class VoiceClient:
 
 
 @asynccontextmanager
-async def voice_client(address: str) -> AsyncIterator[VoiceClient]:
+async def voice_client(address: str, more_candidates: tuple[str, ...] = ()) -> AsyncIterator[VoiceClient]:
     """A connected client, hung up when the block is left."""
     async with ClientSession() as http, http.ws_connect(f"{address}/ws") as socket:
         client = VoiceClient(socket)
         try:
             async with asyncio.timeout(20):
-                await client.connect()
+                await client.connect(more_candidates)
             yield client
         finally:
             await client.close()
