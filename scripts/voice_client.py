@@ -88,7 +88,9 @@ class VoiceClient:
         self._peer.addTrack(self.mouth)
         await self._peer.setLocalDescription(await self._peer.createOffer())
         local = self._peer.localDescription
-        sdp = local.sdp + "".join(f"{candidate}\r\n" for candidate in more_candidates)
+        # In the first section: the others share its transport, and theirs are passed over.
+        lines = "".join(f"{candidate}\r\n" for candidate in more_candidates)
+        sdp = local.sdp.replace("a=candidate:", f"{lines}a=candidate:", 1)
         await self.send({"type": "offer", "signal": {"type": local.type, "sdp": sdp}})
         await self._peer.setRemoteDescription(await self._answer)
         await self._connected.wait()

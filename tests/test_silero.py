@@ -1,0 +1,72 @@
+"""The VAD on the real model: speech from noise, streams apart, and clear errors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from localvoice.audio.frames import read_wav
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.protocols import VadStream
+from localvoice.engines.silero import WINDOW, SileroVad
+
+MODEL = Path(__file__).parents[1] / "models" / "silero-vad-v6" / "silero_vad_16k_op15.onnx"
+SPEECH = Path(__file__).parents[2] / "shared" / "speech"
+
+
+@pytest.fixture(scope="module")
+def vad() -> SileroVad:
+    if not MODEL.exists():
+        pytest.skip("the Silero model isn't downloaded: make download-models PROFILE=tiny")
+    return SileroVad(MODEL)
+
+
+def probabilities(stream: VadStream, samples: np.ndarray) -> np.ndarray:
+    whole = samples[: len(samples) // WINDOW * WINDOW].reshape(-1, WINDOW)
+    return np.array([stream(window) for window in whole])
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["hello_world", "weather_question", "jfk", "librivox_0880", "cards_001"])
+def test_speech_is_heard(vad: SileroVad, name: str) -> None:
+    clip = SPEECH / f"{name}.wav"
+    if not clip.exists():
+        pytest.skip(f"the recording {clip.name} isn't on this machine")
+    heard = probabilities(vad.stream(), read_wav(clip).as_float())
+    assert heard.max() > 0.95
+    assert (heard > 0.5).mean() > 0.5
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("level", [0.0, 0.003, 0.03, 0.1])
+def test_silence_and_white_noise_are_not_speech(vad: SileroVad, level: float) -> None:
+    noise = (np.random.default_rng(1).normal(0, 1, 48_000) * level).astype(np.float32)
+    assert probabilities(vad.stream(), noise).max() < 0.3
+
+
+@pytest.mark.integration
+def test_streams_do_not_share_state_and_reset_forgets(vad: SileroVad) -> None:
+    sound = np.random.default_rng(2).normal(0, 0.2, WINDOW * 20).astype(np.float32)
+    alone = probabilities(vad.stream(), sound)
+    first, second = vad.stream(), vad.stream()
+    both = [(first(window), second(-window)) for window in sound.reshape(-1, WINDOW)]
+    np.testing.assert_array_equal([one for one, _ in both], alone)
+    first.reset()
+    np.testing.assert_array_equal(probabilities(first, sound), alone)
+
+
+@pytest.mark.integration
+def test_a_window_of_another_size_is_refused(vad: SileroVad) -> None:
+    with pytest.raises(VoiceError, match=r"512.*not \(480,\)") as caught:
+        vad.stream()(np.zeros(480, np.float32))
+    assert (caught.value.code, caught.value.component) == (ErrorCode.VAD_ERROR, Component.VAD)
+
+
+def test_a_damaged_model_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(VoiceError, match=r"broken\.onnx.*Download it again") as caught:
+        SileroVad(broken)
+    assert caught.value.code is ErrorCode.VAD_ERROR
+    with pytest.raises(VoiceError, match=r"missing\.onnx"):
+        SileroVad(tmp_path / "missing.onnx")

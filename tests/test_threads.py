@@ -1,0 +1,69 @@
+"""The thread plan on machines of several sizes."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from localvoice.engines.threads import ThreadPlan, available_cores, plan_threads
+
+
+@pytest.mark.parametrize(
+    ("cores", "plan"),
+    [
+        (1, ThreadPlan(llm_decode=1, llm_prompt=1, stt=1, tts=1)),
+        (2, ThreadPlan(llm_decode=1, llm_prompt=2, stt=2, tts=1)),
+        (4, ThreadPlan(llm_decode=3, llm_prompt=4, stt=4, tts=1)),
+        (8, ThreadPlan(llm_decode=7, llm_prompt=8, stt=8, tts=2)),
+        (32, ThreadPlan(llm_decode=31, llm_prompt=32, stt=8, tts=2)),
+    ],
+)
+def test_plan_by_cores(cores: int, plan: ThreadPlan) -> None:
+    assert plan_threads(cores) == plan
+
+
+def test_whisper_on_a_gpu_needs_one_thread_and_the_llm_its_own() -> None:
+    assert plan_threads(8, "cuda") == ThreadPlan(llm_decode=7, llm_prompt=8, stt=1, tts=2)
+
+
+@settings(deadline=None)
+@given(cores=st.integers(2, 256))
+def test_decoding_leaves_a_core_to_speech(cores: int) -> None:
+    plan = plan_threads(cores)
+    assert plan.llm_decode < cores
+    assert max(plan.llm_prompt, plan.stt) <= cores
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("max 100000\n", 8),
+        ("200000 100000\n", 2),
+        ("150000 100000\n", 1),
+        ("50000 100000\n", 1),
+        ("6400000 100000\n", 8),
+        ("garbage", 8),
+        ("", 8),
+    ],
+)
+def test_a_containers_quota_counts(
+    content: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    quota = tmp_path / "cpu.max"
+    quota.write_text(content)
+    assert available_cores(quota) == expected
+
+
+def test_without_a_quota_file_or_affinity_the_machines_cores_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert available_cores(tmp_path / "none") == 6
+
+
+def test_the_plan_is_made_for_this_process_by_default() -> None:
+    assert plan_threads() == plan_threads(available_cores())

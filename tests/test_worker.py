@@ -1,0 +1,240 @@
+"""The worker: one job at a time, streams with back-pressure, and stopping that leaves nothing behind."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
+
+import pytest
+
+from localvoice.engines import worker as worker_module
+from localvoice.engines.worker import Stop, Stopped, Worker
+
+
+@pytest.fixture
+async def worker() -> AsyncGenerator[Worker, None]:
+    worker = Worker("test-worker")
+    yield worker
+    await worker.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("test-worker")]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():  # noqa: ASYNC110 - threads set what is waited for
+            await asyncio.sleep(0.005)
+
+
+def blocks_until(stop: Stop, started: threading.Event) -> None:
+    """A job that only its flag ends."""
+    woken = threading.Event()
+    stop.on_set(woken.set)
+    started.set()
+    assert woken.wait(5)
+
+
+async def test_run_returns_the_result_and_works_in_one_thread_of_its_own(worker: Worker) -> None:
+    def where(number: int) -> tuple[int, int]:
+        return number + 1, threading.get_ident()
+
+    (one, thread), (two, same_thread) = await asyncio.gather(worker.run(where, 1), worker.run(where, 2))
+    assert (one, two) == (2, 3)
+    assert thread == same_thread != threading.get_ident()
+
+
+async def test_run_raises_what_the_job_raises(worker: Worker) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await worker.run(lambda: 1 / 0)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await worker.run(lambda: next(iter(())))
+    assert await worker.run(lambda: "still works") == "still works"
+
+
+async def test_cancelling_a_running_job_sets_its_flag_and_frees_the_worker(worker: Worker) -> None:
+    stop, started = Stop(), threading.Event()
+    task = asyncio.create_task(worker.run(blocks_until, stop, started, stop=stop))
+    await until(started.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stop.is_set()
+    async with asyncio.timeout(1):
+        assert await worker.run(lambda: 1) == 1
+
+
+async def test_a_job_cancelled_in_the_queue_never_runs(worker: Worker) -> None:
+    stop, started, ran = Stop(), threading.Event(), threading.Event()
+    first = asyncio.create_task(worker.run(blocks_until, stop, started, stop=stop))
+    await until(started.is_set)
+    queued = asyncio.create_task(worker.run(ran.set))
+    await asyncio.sleep(0.01)
+    queued.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queued
+    assert not stop.is_set(), "only the cancelled job is told to stop"
+    stop.set()
+    await first
+    await worker.run(lambda: None)
+    assert not ran.is_set()
+
+
+async def test_stream_yields_every_item_in_order(worker: Worker) -> None:
+    async with aclosing(worker.stream(lambda _: (number for number in range(1000)))) as items:
+        assert [item async for item in items] == list(range(1000))
+
+
+async def test_stream_raises_what_the_job_raises_after_the_items_before_it(worker: Worker) -> None:
+    def job(_: Stop) -> Generator[int, None, None]:
+        yield 1
+        raise ValueError("broken")
+
+    seen = []
+    with pytest.raises(ValueError, match="broken"):
+        async with aclosing(worker.stream(job)) as items:
+            async for item in items:
+                seen.append(item)
+    assert seen == [1]
+
+
+async def test_a_job_never_runs_further_ahead_than_allowed(worker: Worker) -> None:
+    made: list[int] = []
+
+    def job(_: Stop) -> Generator[int, None, None]:
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    async with aclosing(worker.stream(job, ahead=4)) as items:
+        assert await anext(items) == 0
+        await until(lambda: len(made) >= 6)
+        await asyncio.sleep(0.05)
+        # One read, four waiting, one in the job's hands.
+        assert len(made) == 6
+
+
+async def test_closing_a_stream_stops_a_job_that_waits_for_its_reader(worker: Worker) -> None:
+    closed = threading.Event()
+
+    def job(_: Stop) -> Generator[int, None, None]:
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.set()
+
+    async with aclosing(worker.stream(job, ahead=1)) as items:
+        await anext(items)
+        await asyncio.sleep(0.02)
+        start = time.monotonic()
+    assert closed.is_set(), "the thread has left the job when the stream is closed"
+    assert time.monotonic() - start < 0.2
+
+
+async def test_cancelling_the_reader_stops_the_job(worker: Worker) -> None:
+    started, left = threading.Event(), threading.Event()
+
+    def job(stop: Stop) -> Generator[int, None, None]:
+        blocks_until(stop, started)
+        left.set()
+        yield 0
+
+    async def read() -> None:
+        async with aclosing(worker.stream(job)) as items:
+            async for _ in items:
+                pass
+
+    task = asyncio.create_task(read())
+    await until(started.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert left.is_set()
+
+
+async def test_a_stream_that_is_never_read_starts_no_job(worker: Worker) -> None:
+    ran = threading.Event()
+
+    def job(_: Stop) -> Generator[int, None, None]:
+        ran.set()
+        yield 0
+
+    async with aclosing(worker.stream(job)):
+        await worker.run(lambda: None)
+    assert not ran.is_set()
+
+
+async def test_a_job_that_ignores_its_flag_holds_nobody_up(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "LEAVE_SECONDS", 0.05)
+    release = threading.Event()
+
+    def deaf(_: Stop) -> Generator[int, None, None]:
+        yield 0
+        assert release.wait(5)
+
+    items = worker.stream(deaf)
+    await anext(items)
+    start = time.monotonic()
+    await items.aclose()
+    assert time.monotonic() - start < 1
+    release.set()
+    assert await worker.run(lambda: 1) == 1
+
+
+async def test_closing_the_worker_ends_running_and_queued_jobs(worker: Worker) -> None:
+    started = threading.Event()
+
+    def job(stop: Stop) -> Generator[int, None, None]:
+        blocks_until(stop, started)
+        yield 0
+
+    async def read() -> list[int]:
+        async with aclosing(worker.stream(job)) as items:
+            return [item async for item in items]
+
+    running, queued = asyncio.create_task(read()), asyncio.create_task(worker.run(lambda: 1))
+    await until(started.is_set)
+    await worker.close()
+    for task in (running, queued):
+        with pytest.raises(Stopped):
+            await task
+    with pytest.raises(Stopped, match="closed"):
+        await worker.run(lambda: 1)
+    await worker.close()
+
+
+def test_a_loop_that_ends_under_a_stream_does_not_keep_the_thread() -> None:
+    worker = Worker("orphan-worker")
+    left = threading.Event()
+
+    def job(_: Stop) -> Generator[int, None, None]:
+        try:
+            while True:
+                yield 0
+        finally:
+            left.set()
+
+    async def read_one() -> AsyncGenerator[int, None]:
+        items = worker.stream(job)
+        await anext(items)
+        return items
+
+    _held = asyncio.run(read_one())
+    assert left.wait(1)
+    asyncio.run(worker.close())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("orphan-worker")]
+
+
+def test_stop_calls_back_once_also_when_it_is_late() -> None:
+    stop, calls = Stop(), []
+    stop.on_set(lambda: calls.append("early"))
+    assert not stop.is_set()
+    stop.check()
+    stop.set()
+    stop.set()
+    stop.on_set(lambda: calls.append("late"))
+    assert stop.is_set() and calls == ["early", "late"]
+    with pytest.raises(Stopped):
+        stop.check()
