@@ -75,8 +75,8 @@ def serve(
 def talk(
     config: ConfigFile = None,
     profile: Profile = None,
-    input: Annotated[str | None, typer.Option(help="Microphone: a part of its name.")] = None,
-    output: Annotated[str | None, typer.Option(help="Headphones: a part of their name.")] = None,
+    input: Annotated[str | None, typer.Option(help="Microphone: a part of its name, or its number.")] = None,
+    output: Annotated[str | None, typer.Option(help="Headphones: a part of their name, or number.")] = None,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Show the devices and end.")] = False,
     device: Device = None,
     language: Language = None,
@@ -190,8 +190,10 @@ def _given(**options: Any) -> dict[str, Any] | None:
 async def _serve(settings: Settings) -> None:
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.server.app import VoiceServer
+    from localvoice.server.security import check_listen_address
     from localvoice.startup import loaded_engines
 
+    check_listen_address(settings.server.host)  # before the models are loaded for nothing
     stop = _stop_at_signal()
     async with loaded_engines(settings, console) as engines:
         async with VoiceServer(settings, engines).running() as address:

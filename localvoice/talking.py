@@ -33,18 +33,23 @@ async def talk_on_sound_card(settings: Settings, console: Console) -> None:
     async with loaded_engines(settings, console) as engines:
         session = Session(Conversation("sound card"), engines, playout, captions.show, settings)
         console.print("\nTalk. Ctrl-C ends it.\n")
+        listener = asyncio.create_task(session.listen(aiter(inbox)), name="listener")
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(card.run(playout))
-                group.create_task(session.listen(aiter(inbox)))
+            await card.run(playout)
         finally:
+            listener.cancel()
+            await asyncio.wait([listener])
             await session.close()
 
 
 def show_devices(console: Console) -> None:
     """List what sound can come from and go to. Raises `VoiceError` without PortAudio."""
+    devices = list_devices()
+    if not devices:
+        console.print("There is no sound device. Plug in a headset, or check the sound settings.")
+        return
     table = Table("number", "name", "in", "out", "default")
-    for device in list_devices():
+    for device in devices:
         table.add_row(
             str(device.number),
             device.name,

@@ -57,6 +57,8 @@ class Result:
     profile: str
     machine: dict[str, Any]
     ready_seconds: float = 0.0
+    memory_mb: float | None = None
+    """The server's largest resident size; None where the system has no /proc."""
     voice_to_voice: list[float] = field(default_factory=list)
     barge_in: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
@@ -86,7 +88,7 @@ def main() -> None:
 async def _measure(profile: str, clips: list[AudioFrame], turns: int, interruptions: int) -> Result:
     result = Result(profile, _machine())
     begun = time.monotonic()
-    async with _server(profile) as address:
+    async with _server(profile) as (address, process):
         result.ready_seconds = round(time.monotonic() - begun, 2)
         async with voice_client(address) as client:
             pings = asyncio.create_task(_ping(client))
@@ -97,6 +99,7 @@ async def _measure(profile: str, clips: list[AudioFrame], turns: int, interrupti
                 await _one_interruption(client, clips[number % len(clips)], result)
             print(file=sys.stderr)
             pings.cancel()
+        result.memory_mb = _peak_memory(process)
     return result
 
 
@@ -141,8 +144,8 @@ async def _one_interruption(client: VoiceClient, clip: AudioFrame, result: Resul
 
 
 @asynccontextmanager
-async def _server(profile: str) -> AsyncIterator[str]:
-    """A server process of its own, as a user starts it; gives its address once it is ready."""
+async def _server(profile: str) -> AsyncIterator[tuple[str, int]]:
+    """A server process of its own, as a user starts it; its address and process id once it is ready."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "localvoice.cli", "serve", "--profile", profile, "--port", "0",
         "--log-level", "warning", stdout=asyncio.subprocess.PIPE,
@@ -151,7 +154,7 @@ async def _server(profile: str) -> AsyncIterator[str]:
     try:
         async for line in process.stdout:
             if found := re.search(rb"http://\S+", line):
-                yield found[0].decode()
+                yield found[0].decode(), process.pid
                 break
         else:
             sys.exit("The server did not start; its message is above.")
@@ -183,6 +186,12 @@ def _read_clips(folder: Path) -> list[AudioFrame]:
     return clips or sys.exit(f"There is no WAV file in {folder}.")
 
 
+def _peak_memory(process: int) -> float | None:
+    status = Path(f"/proc/{process}/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return round(int(found[1]) / 1000, 1) if found else None
+
+
 def _machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
@@ -211,7 +220,10 @@ def _show(result: Result, console: Console) -> None:
                 label, f"{statistics.median(values):.0f}", f"{_percentile(values, 95):.0f}", str(len(values))
             )
     console.print(table)
-    console.print(f"Server ready after {result.ready_seconds} s. Failed turns: {result.failures}.")
+    memory = "unknown" if result.memory_mb is None else f"{result.memory_mb:.0f} MB"
+    console.print(
+        f"Server ready after {result.ready_seconds} s. Memory: {memory}. Failed turns: {result.failures}."
+    )
 
 
 def _percentile(values: list[float], percent: int) -> float:

@@ -28,7 +28,7 @@ from localvoice.agent.session import Session
 from localvoice.agent.sessions import Conversation
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
-from localvoice.config import Settings
+from localvoice.config import Settings, load_settings
 from localvoice.contract.messages import (
     ErrorMessage,
     LlmReply,
@@ -578,7 +578,7 @@ async def test_the_agents_settings_reach_the_llm(room: Rooms) -> None:
 
 async def test_a_conversation_too_long_for_the_context_forgets_its_beginning(room: Rooms) -> None:
     llm = FakeLlm(*["fine"] * 6)
-    llm.context_tokens = Settings().agent.max_tokens + 400
+    llm.context_tokens = load_settings().agent.max_tokens + 400
     r = room(llm=llm)
     for number in range(6):
         r.session.answer_text(f"{number} " + "word " * 99)

@@ -48,7 +48,8 @@ async def test_a_start_and_a_turn_reach_no_address_but_this_machines(strace: str
         *(sys.executable, "-m", "localvoice.cli", "serve", "--profile", "tiny", "--port", "0"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=environment | {"LOCALVOICE_AGENT_MAX_TOKENS": "20", "HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        env=environment
+        | {"LOCALVOICE_AGENT_MAX_TOKENS": "20", "HOME": str(home), "XDG_CACHE_HOME": str(home)},
         start_new_session=True,
     )
     assert process.stdout is not None

@@ -35,14 +35,14 @@ SEED: Final = 1
 
 logger = logging.getLogger(__name__)
 
-_LEVELS: Final = {3: logging.DEBUG, 4: logging.ERROR}
-"""ggml's levels, as logging's. Its warnings are about a model's vocabulary and about stopped prompts: nothing
-that a user can mend."""
+_TOLD_LEVELS: Final = (3, 4)
+"""ggml's warnings and errors. For developers only: what fails comes as an exception as well, and a stopped
+prompt, which is no failure, is an error to ggml."""
 
 
 def _log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
-    if level in _LEVELS:
-        logger.log(_LEVELS[level], "%s", text.decode("utf-8", "replace").rstrip())
+    if level in _TOLD_LEVELS:
+        logger.debug("%s", text.decode("utf-8", "replace").rstrip())
 
 
 _LOG_CALLBACK: Final = llama_cpp.llama_log_callback(_log)
