@@ -68,6 +68,9 @@ class AgentSettings(_Group):
     history_messages: int = Field(8, ge=1, description="Messages of the past that the LLM is given.")
     temperature: float = Field(0.0, ge=0, le=2, description="0 always picks the likeliest word.")
     top_p: float = Field(0.95, gt=0, le=1, description="Nucleus sampling; only above temperature 0.")
+    repeat_penalty: float = Field(
+        1.1, ge=1, le=2, description="Above 1 keeps small models from repeating themselves."
+    )
     max_tokens: int = Field(256, ge=1, le=4096, description="Length of one answer at most, in tokens.")
     context_tokens: int = Field(4096, ge=512, description="Size of the LLM's context.")
 

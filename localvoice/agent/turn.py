@@ -168,7 +168,12 @@ class Turn:
     async def _think(self, pieces: asyncio.Queue[str | None]) -> None:
         """The reply, piece by piece. A failure is kept: what was written before it is still spoken."""
         around, settings = self._around, self._around.settings
-        sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens)
+        sampling = Sampling(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            repeat_penalty=settings.repeat_penalty,
+            max_tokens=settings.max_tokens,
+        )
         splitter = Pieces()
         self._clock.asked = _now()
         try:

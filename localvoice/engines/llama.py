@@ -191,6 +191,7 @@ class _Model:
                 [{"role": message.role, "content": self._plain(message.content)} for message in messages],  # type: ignore[misc]
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
+                repeat_penalty=sampling.repeat_penalty,
                 max_tokens=sampling.max_tokens,
                 stop=list(sampling.stop),
                 seed=SEED,

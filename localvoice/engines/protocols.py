@@ -44,6 +44,8 @@ class Sampling:
     """0 is greedy, and the same question gets the same answer."""
     top_p: float = 0.95
     """Nucleus; without effect at temperature 0."""
+    repeat_penalty: float = 1.1
+    """Above 1, words of the last sentences are less likely: small models repeat themselves otherwise."""
     max_tokens: int = 256
     """Tokens of one reply at most. Spoken answers are short."""
     stop: tuple[str, ...] = field(default=())
