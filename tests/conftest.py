@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import pytest
 from clock import VirtualClockLoop
+from fake_portaudio import card as card
+from session_room import room as room
 
 # Read whenever a loop is made: finds coroutines nobody awaits, and callbacks that block.
 os.environ["PYTHONASYNCIODEBUG"] = "1"

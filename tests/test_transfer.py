@@ -90,6 +90,15 @@ def test_server_that_knows_no_ranges(hub: FakeHub, folder: Path) -> None:
     assert (folder / "gate" / "gate.onnx").read_bytes() == DATA
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts its background jobs, CI perhaps among them, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_leaves_what_has_arrived(hub: FakeHub, folder: Path) -> None:
     store = hub.add_file("me/gate", "gate.onnx", DATA)
     hub.cut_once[store] = 2_000_000

@@ -1,0 +1,49 @@
+"""The lock files: pins with hashes, for what pyproject.toml names."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "scripts"
+LOCKS = ("requirements.lock", "requirements-dev.lock", "llama.lock", "build.lock")
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Name and version of each package in a lock file."""
+    text = (SCRIPTS / lock).read_text()
+    return dict(re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([^\s;]+)", text, re.MULTILINE))
+
+
+def name_of(requirement: str) -> str:
+    match = re.match(r"[\w.-]+", requirement)
+    assert match is not None
+    return match[0].lower()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_each_pin_has_hashes_and_no_index_address(lock: str) -> None:
+    text = (SCRIPTS / lock).read_text()
+    entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert entries
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in text
+    assert "--index" not in text and "--find-links" not in text
+
+
+def test_locks_hold_what_pyproject_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    runtime = {name_of(each) for each in project["project"]["dependencies"]}
+    dev = {name_of(each) for each in project["dependency-groups"]["dev"]}
+    llama = {"llama-cpp-python"}
+    assert runtime - llama <= pins("requirements.lock").keys(), "run `make lock`"
+    assert (runtime | dev) - llama <= pins("requirements-dev.lock").keys(), "run `make lock`"
+    assert pins("llama.lock").keys() == llama
+    assert not llama & pins("requirements.lock").keys()
+    assert f"llama-cpp-python=={pins('llama.lock')['llama-cpp-python']}" in project["project"]["dependencies"]
+
+
+def test_developers_run_the_users_versions() -> None:
+    assert pins("requirements.lock").items() <= pins("requirements-dev.lock").items()

@@ -1,0 +1,54 @@
+"""How a session ends: closed in any state, or gone on with in another conversation."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from fakes import FakeLlm, FakeStt, FakeTts
+from session_room import LONG, STEP, Rooms
+
+from localvoice.agent.sessions import Conversation
+
+pytestmark = pytest.mark.virtual_clock
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.7, 0.9, 1.3, 1.8, 2.3, 2.5, 3.5, 30])
+async def test_closing_in_every_state_leaves_nothing(room: Rooms, seconds: float) -> None:
+    r = room(FakeStt("Hi.", delay=0.7), FakeLlm(LONG, delay=0.1), FakeTts(delay=0.1))
+    before = asyncio.all_tasks()
+    user = asyncio.create_task(r.says())
+    await asyncio.sleep(seconds)
+    user.cancel()
+    await r.session.close()
+    await asyncio.wait([user])
+    assert asyncio.all_tasks() <= before
+    await asyncio.sleep(STEP)
+    assert not r.played[-1][1]
+    await r.session.close()
+
+
+async def test_closing_keeps_what_was_heard(room: Rooms) -> None:
+    r = room(FakeStt("Hi."), FakeLlm(LONG))
+    await r.says()
+    await r.until("tts-start")
+    await asyncio.sleep(1.0)
+    await r.session.close()
+    (who, text) = r.said()[1]
+    assert who == "assistant" and 12 <= len(text.split()) <= 17
+
+
+async def test_going_on_with_another_conversation(room: Rooms) -> None:
+    r = room(llm=FakeLlm(LONG, "Fine."))
+    r.session.answer_text("Talk.")
+    await r.until("tts-start")
+    await asyncio.sleep(0.5)
+    other = Conversation("other")
+    other.history.add_user("I am Ann.")
+    other.history.add_assistant("Hello Ann.")
+    await r.session.resume(other)
+    assert r.states()[-1] == "idle"
+    assert [who for who, _ in r.said()] == ["user", "assistant"], "the turn that ran ends in its own history"
+    r.session.answer_text("Who am I?")
+    await r.session.settle()
+    assert [message.content for message in r.llm.asked[1][1:]] == ["I am Ann.", "Hello Ann.", "Who am I?"]
+    assert np.all([message.role != "system" for message in other.history.messages])
