@@ -1,6 +1,7 @@
 """A session from frames to sound: its turns, and the order of what the client is told."""
 
 import asyncio
+import logging
 
 import pytest
 from fakes import STT_FAILED, WORD_SECONDS, FakeLlm, FakeStt, FakeTts, loud, silent
@@ -197,3 +198,15 @@ async def test_a_dropped_transcription_that_failed_is_nobodys_business(room: Roo
     await r.session.settle()
     assert not r.all(ErrorMessage)
     assert r.said()[0] == ("user", "Yes.")
+
+
+async def test_nothing_that_anyone_says_is_logged(room: Rooms, caplog: pytest.LogCaptureFixture) -> None:
+    r = room(FakeStt("my secret question"), FakeLlm("A private answer.", "Another one."))
+    with caplog.at_level(logging.DEBUG):
+        await r.says()
+        await r.session.settle()
+        r.session.answer_text("a typed confession")
+        await r.session.settle()
+    assert len(r.all(LlmReply)) == 2
+    for words in ("secret", "private", "Another", "confession"):
+        assert words not in caplog.text

@@ -71,7 +71,12 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def address(tiny_models: ModelFiles) -> Iterator[str]:
     """A server in a process of its own, started as a user starts it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCALVOICE_")}
+    # As a user's would be: with their own settings left out, and asyncio's costly debug mode of our tests too.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("LOCALVOICE_") and name != "PYTHONASYNCIODEBUG"
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "localvoice.cli", "serve", "--profile", "tiny", "--port", "0"],
         stdout=subprocess.PIPE,
