@@ -71,7 +71,7 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def address(tiny_models: ModelFiles) -> Iterator[str]:
     """A server in a process of its own, started as a user starts it."""
-    # As a user's would be: with their own settings left out, and asyncio's costly debug mode of our tests too.
+    # As a user's would be: without the settings of this machine, or asyncio's costly debug mode of our tests.
     environment = {
         name: value
         for name, value in os.environ.items()
