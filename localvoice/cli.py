@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
@@ -224,8 +225,6 @@ def _stages(metrics: TurnMetrics) -> Table:
 
 def _rows(settings: Settings) -> list[tuple[str, str, str]]:
     """Name, value and meaning of every setting, groups after the rest."""
-    from pydantic import BaseModel
-
     rows: list[tuple[str, str, str]] = []
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import pytest
 from clock import VirtualClockLoop
+from fake_hub import folder as folder
+from fake_hub import hub as hub
 from fake_portaudio import card as card
 from session_room import room as room
 

@@ -212,8 +212,8 @@ def serving() -> Iterator[FakeHub]:
         thread.join()
 
 
-@contextmanager
-def hub_in_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A running fake hub that the catalogue takes for the hub and for pip's index."""
     with serving() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
@@ -224,6 +224,12 @@ def hub_in_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(packages, "_pip_config", lambda: {})
         yield hub
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A models folder that isn't there yet."""
+    return tmp_path / "models"
 
 
 def hub_source(path: str = "gate.onnx", repo: str = "me/gate", revision: str = "main") -> dict[str, str]:

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from fake_hub import (
     QUICK,
     FakeHub,
     fetch,
-    hub_in_environment,
     hub_source,
     left_in,
     model,
@@ -29,17 +27,6 @@ from localvoice.catalog import DownloadError, ModelFilesError, download_profile,
 from localvoice.catalog.download import download
 from localvoice.catalog.progress import make_display
 from localvoice.catalog.verify import VerifiedCache
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with hub_in_environment(monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "models"
 
 
 def test_hub_is_first(hub: FakeHub, folder: Path) -> None:

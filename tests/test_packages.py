@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from fake_hub import (
     DATA,
     FakeHub,
     fetch,
-    hub_in_environment,
     hub_source,
     left_in,
     model,
@@ -22,17 +20,6 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT
 from localvoice.catalog import DownloadError
 from localvoice.catalog import packages as packages_module
 from localvoice.catalog.packages import PipSettings
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with hub_in_environment(monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "models"
 
 
 def test_parts_are_joined_in_order(hub: FakeHub, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Files without a SHA-256 in the catalogue: the hub's record at their first download pins them."""
 
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from fake_hub import (
     DATA,
     FakeHub,
     fetch,
-    hub_in_environment,
     hub_source,
     left_in,
     model,
@@ -19,17 +17,6 @@ from fake_hub import (
 
 from localvoice.catalog import DownloadError, ModelFilesError
 from localvoice.catalog.verify import find_problems
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with hub_in_environment(monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "models"
 
 
 @pytest.mark.parametrize("large", [True, False])

@@ -1,5 +1,6 @@
 """A session whose engines fail: what the client is told, and the turn after it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -109,3 +110,12 @@ async def test_a_broken_vad_is_told_once_and_may_recover(room: Rooms) -> None:
     await r.session.settle()
     assert codes(r) == ["VAD_ERROR"]
     assert r.said()[0] == ("user", "Hi.")
+
+
+async def test_after_a_failed_turn_the_next_prompt_is_read_ahead_all_the_same(room: Rooms) -> None:
+    r = room(llm=FakeLlm([LLM_FAILED]))
+    r.session.answer_text("Go.")
+    await r.session.settle()
+    await asyncio.sleep(STEP)
+    assert codes(r) == ["LLM_ERROR"]
+    assert [message.content for message in r.llm.prepared[-1]][1:] == ["Go."]

@@ -13,7 +13,6 @@ from fake_hub import (
     DATA,
     FakeHub,
     fetch,
-    hub_in_environment,
     hub_source,
     left_in,
     model,
@@ -22,17 +21,6 @@ from fake_hub import (
 
 from localvoice.catalog import DownloadError
 from localvoice.catalog import transfer as transfer_module
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with hub_in_environment(monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "models"
 
 
 def test_connection_cut_in_the_middle_goes_on_where_it_was(hub: FakeHub, folder: Path) -> None:

@@ -156,14 +156,12 @@ class Session:
             if previous is not None:
                 await asyncio.wait([previous])
             await turn.run()
-            self._prepare_next()
-        except asyncio.CancelledError:
-            self._prepare_next()  # while the user, who interrupted, still speaks
-            raise
         except VoiceError as error:
             self.report(error)
         except Exception:
             self.report_unforeseen()
+        finally:
+            self._prepare_next()  # however it ended: also while the user, who interrupted, still speaks
         if turn is self._turn and not self._endpointing.speaking:
             self._enter(AgentState.IDLE)
 

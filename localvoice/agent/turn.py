@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 _PIECES_AHEAD: Final = 16
 """Pieces that may wait to be spoken. The LLM writes faster than the voice speaks; past this it waits, so
 that an interrupted reply was not written in full for nothing."""
-
-
 _TEMPLATE_TOKENS: Final = 8
 """What a chat template puts round a message: its role and its marks; five for the models at hand."""
 
@@ -137,14 +135,13 @@ class Turn:
 
         Before the answer there is nothing to cancel: what the user said is still noted, in its order.
         """
-        if self._interrupted or not self._answering:
-            self._interrupted = True
-            return False
+        cuts_answer = self._answering and not self._interrupted
         self._interrupted = True
-        self._around.playout.stop()
-        if self._sounding:
-            self._around.emit(TtsCancelled())
-        return True
+        if cuts_answer:
+            self._around.playout.stop()
+            if self._sounding:
+                self._around.emit(TtsCancelled())
+        return cuts_answer
 
     def _note(self, heard: Heard) -> str:
         words = heard.transcript.text
