@@ -29,7 +29,7 @@ compile() {
 
 # llama-cpp-python has a lock of its own: it is compiled apart from the others (scripts/build_llama.py).
 compile scripts/requirements.lock --no-emit-package llama-cpp-python pyproject.toml scripts/install.in
-compile scripts/requirements-dev.lock --no-emit-package llama-cpp-python --group dev \
+compile scripts/requirements-dev.lock --no-emit-package llama-cpp-python --group dev --all-extras \
     --constraint scripts/requirements.lock pyproject.toml scripts/install.in
 grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml >"$scratch/llama.in"
 compile scripts/llama.lock --no-deps --no-annotate "$scratch/llama.in"

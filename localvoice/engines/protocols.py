@@ -4,16 +4,69 @@ Every method may raise `VoiceError` with the code of its component; nothing else
 Cancelling the awaiting task, or closing the iterator, stops the work in the engine's thread soon after.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from localvoice.audio.frames import AudioFrame
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+CHOOSE_FREELY: Final = "auto"
+"""The LLM decides between calling a tool and talking."""
+CALL_NOTHING: Final = "none"
+"""The LLM sees the tools, so that its prompt stays the same, but talks."""
+CALL_SOMETHING: Final = "required"
+"""The LLM calls one of the tools."""
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A tool as the LLM sees it."""
+
+    name: str
+    """What a call names: letters, digits, _ and -."""
+    description: str
+    """When it is of use, in a sentence."""
+    parameters: Mapping[str, Any]
+    """JSON Schema of its arguments, an object."""
+
+
+@dataclass(frozen=True)
+class ToolOffer:
+    """The tools of one request to the LLM."""
+
+    tools: tuple[ToolSpec, ...]
+    """At least one."""
+    choice: str = CHOOSE_FREELY
+    """`auto`, `none`, `required`, or the name of the tool to call."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """The LLM wants a tool to run. Decoded under a grammar, so its arguments always fit the schema's types."""
+
+    call_id: str
+    """Of this process, unique."""
+    name: str
+    """A tool of the offer."""
+    arguments: Mapping[str, Any]
+    """As JSON gives them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A picture that came with what the user said."""
+
+    data: bytes
+    """The file."""
+    mime_type: str = "image/png"
+    """Its type, such as image/jpeg."""
+    alt: str = ""
+    """What it shows, in words, where the client says so."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +74,15 @@ class ChatMessage:
     """One message as the LLM reads it."""
 
     role: Role
-    """Who said it."""
+    """Who said it; `tool` for what a tool answered."""
     content: str
-    """Plain text."""
+    """Plain text; a tool's answer is JSON."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The tools that the assistant called with this message."""
+    tool_call_id: str = ""
+    """Of a tool's answer: the call that it answers."""
+    images: tuple[Image, ...] = ()
+    """Pictures that the user sent with it."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +159,26 @@ class Stt(Engine, Protocol):
 class Llm(Engine, Protocol):
     """The language model."""
 
-    def reply(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[str, None]:
-        """The assistant's next message, as text deltas while it is being written. Hold it in `aclosing()`."""
+    def reply(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+    ) -> AsyncGenerator[str | ToolCall, None]:
+        """The assistant's next message: text deltas while it is being written, or one whole tool call.
+
+        Without an offer it is always text. Hold it in `aclosing()`.
+        """
         ...
 
-    async def prepare(self, messages: Sequence[ChatMessage]) -> None:
+    async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
         """Read messages that the next prompt will begin with, so that only its end is left to read then."""
         ...
 
-    def count_tokens(self, text: str) -> int:
-        """Tokens of the text, without the chat template's own."""
+    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
+        """About how many tokens of context the prompt takes; never fewer than it really does."""
+        ...
+
+    @property
+    def sees(self) -> bool:
+        """Whether it can look at the images of a message; otherwise it is told their `alt` text."""
         ...
 
     @property

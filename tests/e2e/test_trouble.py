@@ -26,8 +26,10 @@ async () => {
   // WebSocket, ready, an offer with only a data channel; then, on the same connection, the microphone.
   const socket = new WebSocket(`ws://${location.host}/`);
   const waiting = [];
+  const received = [];
   socket.onmessage = ({ data }) => {
     const message = JSON.parse(data);
+    received.push(data.slice(0, 200));
     for (const entry of [...waiting]) {
       if (entry.type !== message.type) continue;
       waiting.splice(waiting.indexOf(entry), 1);
@@ -54,17 +56,35 @@ async () => {
     socket.send(JSON.stringify({ type: 'offer', signal: peer.localDescription }));
     await peer.setRemoteDescription((await answered).signal);
   };
-  await negotiate();
-  await opened;
+  const within = (promise, step) => Promise.race([
+    promise,
+    new Promise((_, reject) => {
+      const fail = () => reject(new Error(`stuck at ${step} (${peer.iceConnectionState}, `
+        + `${peer.connectionState}, ${channel.readyState}): ${received.join(' ')}`));
+      setTimeout(fail, 40000);
+    }),
+  ]);
+  await within(negotiate(), 'the first offer');
+  await within(opened, 'the data channel');
   const milliseconds = performance.now() - begun;
-  const sound = new Promise((resolve) => { peer.ontrack = ({ track }) => { track.onunmute = resolve; }; });
+  const sound = new Promise((resolve) => {
+    peer.ontrack = ({ track }) => {
+      const player = new Audio();  // a track that nobody plays is not decoded
+      player.srcObject = new MediaStream([track]);
+      player.play();
+      track.onunmute = resolve;
+      if (!track.muted) resolve();  // its first packet may have come before this event
+    };
+  });
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   peer.addTrack(stream.getAudioTracks()[0], stream);
-  await negotiate();
-  await sound;
+  await within(negotiate(), 'the second offer');
+  await within(sound, 'the track');
   socket.send(JSON.stringify({ type: 'text', text: 'Say hello.' }));
-  await done;
-  return { servers: ready.iceServers.map(({ urls }) => urls), milliseconds, onChannel };
+  await within(done, 'the reply');
+  const heard = [...(await peer.getStats()).values()].find((each) => each.type === 'inbound-rtp');
+  const energy = heard.totalAudioEnergy;
+  return { servers: ready.iceServers.map(({ urls }) => urls), milliseconds, onChannel, energy };
 }
 """
 
@@ -105,3 +125,4 @@ def test_the_stock_clients_order_connects_within_a_second_and_asks_nobody_else(
     assert found["milliseconds"] < 1000
     assert {"llm-chunk", "llm", "tts-start", "tts-complete"} <= set(found["onChannel"])
     assert "tts-chunk" not in found["onChannel"], "its voice comes over the track"
+    assert found["energy"] > 0, "and is to be heard there"
