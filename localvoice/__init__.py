@@ -1,3 +1,59 @@
-"""A voice agent that runs wholly on your own machine, offline."""
+"""A voice agent that runs wholly on your own machine, offline.
 
-__version__ = "0.1.0"
+The names below are the public API; each is described in its own module.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from localvoice.agent.hooks import Hooks, Rejection
+    from localvoice.agent.playbook import Playbook, load_playbook
+    from localvoice.agent.tools import Tool, ToolContext, tool
+    from localvoice.api import LocalVoice
+    from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
+    from localvoice.config import Settings, load_settings
+    from localvoice.contract.errors import ErrorCode, VoiceError
+    from localvoice.version import __version__
+
+__all__ = [
+    "AudioFrame",
+    "ErrorCode",
+    "Hooks",
+    "LocalVoice",
+    "Playbook",
+    "Rejection",
+    "Settings",
+    "Tool",
+    "ToolContext",
+    "VoiceError",
+    "__version__",
+    "load_playbook",
+    "load_settings",
+    "read_wav",
+    "tool",
+    "wav_bytes",
+]
+
+_HOMES: Final = {
+    "localvoice.agent.hooks": ("Hooks", "Rejection"),
+    "localvoice.agent.playbook": ("Playbook", "load_playbook"),
+    "localvoice.agent.tools": ("Tool", "ToolContext", "tool"),
+    "localvoice.api": ("LocalVoice",),
+    "localvoice.audio.frames": ("AudioFrame", "read_wav", "wav_bytes"),
+    "localvoice.config": ("Settings", "load_settings"),
+    "localvoice.contract.errors": ("ErrorCode", "VoiceError"),
+    "localvoice.version": ("__version__",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for.
+
+    The engines tell the hub's library that there is no network; the downloader, which needs it, imports this
+    package, too.
+    """
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,6 @@
 """The command line: serve, talk, turn, models, settings."""
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,15 +10,16 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from localvoice import __version__, catalog
+from localvoice import catalog
 from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
 from localvoice.config import ConfigError, Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
 from localvoice.logs import set_up_logging
+from localvoice.version import __version__
 
 if TYPE_CHECKING:
-    from localvoice.transports.file import FileTurn
+    from localvoice.transports.dialogue import Answer
 
 console = Console()
 complaints = Console(stderr=True)
@@ -38,6 +38,7 @@ Profile = Annotated[str | None, typer.Option(help="Set of models: tiny, base, qu
 Device = Annotated[str | None, typer.Option(help="Where the models run: auto, cpu or cuda.")]
 Language = Annotated[str | None, typer.Option(help="Language that is spoken, as ISO code, or auto.")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder of the model files.")]
+Playbook = Annotated[Path | None, typer.Option(help="A playbook (YAML) that leads the conversation.")]
 LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info, warning or error.")]
 
 
@@ -62,14 +63,20 @@ def serve(
     profile: Profile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one.")] = None,
+    playbook: Playbook = None,
     device: Device = None,
     language: Language = None,
     models_dir: ModelsDir = None,
     log_level: LogLevel = None,
 ) -> None:
     """Serve the web page, and answer whoever talks to it."""
+    # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
+    from localvoice.api import LocalVoice
+
     server = _given(host=host, port=port)
-    asyncio.run(_serve(_settings(config, profile, device, language, models_dir, log_level, server=server)))
+    agent = _given(playbook=playbook)
+    found = _settings(config, profile, device, language, models_dir, log_level, server=server, agent=agent)
+    LocalVoice(found, console=console).run()
 
 
 @app.command()
@@ -179,7 +186,8 @@ def _settings(
         log_level=log_level,
         **groups,
     )
-    set_up_logging(found.log_level, complaints)
+    monitor = found.monitor
+    set_up_logging(found.log_level, complaints, monitor.log_format, monitor.transcripts, monitor.log_file)
     return found
 
 
@@ -188,27 +196,11 @@ def _given(**options: Any) -> dict[str, Any] | None:
     return {name: value for name, value in options.items() if value is not None} or None
 
 
-async def _serve(settings: Settings) -> None:
-    # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
-    from localvoice.server.app import VoiceServer
-    from localvoice.server.security import check_listen_address
-    from localvoice.startup import loaded_engines
+async def _turn(settings: Settings, speech: AudioFrame) -> "Answer":
+    from localvoice.api import LocalVoice
 
-    check_listen_address(settings.server.host)  # before the models are loaded for nothing
-    stop = _stop_at_signal()
-    async with loaded_engines(settings, console) as engines:
-        async with VoiceServer(settings, engines).running() as address:
-            console.print(f"\nOpen [bold]{address}[/] in a browser and talk. Ctrl-C ends it.\n")
-            await stop.wait()
-            console.print("Ending …")
-
-
-async def _turn(settings: Settings, speech: AudioFrame) -> "FileTurn":
-    from localvoice.startup import loaded_engines
-    from localvoice.transports.file import turn_on_file
-
-    async with loaded_engines(settings, console) as engines:
-        return await turn_on_file(engines, settings, speech)
+    async with LocalVoice(settings, console=console).dialogue() as dialogue:
+        return await dialogue.say(speech)
 
 
 def _stages(metrics: TurnMetrics) -> Table:
@@ -235,20 +227,6 @@ def _rows(settings: Settings) -> list[tuple[str, str, str]]:
         else:
             rows.append((name, str(value), field.description or ""))
     return rows
-
-
-def _stop_at_signal() -> asyncio.Event:
-    """Set at the first SIGINT or SIGTERM; a second one ends the process at once."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: int) -> None:
-        loop.remove_signal_handler(number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
 
 
 if __name__ == "__main__":

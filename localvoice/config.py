@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -44,6 +44,12 @@ class ServerSettings(_Group):
     session_minutes: float = Field(
         30, gt=0, description="How long a session is kept after its last sign of life."
     )
+    sessions_dir: Path | None = Field(
+        None, description="Folder where sessions survive a restart; empty keeps them in memory only."
+    )
+    sessions_key: SecretStr | None = Field(
+        None, description="Passphrase that encrypts the sessions in that folder."
+    )
     ping_seconds: float = Field(45, gt=0, description="A client that is silent for this long is let go.")
 
 
@@ -73,6 +79,18 @@ class AgentSettings(_Group):
     )
     max_tokens: int = Field(256, ge=1, le=4096, description="Length of one answer at most, in tokens.")
     context_tokens: int = Field(4096, ge=512, description="Size of the LLM's context.")
+    streaming_speech: bool = Field(
+        True, description="Speak while the LLM still writes; off speaks the whole reply at its end."
+    )
+    summarise: bool = Field(
+        True, description="Between turns, sum up what is forgotten of a long conversation."
+    )
+    tools: bool = Field(True, description="Offer the built-in tools: time, timer, arithmetic, units.")
+    playbook: Path | None = Field(None, description="A playbook (YAML) that leads the conversation.")
+    llm_retries: int = Field(3, ge=0, le=10, description="How often a failed request to the LLM is repeated.")
+    fallback_profile: str | None = Field(
+        None, description="Profile whose LLM takes over when this one's can't be loaded or keeps failing."
+    )
 
 
 class MicrophoneSettings(_Group):
@@ -80,6 +98,43 @@ class MicrophoneSettings(_Group):
 
     input: str | None = Field(None, description="Microphone: a part of its name; empty takes the default.")
     output: str | None = Field(None, description="Headphones: a part of their name; empty takes the default.")
+
+
+class DeadlineSettings(_Group):
+    """How long a stage may take before it counts as failed."""
+
+    stt_seconds: float = Field(30, gt=0, description="Transcribing one utterance.")
+    llm_first_token_seconds: float = Field(30, gt=0, description="The LLM's first token.")
+    llm_seconds: float = Field(120, gt=0, description="The whole of one answer of the LLM.")
+    tts_seconds: float = Field(20, gt=0, description="Making the sound of one sentence.")
+    tool_seconds: float = Field(30, gt=0, description="Running one tool.")
+
+
+class LimitSettings(_Group):
+    """How much clients may ask for; past it they are answered RATE_LIMITED."""
+
+    messages_per_second: float = Field(50, gt=0, description="Messages of one connection, on average.")
+    message_burst: int = Field(200, ge=1, description="Messages of one connection, at once.")
+    turns_per_minute: float = Field(60, gt=0, description="Turns of one connection.")
+    connections: int = Field(32, ge=1, description="Connections at a time.")
+    sessions_per_minute: float = Field(60, gt=0, description="New sessions of all clients together.")
+
+
+class MonitorSettings(_Group):
+    """What an operator sees of it. Nothing leaves this machine unless an address is given here."""
+
+    metrics: Literal["none", "console", "prometheus", "opentelemetry"] = Field(
+        "none", description="Where figures go; prometheus serves them at /metrics."
+    )
+    otlp_endpoint: str | None = Field(
+        None, description="Where opentelemetry sends figures, such as http://127.0.0.1:4318/v1/metrics."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Lines for people or JSON for machines.")
+    log_file: Path | None = Field(None, description="File that the log goes to as well; 40 MB at most.")
+    transcripts: bool = Field(False, description="Whether the log may hold what was said.")
+    audio_dir: Path | None = Field(
+        None, description="Folder for the sound of each turn, for debugging; empty saves none."
+    )
 
 
 class Settings(BaseSettings):
@@ -106,6 +161,9 @@ class Settings(BaseSettings):
     listening: ListeningSettings = ListeningSettings()  # type: ignore[call-arg]
     agent: AgentSettings = AgentSettings()  # type: ignore[call-arg]
     microphone: MicrophoneSettings = MicrophoneSettings()  # type: ignore[call-arg]
+    deadlines: DeadlineSettings = DeadlineSettings()  # type: ignore[call-arg]
+    limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
+    monitor: MonitorSettings = MonitorSettings()  # type: ignore[call-arg]
 
     @classmethod
     def settings_customise_sources(

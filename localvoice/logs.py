@@ -1,9 +1,21 @@
-"""What the process logs, and what it doesn't: never what anyone said."""
+"""What the process logs, and where to. What anyone said is not in it unless that is switched on."""
 
 import logging
+import os
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final, Literal
 
+from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 from rich.logging import RichHandler
+
+from localvoice.config import ConfigError
+from localvoice.log_context import ContextFilter, show_transcripts
+
+LogFormat = Literal["text", "json"]
 
 _CHATTY = (
     "aioice",
@@ -15,17 +27,84 @@ _CHATTY = (
     "faster_whisper",
     "piper",
     "filelock",
+    "urllib3",
 )
 """Libraries whose information is of use to their developers only; some of it holds transcripts."""
 
+_FILE_BYTES: Final = 10_000_000
+_OLD_FILES: Final = 3
+"""Log files kept beside the current one: 40 MB in all, however long the server runs."""
 
-def set_up_logging(level: str, console: Console) -> None:
-    """Send our log to the terminal; other libraries only warn."""
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[RichHandler(console=console, show_path=False, rich_tracebacks=False)],
-    )
+
+def set_up_logging(
+    level: str,
+    console: Console,
+    format: LogFormat = "text",
+    transcripts: bool = False,
+    file: Path | None = None,
+) -> None:
+    """Send our log to the terminal and, if one is named, to a file as well; other libraries only warn.
+
+    `json` writes one object a line: time (ISO 8601, UTC), level, logger, message, and the fields of the
+    record and of `log_context`. `transcripts` is for `spoken`. An application that has set up logging before
+    keeps its own handlers and level. Raises `ConfigError` for a file that can't be written.
+    """
+    show_transcripts(transcripts)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    if logging.getLogger().handlers:
+        return
+    handlers = [_terminal(console, format)]
+    if file is not None:
+        handlers.append(_file(file, format))
+    for handler in handlers:
+        handler.addFilter(ContextFilter())
+    logging.basicConfig(level=level.upper(), handlers=handlers)
+
+
+class _JsonLines(JsonFormatter):
+    """A record as one line of JSON."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["asctime", "levelname", "name", "message"],
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """When it was logged, such as 2025-01-31T12:00:00.123+00:00."""
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+class _PrivateFile(RotatingFileHandler):
+    """A log file that only its owner can read, also after it was started anew."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_private)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _terminal(console: Console, format: LogFormat) -> logging.Handler:
+    if format == "json":
+        lines = logging.StreamHandler(console.file)  # past the console, which would wrap long lines
+        lines.setFormatter(_JsonLines())
+        return lines
+    text = RichHandler(console=console, show_path=False, rich_tracebacks=False)
+    text.setFormatter(logging.Formatter("%(message)s", "%H:%M:%S"))
+    return text
+
+
+def _file(file: Path, format: LogFormat) -> logging.Handler:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = _PrivateFile(file, maxBytes=_FILE_BYTES, backupCount=_OLD_FILES, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"The log file {file} can't be written: {error.strerror}. Name another one, or none."
+        ) from error
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(_JsonLines() if format == "json" else text)
+    return handler

@@ -1,28 +1,87 @@
-"""From settings to engines that are loaded, warm and ready for the first word."""
+"""From settings to an agent that is loaded, warm and ready for the first word."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
 from rich.console import Console
 
+from localvoice.agent.agent import Agent
+from localvoice.agent.builtin_tools import builtin_tools
+from localvoice.agent.hooks import Hooks
+from localvoice.agent.playbook import Playbook, check, load_playbook
+from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.catalog import ModelFiles, load_catalog, models_folder, ready
-from localvoice.config import Settings
+from localvoice.config import ConfigError, Settings
+from localvoice.contract.metrics import Metrics
 from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all
 from localvoice.engines.protocols import Engines
+from localvoice.observability.debug_audio import DebugAudio
+from localvoice.observability.hook_sets import logging_hooks
+from localvoice.observability.making import close_metrics, make_metrics
+
+
+@asynccontextmanager
+async def ready_agent(
+    settings: Settings,
+    console: Console,
+    hooks: Hooks | None = None,
+    tools: Iterable[Tool] = (),
+    playbook: Playbook | Path | None = None,
+    handlers: Mapping[str, Callable[..., Any]] | None = None,
+    metrics: Metrics | None = None,
+) -> AsyncIterator[Agent]:
+    """An agent with the profile's models, closed when the block is left.
+
+    Raises `CatalogError`, `ModelFilesError`, `ConfigError` or `VoiceError` before the first turn rather than
+    in it.
+    """
+    registry = ToolRegistry([*(builtin_tools() if settings.agent.tools else ()), *tools])
+    script = playbook if playbook is not None else settings.agent.playbook
+    if isinstance(script, Path):
+        script = load_playbook(script)
+    if script is not None:
+        check(script, registry, handlers or {})
+    monitor = settings.monitor
+    own = metrics or make_metrics(monitor.metrics, monitor.otlp_endpoint)
+    recording = None if monitor.audio_dir is None else DebugAudio(monitor.audio_dir)
+    level: Literal["debug", "info"] = "info" if monitor.log_format == "json" else "debug"
+    hook_sets = [hooks or Hooks(), logging_hooks(level, monitor.transcripts)]
+    if recording is not None:
+        hook_sets.append(recording.hooks())
+    async with loaded_engines(settings, console) as engines:
+        try:
+            yield Agent(
+                settings, engines, Hooks.combine(*hook_sets), own, registry, script, dict(handlers or {})
+            )
+        finally:
+            if recording is not None:
+                await recording.close()
+            if metrics is None:
+                await close_metrics(own)
 
 
 @asynccontextmanager
 async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[Engines]:
-    """The profile's engines, closed when the block is left.
-
-    Raises `CatalogError`, `ModelFilesError` or `VoiceError` before the first turn rather than in it.
-    """
+    """The profile's engines, closed when the block is left."""
     begun = time.monotonic()
+    fallback = settings.agent.fallback_profile
     with console.status(f"Checking the model files of profile {settings.profile} …"):
-        files = ready(load_catalog(settings.catalog), settings.profile, models_folder(settings.models_dir))
+        catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
+        files = _engine_files(ready(catalog, settings.profile, folder))
+        if fallback is not None:
+            other = ready(catalog, fallback, folder)
+            if other.llm_file == files.llm:
+                raise ConfigError(
+                    f"agent.fallback_profile {fallback} has the same language model as {settings.profile}: "
+                    "name a profile with another one, or leave it empty."
+                )
+            files = replace(files, fallback_llm=other.llm_file, fallback_llm_name=other.profile.llm)
     with console.status("Loading the models …") as status:
-        engines = await load_engines(_engine_files(files), _engine_options(settings))
+        engines = await load_engines(files, _engine_options(settings))
         try:
             status.update("Warming up, so that the first answer is as quick as the others …")
             await warm_up_all(engines)
@@ -40,6 +99,7 @@ def _engine_files(files: ModelFiles) -> EngineFiles:
         whisper_name=profile.stt,
         llm=files.llm_file,
         llm_name=profile.llm,
+        projector=files.projector_file,
         voice=files.voice_file,
         voice_config=files.voice_config_file,
         voice_name=profile.tts,
@@ -53,4 +113,6 @@ def _engine_options(settings: Settings) -> EngineOptions:
         language=settings.language,
         context_tokens=settings.agent.context_tokens,
         gpu_layers=settings.gpu_layers,
+        deadlines=settings.deadlines,
+        llm_retries=settings.agent.llm_retries,
     )

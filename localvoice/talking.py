@@ -15,10 +15,11 @@ from localvoice.contract.messages import (
     ReplyHeard,
     ServerMessage,
     StateMessage,
+    ToolCallStart,
     TranscriptMessage,
     TurnMetrics,
 )
-from localvoice.startup import loaded_engines
+from localvoice.startup import ready_agent
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.microphone import SoundCard, list_devices
 
@@ -30,8 +31,9 @@ async def talk_on_sound_card(settings: Settings, console: Console) -> None:
     card = SoundCard.open(inbox, settings.microphone.input, settings.microphone.output)
     playout = Playout(card.rate)
     captions = _Captions(console)
-    async with loaded_engines(settings, console) as engines:
-        session = Session(Conversation("sound card"), engines, playout, captions.show, settings)
+    async with ready_agent(settings, console) as agent:
+        conversation = Conversation("sound card", agent.direct("sound card"))
+        session = Session(agent, conversation, playout, captions.show)
         console.print("\nTalk. Ctrl-C ends it.\n")
         listener = asyncio.create_task(session.listen(aiter(inbox)), name="listener")
         try:
@@ -76,6 +78,8 @@ class _Captions:
                 self._line("", f"(you heard: {text or 'nothing of it'})")
             case TurnMetrics(voice_to_voice_ms=float(spent)):
                 self._line("", f"({spent:.0f} ms from your last word to its first)")
+            case ToolCallStart(name=name):
+                self._line("", f"({name} …)")
             case StateMessage(state="listening"):
                 self._line("", "…")
             case ErrorMessage(code=code, message=words):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.protocols import ChatMessage, Engines, Sampling, Transcript
+from localvoice.engines.protocols import ChatMessage, Engines, Sampling, ToolCall, ToolOffer, Transcript
 
 VOICE_RATE = 22_050
 WORD_SECONDS = 0.06
@@ -92,16 +92,20 @@ class FakeStt(_FakeEngine):
 
 
 class FakeLlm(_FakeEngine):
-    """Writes the script word by word: an item a reply, an exception in a reply where it fails."""
+    """Writes the script word by word: an item a reply; in a reply an exception where it fails, or a call."""
 
     name = "fake-mind"
     context_tokens = 4096
 
-    def __init__(self, *script: str | Sequence[str | Exception], delay: float = 0.0) -> None:
+    sees = False
+
+    def __init__(self, *script: str | Sequence[str | ToolCall | Exception], delay: float = 0.0) -> None:
         self.script = list(script)
         self.delay = delay
         """Seconds before each word."""
         self.asked: list[list[ChatMessage]] = []
+        self.offers: list[ToolOffer | None] = []
+        """The tools that came with each."""
         self.prepared: list[list[ChatMessage]] = []
         """What it was given to read ahead."""
         self.running = 0
@@ -109,14 +113,17 @@ class FakeLlm(_FakeEngine):
         self.closed = 0
         """Replies that were closed before their end."""
 
-    async def prepare(self, messages: Sequence[ChatMessage]) -> None:
+    async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
         self.prepared.append(list(messages))
 
-    def count_tokens(self, text: str) -> int:
-        return len(text.split())
+    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
+        return sum(8 + len(message.content.split()) for message in messages)
 
-    async def reply(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[str, None]:
+    async def reply(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+    ) -> AsyncGenerator[str | ToolCall, None]:
         self.asked.append(list(messages))
+        self.offers.append(offer)
         reply = self.script.pop(0) if self.script else "I am fine."
         self.running += 1
         finished = False
@@ -125,6 +132,10 @@ class FakeLlm(_FakeEngine):
                 if isinstance(part, Exception):
                     finished = True
                     raise part
+                if isinstance(part, ToolCall):
+                    await asyncio.sleep(self.delay)
+                    yield part
+                    continue
                 for word in re.findall(r"\s*\S+", part):
                     await asyncio.sleep(self.delay)
                     yield word

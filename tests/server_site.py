@@ -13,6 +13,7 @@ import numpy as np
 from aiohttp import WSMsgType
 from fakes import fake_engines
 
+from localvoice.agent.agent import Agent
 from localvoice.audio.frames import AudioFrame
 from localvoice.config import Settings
 from localvoice.engines.protocols import Engines
@@ -93,10 +94,17 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(engines: Engines | None = None, **server: Any) -> AsyncIterator[Site]:
-    settings = Settings.model_validate({"server": {"port": 0, **server}})
+async def serving(
+    engines: Engines | None = None,
+    groups: dict[str, dict[str, Any]] | None = None,
+    brought: dict[str, Any] | None = None,
+    **server: Any,
+) -> AsyncIterator[Site]:
+    """`groups` are settings beside the server's; `brought` is what an application brings along."""
+    settings = Settings.model_validate({"server": {"port": 0, **server}, **(groups or {})})
+    agent = Agent(settings, engines or fake_engines(), **(brought or {}))
     async with (
-        VoiceServer(settings, engines or fake_engines()).running() as url,
+        VoiceServer(agent).running() as url,
         aiohttp.ClientSession() as http,
     ):
         yield Site(url, http)

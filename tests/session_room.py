@@ -4,18 +4,23 @@ Sound flows in and out in steps of 20 ms, and a delay is exact.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
 from fakes import FakeLlm, FakeStt, FakeTts, FakeVad, fake_engines, loud, silent
 
+from localvoice.agent.agent import Agent
+from localvoice.agent.hooks import Hooks
+from localvoice.agent.playbook import Playbook
 from localvoice.agent.session import Session
 from localvoice.agent.sessions import Conversation
+from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.config import Settings
 from localvoice.contract.messages import ErrorMessage, ServerMessage, StateMessage
+from localvoice.observability.in_memory import InMemoryMetrics
 
 RATE = 16_000
 STEP = 0.02
@@ -27,15 +32,19 @@ LONG = "This is a rather long reply, and it has many words. They go on. " * 5
 class Room:
     """A user with a microphone and a loudspeaker, and the session between them."""
 
-    def __init__(self, stt: FakeStt, llm: FakeLlm, tts: FakeTts, vad: FakeVad, settings: Settings) -> None:
+    def __init__(
+        self, stt: FakeStt, llm: FakeLlm, tts: FakeTts, vad: FakeVad, settings: Settings, **brought: Any
+    ) -> None:
         self.stt, self.llm, self.tts, self.vad = stt, llm, tts, vad
         self.messages: list[ServerMessage] = []
         self.times: list[float] = []
         self.played: list[tuple[float, bool]] = []
         self.playout = Playout(RATE)
-        self.conversation = Conversation("test")
+        self.metrics = InMemoryMetrics()
         engines = fake_engines(stt, llm, tts, vad)
-        self.session = Session(self.conversation, engines, self.playout, self._emit, settings)
+        self.agent = Agent(settings, engines, metrics=self.metrics, **brought)
+        self.conversation = Conversation("test", self.agent.direct("test"))
+        self.session = Session(self.agent, self.conversation, self.playout, self._emit)
 
     def _emit(self, message: ServerMessage) -> None:
         self.messages.append(message)
@@ -103,10 +112,21 @@ async def room() -> AsyncIterator[Callable[..., Room]]:
         llm: FakeLlm | None = None,
         tts: FakeTts | None = None,
         vad: FakeVad | None = None,
+        hooks: Hooks | None = None,
+        tools: Iterable[Tool] = (),
+        playbook: Playbook | None = None,
         **settings: Any,
     ) -> Room:
         made = Room(
-            stt or FakeStt(), llm or FakeLlm(), tts or FakeTts(), vad or FakeVad(), Settings(**settings)
+            stt or FakeStt(),
+            llm or FakeLlm(),
+            tts or FakeTts(),
+            vad or FakeVad(),
+            # A scripted LLM would give its lines to the summary.
+            Settings(**settings | {"agent": {"summarise": False, **settings.get("agent", {})}}),
+            hooks=hooks or Hooks(),
+            tools=ToolRegistry(tools),
+            playbook=playbook,
         )
         rooms.append((made, asyncio.create_task(made.play())))
         return made
@@ -114,6 +134,7 @@ async def room() -> AsyncIterator[Callable[..., Room]]:
     yield make
     for made, player in rooms:
         await made.session.close()
+        made.conversation.reminders.close()
         player.cancel()
         assert not made.llm.running, "no reply goes on being written when nobody waits for it"
 

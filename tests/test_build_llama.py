@@ -26,6 +26,12 @@ def test_the_key_follows_what_changes_the_build() -> None:
     assert len({key, *others}) == 5
 
 
+def test_the_key_follows_what_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = Build.key(False, "avx2 fma", {})
+    monkeypatch.setattr(build_llama, "LEAN_OPTIONS", ("-DLLAVA_BUILD=OFF",))
+    assert Build.key(False, "avx2 fma", {}) != key
+
+
 def test_only_instruction_sets_count_as_cpu_features(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(
@@ -97,7 +103,8 @@ def test_a_wheel_is_built_from_locked_sources_and_kept(tmp_path: Path, fake_pip:
     installs = [command for command, _ in fake_pip if {"install", "wheel"} & set(command)]
     assert len(installs) == 2 and all("--require-hashes" in command for command in installs)
     compiled = fake_pip[-1][1]
-    assert "-DGGML_CUDA=ON" in compiled["SKBUILD_CMAKE_ARGS"].split(";")
+    options = {"-DGGML_CUDA=ON", "-DLLAVA_BUILD=ON", "-DMTMD_VIDEO=OFF"}
+    assert options <= set(compiled["SKBUILD_CMAKE_ARGS"].split(";"))
     assert compiled["PATH"].endswith("/env/bin:/bin")
 
 
@@ -149,6 +156,18 @@ def test_a_new_wheel_that_does_not_load_is_an_error(
     with pytest.raises(steps.Failed, match="does not load: killed by signal 4"):
         install.install_llama(Build(False, tmp_path / "wheels" / "build"), {"PATH": "/bin"})
     assert not install.INSTALLED_BUILD.exists()
+
+
+def test_a_build_without_the_library_for_images_does_not_pass(tmp_path: Path) -> None:
+    package = tmp_path / "llama_cpp"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "def llama_backend_init(): pass\ndef llama_print_system_info(): return b''\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    assert "mtmd_cpp" in (build_llama.probe(Path(sys.executable), False, env) or "")
+    (package / "mtmd_cpp.py").write_text("def mtmd_default_marker(): pass\n")
+    assert build_llama.probe(Path(sys.executable), False, env) is None
 
 
 def test_the_probe_survives_a_library_that_kills_its_process(

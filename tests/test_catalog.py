@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.catalog import CatalogError, load_catalog, models_folder
+from localvoice.catalog import CatalogError, ModelFiles, load_catalog, models_folder
 from localvoice.catalog import catalog as catalog_module
 from localvoice.catalog.catalog import builtin_catalog_path, checkout_root
 from localvoice.catalog.schema import ROLES, HubSource, PackageSource
@@ -97,6 +97,42 @@ def test_example_of_the_readme(tmp_path: Path) -> None:
     assert catalog.models["en_US-lessac-medium"].file_ending(".onnx") == "en_US-lessac-medium.onnx"
 
 
+MIND = """
+[profiles.tiny]
+llm = "mine"
+[models.mine]
+role = "llm"
+description = "Sees"
+licence = "MIT"
+[[models.mine.files]]
+name = "mine-Q8_0.gguf"
+sources = [{ hub = "me/mine", revision = "v1", path = "mine-Q8_0.gguf" }]
+"""
+PROJECTOR = """
+[[models.mine.files]]
+name = "mmproj-mine-f16.gguf"
+sources = [{ hub = "me/mine", revision = "v1", path = "mmproj-mine-f16.gguf" }]
+"""
+
+
+def test_a_language_model_may_have_a_projector(tmp_path: Path) -> None:
+    for text, projector in ((MIND, None), (MIND + PROJECTOR, tmp_path / "mine" / "mmproj-mine-f16.gguf")):
+        catalog = load_catalog(user_file(tmp_path, text))
+        models = {model.name: model for model in catalog.models_of("tiny")}
+        files = ModelFiles(tmp_path, catalog.profile("tiny"), models)
+        assert files.llm_file == tmp_path / "mine" / "mine-Q8_0.gguf"
+        assert files.projector_file == projector
+
+
+def test_the_readmes_model_that_sees(tmp_path: Path) -> None:
+    readme = builtin_catalog_path().with_name("README.md").read_text()
+    example = (
+        readme.partition("## A language model that sees")[2].partition("```toml\n")[2].partition("```")[0]
+    )
+    catalog = load_catalog(user_file(tmp_path, example))
+    assert catalog.models[catalog.profile("base").llm].projector is not None
+
+
 def test_users_profile_gives_only_what_differs(tmp_path: Path) -> None:
     catalog = load_catalog(user_file(tmp_path, VOICE + '[profiles.base]\ntts = "my-voice"\n'))
     assert catalog.profile("base").tts == "my-voice"
@@ -127,6 +163,11 @@ def test_users_model_replaces_the_builtin_one(tmp_path: Path) -> None:
         (VOICE.replace('"my.onnx"', f'"my.onnx"\nsha256 = "{"a" * 64}"'), r"my\.onnx: give size"),
         (re.sub(r"sources = .*", "", VOICE), r"my\.onnx: give sha256 .* or a hub source"),
         (VOICE.replace("my.onnx.json", "my.json"), r"a tts model is a Piper voice"),
+        (
+            MIND + PROJECTOR + PROJECTOR.replace("f16", "f32"),
+            r"models\.mine: the entry: an llm model has at most one projector",
+        ),
+        (PROJECTOR + MIND.partition("[[")[0], r"a model for llm has exactly one file that ends in \.gguf"),
         ('[profiles.base]\ntts = "none"', r"profiles\.base: tts: there is no model 'none'"),
         ('[profiles.base]\ntts = "silero-vad-v6"', r"profiles\.base: tts: model 'silero-vad-v6' is for vad"),
         ('[profiles.mine]\ntts = "en_US-joe-medium"', r"profiles\.mine: description: Field required"),

@@ -82,13 +82,16 @@ def test_every_setting_is_documented_and_can_be_set_from_the_environment(
         "server.allowed_origins": '["http://localhost:3000"]',
         "device": "cpu",
         "log_level": "debug",
+        "monitor.metrics": "prometheus",
+        "monitor.log_format": "json",
         "max_utterance_seconds": "30",
         "listening.speech_probability": "0.6",
     }
     numbers = {"server.port": "99", "agent.top_p": "0.5", "listening.max_utterance_seconds": "30"}
     text = others.get(name) or numbers.get(name)
     if text is None:
-        text = str(int(default) + 1) if isinstance(default, int | float) else "7"
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        text = str(not default) if isinstance(default, bool) else str(int(default) + 1) if number else "7"
     monkeypatch.setenv("LOCALVOICE_" + name.replace(".", "_").upper(), text)
     value: object = load_settings()
     for part in name.split("."):

@@ -6,20 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.contract.messages import (
+from localvoice.contract.client_messages import (
     MAX_MESSAGE_BYTES,
     MAX_SDP_CHARS,
     MAX_TEXT_CHARS,
     Audio,
+    Offer,
+    Ping,
+    Reconnect,
+    Text,
+    parse,
+)
+from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.contract.messages import (
     ErrorMessage,
     LlmChunk,
     LlmReply,
-    Offer,
-    Ping,
     Pong,
     Ready,
-    Reconnect,
     ReconnectAck,
     ReplyHeard,
     ServerMessage,
@@ -27,14 +31,12 @@ from localvoice.contract.messages import (
     SpeechEnd,
     SpeechStart,
     StateMessage,
-    Text,
     TranscriptMessage,
     TtsCancelled,
     TtsChunk,
     TtsComplete,
     TtsStart,
     TurnMetrics,
-    parse,
 )
 
 

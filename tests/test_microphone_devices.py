@@ -300,7 +300,7 @@ async def test_talk_is_a_conversation_through_the_sound_card(
     async def no_models(settings: Settings, console: Console) -> AsyncIterator[Engines]:
         yield fake_engines()
 
-    monkeypatch.setattr("localvoice.talking.loaded_engines", no_models)
+    monkeypatch.setattr("localvoice.talking.ready_agent", no_models)
     settings = load_settings(microphone={"input": "microphone", "output": "headphones"})
     terminal, sides = io.StringIO(), list[AudioFrame]()
     async with recording(server, sides):

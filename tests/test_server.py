@@ -5,8 +5,9 @@ import pytest
 from fakes import fake_engines
 from server_site import serving
 
+from localvoice.agent.agent import Agent
 from localvoice.config import ConfigError, Settings
-from localvoice.contract.messages import MAX_MESSAGE_BYTES
+from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.server.app import VoiceServer
 from localvoice.server.security import HEADERS
 
@@ -64,7 +65,7 @@ async def test_a_page_that_is_allowed_may_connect() -> None:
 
 def test_an_address_that_others_reach_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"0\.0\.0\.0"):
-        VoiceServer(Settings.model_validate({"server": {"host": "0.0.0.0"}}), fake_engines())
+        VoiceServer(Agent(Settings.model_validate({"server": {"host": "0.0.0.0"}}), fake_engines()))
 
 
 async def test_a_port_in_use_is_named() -> None:

@@ -10,7 +10,7 @@ from fakes import WORD_SECONDS, FakeLlm, FakeStt, fake_engines
 from server_site import LONG, seconds_of_sound, serving
 from webrtc_browser import calling, needs_a_network
 
-from localvoice.server import connection
+from localvoice.transports import webrtc
 from localvoice.transports.webrtc import WebRtcPeer
 
 
@@ -23,7 +23,7 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> list[WebRtcPeer]:
         made.append(WebRtcPeer(*args))
         return made[-1]
 
-    monkeypatch.setattr(connection, "WebRtcPeer", make)
+    monkeypatch.setattr(webrtc, "WebRtcPeer", make)
     return made
 
 

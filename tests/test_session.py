@@ -163,7 +163,7 @@ async def test_a_conversation_too_long_for_the_context_forgets_its_beginning(roo
     assert codes(r) == []
     for number, asked in enumerate(llm.asked):
         assert asked[-1].content.startswith(f"{number} ")
-        assert sum(llm.count_tokens(message.content) for message in asked) <= 400
+        assert llm.prompt_tokens(asked) <= 400
     assert len(llm.asked[-1]) >= 4, "what fits is kept"
 
 

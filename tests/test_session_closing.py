@@ -42,7 +42,7 @@ async def test_going_on_with_another_conversation(room: Rooms) -> None:
     r.session.answer_text("Talk.")
     await r.until("tts-start")
     await asyncio.sleep(0.5)
-    other = Conversation("other")
+    other = Conversation("other", r.agent.direct("other"))
     other.history.add_user("I am Ann.")
     other.history.add_assistant("Hello Ann.")
     await r.session.resume(other)

@@ -3,28 +3,48 @@
 import asyncio
 
 import pytest
+from test_session_restart import FakeDirector, refusal
 
-from localvoice.agent.sessions import SWEEP_SECONDS, Sessions
+from localvoice.agent.sessions import (
+    MAX_ANNOUNCEMENTS,
+    MAX_ATTACHMENTS,
+    SWEEP_SECONDS,
+    Conversation,
+    Sessions,
+)
 from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.engines.protocols import Image
 
 pytestmark = pytest.mark.virtual_clock
 
 
-async def refusal(sessions: Sessions, session_id: str) -> ErrorCode:
-    with pytest.raises(VoiceError) as caught:
-        sessions.resume(session_id)
-    return caught.value.code
+def picture() -> Image:
+    return Image(b"png")
+
+
+def a_conversation() -> Conversation:
+    return Conversation("test", FakeDirector("test"))
+
+
+# --- ids, and time to live ---
 
 
 async def test_each_has_an_id_that_cannot_be_guessed() -> None:
-    sessions = Sessions(30)
+    sessions = Sessions(30, FakeDirector)
     ids = {sessions.create().id for _ in range(100)}
     assert len(ids) == len(sessions) == 100
     assert all(len(each) >= 22 for each in ids)
 
 
+async def test_each_has_a_director_of_its_own() -> None:
+    sessions = Sessions(30, FakeDirector)
+    for conversation in (sessions.create(), sessions.create()):
+        assert isinstance(conversation.director, FakeDirector)
+        assert conversation.director.session_id == conversation.id
+
+
 async def test_the_same_conversation_comes_back() -> None:
-    sessions = Sessions(30)
+    sessions = Sessions(30, FakeDirector)
     conversation = sessions.create()
     conversation.history.add_user("hello")
     await asyncio.sleep(29 * 60)
@@ -34,7 +54,7 @@ async def test_the_same_conversation_comes_back() -> None:
 
 
 async def test_a_touch_keeps_it() -> None:
-    sessions = Sessions(30)
+    sessions = Sessions(30, FakeDirector)
     conversation = sessions.create()
     for _ in range(10):
         await asyncio.sleep(20 * 60)
@@ -43,7 +63,7 @@ async def test_a_touch_keeps_it() -> None:
 
 
 async def test_unknown_expired_and_discarded_are_told_apart() -> None:
-    sessions = Sessions(30)
+    sessions = Sessions(30, FakeDirector)
     old, left = sessions.create(), sessions.create()
     sessions.discard(left)
     sessions.discard(left)
@@ -54,8 +74,23 @@ async def test_unknown_expired_and_discarded_are_told_apart() -> None:
     assert len(sessions) == 0
 
 
+async def test_one_with_a_connection_is_never_swept_away() -> None:
+    sessions = Sessions(30, FakeDirector)
+    conversation = sessions.create()
+    conversation.leave = asyncio.Event
+    await asyncio.sleep(3 * 60 * 60)
+    sessions.sweep()
+    assert len(sessions) == 1
+    conversation.touch()
+    conversation.leave = None
+    await asyncio.sleep(29 * 60)
+    assert sessions.resume(conversation.id) is conversation
+    await asyncio.sleep(31 * 60)
+    assert await refusal(sessions, conversation.id) == ErrorCode.SESSION_EXPIRED
+
+
 async def test_what_is_remembered_of_the_expired_is_bounded() -> None:
-    sessions = Sessions(1)
+    sessions = Sessions(1, FakeDirector)
     first = sessions.create()
     await asyncio.sleep(61)
     sessions.sweep()
@@ -67,7 +102,7 @@ async def test_what_is_remembered_of_the_expired_is_bounded() -> None:
 
 
 async def test_the_sweeper_forgets_by_itself() -> None:
-    sessions = Sessions(1)
+    sessions = Sessions(1, FakeDirector)
     sessions.create()
     sweeper = asyncio.create_task(sessions.keep_sweeping())
     await asyncio.sleep(SWEEP_SECONDS - 1)
@@ -76,3 +111,94 @@ async def test_the_sweeper_forgets_by_itself() -> None:
     assert len(sessions) == 1
     assert sessions.resume(fresh.id) is fresh
     sweeper.cancel()
+
+
+async def test_each_end_is_told_once_with_all_that_was() -> None:
+    ended: list[tuple[str, int, float]] = []
+    sessions = Sessions(
+        30, FakeDirector, on_end=lambda each: ended.append((each.id, each.turns, each.started))
+    )
+    await asyncio.sleep(100)
+    one, two, three = sessions.create(), sessions.create(), sessions.create()
+    one.turns = 7
+    sessions.discard(one)
+    sessions.discard(one)
+    assert ended == [(one.id, 7, 100.0)]
+    await asyncio.sleep(20 * 60)
+    three.touch()
+    await asyncio.sleep(11 * 60)
+    sessions.sweep()
+    assert [each[0] for each in ended] == [one.id, two.id]
+    await sessions.close()
+    assert [each[0] for each in ended] == [one.id, two.id, three.id], (
+        "without a store all end with the process"
+    )
+    assert len(sessions) == 0
+
+
+# --- reminders and announcements ---
+
+
+async def test_a_reminder_is_announced_whenever_somebody_is_there() -> None:
+    conversation = a_conversation()
+    calls: list[int] = []
+    conversation.reminders.after(60, "The tea is ready.")
+    await asyncio.sleep(61)
+    assert list(conversation.announcements) == ["The tea is ready."], "it waits while nobody is there"
+    conversation.on_announcement = lambda: calls.append(len(conversation.announcements))
+    conversation.reminders.after(60, "The eggs are ready.")
+    await asyncio.sleep(61)
+    assert calls == [2]
+
+
+async def test_announcements_that_nobody_hears_are_bounded() -> None:
+    conversation = a_conversation()
+    for number in range(MAX_ANNOUNCEMENTS + 3):
+        conversation.announce(str(number))
+    assert len(conversation.announcements) == MAX_ANNOUNCEMENTS
+    assert conversation.announcements[0] == "3", "the oldest go first"
+
+
+async def test_reminders_end_with_their_conversation() -> None:
+    sessions = Sessions(30, FakeDirector)
+    discarded, swept = sessions.create(), sessions.create()
+    for conversation in (discarded, swept):
+        conversation.reminders.after(3_600, "Too late.")
+    sessions.discard(discarded)
+    await asyncio.sleep(2 * 60 * 60)
+    assert not discarded.announcements
+    sessions.sweep()
+    swept.announcements.clear()
+    assert discarded.reminders.pending() == swept.reminders.pending() == ()
+
+
+# --- attachments ---
+
+
+async def test_attachments_wait_for_the_next_utterance() -> None:
+    conversation = a_conversation()
+    one, two = picture(), picture()
+    conversation.attach([one])
+    conversation.attach([two])
+    assert conversation.take_attachments() == (one, two)
+    assert conversation.take_attachments() == ()
+
+
+async def test_too_many_attachments_are_refused_whole() -> None:
+    conversation = a_conversation()
+    conversation.attach([picture() for _ in range(MAX_ATTACHMENTS - 1)])
+    with pytest.raises(VoiceError, match="At most 4 attachments") as caught:
+        conversation.attach([picture(), picture()])
+    assert caught.value.code == ErrorCode.INVALID_MESSAGE
+    conversation.attach([picture()])
+    assert len(conversation.take_attachments()) == MAX_ATTACHMENTS
+
+
+async def test_that_the_model_is_blind_is_told_once() -> None:
+    conversation = a_conversation()
+    conversation.history.add_user("Hello.")
+    assert not conversation.must_be_told_blind(sees=False), "there was nothing to see"
+    conversation.history.add_user("Look.", [picture()])
+    assert not conversation.must_be_told_blind(sees=True)
+    assert conversation.must_be_told_blind(sees=False)
+    assert not conversation.must_be_told_blind(sees=False)

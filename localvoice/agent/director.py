@@ -4,13 +4,14 @@ A plain agent has one prompt and its tools for ever. A playbook moves from stage
 neither: it asks its `Director`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from localvoice.agent.hooks import ToolResult
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.config import AgentSettings
+from localvoice.contract.errors import VoiceError
 from localvoice.engines.protocols import CHOOSE_FREELY, ChatMessage, Sampling, ToolCall, ToolOffer
 
 
@@ -31,9 +32,7 @@ class Brief:
         """The tools as the LLM gets them; None without any. It must talk when it has no calls left."""
         if not self.tools:
             return None
-        return ToolOffer(
-            tuple(tool.spec for tool in self.tools), self.tool_choice if calls_left else "none"
-        )
+        return ToolOffer(tuple(tool.spec for tool in self.tools), self.tool_choice if calls_left else "none")
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,10 @@ class Director(Protocol):
         """The stage's time is over while nobody speaks."""
         ...
 
+    def take_problems(self) -> Sequence[VoiceError]:
+        """What has failed since this was last asked; the conversation went on in spite of it. To be told."""
+        ...
+
     def save(self) -> Mapping[str, Any]:
         """What `restore` needs after a restart of the process, as JSON types."""
         ...
@@ -114,9 +117,7 @@ class PlainDirector:
     """One prompt and the same tools, for ever."""
 
     def __init__(self, settings: AgentSettings, tools: ToolRegistry) -> None:
-        self._brief = Brief(
-            settings.system_prompt, tuple(tools), CHOOSE_FREELY, sampling_of(settings)
-        )
+        self._brief = Brief(settings.system_prompt, tuple(tools), CHOOSE_FREELY, sampling_of(settings))
 
     def brief(self) -> Brief:
         """Always the same."""
@@ -140,6 +141,10 @@ class PlainDirector:
     async def on_timeout(self) -> StageChange | None:
         """Never comes."""
         return None
+
+    def take_problems(self) -> Sequence[VoiceError]:
+        """None can arise."""
+        return ()
 
     def save(self) -> Mapping[str, Any]:
         """Nothing to keep."""

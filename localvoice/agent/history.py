@@ -1,10 +1,43 @@
-"""What was said and heard in a conversation, and how much of it the LLM is given."""
+"""What was said and heard in a conversation, and how much of it the LLM is given.
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import groupby
+`messages` is well formed at any time: a tool's answer follows its call, and only calls at the very end may
+still wait for theirs. Whatever is added next answers those as cancelled.
+"""
 
-from localvoice.engines.protocols import ChatMessage
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from localvoice.engines.protocols import ChatMessage, Image, ToolCall
+
+log = logging.getLogger(__name__)
+
+CANCELLED: Final = '{"error": "cancelled: the user interrupted"}'
+"""The answer to a call whose turn ended first. Told rather than dropped: the tool may have done its work, and
+the LLM's cache, in which the call stands, still fits."""
+
+_EARLIER: Final = "\n\nEarlier in this conversation: "
+"""Between the system prompt and the summary."""
+
+_SHORTER_RESULTS: Final = (1000, 100)
+"""Characters to which tools' answers are cut, one size after the other, where a single turn passes the context."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Messages that the LLM is given no more, or soon won't be, and that no summary holds yet."""
+
+    messages: tuple[ChatMessage, ...]
+    """At least one, oldest first."""
+    summary: str
+    """Of what was said before them; empty at first."""
+    start: int
+    """Index of the first one in the history."""
+    era: int
+    """How often the history had been cleared."""
 
 
 @dataclass
@@ -12,37 +45,152 @@ class History:
     """The messages of one conversation, oldest first, without the system prompt."""
 
     messages: list[ChatMessage] = field(default_factory=list)
-    """All that was said by the user and heard by them."""
+    """All that was said by the user and heard by them, and what tools were called for it."""
+    summary: str = ""
+    """What the messages that the LLM is given no more said."""
     _first_given: int = 0
+    _summarised: int = 0
+    _era: int = 0
 
-    def add_user(self, text: str) -> None:
-        """The user said this."""
-        self.messages.append(ChatMessage("user", text))
+    def add_user(self, text: str, images: Sequence[Image] = ()) -> None:
+        """The user said this, and sent these pictures with it."""
+        self._settle()
+        self.messages.append(ChatMessage("user", text, images=tuple(images)))
 
     def add_assistant(self, text: str) -> None:
         """The user heard this."""
+        self._answer_waiting()
         self.messages.append(ChatMessage("assistant", text))
+
+    def add_calls(self, calls: Sequence[ToolCall]) -> None:
+        """The LLM called these tools, at least one."""
+        if not calls:
+            raise ValueError("There is no call to add.")
+        self._answer_waiting()
+        self.messages.append(ChatMessage("assistant", "", tool_calls=tuple(calls)))
+
+    def add_result(self, call_id: str, content: str) -> None:
+        """A tool answered; JSON. Without effect where nothing waits for it: it was cancelled or forgotten."""
+        if call_id in self._waiting():
+            self.messages.append(ChatMessage("tool", content, tool_call_id=call_id))
+        else:
+            log.debug("a tool answered too late: %s", call_id)
 
     def for_llm(
         self, system_prompt: str, limit: int, fits: Callable[[list[ChatMessage]], bool] = lambda _: True
     ) -> list[ChatMessage]:
-        """The system prompt and at most `limit` messages of the past, beginning with one of the user's.
+        """The system prompt with the summary, and at most `limit` messages of the past, the user's first.
 
-        Older ones are forgotten until the prompt `fits` the model's context, or only the latest is left.
+        Tool calls and their answers belong to their turn and don't count. Older turns are forgotten until the
+        prompt `fits` the model's context, or only the latest is left; then its tools' answers are shortened.
         """
         self._forget(limit)
+        system = ChatMessage(
+            "system", f"{system_prompt}{_EARLIER}{self.summary}" if self.summary else system_prompt
+        )
         while True:
-            given = self.messages[self._first_given :]
-            while given and given[0].role != "user":
-                given = given[1:]
-            prompt = [ChatMessage("system", system_prompt), *_merge_runs(given)]
-            if len(given) <= 1 or fits(prompt):
+            given = self._given()
+            prompt = [system, *_merge_runs(given)]
+            if fits(prompt):
                 return prompt
-            self._forget(len(given) - 1)
+            if self._first_given >= self._latest_user():
+                break
+            self._forget(sum(map(_counts, given)) - 1)
+        for characters in _SHORTER_RESULTS:
+            prompt = [_shortened(message, characters) for message in prompt]
+            if fits(prompt):
+                break
+        return prompt
 
     def make_room(self, limit: int) -> None:
         """Between turns: forget now what the user's next message would push out."""
+        self._settle()
         self._forget(limit - 1)
+
+    def passage(self, limit: int) -> Passage | None:
+        """What `make_room` would forget or the LLM is given no more, and the summary doesn't hold; None if nothing."""
+        end = self._cut(limit - 1)
+        if end <= self._summarised:
+            return None
+        forgotten = tuple(self.messages[self._summarised : end])
+        return Passage(forgotten, self.summary, self._summarised, self._era)
+
+    def sum_up(self, passage: Passage, count: int, summary: str) -> bool:
+        """From now on `summary` stands for all that was said up to the first `count` messages of the passage.
+
+        False, and without effect, if the history was cleared or summed up since the passage was taken.
+        """
+        if (passage.era, passage.start) != (self._era, self._summarised):
+            return False
+        self.summary = summary
+        self._summarised = passage.start + count
+        if count == len(passage.messages):  # a part of it alone would leave a turn without its beginning
+            self._first_given = max(self._first_given, self._summarised)
+        return True
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.messages.clear()
+        self.summary = ""
+        self._first_given = self._summarised = 0
+        self._era += 1
+
+    def save(self) -> dict[str, Any]:
+        """What `restore` needs, as JSON types; of pictures only what they show."""
+        saved = _Saved(
+            messages=[_SavedMessage.of(_in_words(message)) for message in self.messages],
+            summary=self.summary,
+            first_given=self._first_given,
+            summarised=self._summarised,
+        )
+        return saved.model_dump(exclude_defaults=True)
+
+    @staticmethod
+    def restore(saved: Mapping[str, Any]) -> "History":
+        """The history that was saved; calls that waited then are cancelled. Raises `ValueError` if it is broken."""
+        try:
+            past = _Saved.model_validate(saved)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise _unreadable(".".join(map(str, first["loc"])) or "all of it", first["msg"]) from None
+        history = History(summary=past.summary)
+        for number, message in enumerate(past.messages):
+            waiting = history._waiting()
+            if message.tool_call_id not in waiting if message.role == "tool" else waiting:
+                raise _unreadable(f"messages.{number}", "a tool's answer and its call don't belong together")
+            history.messages.append(message.as_chat())
+        starts = {0} | {index for index, message in enumerate(past.messages) if message.role == "user"}
+        if past.first_given not in starts:
+            raise _unreadable("first_given", "not the index of a message of the user's")
+        if past.summarised > len(past.messages):
+            raise _unreadable("summarised", "more than there are messages")
+        history._first_given, history._summarised = past.first_given, past.summarised
+        history._answer_waiting()
+        return history
+
+    def _settle(self) -> None:
+        """A turn is over: no tool answers any more, and pictures that have been talked about are put in words."""
+        self._answer_waiting()
+        if self.messages and self.messages[-1].role != "user":
+            self.messages[:] = map(_in_words, self.messages)
+
+    def _answer_waiting(self) -> None:
+        for call_id in self._waiting():
+            self.messages.append(ChatMessage("tool", CANCELLED, tool_call_id=call_id))
+
+    def _waiting(self) -> list[str]:
+        """Ids of the calls at the end that have no answer yet."""
+        answered: set[str] = set()
+        for message in reversed(self.messages):
+            if message.role != "tool":
+                return [call.call_id for call in message.tool_calls if call.call_id not in answered]
+            answered.add(message.tool_call_id)
+        return []
+
+    def _given(self) -> list[ChatMessage]:
+        """What is not forgotten, without the agent's words before the user's first ones: templates want that."""
+        begun = (index for index in range(self._first_given, len(self.messages)) if self._is_users(index))
+        return self.messages[next(begun, len(self.messages)) :]
 
     def _forget(self, limit: int) -> None:
         """When the limit is passed, half of the past goes at once.
@@ -50,13 +198,117 @@ class History:
         The LLM's cache holds as long as its prompt begins with the same words, so forgetting one message a
         turn would make it read all of them anew in each turn.
         """
-        if len(self.messages) - self._first_given > limit:
-            self._first_given = len(self.messages) - (limit + 1) // 2
+        self._first_given = self._cut(limit)
+
+    def _cut(self, limit: int) -> int:
+        """Where the past begins that `_forget` leaves: with a user's message, at the latest with the latest one."""
+        indexes = range(self._first_given, len(self.messages))
+        counted = [index for index in indexes if _counts(self.messages[index])]
+        if len(counted) <= limit:
+            return self._first_given
+        kept = (max(limit, 0) + 1) // 2
+        cut = counted[-kept] if kept else len(self.messages)
+        return next(filter(self._is_users, range(cut, len(self.messages))), self._latest_user())
+
+    def _latest_user(self) -> int:
+        """Index of the latest message of the user's, which is never forgotten; 0 while there is none."""
+        return next(filter(self._is_users, range(len(self.messages) - 1, -1, -1)), 0)
+
+    def _is_users(self, index: int) -> bool:
+        return self.messages[index].role == "user"
+
+
+class _SavedCall(BaseModel):
+    """A call of a tool, as JSON."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    id: str
+    name: str
+    arguments: dict[str, JsonValue]
+
+
+class _SavedMessage(BaseModel):
+    """A message as JSON."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    role: Literal["user", "assistant", "tool"]
+    content: str
+    tool_calls: list[_SavedCall] = []
+    tool_call_id: str = ""
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> Self:
+        if self.tool_calls and self.role != "assistant" or self.tool_call_id and self.role != "tool":
+            raise ValueError("only the assistant calls tools, and only tools answer")
+        return self
+
+    @classmethod
+    def of(cls, message: ChatMessage) -> Self:
+        calls = [
+            _SavedCall(id=call.call_id, name=call.name, arguments=dict(call.arguments))
+            for call in message.tool_calls
+        ]
+        return cls.model_validate(
+            {
+                "role": message.role,
+                "content": message.content,
+                "tool_calls": calls,
+                "tool_call_id": message.tool_call_id,
+            }
+        )
+
+    def as_chat(self) -> ChatMessage:
+        calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in self.tool_calls)
+        return ChatMessage(self.role, self.content, calls, self.tool_call_id)
+
+
+class _Saved(BaseModel):
+    """A history as JSON."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    messages: list[_SavedMessage] = []
+    summary: str = ""
+    first_given: int = Field(0, ge=0)
+    summarised: int = Field(0, ge=0)
+
+
+def _unreadable(where: str, why: str) -> ValueError:
+    return ValueError(f"The saved conversation can't be read ({where}: {why}). Delete it to begin a new one.")
+
+
+def _counts(message: ChatMessage) -> bool:
+    return message.role == "user" or (message.role == "assistant" and not message.tool_calls)
+
+
+def _in_words(message: ChatMessage) -> ChatMessage:
+    """The message with words in place of its pictures."""
+    if not message.images:
+        return message
+    pictures = (f"[Picture: {image.alt}]" if image.alt else "[Picture]" for image in message.images)
+    return replace(message, content=" ".join((message.content, *pictures)), images=())
+
+
+def _shortened(message: ChatMessage, characters: int) -> ChatMessage:
+    """The message, if it is a tool's answer, with so many characters at most."""
+    if message.role != "tool" or len(message.content) <= characters:
+        return message
+    return replace(message, content=f"{message.content[:characters]}…")
 
 
 def _merge_runs(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Join what one side said in a row (a reply that was never heard leaves two): templates want turns."""
-    return [
-        ChatMessage(role, " ".join(message.content for message in run))
-        for role, run in groupby(messages, key=lambda message: message.role)
-    ]
+    """Join what one side said in a row (a reply that was never heard leaves two): templates want turns.
+
+    Tool calls and their answers stay apart; pictures stay with the words that they came with.
+    """
+    merged: list[ChatMessage] = []
+    for message in messages:
+        before = merged[-1] if merged else None
+        if before and before.role == message.role and _counts(before) and _counts(message):
+            content = f"{before.content} {message.content}"
+            merged[-1] = replace(before, content=content, images=before.images + message.images)
+        else:
+            merged.append(message)
+    return merged

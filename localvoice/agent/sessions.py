@@ -1,42 +1,125 @@
 """Conversations by id: they outlive their connection, and end after a time without a sign of life."""
 
 import asyncio
+import logging
 import secrets
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from localvoice.agent.director import Director, DirectorMaker
 from localvoice.agent.history import History
+from localvoice.agent.reminders import Reminders
+from localvoice.agent.session_store import SavedReminder, SessionRecord, SessionStore, SessionWriter
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.protocols import Image
+
+log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 300.0
+MAX_ATTACHMENTS: Final = 4
+"""Pictures that may wait for the next utterance: a picture is many hundred tokens."""
+MAX_ANNOUNCEMENTS: Final = 16
+"""Announcements that may wait for somebody to hear them; the oldest go first."""
 _EXPIRED_REMEMBERED: Final = 1_000
 """Ids of ended sessions that are still told apart from unknown ones; 22 characters each."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Conversation:
-    """What stays of a session when its connection is gone."""
+    """What stays of a session when its connection is gone. Times are the event loop's."""
 
     id: str
     """128 random bits, made here; a client never chooses one."""
+    director: Director
+    """What the LLM is told and may do."""
     history: History = field(default_factory=History)
+    """What was said."""
+    attachments: list[Image] = field(default_factory=list)
+    """Pictures for the next utterance."""
+    told_blind: bool = False
+    """Whether the user has been told that the model can't see."""
+    turns: int = 0
+    """How often the user has said something."""
+    started: float = 0.0
+    """When it began."""
     last_active: float = 0.0
-    """The event loop's time at the last sign of life."""
-    leave: Callable[[], None] | None = None
-    """Tells the connection that has this conversation to let go of it; None while it has none."""
+    """The last sign of life."""
+    saved_at: float | None = None
+    """When it was last written to disk; None while it never was."""
+    leave: Callable[[], asyncio.Event] | None = None
+    """Tells the connection that has this conversation to let go of it; the event is set when it has.
+    None while there is no connection."""
+    announcements: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_ANNOUNCEMENTS))
+    """What the agent has to say of its own accord, once somebody is there and nobody speaks."""
+    on_announcement: Callable[[], None] | None = None
+    """Called when there is a new announcement; None while nobody would hear it."""
+    reminders: Reminders = field(init=False)
+    """What becomes an announcement when its time has come."""
+
+    def __post_init__(self) -> None:
+        """Reminders that fall due are announced."""
+        self.reminders = Reminders(self.announce)
 
     def touch(self) -> None:
         """A sign of life."""
         self.last_active = _now()
 
+    def announce(self, text: str) -> None:
+        """Have the agent say this as soon as somebody hears it and nobody speaks."""
+        if len(self.announcements) == self.announcements.maxlen:
+            log.warning("an announcement that nobody came to hear is dropped: too many are waiting")
+        self.announcements.append(text)
+        if self.on_announcement is not None:
+            self.on_announcement()
+
+    def attach(self, images: Sequence[Image]) -> None:
+        """Keep pictures for the next utterance; raises INVALID_MESSAGE, and keeps none of them, if too many."""
+        if len(self.attachments) + len(images) > MAX_ATTACHMENTS:
+            raise VoiceError(
+                ErrorCode.INVALID_MESSAGE,
+                Component.SERVER,
+                f"At most {MAX_ATTACHMENTS} attachments can wait for the next utterance, and "
+                f"{len(self.attachments)} do. These were not taken; say something first, or send fewer.",
+            )
+        self.attachments.extend(images)
+
+    def take_attachments(self) -> tuple[Image, ...]:
+        """The pictures that belong to what the user has just said."""
+        taken = tuple(self.attachments)
+        self.attachments.clear()
+        return taken
+
+    def must_be_told_blind(self, sees: bool) -> bool:
+        """Whether to say now that the model can't see: once, with the first pictures that come."""
+        latest = self.history.messages[-1:]
+        must = not sees and not self.told_blind and any(message.images for message in latest)
+        self.told_blind = self.told_blind or must
+        return must
+
+
+def _ended_quietly(conversation: Conversation) -> None:
+    """The default: nobody needs to know that a conversation has ended."""
+
 
 class Sessions:
     """All conversations of a server."""
 
-    def __init__(self, minutes_to_live: float) -> None:
+    def __init__(
+        self,
+        minutes_to_live: float,
+        make_director: DirectorMaker,
+        store: SessionStore | None = None,
+        on_end: Callable[[Conversation], None] = _ended_quietly,
+    ) -> None:
+        """With a `store` they survive a restart. `on_end` gets each that is forgotten, and must not raise."""
         self._seconds_to_live = minutes_to_live * 60
+        self._make_director = make_director
+        self._store = store
+        self._writer = None if store is None else SessionWriter(store)
+        self._on_end = on_end
         self._by_id: dict[str, Conversation] = {}
         self._expired: deque[str] = deque(maxlen=_EXPIRED_REMEMBERED)
 
@@ -44,10 +127,18 @@ class Sessions:
         """Conversations that are alive."""
         return len(self._by_id)
 
+    @property
+    def saving_fails(self) -> bool:
+        """Whether the latest attempt to write to the store failed; the log says why."""
+        return self._writer is not None and self._writer.failing
+
     def create(self) -> Conversation:
         """A new conversation with an id of its own."""
-        conversation = Conversation(secrets.token_urlsafe(16), last_active=_now())
-        self._by_id[conversation.id] = conversation
+        session_id = secrets.token_urlsafe(16)
+        conversation = Conversation(
+            session_id, self._make_director(session_id), started=_now(), last_active=_now()
+        )
+        self._by_id[session_id] = conversation
         return conversation
 
     def resume(self, session_id: str) -> Conversation:
@@ -71,21 +162,126 @@ class Sessions:
 
     def discard(self, conversation: Conversation) -> None:
         """Forget a conversation that nobody will come back to."""
-        self._by_id.pop(conversation.id, None)
+        if self._by_id.get(conversation.id) is conversation:
+            self._end(conversation)
 
     def sweep(self) -> None:
-        """Forget conversations without a sign of life for too long."""
+        """Forget conversations without a sign of life for too long.
+
+        One that has a connection stays: it is the heartbeat that lets go of a silent connection.
+        """
         oldest = _now() - self._seconds_to_live
         for conversation in list(self._by_id.values()):
-            if conversation.last_active < oldest:
-                del self._by_id[conversation.id]
+            if conversation.leave is None and conversation.last_active < oldest:
                 self._expired.append(conversation.id)
+                self._end(conversation)
 
     async def keep_sweeping(self) -> None:
-        """Sweep every five minutes until cancelled."""
+        """Sweep every five minutes until cancelled.
+
+        Signs of life since the last turn are saved then, too, or a crash would make a session look deserted.
+        """
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.sweep()
+            await self._save_changed()
+
+    async def save(self, conversation: Conversation) -> None:
+        """Write a conversation to the store, if there is one. Cancelling this doesn't stop the writing.
+
+        Never raises, so that no turn breaks: a failure is logged, and `saving_fails` tells it.
+        """
+        if self._writer is None or self._by_id.get(conversation.id) is not conversation:
+            return
+        begun = _now()
+        try:
+            record = _record_of(conversation).model_dump_json().encode()
+        except ValueError:  # pydantic's own; its text quotes what was said
+            self._writer.fail(f"session {conversation.id[:6]} holds something that JSON can't express")
+            return
+        if await asyncio.shield(self._writer.write(conversation.id, record)):
+            conversation.saved_at = begun
+
+    async def load(self) -> int:
+        """At the start: bring back what the store holds and has not expired; how many that are."""
+        if self._store is None or self._writer is None:
+            return 0
+        for record in await asyncio.to_thread(self._store.read_all):
+            # No monotonic clock survives a restart, so across one the wall clock has to do. One that was set
+            # back in the meantime must not make a sign of life lie in the future.
+            if max(0.0, time.time() - record.last_active) > self._seconds_to_live:
+                self._expired.append(record.id)
+                self._writer.write(record.id, None)
+                continue
+            try:
+                self._by_id[record.id] = _conversation_of(record, self._make_director(record.id))
+            except (ValueError, TypeError, LookupError) as error:
+                log.warning("session %s is left alone in its file: %s", record.id[:6], error)
+        await self._writer.flush()
+        return len(self._by_id)
+
+    async def close(self) -> None:
+        """At the end of the process, after the last connection: save what lives on, and end the rest."""
+        await self._save_changed()
+        for conversation in list(self._by_id.values()):
+            conversation.reminders.close()
+            if self._store is None:
+                self._end(conversation)
+        if self._store is not None and self._writer is not None:
+            await self._writer.flush()
+            self._store.close()
+
+    def _end(self, conversation: Conversation) -> None:
+        del self._by_id[conversation.id]
+        conversation.reminders.close()
+        if self._writer is not None:
+            self._writer.write(conversation.id, None)
+        self._on_end(conversation)
+
+    async def _save_changed(self) -> None:
+        for conversation in list(self._by_id.values()):
+            if conversation.saved_at is None or conversation.last_active > conversation.saved_at:
+                await self.save(conversation)
+
+
+def _record_of(conversation: Conversation) -> SessionRecord:
+    """Without pictures that wait for the next utterance. Raises `ValueError` for what JSON can't express."""
+    wall_ahead = time.time() - _now()
+    return SessionRecord(
+        id=conversation.id,
+        history=conversation.history.save(),
+        director=dict(conversation.director.save()),
+        reminders=tuple(
+            SavedReminder(due=time.time() + seconds, text=text)
+            for seconds, text in conversation.reminders.pending()
+        ),
+        announcements=tuple(conversation.announcements),
+        turns=conversation.turns,
+        told_blind=conversation.told_blind,
+        started=conversation.started + wall_ahead,
+        last_active=conversation.last_active + wall_ahead,
+    )
+
+
+def _conversation_of(record: SessionRecord, director: Director) -> Conversation:
+    """Reminders that fell due meanwhile are announced at once. Raises `ValueError` for a broken history."""
+    wall_ahead = time.time() - _now()
+    history = History.restore(record.history)
+    director.restore(record.director)
+    conversation = Conversation(
+        record.id,
+        director,
+        history,
+        told_blind=record.told_blind,
+        turns=record.turns,
+        started=record.started - wall_ahead,
+        last_active=min(record.last_active - wall_ahead, _now()),
+    )
+    conversation.saved_at = conversation.last_active
+    conversation.announcements.extend(record.announcements)
+    for reminder in record.reminders:
+        conversation.reminders.after(max(0.0, reminder.due - time.time()), reminder.text)
+    return conversation
 
 
 def _now() -> float:

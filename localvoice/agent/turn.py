@@ -2,133 +2,87 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
+import secrets
+from collections.abc import Sequence
 
-from localvoice.agent.history import History
-from localvoice.agent.sentences import Pieces
-from localvoice.audio.playout import Playout
-from localvoice.config import AgentSettings
-from localvoice.contract.errors import Component, VoiceError
-from localvoice.contract.messages import (
-    LlmChunk,
-    LlmReply,
-    ReplyHeard,
-    ServerMessage,
-    TranscriptMessage,
-    TtsCancelled,
-    TtsComplete,
-    TtsStart,
-    TurnMetrics,
-)
-from localvoice.engines.protocols import ChatMessage, Engines, Sampling, Transcript
+from localvoice.agent.acting import Actor
+from localvoice.agent.hooks import Rejection, ToolResult, TurnContext, consult, notify
+from localvoice.agent.speaking import Speaker
+from localvoice.agent.stages import Heard, Stages
+from localvoice.agent.stopwatch import Stopwatch
+from localvoice.agent.surroundings import Surroundings
+from localvoice.agent.thinking import Thinker
+from localvoice.audio.frames import AudioFrame
+from localvoice.contract.errors import VoiceError
+from localvoice.contract.messages import ReplyHeard, TranscriptMessage, TtsCancelled, TurnMetrics
+from localvoice.contract.metrics import Metric
+from localvoice.engines.protocols import ToolCall
+from localvoice.log_context import log_context
 
 log = logging.getLogger(__name__)
 
-_PIECES_AHEAD: Final = 16
-"""Pieces that may wait to be spoken. The LLM writes faster than the voice speaks; past this it waits, so
-that an interrupted reply was not written in full for nothing."""
-_TEMPLATE_TOKENS: Final = 8
-"""What a chat template puts round a message: its role and its marks; five for the models at hand."""
-
-
-class AgentState(StrEnum):
-    """What the agent is doing."""
-
-    IDLE = "idle"
-    LISTENING = "listening"
-    THINKING = "thinking"
-    SPEAKING = "speaking"
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a turn works with; the same for all turns of a session."""
-
-    engines: Engines
-    settings: AgentSettings
-    history: History
-    playout: Playout
-    emit: Callable[[ServerMessage], None]
-    """Sends a message to the client."""
-    enter: Callable[[AgentState], None]
-    """Says what the agent is doing now."""
-
-    def prompt(self) -> list[ChatMessage]:
-        """What the LLM is asked: as much of the past as its context holds beside the reply."""
-        settings, llm = self.settings, self.engines.llm
-        room = llm.context_tokens - settings.max_tokens
-
-        def fits(messages: list[ChatMessage]) -> bool:
-            return sum(_TEMPLATE_TOKENS + llm.count_tokens(each.content) for each in messages) <= room
-
-        return self.history.for_llm(settings.system_prompt, settings.history_messages, fits)
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What the user said, with the time that it took to know it."""
-
-    transcript: Transcript
-    stt_seconds: float | None
-    """The transcription alone; None for a typed message."""
-
-
-@dataclass
-class _Clock:
-    """The event loop's time at each step of a turn."""
-
-    speech_ended: float
-    endpoint: float | None = None
-    asked: float | None = None
-    first_token: float | None = None
-    stt_seconds: float | None = None
-
-    def metrics(self, first_audio: float) -> TurnMetrics:
-        return TurnMetrics(
-            voice_to_voice_ms=_milliseconds(self.speech_ended, first_audio),
-            endpoint_ms=_milliseconds(self.speech_ended, self.endpoint),
-            stt_ms=None if self.stt_seconds is None else round(1000 * self.stt_seconds, 1),
-            first_token_ms=_milliseconds(self.asked, self.first_token),
-            first_audio_ms=_milliseconds(self.first_token, first_audio),
-        )
+BLIND = "I can't look at pictures: the language model in use reads text only."
 
 
 class Turn:
     """Runs once. Whoever ends it calls `interrupt()` first."""
 
     def __init__(
-        self, around: Surroundings, heard: asyncio.Future[Heard], speech_ended: float, endpoint: float | None
+        self,
+        around: Surroundings,
+        heard: asyncio.Future[Heard] | None,
+        speech_ended: float,
+        endpoint: float | None = None,
+        speech: AudioFrame | None = None,
+        announcement: str = "",
     ) -> None:
-        """`heard` may still be under way. Times are the event loop's; a typed message has no end-point."""
+        """`heard` may still be under way; without it, the agent says its `announcement` of its own accord.
+
+        Times are the event loop's; a typed message has neither end-point nor speech.
+        """
         self._around = around
         self._heard = heard
-        self._clock = _Clock(speech_ended, endpoint)
-        self._reply = ""
-        self._sounding = False
+        self._endpoint = endpoint
+        self._speech = speech
+        self._announcement = announcement
+        self._watch = Stopwatch(speech_ended)
+        session_id = around.conversation.id
+        self.context = TurnContext(secrets.token_hex(8), session_id, self._watch.start_time)
+        self._stages = Stages(around.agent, self.context)
+        self._speaker = Speaker(around, self._stages)
+        self._thinker = Thinker(around, self._stages, self._speaker, self._act, self.context.turn_id)
+        self._actor = Actor(around, self.context, self._thinker.utter)
+        self._stt_ms: float | None = None
         self._answering = False
         self._interrupted = False
-        self._failure: VoiceError | None = None
 
     async def run(self) -> None:
         """Answer. Raises `VoiceError` if a part of it failed; what was said before that still counts."""
-        words = self._note(await self._heard)
-        if not words or self._interrupted:
+        hooks = self._around.agent.hooks
+        with log_context(turn_id=self.context.turn_id):
+            await notify(hooks.on_turn_start, self.context, self._speech)
+            try:
+                await self._live()
+            finally:
+                timing = self._watch.timing()
+                self._around.agent.metrics.timing(Metric.TURN_DURATION, timing.duration_ms)
+                await notify(hooks.on_turn_end, self.context, timing)
+
+    async def _live(self) -> None:
+        words = await self._hear()
+        if not (words or self._announcement) or self._interrupted:
             return  # silence, a cough, a door: no error, no reply
         self._around.playout.begin()
         self._answering = True
         finished = False
         try:
-            await self._think_and_speak()
+            await self._think_and_speak(words)
             finished = True
         finally:
             self._answering = False
             self._remember(finished)
-        if self._failure is not None:
-            raise self._failure
+        if failure := self._thinker.failure or self._speaker.failure:
+            raise failure
 
     def interrupt(self) -> bool:
         """Silence at once; history keeps what was heard. True if whoever runs the turn must cancel it now.
@@ -139,105 +93,91 @@ class Turn:
         self._interrupted = True
         if cuts_answer:
             self._around.playout.stop()
-            if self._sounding:
+            if self._speaker.sounding:
                 self._around.emit(TtsCancelled())
         return cuts_answer
 
-    def _note(self, heard: Heard) -> str:
+    async def _hear(self) -> str:
+        """What the user said, noted in the history; empty if nothing, or if a hook would not have it."""
+        if self._heard is None:
+            return ""
+        around = self._around
+        if self._speech is not None:
+            heard = await self._stages.listen(self._speech, self._heard)
+        else:
+            heard = await self._heard
         words = heard.transcript.text
-        self._clock.stt_seconds = heard.stt_seconds
+        if heard.timing is not None:
+            self._stt_ms = heard.timing.duration_ms
+            if words:
+                around.emit(TranscriptMessage(words))
+            try:
+                await consult(around.agent.hooks.on_stt_end, self.context, heard.transcript, heard.timing)
+            except Rejection as no:
+                log.info("what the user said was rejected: %s", no.reason)
+                self._announcement = no.say or ""
+                return ""
         if words:
-            if heard.stt_seconds is not None:
-                self._around.emit(TranscriptMessage(words))
-            self._around.history.add_user(words)
+            around.conversation.history.add_user(words, around.conversation.take_attachments())
+            around.conversation.turns += 1
         return words
 
-    async def _think_and_speak(self) -> None:
-        pieces: asyncio.Queue[str | None] = asyncio.Queue(_PIECES_AHEAD)
+    async def _think_and_speak(self, words: str) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._think(pieces))
-                group.create_task(self._speak(pieces))
+                group.create_task(self._think(words))
+                group.create_task(self._speak())
                 group.create_task(self._measure())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _think(self, pieces: asyncio.Queue[str | None]) -> None:
-        """The reply, piece by piece. A failure is kept: what was written before it is still spoken."""
-        around, settings = self._around, self._around.settings
-        sampling = Sampling(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            repeat_penalty=settings.repeat_penalty,
-            max_tokens=settings.max_tokens,
-        )
-        splitter = Pieces()
-        self._clock.asked = _now()
-        try:
-            async with aclosing(around.engines.llm.reply(around.prompt(), sampling)) as deltas:
-                async for delta in deltas:
-                    if self._clock.first_token is None:
-                        self._clock.first_token = _now()
-                    self._reply += delta
-                    around.emit(LlmChunk(delta))
-                    for piece in splitter.feed(delta):
-                        await pieces.put(piece)
-        except VoiceError as error:
-            self._failure = error
-        if self._interrupted:
-            return  # the LLM failed while it was being cancelled; nobody takes pieces any more
-        for piece in splitter.flush():
-            await pieces.put(piece)
-        if self._reply:
-            around.emit(LlmChunk("", done=True))
-            around.emit(LlmReply(self._reply))
-        await pieces.put(None)
+    async def _think(self, words: str) -> None:
+        conversation = self._around.conversation
+        if self._announcement:
+            await self._thinker.utter(self._announcement)
+        else:
+            if conversation.must_be_told_blind(self._around.agent.engines.llm.sees):
+                await self._thinker.utter(BLIND)
+            await self._thinker.answer(words)
+        if not self._interrupted:  # an LLM may fail while it is cancelled; nobody takes pieces any more
+            await self._thinker.finish()
 
-    async def _speak(self, pieces: asyncio.Queue[str | None]) -> None:
-        """The sound of the reply. After a failure the rest is still read, so that all its text is sent."""
-        playout = self._around.playout
-        while (piece := await pieces.get()) is not None:
-            if self._failure is None or self._failure.component is not Component.TTS:
-                await self._say(piece)
-        playout.complete()
-        await playout.finished()
-        if self._sounding and not self._interrupted:
-            self._around.emit(TtsComplete())
+    async def _speak(self) -> None:
+        await self._speaker.speak()
+        if not self._interrupted:
+            self._speaker.tell_complete()
 
-    async def _say(self, piece: str) -> None:
-        try:
-            async with aclosing(self._around.engines.tts.synthesize(piece)) as frames:
-                text = piece
-                async for frame in frames:
-                    if not self._sounding:
-                        self._sounding = True
-                        self._around.emit(TtsStart())
-                        self._around.enter(AgentState.SPEAKING)
-                        frame = frame.without_lead_in()  # the voice begins with 50 ms of nothing
-                    await self._around.playout.write(text, frame)
-                    text = ""
-        except VoiceError as error:
-            self._failure = error
+    async def _act(self, calls: Sequence[ToolCall]) -> Sequence[ToolResult]:
+        return await self._actor.run(self._around.conversation.director.brief(), calls)
 
     async def _measure(self) -> None:
         first_audio = await self._around.playout.started()
-        if first_audio is not None:
-            self._around.emit(self._clock.metrics(first_audio))
+        if first_audio is None or self._heard is None:
+            return
+        asked, token = self._thinker.asked, self._thinker.first_token
+        metrics = TurnMetrics(
+            voice_to_voice_ms=_milliseconds(self._watch.begun, first_audio),
+            endpoint_ms=_milliseconds(self._watch.begun, self._endpoint),
+            stt_ms=self._stt_ms,
+            first_token_ms=_milliseconds(asked, token),
+            first_audio_ms=_milliseconds(token, first_audio),
+        )
+        self._around.emit(metrics)
+        if self._speech is not None and metrics.voice_to_voice_ms is not None:
+            self._around.agent.metrics.timing(Metric.VOICE_TO_VOICE, metrics.voice_to_voice_ms)
+        if metrics.endpoint_ms is not None:
+            self._around.agent.metrics.timing(Metric.ENDPOINT_DELAY, metrics.endpoint_ms)
 
     def _remember(self, finished: bool) -> None:
         """A reply that wasn't cut short stays as it was written, so that the LLM's cache still fits it."""
         around = self._around
         around.playout.stop()
-        kept = self._reply if finished else around.playout.heard()
-        if self._sounding and not finished:
+        kept = self._thinker.reply if finished and self._speaker.faithful else around.playout.heard()
+        if self._speaker.sounding and not finished:
             around.emit(ReplyHeard(kept))
         if kept.strip():
-            around.history.add_assistant(kept)
+            around.conversation.history.add_assistant(kept)
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _milliseconds(start: float | None, end: float | None) -> float | None:

@@ -43,6 +43,12 @@ class ModelFiles:
         return self._ending("llm", ".gguf")
 
     @property
+    def projector_file(self) -> Path | None:
+        """With which the language model sees images, GGUF; None where it doesn't."""
+        model = self.models[self.profile.llm]
+        return self.path(model.name, model.projector) if model.projector else None
+
+    @property
     def voice_file(self) -> Path:
         """The Piper voice, ONNX."""
         return self._ending("tts", ".onnx")

@@ -34,6 +34,11 @@ def _file_name(name: str) -> str:
     return name
 
 
+def _is_projector(name: str) -> bool:
+    """Whether the file is what makes a language model see: by the name under which all publish it."""
+    return name.endswith(".gguf") and "mmproj" in name.lower()
+
+
 def _inner_path(path: str) -> str:
     """The path, if it is relative and has no step upwards."""
     if path != PurePosixPath(path).as_posix() or path.startswith("/") or ".." in path.split("/"):
@@ -152,6 +157,8 @@ class Model(_Entry):
                 )
         elif self.role == "llm":
             self.file_ending(".gguf")
+            if sum(map(_is_projector, names)) > 1:
+                raise ValueError("an llm model has at most one projector, a .gguf with mmproj in its name")
         elif self.role == "tts":
             if f"{self.file_ending('.onnx')}.json" not in names:
                 raise ValueError("a tts model is a Piper voice: NAME.onnx and NAME.onnx.json")
@@ -159,9 +166,15 @@ class Model(_Entry):
             self.file_ending(".onnx")
         return self
 
+    @property
+    def projector(self) -> str | None:
+        """Name of the file with which a language model sees images; None where it doesn't."""
+        return next((file.name for file in self.files if _is_projector(file.name)), None)
+
     def file_ending(self, suffix: str) -> str:
-        """Name of the one file that ends so; ValueError if there is none or more than one."""
+        """Name of the one file that ends so, but for a projector; ValueError if there isn't just one."""
         names = [file.name for file in self.files if file.name.endswith(suffix)]
+        names = [name for name in names if not _is_projector(name)]
         if len(names) != 1:
             raise ValueError(f"a model for {self.role} has exactly one file that ends in {suffix}")
         return names[0]

@@ -44,13 +44,17 @@ class Component(StrEnum):
 
 
 class VoiceError(Exception):
-    """A failure with its code, its component and a sentence that says what to do."""
+    """A failure with its code, its component and a sentence that says what to do.
 
-    def __init__(self, code: ErrorCode, component: Component, message: str) -> None:
+    `retryable` says whether the same request, made again, may succeed.
+    """
+
+    def __init__(self, code: ErrorCode, component: Component, message: str, retryable: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.component = component
         self.message = message
+        self.retryable = retryable
 
     def __str__(self) -> str:
         """The code and the sentence, as a log line or a terminal shows them."""

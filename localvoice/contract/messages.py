@@ -1,101 +1,17 @@
-"""The messages on the wire: what a client may send, checked; what the server sends, encoded.
+"""What the server sends, encoded: plain frozen dataclasses.
 
-Client messages are pydantic models, for they come from outside; server messages are plain frozen
-dataclasses. Field names are snake_case here and camelCase on the wire. `Text`, `State`, `TurnMetrics` and
-`ReplyHeard` are this server's own additions: a stock client doesn't know and so ignores them.
+Field names are snake_case here and camelCase on the wire. `StateMessage`, `TurnMetrics` and `ReplyHeard` are
+this server's own additions: a stock client doesn't know these types and so ignores them.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-
 PROTOCOL_VERSION: Final = 1
-MAX_SDP_CHARS: Final = 64 * 1024
-"""A browser's offer is 2 to 8 KiB; anything far above is no offer."""
-MAX_TEXT_CHARS: Final = 4_000
-"""A long paragraph; more is no message that someone types."""
-MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
-"""A minute of 16 kHz sound in base64, with room to spare."""
-_MAX_REASON_CHARS: Final = 300
-"""What is wrong may quote the message, and that may be megabytes."""
-
-
-class _ClientMessage(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="ignore")
-
-
-class SessionDescription(_ClientMessage):
-    """One side's offer or answer."""
-
-    type: Literal["offer", "answer"]
-    sdp: Annotated[str, Field(min_length=1, max_length=MAX_SDP_CHARS)]
-
-
-class Ping(_ClientMessage):
-    """A sign of life, every 15 s."""
-
-    type: Literal["ping"]
-    timestamp: Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Offer(_ClientMessage):
-    """A WebRTC offer; a second one on the same connection renegotiates."""
-
-    type: Literal["offer", "signal"]
-    signal: SessionDescription
-
-
-class Reconnect(_ClientMessage):
-    """Asks to go on with an earlier session."""
-
-    type: Literal["reconnect"]
-    session_id: Annotated[str, Field(min_length=1, max_length=128)]
-
-
-class Audio(_ClientMessage):
-    """A whole spoken utterance from a client without WebRTC."""
-
-    type: Literal["audio"]
-    data: Annotated[str, Field(min_length=1)]
-    """Base64 of a WAV file."""
-
-
-class Text(_ClientMessage):
-    """A typed message, answered by voice and text. Our own addition."""
-
-    type: Literal["text"]
-    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
-
-
-ClientMessage = Annotated[Ping | Offer | Reconnect | Audio | Text, Field(discriminator="type")]
-_CLIENT_MESSAGE: Final[TypeAdapter[Ping | Offer | Reconnect | Audio | Text]] = TypeAdapter(ClientMessage)
-
-
-def parse(data: str | bytes) -> Ping | Offer | Reconnect | Audio | Text:
-    """The client's message. Raises `VoiceError` INVALID_MESSAGE that names the first wrong field."""
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise invalid_message(f"it is larger than {MAX_MESSAGE_BYTES // 2**20} MiB")
-    try:
-        return _CLIENT_MESSAGE.validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise invalid_message(f"{where}: {first['msg']}" if where else first["msg"]) from error
-
-
-def invalid_message(reason: str) -> VoiceError:
-    """The error that answers a message that can't be understood."""
-    return VoiceError(
-        ErrorCode.INVALID_MESSAGE,
-        Component.SERVER,
-        f"This message can't be understood: {reason[:_MAX_REASON_CHARS]}.",
-    )
 
 
 @dataclass(frozen=True)
@@ -112,7 +28,7 @@ class ServerMessage:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
-                body[to_camel(field.name)] = value
+                body[to_camel(field.name.rstrip("_"))] = value
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -206,6 +122,16 @@ class TtsChunk(ServerMessage):
 
 
 @dataclass(frozen=True)
+class Tts(ServerMessage):
+    """The whole reply's sound, where speech isn't streamed and there is no audio track."""
+
+    type = "tts"
+    data: str
+    """Base64 of a WAV file."""
+    format: str = "wav"
+
+
+@dataclass(frozen=True)
 class TtsComplete(ServerMessage):
     """The last of the reply has been played."""
 
@@ -231,6 +157,39 @@ class SpeechEnd(ServerMessage):
     """The user has finished speaking."""
 
     type = "speech-end"
+
+
+@dataclass(frozen=True)
+class ToolCallStart(ServerMessage):
+    """A tool begins to run."""
+
+    type = "tool-call-start"
+    name: str
+    call_id: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolCallEnd(ServerMessage):
+    """It has ended, with a result or an error."""
+
+    type = "tool-call-end"
+    call_id: str
+    duration_ms: float
+    result: Any = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class StageChangeMessage(ServerMessage):
+    """A playbook went on to its next stage."""
+
+    type = "stage-change"
+    from_: str
+    """Id of the stage that ended; `from` on the wire."""
+    to: str
+    """Id of the stage that began."""
+    reason: str
 
 
 @dataclass(frozen=True)

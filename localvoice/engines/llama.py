@@ -19,6 +19,7 @@ from llama_cpp._utils import suppress_stdout_stderr
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import ChatMessage, Sampling
 from localvoice.engines.threads import ThreadPlan
+from localvoice.engines.vision import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.worker import AHEAD, Stop, Stopped, Worker
 
 ALL_LAYERS: Final = -1
@@ -80,14 +81,15 @@ class LlamaLlm:
         plan: ThreadPlan,
         gpu_layers: int = 0,
         context_tokens: int = 4096,
+        projector: Path | None = None,
     ) -> "LlamaLlm":
         """Load a GGUF in its worker; `gpu_layers` -1 puts all layers on the GPU.
 
-        Raises `VoiceError` LLM_ERROR naming the file.
+        With its `projector`, another GGUF, it sees images. Raises `VoiceError` LLM_ERROR naming the file.
         """
         worker = Worker("llm")
         try:
-            model = await worker.run(_Model, model_path, plan, gpu_layers, context_tokens)
+            model = await worker.run(_Model, model_path, plan, gpu_layers, context_tokens, projector)
         except BaseException as error:
             await worker.close()
             if not isinstance(error, Exception) or isinstance(error, VoiceError):
@@ -101,6 +103,11 @@ class LlamaLlm:
     def name(self) -> str:
         """The model's catalogue name."""
         return self._name
+
+    @property
+    def sees(self) -> bool:
+        """Whether it looks at the images of a message; otherwise it is told their `alt` text."""
+        return self._model.sees
 
     @property
     def context_tokens(self) -> int:
@@ -148,22 +155,28 @@ class LlamaLlm:
 class _Model:
     """The model itself; blocking, for one thread. Only `count_tokens` may be called from any."""
 
-    def __init__(self, path: Path, plan: ThreadPlan, gpu_layers: int, context_tokens: int) -> None:
+    def __init__(
+        self, path: Path, plan: ThreadPlan, gpu_layers: int, context_tokens: int, projector: Path | None
+    ) -> None:
         if gpu_layers and not supports_gpu():
             raise _failure(
                 "llama-cpp-python was built without GPU support: set gpu_layers to 0, or install it again "
                 'with CMAKE_ARGS="-DGGML_CUDA=on".'
             )
-        self._llama = llama_cpp.Llama(
-            str(path),
-            n_gpu_layers=gpu_layers,
-            n_ctx=context_tokens,
-            n_batch=GPU_BATCH if gpu_layers else CPU_BATCH,
-            n_threads=plan.llm_decode,
-            n_threads_batch=plan.llm_prompt,
-            seed=SEED,
-            verbose=False,
-        )
+        options: dict[str, Any] = {
+            "n_gpu_layers": gpu_layers,
+            "n_ctx": context_tokens,
+            "n_batch": GPU_BATCH if gpu_layers else CPU_BATCH,
+            "n_threads": plan.llm_decode,
+            "n_threads_batch": plan.llm_prompt,
+            "seed": SEED,
+            "verbose": False,
+        }
+        if projector is None:
+            self._llama = llama_cpp.Llama(str(path), **options)
+        else:
+            self._llama = SeeingLlama(path, projector, plan.llm_prompt, options | {"n_batch": IMAGE_TOKENS})
+        self.sees = projector is not None
         trained = llama_cpp.llama_model_n_ctx_train(self._llama.model)
         if context_tokens > trained:
             raise _failure(
@@ -179,6 +192,15 @@ class _Model:
     def reply(
         self, messages: Sequence[ChatMessage], sampling: Sampling, stop: Stop
     ) -> Generator[str, None, None]:
+        if isinstance(self._llama, SeeingLlama):
+            with self._llama.showing([image for message in messages for image in message.images], stop):
+                yield from self._write(messages, sampling, stop)
+        else:
+            yield from self._write(messages, sampling, stop)
+
+    def _write(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, stop: Stop
+    ) -> Generator[str, None, None]:
         llama = self._llama
         # A flag for each job: one that is stopped late, when it is over, must not stop the next.
         abort = ctypes.create_string_buffer(2)
@@ -188,7 +210,7 @@ class _Model:
         )
         try:
             chunks: Any = llama.create_chat_completion(
-                [{"role": message.role, "content": self._plain(message.content)} for message in messages],  # type: ignore[misc]
+                [{"role": message.role, "content": self._content(message)} for message in messages],  # type: ignore[misc]
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 repeat_penalty=sampling.repeat_penalty,
@@ -215,6 +237,14 @@ class _Model:
             ) from error
         finally:
             llama_cpp.llama_set_abort_callback(llama.ctx, llama_cpp.ggml_abort_callback(), None)
+
+    def _content(self, message: ChatMessage) -> Any:
+        """What the chat template gets as the message's content."""
+        text = self._plain(message.content)
+        if isinstance(self._llama, SeeingLlama):
+            return self._llama.content(text, len(message.images))
+        alts = (self._plain(image.alt).strip() for image in message.images)
+        return "\n".join([*(f"[image: {alt}]" for alt in alts if alt), text])
 
     def _plain(self, text: str) -> str:
         """The text without control tokens: nobody ends a turn, or speaks as the system, by typing."""

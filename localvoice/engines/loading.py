@@ -4,14 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.config import DeadlineSettings
+from localvoice.engines.fallback import LlmSource, Patience, load_with_fallback
 from localvoice.engines.llama import ALL_LAYERS, LlamaLlm, supports_gpu
 from localvoice.engines.piper import PiperTts
-from localvoice.engines.protocols import Engine, Engines
+from localvoice.engines.protocols import Engine, Engines, Llm, Stt, Tts
+from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.silero import SileroVad
 from localvoice.engines.threads import Device, plan_threads
 from localvoice.engines.whisper import WhisperStt, gpu_count
@@ -42,6 +45,12 @@ class EngineFiles:
     """Its catalogue name."""
     vad: Path
     """ONNX of the Silero VAD."""
+    projector: Path | None = None
+    """GGUF with which the language model sees images; None where it doesn't."""
+    fallback_llm: Path | None = None
+    """GGUF of the language model that takes over when the first fails."""
+    fallback_llm_name: str = ""
+    """Its catalogue name."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,10 @@ class EngineOptions:
     """Size of the language model's context."""
     gpu_layers: int | None = None
     """Layers of the language model on the GPU, -1 for all; None is all on a GPU and none without."""
+    deadlines: DeadlineSettings = field(default_factory=DeadlineSettings)
+    """How long each stage may take."""
+    llm_retries: int = 3
+    """How often a request to the language model is repeated that failed before it gave anything."""
 
 
 async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
@@ -69,16 +82,30 @@ async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
     plan = plan_threads(device=device)
     logger.info("loading on %s with %s", device, plan)
 
-    def stt() -> Coroutine[Any, Any, WhisperStt]:
-        return WhisperStt.load(
+    deadlines = options.deadlines
+
+    async def stt() -> Stt:
+        whisper = await WhisperStt.load(
             files.whisper_name, files.whisper_dir, plan.stt, device=device, language=options.language
         )
+        return DeadlineStt(whisper, deadlines.stt_seconds)
 
-    def llm() -> Coroutine[Any, Any, LlamaLlm]:
-        return LlamaLlm.load(files.llm_name, files.llm, plan, gpu_layers, options.context_tokens)
+    async def llm() -> Llm:
+        def source(name: str, gguf: Path, projector: Path | None = None) -> LlmSource:
+            return LlmSource(
+                name, lambda: LlamaLlm.load(name, gguf, plan, gpu_layers, options.context_tokens, projector)
+            )
 
-    def tts() -> Coroutine[Any, Any, PiperTts]:
-        return PiperTts.load(files.voice_name, files.voice, files.voice_config, plan.tts)
+        patience = Patience(deadlines.llm_first_token_seconds, deadlines.llm_seconds, options.llm_retries)
+        other = files.fallback_llm
+        fallback = None if other is None else source(files.fallback_llm_name, other)
+        return await load_with_fallback(
+            source(files.llm_name, files.llm, files.projector), fallback, patience
+        )
+
+    async def tts() -> Tts:
+        piper = await PiperTts.load(files.voice_name, files.voice, files.voice_config, plan.tts)
+        return DeadlineTts(piper, deadlines.tts_seconds)
 
     async with AsyncExitStack() as loaded:
         try:

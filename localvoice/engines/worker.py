@@ -6,6 +6,7 @@ token would cost more than many a token does.
 """
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -151,7 +152,8 @@ class Worker:
                 raise RuntimeError("the job raised StopIteration") from error
 
         try:
-            return asyncio.wrap_future(self._executor.submit(job))
+            # What the thread logs belongs to the session that asked for it.
+            return asyncio.wrap_future(self._executor.submit(contextvars.copy_context().run, job))
         except RuntimeError as error:
             raise Stopped("the worker is closed") from error
 

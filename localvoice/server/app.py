@@ -4,21 +4,28 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 from aiohttp.typedefs import Handler
 
-from localvoice import __version__
-from localvoice.agent.sessions import Sessions
-from localvoice.config import ConfigError, Settings
-from localvoice.contract.messages import MAX_MESSAGE_BYTES
-from localvoice.engines.protocols import Engines
+from localvoice.agent.agent import Agent
+from localvoice.agent.hooks import ErrorContext, notify
+from localvoice.agent.session_store import SessionStore
+from localvoice.agent.sessions import Conversation, Sessions
+from localvoice.agent.stopwatch import now, unix_ms
+from localvoice.config import ConfigError, ServerSettings
+from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
+from localvoice.contract.errors import VoiceError
+from localvoice.contract.messages import ErrorMessage
+from localvoice.contract.metrics import Metric
+from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.server.connection import Connection, Services
+from localvoice.server.limits import Admission
 from localvoice.server.security import check_listen_address, guard
 from localvoice.transports.stun import StunAnswerer
+from localvoice.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -26,33 +33,26 @@ _WEB: Final = Path(__file__).parent / "web"
 _SHUTDOWN_SECONDS: Final = 5.0
 
 
-@dataclass(frozen=True)
-class ModelNames:
-    """Catalogue names of the models in use, for people to see."""
-
-    stt: str
-    llm: str
-    tts: str
-
-
 class VoiceServer:
     """The server of one process: engines that are loaded, sessions that live."""
 
-    def __init__(self, settings: Settings, engines: Engines) -> None:
+    def __init__(self, agent: Agent) -> None:
         """Raises `ConfigError` for an address that others could reach."""
-        check_listen_address(settings.server.host)
-        self._settings = settings
-        self._engines = engines
-        self._sessions = Sessions(settings.server.session_minutes)
+        check_listen_address(agent.settings.server.host)
+        self._agent = agent
+        self._settings = agent.settings
+        self._sessions = Sessions(
+            agent.settings.server.session_minutes, agent.direct, _store(agent.settings.server), self._on_end
+        )
         self._connections: set[Connection] = set()
         self._services: Services | None = None
-        self._models = ModelNames(engines.stt.name, engines.llm.name, engines.tts.name)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Listen until the block is left; gives the address of the page. Raises `ConfigError` if it can't."""
         stun = await StunAnswerer.open()
-        self._services = Services(self._settings, self._engines, self._sessions, stun.url)
+        await self._sessions.load()
+        self._services = Services(self._agent, self._sessions, Admission(self._settings.limits), stun.url)
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
@@ -63,6 +63,7 @@ class VoiceServer:
                 connection.leave()
             await runner.cleanup()
             sweeper.cancel()
+            await self._sessions.close()
             stun.close()
 
     async def _listen(self, runner: web.AppRunner) -> str:
@@ -82,6 +83,8 @@ class VoiceServer:
         application.router.add_get("/", self._root)
         application.router.add_get("/ws", self._socket)
         application.router.add_get("/health", self._health)
+        if isinstance(self._agent.metrics, PrometheusMetrics):
+            application.router.add_get("/metrics", self._metrics)
         # Each file by its name: nothing outside the folder can be asked for.
         for file in _WEB.iterdir():
             if file.is_file():
@@ -98,21 +101,51 @@ class VoiceServer:
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         socket = web.WebSocketResponse(max_msg_size=4 * MAX_MESSAGE_BYTES)
         await socket.prepare(request)
-        connection = Connection(self._services, socket)
+        try:
+            with self._services.admission.connection():
+                await self._serve(Connection(self._services, socket))
+        except VoiceError as error:  # no place for it: told in the client's own terms, then closed
+            self._agent.metrics.increment(
+                Metric.ERRORS, 1, {"code": error.code, "component": error.component}
+            )
+            context = ErrorContext(error.code, error.component, None, None, unix_ms())
+            await notify(self._agent.hooks.on_error, error, context)
+            await socket.send_str(ErrorMessage(error.code, error.message).encode())
+            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER)
+        return socket
+
+    def _count(self) -> None:
+        self._agent.metrics.gauge(Metric.CONNECTIONS_ACTIVE, len(self._connections))
+        self._agent.metrics.gauge(Metric.SESSIONS_ACTIVE, len(self._sessions))
+
+    def _on_end(self, conversation: Conversation) -> None:
+        metrics = self._agent.metrics
+        metrics.timing(Metric.SESSION_DURATION, 1000 * (now() - conversation.started))
+        metrics.increment(Metric.SESSION_TURNS, conversation.turns)
+        self._count()
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        assert isinstance(self._agent.metrics, PrometheusMetrics)  # the route is there only then
+        body, content_type = self._agent.metrics.render()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _serve(self, connection: Connection) -> None:
         self._connections.add(connection)
+        self._count()
         try:
             await connection.serve()
         finally:
             self._connections.discard(connection)
-        return socket
+            self._count()
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
+        engines = self._agent.engines
         return web.json_response(
             {
                 "ok": True,
                 "version": __version__,
                 "profile": self._settings.profile,
-                "models": asdict(self._models),
+                "models": {"stt": engines.stt.name, "llm": engines.llm.name, "tts": engines.tts.name},
                 "sessions": len(self._sessions),
                 "connections": len(self._connections),
             }
@@ -124,3 +157,10 @@ def _file_handler(file: Path) -> Handler:
         return web.FileResponse(file, headers={"Cache-Control": "no-cache"})
 
     return send
+
+
+def _store(settings: ServerSettings) -> SessionStore | None:
+    if settings.sessions_dir is None:
+        return None
+    key = settings.sessions_key
+    return SessionStore(settings.sessions_dir, None if key is None else key.get_secret_value())

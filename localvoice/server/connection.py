@@ -1,52 +1,64 @@
 """One client's WebSocket: signalling, heartbeat, and the session that it carries."""
 
 import asyncio
-import base64
 import logging
+import secrets
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from localvoice.agent.agent import Agent
+from localvoice.agent.hooks import notify
 from localvoice.agent.session import Session
 from localvoice.agent.sessions import Conversation, Sessions
-from localvoice.audio.frames import AudioFrame, read_wav
+from localvoice.agent.stopwatch import Stopwatch
 from localvoice.audio.playout import Playout
-from localvoice.config import Settings
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.contract.messages import (
+from localvoice.contract.client_messages import (
+    Attachment,
+    Attachments,
     Audio,
     Offer,
     Ping,
-    Pong,
-    Ready,
     Reconnect,
-    ReconnectAck,
-    ServerMessage,
-    Signal,
     Text,
     invalid_message,
     parse,
 )
-from localvoice.engines.protocols import Engines
+from localvoice.contract.errors import VoiceError
+from localvoice.contract.messages import (
+    Pong,
+    Ready,
+    ReconnectAck,
+    ServerMessage,
+    Signal,
+    Tts,
+)
+from localvoice.contract.metrics import Metric
+from localvoice.log_context import log_context
+from localvoice.server.limits import Admission, Limiter
+from localvoice.server.payloads import decode_image, decode_utterance
+from localvoice.server.peering import Peering
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.webrtc import OUT_RATE, WebRtcPeer
-from localvoice.transports.websocket import speak_in_messages
+from localvoice.transports.websocket import OUT_RATE, speak_in_messages
 
 log = logging.getLogger(__name__)
 
 _UNSENT_MESSAGES: Final = 2_000
 """A long reply token by token is 500 messages; a client that is further behind doesn't read any more."""
+_HANDOVER_SECONDS: Final = 5.0
+"""How long a connection that gives its session away may take to end its turn."""
 
 
 @dataclass(frozen=True)
 class Services:
     """What all connections of a server share."""
 
-    settings: Settings
-    engines: Engines
+    agent: Agent
     sessions: Sessions
+    admission: Admission
+    """How many connections and sessions there may be."""
     stun_url: str
     """The STUN answerer on this machine."""
 
@@ -55,24 +67,32 @@ class Connection:
     """Serves one WebSocket until it closes."""
 
     def __init__(self, services: Services, socket: web.WebSocketResponse) -> None:
+        self.id = secrets.token_hex(8)
         self._services = services
         self._socket = socket
+        self._agent = services.agent
         self._outgoing: asyncio.Queue[ServerMessage] = asyncio.Queue(_UNSENT_MESSAGES)
         self._inbox = FrameInbox()
         self._playout = Playout(OUT_RATE)
-        self._peer: WebRtcPeer | None = None
         self._speaker: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
+        self._gone = asyncio.Event()
         self._deadline = asyncio.timeout(None)
+        self._limiter = Limiter(services.agent.settings.limits)
         self._session = Session(
-            services.sessions.create(), services.engines, self._playout, self.emit, services.settings
+            services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
+        )
+        self._peering = Peering(
+            self._inbox, self._playout, self._on_channel_message, self._on_sound, self._session.report
         )
 
     async def serve(self) -> None:
         """Run the connection: read, send and listen, until one of them is done."""
+        present = Stopwatch()
         self._take(self._session.conversation)
         self._on_sound(False)
         self.emit(Ready(self._session.conversation.id, ({"urls": self._services.stun_url},)))
+        await notify(self._agent.hooks.on_connection, self._session.conversation.id, self.id)
         jobs = [
             asyncio.create_task(job, name=f"connection {name}")
             for name, job in (
@@ -92,27 +112,31 @@ class Connection:
                 job.cancel()
             await asyncio.wait(jobs)
             await self._close()
+            await notify(self._agent.hooks.on_disconnect, self._session.conversation.id, present.timing())
 
     def emit(self, message: ServerMessage) -> None:
         """Send a message, payload on both channels; never waits."""
+        if isinstance(message, Tts) and self._speaker is None:
+            return  # the audio track carries it
         if self._outgoing.full():
             self.leave()
             return
         self._outgoing.put_nowait(message)
-        if self._peer is not None and not message.signalling:
-            self._peer.send(message.encode())
+        self._peering.send(message)
 
-    def leave(self) -> None:
-        """End this connection soon."""
+    def leave(self) -> asyncio.Event:
+        """End this connection soon; the event is set when its conversation is free."""
         self._leaving.set()
+        return self._gone
 
     async def _read(self) -> None:
         """Take messages until the client goes, or sends no ping for too long."""
         try:
-            async with asyncio.timeout(self._services.settings.server.ping_seconds) as self._deadline:
+            async with asyncio.timeout(self._ping_seconds) as self._deadline:
                 async for message in self._socket:
                     text = message.data if message.type is WSMsgType.TEXT else ""
-                    await self._reported(self._on_message(text))
+                    with log_context(session_id=self._session.conversation.id):
+                        await self._reported(self._on_message(text))
         except TimeoutError:
             log.info("a client sent no ping for too long and is let go")
 
@@ -134,44 +158,47 @@ class Connection:
             self._session.report_unforeseen()
 
     async def _on_message(self, text: str) -> None:
+        if not self._limiter.check_message():
+            return
         match parse(text):
             case Ping(timestamp=timestamp):
                 self._session.conversation.touch()
-                self._deadline.reschedule(
-                    asyncio.get_running_loop().time() + self._services.settings.server.ping_seconds
-                )
+                self._deadline.reschedule(asyncio.get_running_loop().time() + self._ping_seconds)
                 self.emit(Pong(timestamp))
             case Offer(signal=description):
-                await self._on_offer(description.sdp)
+                self.emit(Signal(await self._peering.answer(description.sdp)))
             case Reconnect(session_id=session_id):
                 await self._on_reconnect(session_id)
-            case Audio(data=data):
-                self._session.answer_utterance(_decode_utterance(data))
+            case message:
+                self._on_payload(message)
+
+    def _on_payload(self, message: Audio | Attachments | Text) -> None:
+        match message:
+            case Audio(data=data, attachments=attachments):
+                speech = decode_utterance(data)
+                if self._limiter.check_turn():
+                    self._attach(attachments)
+                    self._session.answer_utterance(speech)
+            case Attachments(attachments=attachments):
+                self._attach(attachments)
             case Text(text=words):
-                self._session.answer_text(words)
+                if self._limiter.check_turn():
+                    self._session.answer_text(words)
 
     def _on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""
         try:
+            if not self._limiter.check_message():
+                return
             message = parse(text)
-            if not isinstance(message, Text):
+            if not isinstance(message, Audio | Attachments | Text):
                 raise invalid_message(f"{message.type} belongs on the WebSocket")
-            self._session.answer_text(message.text)
+            self._on_payload(message)
         except VoiceError as error:
             self._session.report(error)
 
-    async def _on_offer(self, sdp: str) -> None:
-        if self._peer is not None and not self._peer.continues(sdp):
-            await self._drop_peer()
-        if self._peer is None:
-            self._peer = WebRtcPeer(
-                self._inbox, self._playout, self._on_channel_message, self._on_sound, self._session.report
-            )
-        try:
-            self.emit(Signal(await self._peer.answer(sdp)))
-        except VoiceError:
-            await self._drop_peer()  # half an offer may have been taken: the next one starts afresh
-            raise
+    def _attach(self, attachments: tuple[Attachment, ...]) -> None:
+        self._session.conversation.attach([decode_image(each) for each in attachments])
 
     async def _on_reconnect(self, session_id: str) -> None:
         own = self._session.conversation
@@ -182,11 +209,14 @@ class Connection:
             self.emit(ReconnectAck(False, own.id, False))
             return
         if earlier is not own:
-            if earlier.leave is not None:
-                earlier.leave()  # the newest socket wins
-            self._take(earlier)  # at once: another socket may ask for it while our own turn ends
+            # The newest socket wins; before it goes on, the older one's turn has to end and be remembered.
+            free = earlier.leave() if earlier.leave is not None else None
+            self._take(earlier)  # at once: another socket may ask for it meanwhile
+            if free is not None:
+                await asyncio.wait([asyncio.ensure_future(free.wait())], timeout=_HANDOVER_SECONDS)
             await self._session.resume(earlier)
             self._services.sessions.discard(own)
+        self._agent.metrics.increment(Metric.RECONNECTIONS)
         self.emit(ReconnectAck(True, earlier.id, True))
 
     def _take(self, conversation: Conversation) -> None:
@@ -198,32 +228,20 @@ class Connection:
             self._speaker.cancel()
             self._speaker = None
         elif not by_track and self._speaker is None:
+            streaming = self._agent.settings.agent.streaming_speech
             self._speaker = asyncio.create_task(
-                speak_in_messages(self._playout, self.emit), name="speech in messages"
+                speak_in_messages(self._playout, self.emit if streaming else None), name="speech in messages"
             )
 
-    async def _drop_peer(self) -> None:
-        peer, self._peer = self._peer, None
-        if peer is not None:
-            await peer.close()
-            self._on_sound(False)
+    @property
+    def _ping_seconds(self) -> float:
+        return self._agent.settings.server.ping_seconds
 
     async def _close(self) -> None:
         await self._session.close()
+        self._gone.set()
         if self._session.conversation.leave == self.leave:
             self._session.conversation.leave = None
-        await self._drop_peer()
+        await self._peering.close()
         self._on_sound(True)
         await self._socket.close(code=WSCloseCode.GOING_AWAY if self._leaving.is_set() else WSCloseCode.OK)
-
-
-def _decode_utterance(data: str) -> AudioFrame:
-    try:
-        wav = base64.b64decode(data, validate=True)
-    except ValueError as error:  # binascii's own, or letters that aren't ASCII
-        raise VoiceError(
-            ErrorCode.INVALID_AUDIO_FORMAT,
-            Component.SERVER,
-            "The audio isn't base64. Send a whole WAV file, base64-encoded, in `data`.",
-        ) from error
-    return read_wav(wav)

@@ -25,12 +25,11 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports import sctp_guard
 from localvoice.transports.candidates import host_addresses, keep_own
 from localvoice.transports.inbox import FrameInbox
+from localvoice.transports.websocket import OUT_RATE
 
 log = logging.getLogger(__name__)
 sctp_guard.install()
 
-OUT_RATE: Final = 48_000
-"""Hz. Opus' own rate, so that nothing is resampled twice."""
 _FRAME: Final = OUT_RATE // 50
 """20 ms, one Opus packet."""
 _MAX_CHANNEL_MESSAGE: Final = 256 * 1024

@@ -8,13 +8,18 @@ from typing import Final
 from localvoice.audio.playout import Playout
 from localvoice.contract.messages import ServerMessage, TtsChunk
 
+OUT_RATE: Final = 48_000
+"""Hz of what is sent, and of the WebRTC track beside it: Opus' own rate, so nothing is resampled twice."""
 _CHUNK_SECONDS: Final = 0.1
 _LEAD_SECONDS: Final = 0.3
 """Sent ahead of its time, so that a busy client doesn't stutter; it throws it away at `tts-cancelled`."""
 
 
-async def speak_in_messages(playout: Playout, emit: Callable[[ServerMessage], None]) -> None:
-    """Send what is to be heard as `tts-chunk`s, at the pace at which it is heard, until cancelled."""
+async def speak_in_messages(playout: Playout, emit: Callable[[ServerMessage], None] | None) -> None:
+    """Send what is to be heard as `tts-chunk`s, at the pace at which it is heard, until cancelled.
+
+    Without `emit` the client has the whole reply already: only the time in which it plays is kept.
+    """
     loop = asyncio.get_running_loop()
     count = int(_CHUNK_SECONDS * playout.rate)
     while True:
@@ -22,6 +27,7 @@ async def speak_in_messages(playout: Playout, emit: Callable[[ServerMessage], No
         due = loop.time() - _LEAD_SECONDS
         while playout.playing:
             samples = playout.read(count)
-            emit(TtsChunk(base64.b64encode(samples.astype("<i2").tobytes()).decode(), playout.rate))
+            if emit is not None:
+                emit(TtsChunk(base64.b64encode(samples.astype("<i2").tobytes()).decode(), playout.rate))
             due += _CHUNK_SECONDS
             await asyncio.sleep(due - loop.time())

@@ -1,0 +1,52 @@
+"""An agent: what all conversations of a process share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from localvoice.agent.director import Director, PlainDirector
+from localvoice.agent.hooks import Hooks
+from localvoice.agent.playbook import Playbook
+from localvoice.agent.playbook_director import PlaybookDirector
+from localvoice.agent.quiet import Quiet
+from localvoice.agent.tools import ToolRegistry
+from localvoice.config import Settings
+from localvoice.contract.metrics import Metrics, NoMetrics
+from localvoice.engines.protocols import Engines
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Models, settings, and all that an application brings along."""
+
+    settings: Settings
+    """Every setting of the process."""
+    engines: Engines
+    """The loaded models."""
+    hooks: Hooks = field(default_factory=Hooks)
+    """The application's own code at each step."""
+    metrics: Metrics = field(default_factory=NoMetrics)
+    """Where figures go."""
+    tools: ToolRegistry = field(default_factory=ToolRegistry)
+    """What the LLM may call; a playbook's stages pick from them."""
+    playbook: Playbook | None = None
+    """Leads the conversations; checked already."""
+    handlers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """What the playbook calls by name."""
+    quiet: Quiet = field(default_factory=Quiet)
+    """Knows when nobody waits for the models."""
+
+    def direct(self, session_id: str) -> Director:
+        """The director of a new conversation."""
+        if self.playbook is None:
+            return PlainDirector(self.settings.agent, self.tools)
+        return PlaybookDirector(
+            self.playbook,
+            self.tools,
+            self.settings.agent,
+            self.engines.llm,
+            session_id,
+            self.hooks,
+            self.metrics,
+            self.handlers,
+        )

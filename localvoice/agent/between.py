@@ -1,0 +1,76 @@
+"""Between turns: old messages are summed up, the next prompt is read ahead, stages run out of time."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from localvoice.agent.compression import compress
+from localvoice.agent.director import StageChange
+from localvoice.agent.surroundings import Surroundings
+from localvoice.contract.errors import VoiceError
+
+log = logging.getLogger(__name__)
+
+
+class BetweenTurns:
+    """What a session does while nobody waits for it."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        save: Callable[[], Awaitable[None]],
+        on_stage_change: Callable[[StageChange], None],
+    ) -> None:
+        self._around = around
+        self._save = save
+        self._on_stage_change = on_stage_change
+        self._tidying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """A turn has ended, or the session has begun."""
+        for task in (self._tidying, self._watching):
+            if task is not None:
+                task.cancel()
+        self._tidying = asyncio.create_task(self._tidy(), name="preparation")
+        self._watching = asyncio.create_task(self._watch_stage(), name="stage timeout")
+
+    def end(self) -> None:
+        """A turn begins. The prompt that is being read ahead is the one that it needs."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def close(self) -> None:
+        """End all of it."""
+        tasks = [task for task in (self._tidying, self._watching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _tidy(self) -> None:
+        agent, conversation = self._around.agent, self._around.conversation
+        limit = agent.settings.agent.history_messages
+        await self._save()
+        if agent.settings.agent.summarise:
+            await agent.quiet.use(compress(conversation.history, agent.engines.llm, limit))
+        conversation.history.make_room(limit)
+        await self.read_ahead()
+
+    async def read_ahead(self) -> None:
+        """Have the LLM read what its next prompt begins with, while nobody waits for it."""
+        brief = self._around.conversation.director.brief()
+        offer = brief.offer()
+        try:
+            await self._around.agent.engines.llm.prepare(self._around.prompt(brief, offer), offer)
+        except VoiceError as error:
+            log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell
+
+    async def _watch_stage(self) -> None:
+        director = self._around.conversation.director
+        while (seconds := director.seconds_left()) is not None:
+            await asyncio.sleep(seconds)
+            change = await director.on_timeout()
+            if change is None:
+                return
+            self._on_stage_change(change)

@@ -1,0 +1,11 @@
+"""The tools that every agent has unless they are switched off. None of them reaches beyond the conversation."""
+
+from localvoice.agent.builtin_arithmetic import calculate
+from localvoice.agent.builtin_time import get_time, set_timer
+from localvoice.agent.builtin_units import convert_units
+from localvoice.agent.tools import Tool
+
+
+def builtin_tools() -> tuple[Tool, ...]:
+    """Time and date, timer, arithmetic, units."""
+    return get_time, set_timer, calculate, convert_units

@@ -1,0 +1,55 @@
+"""Failures and hooks outside a turn: told to the client, the application, the figures and the log."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeVarTuple
+
+from localvoice.agent.agent import Agent
+from localvoice.agent.hooks import ErrorContext, Outcome, notify
+from localvoice.agent.stopwatch import unix_ms
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.contract.messages import ErrorMessage, ServerMessage
+from localvoice.contract.metrics import Metric
+
+log = logging.getLogger(__name__)
+
+Args = TypeVarTuple("Args")
+
+
+class Reporter:
+    """Tells of what happens in one session. Nothing here waits, so it may be called where frames are read."""
+
+    def __init__(
+        self, agent: Agent, session_id: Callable[[], str], emit: Callable[[ServerMessage], None]
+    ) -> None:
+        self._agent = agent
+        self._session_id = session_id
+        self._emit = emit
+        self._running: set[asyncio.Task[None]] = set()
+
+    def report(self, error: VoiceError, turn_id: str | None = None) -> None:
+        """Tell everyone what failed."""
+        log.warning("%s", error, extra={"code": error.code, "component": error.component})
+        self._agent.metrics.increment(Metric.ERRORS, 1, {"code": error.code, "component": error.component})
+        self._emit(ErrorMessage(error.code, error.message))
+        context = ErrorContext(error.code, error.component, self._session_id(), turn_id, unix_ms())
+        self.fire(self._agent.hooks.on_error, error, context)
+
+    def report_unforeseen(self, turn_id: str | None = None) -> None:
+        """To be called where an exception that nobody foresaw is handled: a bug, told and logged as such."""
+        log.exception("something failed in a way that nobody foresaw")
+        words = "Something went wrong inside the server. Say it again; the server's log has the details."
+        self.report(VoiceError(ErrorCode.INTERNAL_ERROR, Component.SERVER, words), turn_id)
+
+    def fire(self, hook: Callable[[*Args], Outcome] | None, *args: *Args) -> None:
+        """Call a hook soon, without waiting for it."""
+        if hook is not None:
+            task = asyncio.create_task(notify(hook, *args), name="hook")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def close(self) -> None:
+        """Wait until the hooks that were fired have ended."""
+        while self._running:
+            await asyncio.wait(self._running)

@@ -1,0 +1,51 @@
+"""What a turn works with: the same for all turns of a session."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from localvoice.agent.agent import Agent
+from localvoice.agent.director import Brief
+from localvoice.agent.sessions import Conversation
+from localvoice.audio.playout import Playout
+from localvoice.contract.errors import VoiceError
+from localvoice.contract.messages import ServerMessage
+from localvoice.engines.protocols import ChatMessage, ToolOffer
+
+
+class AgentState(StrEnum):
+    """What the agent is doing."""
+
+    IDLE = "idle"
+    LISTENING = "listening"
+    THINKING = "thinking"
+    SPEAKING = "speaking"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A session, as its turns see it."""
+
+    agent: Agent
+    """Models, settings, hooks, metrics, tools."""
+    conversation: Conversation
+    """History, director, reminders."""
+    playout: Playout
+    """Where the reply's sound goes."""
+    emit: Callable[[ServerMessage], None]
+    """Sends a message to the client."""
+    enter: Callable[[AgentState, str], None]
+    """Says what the agent is doing now, and which event made it so."""
+    report: Callable[[VoiceError, str | None], None]
+    """Tells the client, the hooks and the log of a failure in this turn."""
+
+    def prompt(self, brief: Brief, offer: ToolOffer | None) -> list[ChatMessage]:
+        """What the LLM is asked: as much of the past as its context holds beside the reply."""
+        llm = self.agent.engines.llm
+        room = llm.context_tokens - brief.sampling.max_tokens
+
+        def fits(messages: list[ChatMessage]) -> bool:
+            return llm.prompt_tokens(messages, offer) <= room
+
+        limit = self.agent.settings.agent.history_messages
+        return self.conversation.history.for_llm(brief.system_prompt, limit, fits)

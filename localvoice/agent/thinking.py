@@ -1,0 +1,154 @@
+"""The mind of one turn: asks the LLM, runs the tools that it calls, and gives the reply to the voice."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from localvoice.agent.director import Exchange, StageChange
+from localvoice.agent.hooks import Rejection, ToolResult
+from localvoice.agent.sentences import Pieces
+from localvoice.agent.speaking import Speaker
+from localvoice.agent.stages import Stages
+from localvoice.agent.stopwatch import now
+from localvoice.agent.surroundings import Surroundings
+from localvoice.agent.tool_executor import content_of
+from localvoice.contract.errors import VoiceError
+from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
+from localvoice.engines.protocols import CHOOSE_FREELY, ToolCall
+
+log = logging.getLogger(__name__)
+
+MAX_CALLS: Final = 10
+MAX_TOOL_SECONDS: Final = 60.0
+"""Past either, the LLM must talk."""
+
+RunTools = Callable[[Sequence[ToolCall]], Awaitable[Sequence[ToolResult]]]
+
+
+class Thinker:
+    """Writes the reply of one turn."""
+
+    def __init__(
+        self, around: Surroundings, stages: Stages, speaker: Speaker, run_tools: RunTools, turn_id: str
+    ) -> None:
+        self._around = around
+        self._stages = stages
+        self._speaker = speaker
+        self._run_tools = run_tools
+        self._turn_id = turn_id
+        self._splitter = Pieces()
+        self._words = ""
+        self._calls: list[ToolCall] = []
+        self._results: list[ToolResult] = []
+        self.reply = ""
+        """What was written so far."""
+        self.asked: float | None = None
+        """When the LLM was asked first, the event loop's time."""
+        self.first_token: float | None = None
+        """When its first text came."""
+        self.failure: VoiceError | None = None
+        """Why the reply ends early."""
+
+    async def answer(self, words: str) -> None:
+        """Answer what the user said. A failure is kept: what was written before it is still spoken."""
+        self._words = words
+        director = self._around.conversation.director
+        try:
+            await director.begin()
+            await self._change_stage(await director.after_calls(self._exchange()))
+            while calls := await self._write():
+                await self._act(calls)
+            await self._change_stage(await director.after_reply(self._exchange()))
+        except Rejection as no:
+            await self._take_back(no)
+        except VoiceError as error:
+            self.failure = error
+
+    async def utter(self, text: str) -> None:
+        """Say this, as a part of the reply."""
+        self._splitter, pieces = Pieces(), self._splitter.flush()
+        self.reply += text if not self.reply else " " + text
+        self._around.emit(LlmChunk(text + " "))
+        for piece in [*pieces, text]:
+            await self._speaker.say(piece)
+
+    async def finish(self) -> None:
+        """The reply is at its end."""
+        for piece in self._splitter.flush():
+            await self._speaker.say(piece)
+        if self.reply:
+            self._around.emit(LlmChunk("", done=True))
+            self._around.emit(LlmReply(self.reply))
+        await self._speaker.end()
+
+    async def _write(self) -> list[ToolCall]:
+        """One pass of the LLM: its text goes to the voice, its calls are returned."""
+        brief = self._around.conversation.director.brief()
+        offer = brief.offer(self._may_call())
+        if self._calls and offer is not None and offer.choice != CHOOSE_FREELY:
+            offer = brief.offer(calls_left=False)  # what had to be called has been
+        if self.asked is None:
+            self.asked = now()
+        calls: list[ToolCall] = []
+        prompt = self._around.prompt(brief, offer)
+        async with aclosing(self._stages.write(prompt, brief.sampling, offer)) as items:
+            async for item in items:
+                if isinstance(item, ToolCall):
+                    calls.append(item)
+                else:
+                    await self._take(item)
+        return calls
+
+    async def _take(self, delta: str) -> None:
+        if self.first_token is None:
+            self.first_token = now()
+        self.reply += delta
+        self._around.emit(LlmChunk(delta))
+        for piece in self._splitter.feed(delta):
+            await self._speaker.say(piece)
+
+    async def _act(self, calls: list[ToolCall]) -> None:
+        history = self._around.conversation.history
+        history.add_calls(tuple(calls))
+        results = await self._run_tools(calls)
+        for result in results:
+            history.add_result(result.call_id, content_of(result))
+        self._calls += calls
+        self._results += results
+        await self._change_stage(await self._around.conversation.director.after_calls(self._exchange()))
+
+    async def _change_stage(self, change: StageChange | None) -> None:
+        if change is None:
+            return
+        self._around.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
+        if change.clear_history:
+            history = self._around.conversation.history
+            history.clear()
+            if not self.reply:
+                history.add_user(self._words)  # what is to be answered now is not the past
+        if change.say:
+            await self.utter(change.say)
+
+    async def _take_back(self, no: Rejection) -> None:
+        """A hook rejected the reply: what was not heard yet is never said, and history keeps none of it."""
+        log.info("a reply was rejected: %s", no.reason)
+        self.reply = ""
+        self._splitter = Pieces()
+        self._speaker.drop_unheard()
+        if no.say:
+            await self.utter(no.say)
+
+    def _may_call(self) -> bool:
+        begun = self.asked if self.asked is not None else now()
+        return len(self._calls) < MAX_CALLS and now() - begun < MAX_TOOL_SECONDS
+
+    def _exchange(self) -> Exchange:
+        return Exchange(
+            self._turn_id,
+            self._words,
+            tuple(self._calls),
+            tuple(self._results),
+            self.reply,
+            tuple(self._around.conversation.history.messages),
+        )

@@ -1,0 +1,119 @@
+"""The public API: an agent built from settings, hooks, tools and a playbook, served or driven by hand.
+
+from localvoice import Hooks, LocalVoice, Settings, tool
+
+@tool
+def opening_hours(day: str) -> str:
+    \"\"\"When the shop is open on a day of the week.\"\"\"
+    return "nine to five"
+
+LocalVoice(Settings(profile="quality"), tools=[opening_hours]).run()
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from localvoice.agent.hooks import Hooks
+from localvoice.agent.tools import Tool
+from localvoice.config import Settings, load_settings
+from localvoice.contract.metrics import Metrics
+
+if TYPE_CHECKING:
+    from localvoice.agent.agent import Agent
+    from localvoice.agent.playbook import Playbook
+    from localvoice.transports.dialogue import Dialogue
+
+
+class LocalVoice:
+    """A voice agent of one process. The models are loaded when it is run, and closed when it ends."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        hooks: Hooks | None = None,
+        tools: Iterable[Tool] = (),
+        playbook: "Playbook | Path | None" = None,
+        handlers: Mapping[str, Callable[..., Any]] | None = None,
+        metrics: Metrics | None = None,
+        console: Console | None = None,
+    ) -> None:
+        """All of it is optional; without settings they come from the file and the environment.
+
+        `tools` are offered beside the built-in ones. `playbook` is one made in Python or a path to YAML;
+        `handlers` are what it calls by name. `metrics` takes the place of what the settings name.
+        """
+        self._settings = settings if settings is not None else load_settings()
+        self._hooks = hooks
+        self._tools = tuple(tools)
+        self._playbook = playbook
+        self._handlers = handlers
+        self._metrics = metrics
+        self._console = console or Console(stderr=True)
+
+    def run(self) -> None:
+        """Serve the page and whoever connects until Ctrl-C or SIGTERM.
+
+        Raises `ConfigError`, `CatalogError`, `ModelFilesError` or `VoiceError` if it can't start; each says
+        what to do.
+        """
+        asyncio.run(self._run())
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Serve until the block is left; gives the address of the page. Raises as `run` does."""
+        from localvoice.server.app import VoiceServer
+        from localvoice.server.security import check_listen_address
+
+        check_listen_address(self._settings.server.host)  # before the models are loaded for nothing
+        async with self._agent() as agent, VoiceServer(agent).running() as address:
+            yield address
+
+    @asynccontextmanager
+    async def dialogue(self) -> AsyncIterator["Dialogue"]:
+        """Talk to the agent without a server: `answer = await dialogue.say(frame)`. Raises as `run` does."""
+        from localvoice.transports.dialogue import dialogue
+
+        async with self._agent() as agent, dialogue(agent) as talk:
+            yield talk
+
+    def _agent(self) -> "AbstractAsyncContextManager[Agent]":
+        # Imported here: whoever only describes an agent loads no engine.
+        from localvoice.startup import ready_agent
+
+        return ready_agent(
+            self._settings,
+            self._console,
+            self._hooks,
+            self._tools,
+            self._playbook,
+            self._handlers,
+            self._metrics,
+        )
+
+    async def _run(self) -> None:
+        stop = _stop_at_signal()
+        async with self.serving() as address:
+            self._console.print(f"\nOpen [bold]{address}[/] in a browser and talk. Ctrl-C ends it.\n")
+            await stop.wait()
+            self._console.print("Ending …")
+
+
+def _stop_at_signal() -> asyncio.Event:
+    """Set at the first SIGINT or SIGTERM; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop

@@ -1,0 +1,121 @@
+"""What a client may send, checked. These come from outside, so they are pydantic models.
+
+Field names are snake_case here and camelCase on the wire. Types are strict: a number in quotes is no number.
+`Text` is this server's own addition.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+
+MAX_SDP_CHARS: Final = 64 * 1024
+"""A browser's offer is 2 to 8 KiB; anything far above is no offer."""
+MAX_TEXT_CHARS: Final = 4_000
+"""A long paragraph; more is no message that someone types."""
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""A minute of 16 kHz sound in base64, with room to spare."""
+MAX_ATTACHMENTS: Final = 4
+"""Pictures of one utterance; each costs a local model hundreds of tokens."""
+_MAX_REASON_CHARS: Final = 300
+"""What is wrong may quote the message, and that may be megabytes."""
+
+
+class _ClientMessage(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="ignore", strict=True)
+
+
+class SessionDescription(_ClientMessage):
+    """One side's offer or answer."""
+
+    type: Literal["offer", "answer"]
+    sdp: Annotated[str, Field(min_length=1, max_length=MAX_SDP_CHARS)]
+
+
+class Ping(_ClientMessage):
+    """A sign of life, every 15 s."""
+
+    type: Literal["ping"]
+    timestamp: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Offer(_ClientMessage):
+    """A WebRTC offer; a second one on the same connection renegotiates."""
+
+    type: Literal["offer", "signal"]
+    signal: SessionDescription
+
+
+class Reconnect(_ClientMessage):
+    """Asks to go on with an earlier session."""
+
+    type: Literal["reconnect"]
+    session_id: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class Attachment(_ClientMessage):
+    """A picture that belongs to the next utterance."""
+
+    data: Annotated[str, Field(min_length=1)]
+    """Base64 of the file; a `data:` URL is taken, too."""
+    mime_type: Annotated[str, Field(max_length=100)] | None = None
+    """Such as image/jpeg; a `data:` URL names its own."""
+    alt: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
+    """What it shows, in words."""
+
+
+_Attached = Annotated[tuple[Attachment, ...], Field(max_length=MAX_ATTACHMENTS)]
+
+
+class Audio(_ClientMessage):
+    """A whole spoken utterance from a client without WebRTC."""
+
+    type: Literal["audio"]
+    data: Annotated[str, Field(min_length=1)]
+    """Base64 of a WAV file."""
+    attachments: _Attached = ()
+    """Pictures that belong to it."""
+
+
+class Attachments(_ClientMessage):
+    """Pictures for the next utterance, whichever way it comes."""
+
+    type: Literal["attachments"]
+    attachments: _Attached
+    """At most four."""
+
+
+class Text(_ClientMessage):
+    """A typed message, answered by voice and text. Our own addition."""
+
+    type: Literal["text"]
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
+
+
+AnyMessage = Ping | Offer | Reconnect | Audio | Attachments | Text
+_CLIENT_MESSAGE: Final[TypeAdapter[AnyMessage]] = TypeAdapter(
+    Annotated[AnyMessage, Field(discriminator="type")]
+)
+
+
+def parse(data: str | bytes) -> AnyMessage:
+    """The client's message. Raises `VoiceError` INVALID_MESSAGE that names the first wrong field."""
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise invalid_message(f"it is larger than {MAX_MESSAGE_BYTES // 2**20} MiB")
+    try:
+        return _CLIENT_MESSAGE.validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise invalid_message(f"{where}: {first['msg']}" if where else first["msg"]) from error
+
+
+def invalid_message(reason: str) -> VoiceError:
+    """The error that answers a message that can't be understood."""
+    return VoiceError(
+        ErrorCode.INVALID_MESSAGE,
+        Component.SERVER,
+        f"This message can't be understood: {reason[:_MAX_REASON_CHARS]}.",
+    )

@@ -1,0 +1,211 @@
+"""An LLM that is asked again when it fails, and replaced when it can't be loaded or keeps failing."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.protocols import ChatMessage, Llm, Sampling, ToolCall, ToolOffer
+from localvoice.engines.resilience import reply_within
+
+FAILURES_TO_SWITCH: Final = 3
+"""Failures in a row, of all requests together, after which the fallback takes over."""
+
+LONGEST_PAUSE_SECONDS: Final = 4.0
+"""Between two tries. Somebody is waiting for the answer."""
+
+logger = logging.getLogger(__name__)
+
+OnSwitch = Callable[[str, str, Exception], None]
+"""Is told once that another model takes over: its predecessor, its own name, what failed. Must not raise."""
+
+
+@dataclass(frozen=True)
+class LlmSource:
+    """A language model that may be loaded."""
+
+    name: str
+    """Its catalogue name."""
+    load: Callable[[], Awaitable[Llm]]
+    """Loads it; leaves nothing loaded when it raises or is cancelled."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an LLM may take, and how often it is asked."""
+
+    first_token_seconds: float = 30.0
+    """Until the first delta or tool call of a reply."""
+    reply_seconds: float = 120.0
+    """For the whole reply, without the time in which its reader keeps it waiting."""
+    retries: int = 3
+    """Further tries of a request that failed before it gave anything."""
+    backoff_seconds: float = 0.25
+    """Pause before the first retry; it doubles with each. Without jitter: jobs of one model queue anyway."""
+
+
+def log_switch(failed: str, successor: str, error: Exception) -> None:
+    """Write a warning that `successor` takes over."""
+    logger.warning("the language model %s takes over from %s: %s", successor, failed, _sentence(error))
+
+
+async def load_with_fallback(
+    primary: LlmSource, fallback: LlmSource | None, patience: Patience, on_switch: OnSwitch = log_switch
+) -> "ResilientLlm":
+    """Load the primary, or the fallback where that fails.
+
+    Raises what the primary's loader raises if there is no fallback; `VoiceError` LLM_ERROR, naming both, if
+    that can't be loaded either.
+    """
+    try:
+        return ResilientLlm(await primary.load(), patience, fallback, on_switch)
+    except Exception as error:  # whatever the reason: without a model nothing works
+        if fallback is None:
+            raise
+        try:
+            llm = await fallback.load()
+        except Exception as second:
+            raise VoiceError(
+                ErrorCode.LLM_ERROR,
+                Component.LLM,
+                f"Neither language model can be loaded. {primary.name}: {_sentence(error)} "
+                f"Its fallback {fallback.name}: {_sentence(second)}",
+            ) from second
+        on_switch(primary.name, llm.name, error)
+        return ResilientLlm(llm, patience)
+
+
+class ResilientLlm:
+    """The LLM of the process, with deadlines, retries and a fallback. Implements `Llm`."""
+
+    def __init__(
+        self,
+        primary: Llm,
+        patience: Patience,
+        fallback: LlmSource | None = None,
+        on_switch: OnSwitch = log_switch,
+    ) -> None:
+        self._primary = primary
+        self._llm = primary  # the one in use
+        self._patience = patience
+        self._fallback = fallback  # None also when it has taken over
+        self._on_switch = on_switch
+        self._failures = 0  # in a row, while there is a fallback
+        self._switching: asyncio.Task[None] | None = None
+        self._fallback_failure = ""
+
+    @property
+    def name(self) -> str:
+        """The catalogue name of the model in use."""
+        return self._llm.name
+
+    @property
+    def context_tokens(self) -> int:
+        """Size of its context."""
+        return self._llm.context_tokens
+
+    @property
+    def sees(self) -> bool:
+        """Whether it can look at images."""
+        return self._llm.sees
+
+    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
+        """About how many tokens of its context the prompt takes; never fewer than it really does."""
+        return self._llm.prompt_tokens(messages, offer)
+
+    async def reply(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+    ) -> AsyncGenerator[str | ToolCall, None]:
+        """The assistant's next message: text deltas, or one tool call. Hold it in `aclosing()`.
+
+        A request that fails before it gave anything is made again, and goes to the fallback if that takes
+        over; once something was given, the failure is final. Raises `VoiceError` LLM_ERROR or LLM_TIMEOUT.
+        """
+        llm, tries = self._llm, 0
+        failure: VoiceError | None = None
+        while True:
+            if self._switching is not None:
+                # Shared by all requests, so it goes on when one of them is cancelled.
+                await asyncio.wait({self._switching})
+            if llm is not self._llm:
+                llm, tries = self._llm, 0
+            elif failure is not None and tries > self._patience.retries:
+                raise self._given_up(failure, tries) from failure
+            given = False
+            try:
+                async with aclosing(self._try(llm, messages, sampling, offer)) as items:
+                    async for item in items:
+                        given = True
+                        yield item
+                self._failures = 0
+                return
+            except VoiceError as error:
+                if error.retryable:
+                    self._count(llm, error)
+                if given or not error.retryable:
+                    raise
+                failure, tries = error, tries + 1
+            if tries <= self._patience.retries and self._switching is None:
+                await asyncio.sleep(self._pause(tries))
+
+    async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
+        """Read messages that the next prompt will begin with. Nobody waits for it, so it is tried once."""
+        await self._llm.prepare(messages, offer)
+
+    async def warm_up(self) -> None:
+        """Run the model in use once."""
+        await self._llm.warm_up()
+
+    async def close(self) -> None:
+        """End both models; one that is being loaded is not."""
+        self._fallback = None
+        if self._switching is not None:
+            self._switching.cancel()
+            await asyncio.wait({self._switching})
+        await asyncio.gather(*(llm.close() for llm in {self._primary, self._llm}))
+
+    def _try(
+        self, llm: Llm, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None
+    ) -> AsyncGenerator[str | ToolCall, None]:
+        items = llm.reply(messages, sampling, offer)
+        return reply_within(items, self._patience.first_token_seconds, self._patience.reply_seconds)
+
+    def _pause(self, tries: int) -> float:
+        return min(self._patience.backoff_seconds * 2.0 ** (tries - 1), LONGEST_PAUSE_SECONDS)
+
+    def _count(self, llm: Llm, error: VoiceError) -> None:
+        """Note a failure; begin to load the fallback if it was one too many."""
+        logger.warning("the language model %s failed: %s", llm.name, error.message)
+        if self._fallback is None:
+            return
+        self._failures += 1
+        if self._failures >= FAILURES_TO_SWITCH and self._switching is None:
+            self._switching = asyncio.create_task(self._switch(self._fallback, error))
+
+    async def _switch(self, source: LlmSource, error: VoiceError) -> None:
+        try:
+            llm = await source.load()
+        except Exception as failure:  # whatever the reason: the primary is all that is left
+            logger.warning("the fallback %s can't be loaded: %s", source.name, _sentence(failure))
+            self._fallback_failure = f"Its fallback {source.name} can't be loaded: {_sentence(failure)}"
+            self._failures = 0  # after as many failures more it is tried again
+        else:
+            self._llm, self._fallback, self._fallback_failure = llm, None, ""
+            self._on_switch(self._primary.name, llm.name, error)
+        finally:
+            self._switching = None
+
+    def _given_up(self, failure: VoiceError, tries: int) -> VoiceError:
+        told = [failure.message]
+        if tries > 1:
+            told.append(f"{self._llm.name} was asked {tries} times.")
+        if self._fallback_failure:
+            told.append(self._fallback_failure)
+        return VoiceError(failure.code, failure.component, " ".join(told), failure.retryable)
+
+
+def _sentence(error: Exception) -> str:
+    return error.message if isinstance(error, VoiceError) else str(error)

@@ -1,0 +1,142 @@
+"""Deadlines: an engine that takes too long is stopped, and whoever waits for it is told why.
+
+Only the time in which an engine is awaited counts. Between two items the reader may take as long as it
+likes: the playout, for one, takes sound no faster than it is heard.
+
+A model whose thread hangs in native code can't be replaced within the process: its memory is in use by that
+thread. Later jobs queue behind it, and each fails at its own deadline.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TypeVar
+
+from localvoice.audio.frames import AudioFrame
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.protocols import Stt, Transcript, Tts
+
+T = TypeVar("T")
+
+
+class DeadlineStt:
+    """Speech to text, each utterance within a deadline. Implements `Stt`."""
+
+    def __init__(self, stt: Stt, seconds: float) -> None:
+        self._stt = stt
+        self._seconds = seconds
+
+    @property
+    def name(self) -> str:
+        """The model's catalogue name."""
+        return self._stt.name
+
+    async def transcribe(self, speech: AudioFrame) -> Transcript:
+        """The words of one utterance at 16 kHz, 0.1 to 60 s.
+
+        Raises `VoiceError`, STT_TIMEOUT past the deadline.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._stt.transcribe(speech)
+        except TimeoutError as error:
+            raise VoiceError(
+                ErrorCode.STT_TIMEOUT,
+                Component.STT,
+                f"Speech recognition took longer than {self._seconds:g} s and was stopped. "
+                + _advice("deadlines.stt_seconds"),
+            ) from error
+
+    async def warm_up(self) -> None:
+        """Run once, without a deadline: the first run may be slow."""
+        await self._stt.warm_up()
+
+    async def close(self) -> None:
+        """End the engine."""
+        await self._stt.close()
+
+
+class DeadlineTts:
+    """Text to speech, each frame within a deadline. Implements `Tts`."""
+
+    def __init__(self, tts: Tts, seconds: float) -> None:
+        self._tts = tts
+        self._seconds = seconds
+
+    @property
+    def name(self) -> str:
+        """The voice's catalogue name."""
+        return self._tts.name
+
+    async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
+        """The text as sound, a frame a sentence, at the voice's own rate. Hold it in `aclosing()`.
+
+        Raises `VoiceError`, TTS_TIMEOUT when a frame, or the end after the last, passes the deadline.
+        """
+        late = VoiceError(
+            ErrorCode.TTS_TIMEOUT,
+            Component.TTS,
+            f"Speech synthesis took longer than {self._seconds:g} s for a sentence and was stopped. "
+            + _advice("deadlines.tts_seconds"),
+        )
+        async with aclosing(self._tts.synthesize(text)) as frames:
+            while (frame := await _next_within(frames, self._seconds, late)) is not None:
+                yield frame
+
+    async def warm_up(self) -> None:
+        """Run once, without a deadline: the first run may be slow."""
+        await self._tts.warm_up()
+
+    async def close(self) -> None:
+        """End the engine."""
+        await self._tts.close()
+
+
+async def reply_within(
+    items: AsyncGenerator[T, None], first_seconds: float, seconds: float
+) -> AsyncGenerator[T, None]:
+    """An LLM's reply, its first item within one deadline and all of it within another; closes `items`.
+
+    Raises what `items` raises, and `VoiceError` LLM_TIMEOUT past a deadline. Hold it in `aclosing()`.
+    """
+    clock = asyncio.get_running_loop().time
+    unfinished = _late_reply("finish", seconds, "deadlines.llm_seconds")
+    if first_seconds < seconds:
+        limit, late = first_seconds, _late_reply("begin", first_seconds, "deadlines.llm_first_token_seconds")
+    else:
+        limit, late = seconds, unfinished
+    left = seconds
+    async with aclosing(items):
+        while True:
+            asked = clock()
+            item = await _next_within(items, limit, late)
+            if item is None:
+                return
+            left -= clock() - asked
+            yield item
+            limit, late = left, unfinished
+
+
+async def _next_within(items: AsyncGenerator[T, None], seconds: float, late: VoiceError) -> T | None:
+    """The next item, or None after the last. Past the deadline the work is stopped, and `late` is raised."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await anext(items, None)
+    except TimeoutError as error:
+        raise late from error
+
+
+def _late_reply(what: str, seconds: float, setting: str) -> VoiceError:
+    return VoiceError(
+        ErrorCode.LLM_TIMEOUT,
+        Component.LLM,
+        f"The language model didn't {what} its answer within {seconds:g} s and was stopped. "
+        + _advice(setting),
+    )
+
+
+def _advice(setting: str) -> str:
+    return (
+        f"Close other programs, choose a profile with smaller models, or raise {setting}. "
+        "If it happens with every turn, restart localvoice."
+    )

@@ -1,0 +1,59 @@
+"""Who a log line is about (session, turn, model), and whether it may say what was said."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_fields: ContextVar[Mapping[str, str] | None] = ContextVar("log_fields", default=None)
+_transcripts = False
+
+
+@contextmanager
+def log_context(
+    *, session_id: str | None = None, turn_id: str | None = None, model: str | None = None
+) -> Iterator[None]:
+    """Log lines of this block, and of the tasks started in it, carry these fields.
+
+    What is None stays as the block around it has it. A thread of one's own has no context, unlike one of
+    `asyncio.to_thread`.
+    """
+    given = {"session_id": session_id, "turn_id": turn_id, "model": model}
+    known = {name: value for name, value in given.items() if value is not None}
+    token = _fields.set({**log_fields(), **known})
+    try:
+        yield
+    finally:
+        _fields.reset(token)
+
+
+def log_fields() -> Mapping[str, str]:
+    """The fields that a log line written here would carry."""
+    return _fields.get() or {}
+
+
+class ContextFilter(logging.Filter):
+    """Adds the fields to every record that passes a handler; what the record says itself stays."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let it pass."""
+        for name, value in log_fields().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+def show_transcripts(shown: bool) -> None:
+    """Let this process's log say what was said, or not; it doesn't until it is told to."""
+    global _transcripts
+    _transcripts = shown
+
+
+def spoken(text: str, shown: bool | None = None) -> str:
+    """What was said, for the log: the text if transcripts are switched on, else `<42 characters>`.
+
+    `shown` decides instead of the process's switch.
+    """
+    if _transcripts if shown is None else shown:
+        return text
+    return f"<{len(text)} characters>"

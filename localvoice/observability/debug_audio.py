@@ -1,0 +1,101 @@
+"""The sound of each turn as WAV files, to hear afterwards what the agent heard and said."""
+
+import asyncio
+import logging
+import os
+import re
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from localvoice.agent.hooks import Hooks, Timing, TurnContext
+from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
+
+log = logging.getLogger(__name__)
+
+_OURS: Final = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[\w-]+-[\w-]+-(user|agent)\.wav", re.ASCII)
+_WAITING: Final = 16
+"""Files that may wait to be written; a disk that is slower than that must not fill the memory."""
+_CLOSE_SECONDS: Final = 5.0
+
+
+class DebugAudio:
+    """Saves what the user said and the reply as it was made, which is more than was heard after a barge-in.
+
+    Files are named by time (UTC), session, turn and speaker, and only their owner can read them. What can't
+    be written is logged and lost.
+    """
+
+    def __init__(self, folder: Path, keep: int = 200) -> None:
+        """`folder` is made when it is needed. Beyond `keep` files, two a turn, the oldest are removed."""
+        if keep < 1:
+            raise ValueError(f"keep is {keep}; at least one file has to be kept")
+        self._folder = folder
+        self._keep = keep
+        self._replies: dict[str, list[AudioFrame]] = {}
+        self._writes: set[asyncio.Task[None]] = set()
+        self._disk = threading.Lock()
+
+    def hooks(self) -> Hooks:
+        """The hooks to combine with the application's own. None of them waits for the disk."""
+        return Hooks(on_turn_start=self._started, on_tts_chunk=self._sounded, on_turn_end=self._ended)
+
+    async def close(self) -> None:
+        """Wait until all has been written, for 5 s at most."""
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=_CLOSE_SECONDS)
+
+    def _started(self, ctx: TurnContext, audio: AudioFrame | None) -> None:
+        self._replies[ctx.turn_id] = []
+        if audio is not None:
+            self._save(ctx, "user", [audio])
+
+    def _sounded(self, ctx: TurnContext, chunk: AudioFrame, index: int) -> None:
+        reply = self._replies.get(ctx.turn_id)
+        if reply is not None:  # sound that comes after the turn's end would be kept for ever
+            reply.append(chunk)
+
+    def _ended(self, ctx: TurnContext, timing: Timing) -> None:
+        if reply := self._replies.pop(ctx.turn_id, None):
+            self._save(ctx, "agent", reply)
+
+    def _save(self, ctx: TurnContext, who: Literal["user", "agent"], frames: list[AudioFrame]) -> None:
+        if len(self._writes) >= _WAITING:
+            log.warning("the sound of a turn was not saved: the disk is too slow")
+            return
+        write = asyncio.create_task(asyncio.to_thread(self._write, _file_name(ctx, who), frames))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+
+    def _write(self, name: str, frames: list[AudioFrame]) -> None:
+        # A fallback voice may speak at another rate than the one whose place it takes.
+        sound = concatenate([frame.resampled(frames[0].rate) for frame in frames])
+        path = self._folder / name
+        try:
+            with self._disk:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _write_private(path, wav_bytes(sound))
+                ours = sorted(each for each in os.listdir(self._folder) if _OURS.fullmatch(each))
+                for oldest in ours[: -self._keep]:
+                    (self._folder / oldest).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("the sound of a turn could not be saved as %s: %s", path, error.strerror)
+
+
+def _file_name(ctx: TurnContext, who: str) -> str:
+    time = datetime.fromtimestamp(ctx.start_time / 1000, UTC)
+    stamp = f"{time:%Y%m%dT%H%M%S}.{time.microsecond // 1000:03}Z"
+    session, turn = (re.sub(r"[^A-Za-z0-9_-]", "_", each) for each in (ctx.session_id[:8], ctx.turn_id[:40]))
+    return f"{stamp}-{session}-{turn}-{who}.wav"
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read; on a full disk, leave no half of it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,126 @@
+"""Metrics for OpenTelemetry. Needs the extra `localvoice[opentelemetry]`."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+from urllib.parse import urlsplit
+
+from localvoice.config import ConfigError
+from localvoice.contract.metrics import NO_TAGS, Tags
+from localvoice.observability.adapting import BUCKETS_MS, Complaints, missing_extra
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+
+log = logging.getLogger(__name__)
+
+Instrument = TypeVar("Instrument")
+
+_EXPORT_SECONDS: Final = 10.0
+"""Time between two exports."""
+_PATIENCE_SECONDS: Final = 3.0
+"""How long an export may take; a collector that is away must not hold up the end of the process."""
+_LEAVE_SECONDS: Final = 1.0
+"""Beyond that, for the exporter's thread to say what went wrong, and to end."""
+
+
+class OpenTelemetryMetrics:
+    """Counters, gauges and histograms of the meter `localvoice`, under the metrics' own names."""
+
+    def __init__(self, meter_provider: "MeterProvider | None" = None) -> None:
+        """Without a provider, the one that the application has set for the whole process.
+
+        Raises `ConfigError` if the library isn't installed.
+        """
+        try:
+            from opentelemetry.metrics import get_meter
+        except ModuleNotFoundError as error:
+            raise missing_extra("OpenTelemetry metrics", "opentelemetry") from error
+        meter = get_meter("localvoice", meter_provider=meter_provider)
+        self._complaints = Complaints()
+        self._counters = _Instruments(meter.create_counter)
+        self._gauges = _Instruments(meter.create_gauge)
+        self._histograms = _Instruments(
+            lambda name: meter.create_histogram(
+                name, unit="ms", explicit_bucket_boundaries_advisory=list(BUCKETS_MS)
+            )
+        )
+        self._own_provider: SdkMeterProvider | None = None
+
+    @classmethod
+    def over_otlp(cls, endpoint: str) -> Self:
+        """Export to this endpoint until `close()`; see `otlp_provider`."""
+        provider = otlp_provider(endpoint)
+        metrics = cls(provider)
+        metrics._own_provider = provider
+        return metrics
+
+    def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
+        """Add to the counter."""
+        with self._complaints.instead_of_raising(name):
+            self._counters.get(name).add(value, dict(tags))
+
+    def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
+        """Add to the histogram, in milliseconds."""
+        with self._complaints.instead_of_raising(name):
+            self._histograms.get(name).record(ms, dict(tags))
+
+    def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
+        """Set the gauge."""
+        with self._complaints.instead_of_raising(name):
+            self._gauges.get(name).set(value, dict(tags))
+
+    async def close(self) -> None:
+        """Export what is left and end the exporter that `over_otlp` made; without effect on any other.
+
+        Takes 4 s at most; what could not be exported is logged by the library.
+        """
+        provider, self._own_provider = self._own_provider, None
+        if provider is None:
+            return
+        try:
+            limit = _PATIENCE_SECONDS + _LEAVE_SECONDS
+            await asyncio.to_thread(provider.shutdown, timeout_millis=1000 * limit)
+        except Exception as error:  # the library raises a bare Exception
+            log.warning("the last metrics were not exported: %s", error)
+
+
+def otlp_provider(endpoint: str) -> "SdkMeterProvider":
+    """A provider that exports every 10 s, from a thread of its own, by OTLP over HTTP; `shutdown()` ends it.
+
+    `endpoint` is the collector's address, such as http://127.0.0.1:4318; `/v1/metrics` is added to one
+    without a path. Raises `ConfigError` for what is no such address, or if the library isn't installed.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{endpoint!r} is no address of a collector, such as http://127.0.0.1:4318")
+    if parts.path in ("", "/"):
+        parts = parts._replace(path="/v1/metrics")
+    try:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+        from opentelemetry.sdk.resources import Resource
+    except ModuleNotFoundError as error:
+        raise missing_extra("OpenTelemetry metrics", "opentelemetry") from error
+    exporter = OTLPMetricExporter(parts.geturl(), timeout=_PATIENCE_SECONDS)
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=1000 * _EXPORT_SECONDS)
+    return MeterProvider([reader], Resource.create({"service.name": "localvoice"}))
+
+
+class _Instruments(Generic[Instrument]):
+    """All metrics of one kind, made when they are first used."""
+
+    def __init__(self, make: Callable[[str], Instrument]) -> None:
+        self._make = make
+        self._known: dict[str, Instrument] = {}
+        self._lock = threading.Lock()  # a tool may count in a thread of its own
+
+    def get(self, name: str) -> Instrument:
+        with self._lock:
+            if name not in self._known:
+                self._known[name] = self._make(str(name))
+        return self._known[name]

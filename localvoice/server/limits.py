@@ -1,0 +1,103 @@
+"""How much clients may ask for: token buckets on the monotonic clock. A flood costs next to nothing."""
+
+import asyncio
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from localvoice.config import LimitSettings
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+
+_TELL_SECONDS: Final = 1.0
+"""A client in a flood is told at most so often."""
+_FULL_SECONDS: Final = 5
+"""When to try again where nobody knows: a connection ends when its client likes."""
+_ROUNDING: Final = 1e-9
+"""Of a token. A client that waits as long as it was told must not fail by the last bit of a float."""
+
+
+class TokenBucket:
+    """Lets a burst pass at once, and after that so many a second."""
+
+    def __init__(self, per_second: float, burst: float, now: float) -> None:
+        """Full at first. `burst` below 1 counts as 1; times are seconds of one monotonic clock."""
+        self._per_second = per_second
+        self._size = max(1.0, burst)
+        self._tokens = self._size
+        self._seen = now
+
+    def take(self, now: float) -> float:
+        """0 if this one may pass; otherwise the seconds until one may, and nothing is taken."""
+        self._tokens = min(self._size, self._tokens + (now - self._seen) * self._per_second)
+        self._seen = now
+        if self._tokens >= 1 - _ROUNDING:
+            self._tokens = max(0.0, self._tokens - 1)
+            return 0.0
+        return (1 - self._tokens) / self._per_second
+
+
+class Limiter:
+    """One connection's limits."""
+
+    def __init__(self, settings: LimitSettings) -> None:
+        """To be made on a running event loop, whose clock counts."""
+        now = _now()
+        self._messages = TokenBucket(settings.messages_per_second, settings.message_burst, now)
+        # A minute's worth may come at once: people who type do, and a client that comes back does.
+        self._turns = TokenBucket(settings.turns_per_minute / 60, settings.turns_per_minute, now)
+        self._told = -math.inf
+
+    def check_message(self) -> bool:
+        """Whether to handle the message that has come; False drops it unread.
+
+        Raises `VoiceError` RATE_LIMITED, for the client to be told, in place of False at most once a second.
+        """
+        return self._check(self._messages, "messages")
+
+    def check_turn(self) -> bool:
+        """Whether to answer what the user has typed or sent; otherwise as `check_message`."""
+        return self._check(self._turns, "turns")
+
+    def _check(self, bucket: TokenBucket, what: str) -> bool:
+        now = _now()
+        wait = bucket.take(now)
+        if not wait:
+            return True
+        if now - self._told < _TELL_SECONDS:
+            return False
+        self._told = now
+        raise _limited(f"Too many {what} on this connection", math.ceil(wait))
+
+
+class Admission:
+    """The process's limits: connections at a time, and the sessions that begin with them."""
+
+    def __init__(self, settings: LimitSettings) -> None:
+        """To be made on a running event loop, whose clock counts."""
+        self._most = settings.connections
+        self._sessions = TokenBucket(settings.sessions_per_minute / 60, settings.sessions_per_minute, _now())
+        self._connections = 0
+
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        """Holds a place for a connection and its session; `VoiceError` RATE_LIMITED if none is free."""
+        if self._connections >= self._most:
+            raise _limited(f"All {self._most} connections of this server are in use", _FULL_SECONDS)
+        wait = self._sessions.take(_now())
+        if wait:
+            raise _limited("Too many new sessions on this server", math.ceil(wait))
+        self._connections += 1
+        try:
+            yield
+        finally:
+            self._connections -= 1
+
+
+def _limited(what: str, seconds: int) -> VoiceError:
+    words = f"{what}. Try again in {seconds} s."
+    return VoiceError(ErrorCode.RATE_LIMITED, Component.SERVER, words)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

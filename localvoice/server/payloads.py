@@ -1,0 +1,39 @@
+"""Base64 in messages: sound and pictures, checked before anyone else sees them."""
+
+import base64
+import re
+from typing import Final
+
+from localvoice.audio.frames import AudioFrame, read_wav
+from localvoice.contract.client_messages import Attachment, invalid_message
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.protocols import Image
+from localvoice.engines.vision import check_image
+
+_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
+
+
+def decode_utterance(data: str) -> AudioFrame:
+    """The sound of an `audio` message. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
+    try:
+        wav = base64.b64decode(data, validate=True)
+    except ValueError as error:  # binascii's own, or letters that aren't ASCII
+        raise VoiceError(
+            ErrorCode.INVALID_AUDIO_FORMAT,
+            Component.SERVER,
+            "The audio isn't base64. Send a whole WAV file, base64-encoded, in `data`.",
+        ) from error
+    return read_wav(wav)
+
+
+def decode_image(attachment: Attachment) -> Image:
+    """The picture of an attachment. Raises `VoiceError` INVALID_MESSAGE."""
+    url = _DATA_URL.match(attachment.data)
+    encoded = attachment.data[url.end() :] if url else attachment.data
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise invalid_message("attachments.data isn't base64") from error
+    mime_type = attachment.mime_type or (url[1] if url else "image/png")
+    check_image(data, mime_type)
+    return Image(data, mime_type, attachment.alt)

@@ -1,0 +1,99 @@
+"""Turns without a client: sound or text in, the whole answer out, as fast as the models go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from localvoice.agent.agent import Agent
+from localvoice.agent.session import Session
+from localvoice.agent.sessions import Conversation
+from localvoice.audio.frames import AudioFrame, concatenate
+from localvoice.audio.playout import Playout
+from localvoice.contract.messages import (
+    ErrorMessage,
+    LlmReply,
+    ServerMessage,
+    TranscriptMessage,
+    TurnMetrics,
+)
+
+_RATE: Final = 24_000
+"""Hz of the reply: above Piper's own 22,050, so that nothing is lost."""
+_READ: Final = _RATE // 50
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What became of one turn."""
+
+    transcript: str
+    """What was understood; empty for silence and for typed words."""
+    reply: str
+    """The whole reply."""
+    sound: AudioFrame
+    """The reply as speech, 24 kHz mono; empty if nothing was said."""
+    metrics: TurnMetrics | None
+    """Where the time went; None if nothing was said."""
+    errors: tuple[ErrorMessage, ...]
+    """What failed."""
+    messages: tuple[ServerMessage, ...]
+    """All that a client would have been sent, in order."""
+
+
+class Dialogue:
+    """A conversation with an agent, turn by turn."""
+
+    def __init__(self, session: Session, messages: list[ServerMessage], sound: list[AudioFrame]) -> None:
+        self._session = session
+        self._messages = messages
+        self._sound = sound
+
+    async def say(self, said: AudioFrame | str) -> Answer:
+        """Answer an utterance, mono of any rate, at most 60 s, or a typed message.
+
+        What fails is in the answer's `errors`, as a client would be told.
+        """
+        self._messages.clear()
+        self._sound.clear()
+        if isinstance(said, str):
+            self._session.answer_text(said)
+        else:
+            self._session.answer_utterance(said)
+        await self._session.settle()
+        messages = tuple(self._messages)
+        return Answer(
+            transcript=" ".join(each.text for each in messages if isinstance(each, TranscriptMessage)),
+            reply=" ".join(each.text for each in messages if isinstance(each, LlmReply)),
+            sound=concatenate(self._sound),
+            metrics=next((each for each in messages if isinstance(each, TurnMetrics)), None),
+            errors=tuple(each for each in messages if isinstance(each, ErrorMessage)),
+            messages=messages,
+        )
+
+
+@asynccontextmanager
+async def dialogue(agent: Agent) -> AsyncIterator[Dialogue]:
+    """A conversation of its own, forgotten when the block is left."""
+    messages: list[ServerMessage] = []
+    sound: list[AudioFrame] = []
+    playout = Playout(_RATE)
+    session = Session(agent, Conversation("dialogue", agent.direct("dialogue")), playout, messages.append)
+    listener = asyncio.create_task(_collect(playout, sound))
+    try:
+        yield Dialogue(session, messages, sound)
+    finally:
+        await session.close()
+        listener.cancel()
+        await asyncio.wait([listener])
+
+
+async def _collect(playout: Playout, sound: list[AudioFrame]) -> None:
+    """Read whatever there is to hear, at once."""
+    while True:
+        await playout.sounding()
+        while playout.playing:
+            sound.append(AudioFrame(np.copy(playout.read(_READ)), playout.rate))

@@ -1,0 +1,272 @@
+"""Images: which are taken, and that the language model really sees them."""
+
+import asyncio
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from tiny_projector import write_projector
+
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines import vision
+from localvoice.engines.llama import LlamaLlm
+from localvoice.engines.protocols import ChatMessage, Image, Sampling
+from localvoice.engines.threads import ThreadPlan
+from localvoice.engines.vision import SeeingLlama, check_image, image_size, wants_parts
+from localvoice.engines.worker import Stop, Stopped
+
+MODEL = Path(__file__).parents[1] / "models" / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+EMBEDDING = 576
+"""Numbers of a token of SmolLM2."""
+IMAGE_TOKENS = 16
+PLAN = ThreadPlan(llm_decode=1, llm_prompt=1, stt=1, tts=1)
+
+
+def png(width: int, height: int, colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+    rows = (b"\0" + bytes(colour) * width) * height
+    return png_of(width, height, zlib.compress(rows))
+
+
+def png_of(width: int, height: int, data: bytes) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", data), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+def jpeg(width: int, height: int) -> bytes:
+    encoder = av.CodecContext.create("mjpeg", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
+    pixels = np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8)
+    (packet,) = encoder.encode(av.VideoFrame.from_ndarray(pixels).reformat(format="yuvj420p"))
+    return bytes(packet)
+
+
+RED, BLUE = Image(png(60, 40)), Image(png(60, 40, (20, 20, 220)), "image/png", "the blue sea")
+
+
+@pytest.mark.parametrize("data", [png(1, 1), png(64, 48), png(400, 20), jpeg(64, 48), jpeg(17, 33)])
+def test_png_and_jpeg_are_taken(data: bytes) -> None:
+    check_image(data, "image/whatever")
+
+
+def test_the_size_is_read_from_the_head() -> None:
+    assert image_size(png(64, 48)) == (64, 48)
+    assert image_size(jpeg(64, 48)) == (64, 48)
+    padded = jpeg(64, 48)
+    assert image_size(padded[:2] + b"\xff" + padded[2:]) == (64, 48)
+    for cut in range(24):
+        assert image_size(png(64, 48)[:cut]) is None
+        assert image_size(jpeg(64, 48)[:cut]) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", r"\(image/x\) is no PNG or JPEG"),
+        (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(40), "no PNG or JPEG"),
+        (b"%PDF-1.7", "no PNG or JPEG"),
+        (b"\xff\xd8\xff\xe0", "no PNG or JPEG"),
+        (png(64, 48)[:60], "is damaged"),
+        (png_of(64, 48, b"no deflate"), "is damaged"),
+        (jpeg(64, 48)[:200], "is damaged"),
+        (png(64, 48) + bytes(vision.MAX_IMAGE_BYTES), r"has 8\.0 MB"),
+        (png_of(60_000, 60_000, b""), "has 60000 x 60000 pixels"),
+        (png_of(0, 10, b""), "0 x 10 pixels"),
+        (png(21, 1), "at most 20 times"),
+    ],
+)
+def test_what_cannot_be_seen_is_refused(data: bytes, told: str) -> None:
+    with pytest.raises(
+        VoiceError, match=rf"{told}.*Send a PNG or JPEG of at most 8 MB and 25 megapixels"
+    ) as caught:
+        check_image(data, "image/x")
+    assert (caught.value.code, caught.value.component) == (ErrorCode.INVALID_MESSAGE, Component.SERVER)
+
+
+def test_templates_that_want_a_list_of_parts_are_known() -> None:
+    plain = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+    parts = plain.replace(
+        "{{ message.content }}", "{% for part in message.content %}{{ part.text }}{% endfor %}"
+    )
+    assert [wants_parts(template) for template in ("", plain, parts)] == [False, False, True]
+
+
+@pytest.fixture(scope="module")
+def projector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not MODEL.exists():
+        pytest.skip("SmolLM2 isn't downloaded: make download-models PROFILE=tiny")
+    return write_projector(tmp_path_factory.mktemp("projector") / "mmproj-tiny.gguf", EMBEDDING)
+
+
+@pytest.fixture(scope="module")
+def llm(projector: Path) -> Iterator[LlamaLlm]:
+    engine = asyncio.run(LlamaLlm.load("seeing", MODEL, PLAN, context_tokens=1024, projector=projector))
+    yield engine
+    asyncio.run(engine.close())
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with each image that is really computed."""
+    computed: list[int] = []
+    real = vision.mtmd.mtmd_helper_eval_chunk_single
+
+    def count(*arguments: Any) -> int:
+        computed.append(len(computed))
+        return int(real(*arguments))
+
+    monkeypatch.setattr(vision.mtmd, "mtmd_helper_eval_chunk_single", count)
+    return computed
+
+
+def ask(*images: Image, text: str = "What do you see?") -> list[ChatMessage]:
+    return [ChatMessage("system", "Be short."), ChatMessage("user", text, images=images)]
+
+
+async def answer(llm: LlamaLlm, messages: Sequence[ChatMessage]) -> str:
+    async with aclosing(llm.reply(messages, Sampling(max_tokens=12))) as deltas:
+        return "".join([str(delta) async for delta in deltas])
+
+
+@pytest.mark.integration
+async def test_the_reply_depends_on_the_images(llm: LlamaLlm) -> None:
+    assert llm.sees
+    prompts = [ask(), ask(RED), ask(BLUE), ask(RED, BLUE), ask(BLUE, RED)]
+    answers = [await answer(llm, prompt) for prompt in prompts]
+    assert len(set(answers)) == len(answers)
+    assert [await answer(llm, prompt) for prompt in reversed(prompts)] == answers[::-1]
+
+
+@pytest.mark.integration
+async def test_text_is_answered_as_by_a_model_that_does_not_see(llm: LlamaLlm) -> None:
+    blind = await LlamaLlm.load("blind", MODEL, PLAN, context_tokens=1024)
+    assert not blind.sees
+    await answer(llm, ask(RED))
+    assert await answer(llm, ask()) == await answer(blind, ask())
+    await blind.close()
+
+
+@pytest.mark.integration
+async def test_an_image_is_looked_at_once_in_a_conversation(llm: LlamaLlm, looks: list[int]) -> None:
+    await answer(llm, ask())
+    conversation = ask(RED)
+    conversation.append(ChatMessage("assistant", await answer(llm, conversation)))
+    assert len(looks) == 1
+    conversation.append(ChatMessage("user", "And what else?"))
+    warm = await answer(llm, conversation)
+    assert len(looks) == 1
+    await answer(llm, ask())
+    assert await answer(llm, conversation) == warm
+    assert len(looks) == 2
+
+
+class StopsAtALook(Stop):
+    """Is set when the image encoder asks for the third time."""
+
+    asked = 0
+
+    def is_set(self) -> bool:
+        self.asked += 1
+        if self.asked == 3:
+            self.set()
+        return super().is_set()
+
+
+@pytest.mark.integration
+async def test_stopping_ends_in_the_middle_of_an_image(llm: LlamaLlm) -> None:
+    expected = await answer(llm, ask(RED))
+    await answer(llm, ask())
+    stop = StopsAtALook()
+    with pytest.raises(Stopped):
+        await llm._worker.run(lambda: list(llm._model.reply(ask(RED), Sampling(), stop)))
+    assert stop.asked == 3
+    assert await answer(llm, ask(RED)) == expected
+    whole = StopsAtALook()
+    whole.asked = 3
+    await llm._worker.run(lambda: list(llm._model.reply(ask(BLUE), Sampling(max_tokens=1), whole)))
+    assert whole.asked > 6, "an image has more steps than that"
+
+
+@pytest.mark.integration
+async def test_an_image_whose_prompt_was_stopped_is_seen_whole(
+    llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = await answer(llm, ask(RED))
+    await answer(llm, ask())
+    stop, real = Stop(), vision.mtmd.mtmd_helper_eval_chunk_single
+
+    def stop_behind_the_image(*arguments: Any) -> int:
+        monkeypatch.setattr(vision.mtmd, "mtmd_helper_eval_chunk_single", real)
+        code = int(real(*arguments))
+        monkeypatch.setattr(stop, "check", lambda: None if not llm_stopped else Stop.check(stop))
+        stop.set()
+        return code
+
+    llm_stopped: list[bool] = []
+    monkeypatch.setattr(vision.mtmd, "mtmd_helper_eval_chunk_single", stop_behind_the_image)
+    with pytest.raises(RuntimeError, match="llama_decode"):
+        await llm._worker.run(lambda: list(llm._model.reply(ask(RED), Sampling(), stop)))
+    assert await answer(llm, ask(RED)) == expected
+
+
+@pytest.mark.integration
+async def test_a_cancelled_reply_about_an_image_frees_the_model(llm: LlamaLlm) -> None:
+    expected = await answer(llm, ask(RED))
+    task = asyncio.create_task(answer(llm, ask(RED, text="The quick brown fox. " * 150)))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await answer(llm, ask(RED)) == expected
+
+
+@pytest.mark.integration
+async def test_an_image_takes_its_tokens_of_the_context(llm: LlamaLlm) -> None:
+    assert isinstance(llm._model._llama, SeeingLlama)
+    assert llm._model._llama.image_tokens(Image(png(400, 20))) == IMAGE_TOKENS
+    with pytest.raises(VoiceError, match=r"too long.*1024 tokens"):
+        await answer(llm, ask(*[RED] * 64))
+    assert await answer(llm, ask(RED))
+
+
+@pytest.mark.integration
+async def test_a_broken_image_is_refused_and_the_next_one_seen(llm: LlamaLlm) -> None:
+    expected = await answer(llm, ask(RED))
+    with pytest.raises(VoiceError, match="damaged") as caught:
+        await answer(llm, ask(RED, Image(png(64, 48)[:60])))
+    assert caught.value.code is ErrorCode.INVALID_MESSAGE
+    assert await answer(llm, ask(RED)) == expected
+
+
+@pytest.mark.integration
+async def test_without_a_projector_the_model_is_told_what_an_image_shows(projector: Path) -> None:
+    blind = await LlamaLlm.load("blind", MODEL, PLAN, context_tokens=1024)
+    seen = blind._model._content(
+        ChatMessage("user", "Well?", images=(RED, BLUE, Image(b"", alt="<|im_end|>")))
+    )
+    assert seen == "[image: the blue sea]\nWell?"
+    assert await answer(blind, ask(Image(b"no image")))
+    await blind.close()
+
+
+@pytest.mark.integration
+async def test_a_projector_that_does_not_fit_is_named(projector: Path, tmp_path: Path) -> None:
+    other = write_projector(tmp_path / "mmproj-other.gguf", EMBEDDING // 2)
+    broken = tmp_path / "mmproj-broken.gguf"
+    broken.write_bytes(projector.read_bytes()[:1000])
+    for file in (other, broken, tmp_path / "mmproj-missing.gguf"):
+        with pytest.raises(
+            VoiceError, match=rf"{file.name}.*SmolLM2.*published with that very model"
+        ) as caught:
+            await LlamaLlm.load("seeing", MODEL, PLAN, context_tokens=256, projector=file)
+        assert caught.value.code is ErrorCode.LLM_ERROR
