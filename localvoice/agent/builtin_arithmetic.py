@@ -21,6 +21,7 @@ _LARGEST: Final = 10**300
 
 _WORDS: Final = (
     (r"what is|what's|calculate|compute|how much is", " "),
+    (r"(?:the )?square root(?: of)?", "sqrt"),
     (r"raised to the power of|to the power of|power", "**"),
     (r"multiplied by|times|of|x", "*"),
     (r"divided by|over", "/"),
@@ -28,7 +29,6 @@ _WORDS: Final = (
     (r"minus", "-"),
     (r"modulo|mod", " mod "),
     (r"per ?cent", "%"),
-    (r"(?:the )?square root of|square root", "sqrt"),
     (r"squared", "**2"),
     (r"cubed", "**3"),
 )
@@ -104,7 +104,7 @@ def _tokens(expression: str) -> list[str]:
         match = _TOKEN.match(text, position)
         if match is None:
             raise ToolError(
-                f"{text[position:].split()[0][:20]} can't be calculated with: use numbers and signs"
+                f"{text[position:].split()[0][:20]!r} can't be calculated with: use numbers and signs"
             )
         tokens.append(match[match.lastindex or 0])
         position = match.end()
@@ -126,6 +126,8 @@ def _translate(tokens: list[str]) -> tuple[str, dict[str, Fraction]]:
         elif token == "%" and following in _ENDS and before.strip("()") in numbers:
             source[-1] = f"percent({before})"
         else:
+            if token == "(" and (before == ")" or before in numbers):
+                source.append("*")  # 2(3 + 4)
             source.append("%" if token == "mod" else token)
     return " ".join(source), numbers
 
@@ -145,7 +147,7 @@ def _value(node: ast.expr, numbers: Mapping[str, Fraction]) -> Fraction:
         case ast.BinOp(left=left, op=op, right=right):
             return _bounded(_operate(op, _value(left, numbers), right, numbers))
         case ast.Name(id=name):
-            raise ToolError(f"{name} can't be calculated with: use numbers and signs")
+            raise ToolError(f"{name!r} can't be calculated with: use numbers and signs")
     raise ToolError("only + - * / // % **, sqrt, abs, round, floor and ceil can be calculated")
 
 
@@ -171,13 +173,18 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
     power = float(base) ** float(exponent)
     if isinstance(power, complex):
         raise ToolError("that root or power of a negative number has no real value")
-    return _from_float(power)
+    return _from_float(power, is_zero=base == 0)
 
 
 def _sqrt(value: Fraction) -> Fraction:
     if value < 0:
         raise ToolError("a negative number has no real square root")
-    return _from_float(math.sqrt(value))
+    return _from_float(math.sqrt(value), is_zero=value == 0)
+
+
+def _round(value: Fraction) -> int:
+    # Half goes up, as people learn it at school; Python's own goes to the even neighbour.
+    return math.floor(abs(value) + Fraction(1, 2)) * (1 if value >= 0 else -1)
 
 
 def _percent(value: Fraction) -> Fraction:
@@ -188,13 +195,15 @@ _FUNCTIONS: Final[Mapping[str, Callable[[Fraction], Fraction | int]]] = {
     "sqrt": _sqrt,
     "percent": _percent,
     "abs": abs,
-    "round": round,
+    "round": _round,
     "floor": math.floor,
     "ceil": math.ceil,
 }
 
 
-def _from_float(value: float) -> Fraction:
+def _from_float(value: float, is_zero: bool) -> Fraction:
+    if value == 0 and not is_zero:
+        raise ToolError("the result is too close to zero")
     # Its shortest decimal form: what was 0.1 to a person becomes 1/10 again.
     return Fraction(repr(value))
 
@@ -203,4 +212,5 @@ def _bounded(value: Fraction) -> Fraction:
     """The value, if it can still be worked with quickly; very long fractions lose what nobody would hear."""
     if abs(value) >= _LARGEST:
         raise OverflowError
-    return _from_float(float(value)) if value.denominator.bit_length() > _MAX_BITS else value
+    too_long = value.denominator.bit_length() > _MAX_BITS
+    return _from_float(float(value), is_zero=value == 0) if too_long else value

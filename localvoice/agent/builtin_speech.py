@@ -5,20 +5,21 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-_DIGITS: Final = 6
-"""Significant digits of what isn't whole; nobody listens to more."""
 _LARGEST_WHOLE: Final = 10**15
 _SMALLEST: Final = Fraction(1, 10**6)
 
 
-def spoken_number(value: Fraction) -> str:
-    """The number in digits: `1,234`, `0.5`, `about 0.333333`, `about 1.2 times 10 to the power of 20`."""
+def spoken_number(value: Fraction, digits: int = 6) -> str:
+    """The number: `1,234`, `0.5`, `about 0.333333`, `about 1.2 times 10 to the power of 20`.
+
+    What isn't whole gets about so many significant digits, but two decimals at least.
+    """
     size = abs(value)
     if value.denominator == 1 and size < _LARGEST_WHOLE:
         return f"{int(value):,}"
     if size >= _LARGEST_WHOLE or size < _SMALLEST:
-        return _scientific(value)
-    decimals = max(2, _DIGITS - 1 - _magnitude(size))
+        return _scientific(value, digits)
+    decimals = max(2, digits - 1 - _magnitude(size))
     rounded = round(value, decimals)
     return _about(rounded != value) + _decimal(rounded)
 
@@ -31,10 +32,10 @@ def spoken_duration(seconds: int) -> str:
     return " ".join(f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in parts if count)
 
 
-def _scientific(value: Fraction) -> str:
+def _scientific(value: Fraction, digits: int) -> str:
     exponent = _magnitude(abs(value))
     mantissa = value / Fraction(10) ** exponent
-    rounded = round(mantissa, _DIGITS - 2)
+    rounded = round(mantissa, digits - 2)
     power = f"minus {-exponent}" if exponent < 0 else str(exponent)
     return f"{_about(rounded != mantissa)}{_decimal(rounded)} times 10 to the power of {power}"
 

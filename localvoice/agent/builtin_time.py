@@ -29,12 +29,12 @@ _HERE: Final = {
 }
 # Places that people ask for and that give no zone its name.
 _ZONE_OF: Final = {
-    "America/New_York": "new york city, nyc, boston, washington, washington dc, philadelphia, miami, atlanta, orlando",
+    "America/New_York": "new york city, nyc, boston, washington, washington dc, philadelphia, miami, atlanta",
     "America/Chicago": "dallas, houston, austin, new orleans, minneapolis",
-    "America/Los_Angeles": "la, san francisco, seattle, san diego, las vegas, portland, california, silicon valley",
+    "America/Los_Angeles": "la, san francisco, seattle, san diego, las vegas, portland, california",
     "America/Toronto": "montreal, ottawa",
     "America/Sao_Paulo": "rio, rio de janeiro, brasilia",
-    "Europe/London": "manchester, edinburgh, glasgow, liverpool, oxford, cambridge, england, scotland, wales, uk, britain",
+    "Europe/London": "manchester, edinburgh, glasgow, liverpool, england, scotland, wales, uk, britain",
     "Europe/Berlin": "munich, hamburg, frankfurt, cologne, stuttgart, germany",
     "Europe/Paris": "lyon, marseille, nice, france",
     "Europe/Madrid": "barcelona, valencia, seville, spain",
@@ -53,7 +53,7 @@ _ZONE_OF: Final = {
     "Asia/Tokyo": "osaka, kyoto",
     "Asia/Seoul": "busan, south korea, korea",
     "Asia/Shanghai": "beijing, shenzhen, guangzhou, china",
-    "Asia/Kolkata": "mumbai, bombay, delhi, new delhi, bangalore, bengaluru, chennai, hyderabad, calcutta, india",
+    "Asia/Kolkata": "mumbai, delhi, new delhi, bangalore, bengaluru, chennai, hyderabad, calcutta, india",
     "Asia/Karachi": "islamabad, lahore, pakistan",
     "Asia/Ho_Chi_Minh": "hanoi, vietnam",
     "Asia/Bangkok": "thailand",
@@ -72,10 +72,11 @@ def get_time(
     place: Annotated[str | None, Field(description="city, only if the user names one")] = None,
 ) -> str:
     """Tell the current time and date."""
-    name = " ".join((place or "").split())
+    name = " ".join((place or "").split()).removesuffix(" time")
     if _plain(name) in _HERE:
         return f"It is {_spoken_moment(_now())}."
-    return f"In {name} it is {_spoken_moment(_now(_zone(name)))}."
+    city = name.rpartition("/")[2].replace("_", " ")
+    return f"In {city} it is {_spoken_moment(_now(_zone(name)))}."
 
 
 @tool
@@ -92,7 +93,8 @@ async def set_timer(
     purpose = " ".join((label or "").split())[:_LABEL_CHARACTERS]
     length = spoken_duration(whole)
     context.announce(whole, f"Your timer of {length} is up{f': {purpose}' if purpose else ''}.")
-    return f"The timer is set for {length}, until {_spoken_clock(_now() + timedelta(seconds=whole))}."
+    end = (_now() + timedelta(seconds=whole)).astimezone()  # the clocks may change before
+    return f"The timer is set for {length}, until {_spoken_clock(end)}."
 
 
 def _now(zone: ZoneInfo | None = None) -> datetime:
@@ -113,9 +115,8 @@ def _zone(name: str) -> ZoneInfo:
     zones = _zones()
     if not zones:
         raise ToolError("this machine has no time zones: install the system's or Python's package tzdata")
-    # "Paris, France" is Paris, and "Tokyo time" is Tokyo.
     whole = _plain(name)
-    for candidate in (whole, whole.partition(",")[0].strip(), whole.removesuffix(" time")):
+    for candidate in (whole, whole.partition(",")[0].strip()):  # "Paris, France" is Paris
         if candidate in zones:
             return ZoneInfo(zones[candidate])
     raise ToolError(f"the time zone of {name[:60]} isn't known: name a large city near it")

@@ -1,4 +1,4 @@
-"""The tools that every agent has unless they are switched off. None of them reaches beyond the conversation."""
+"""The tools that every agent has by default. None of them reaches beyond the conversation."""
 
 from localvoice.agent.builtin_arithmetic import calculate
 from localvoice.agent.builtin_time import get_time, set_timer

@@ -136,6 +136,8 @@ _REWRITES: Final = (
     (re.compile(r"/|\ban?\b"), " per "),
     (re.compile(r"(?<=met|lit)re(?=s?\b)"), "er"),
     (re.compile(r"\bsq\b"), "square"),
+    (re.compile(r"\bsquare (?=(?:[ckm]?m|in|ft|yd|mi)\b)(\w+)"), r"\g<1>2"),
+    (re.compile(r"\bcubic (?=(?:c?m|ft)\b)(\w+)"), r"\g<1>3"),
     (re.compile(r"\bper( per)+\b"), "per"),
     (re.compile(r"[\s_-]+"), " "),
 )
@@ -153,7 +155,7 @@ async def convert_units(
     exact = Fraction(repr(value))
     source, target = _matching(from_unit, to_unit)
     result = (exact * source.factor + source.offset - target.offset) / target.factor
-    return f"{_spoken(exact, source)} is {_spoken(result, target)}"
+    return f"{_counted(exact, source)} is {_counted(result, target, digits=4)}"
 
 
 def _matching(from_unit: str, to_unit: str) -> tuple[_Unit, _Unit]:
@@ -177,7 +179,7 @@ def _unit(words: str) -> _Unit:
     for candidate in (key, key.removesuffix("s")):
         if candidate in _UNITS:
             return _UNITS[candidate]
-    near = difflib.get_close_matches(key[:40], _UNITS, n=1)
+    near = difflib.get_close_matches(key[:40], _UNITS, n=1, cutoff=0.75)
     hint = f"; perhaps {_UNITS[near[0]].name} is meant" if near else ""
     raise ToolError(f"the unit {words[:40]!r} isn't known{hint}")
 
@@ -189,8 +191,8 @@ def _key(words: str) -> str:
     return text.strip()
 
 
-def _spoken(value: Fraction, unit: _Unit) -> str:
-    return f"{spoken_number(value)} {unit.name if value == 1 else unit.plural}"
+def _counted(value: Fraction, unit: _Unit, digits: int = 6) -> str:
+    return f"{spoken_number(value, digits)} {unit.name if value == 1 else unit.plural}"
 
 
 def _plural(name: str) -> str:

@@ -134,5 +134,6 @@ def _in_words(error: yaml.YAMLError) -> str:
 
 def _place(loc: tuple[int | str, ...]) -> str:
     """As one would write it: stages[0].tools[1]."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    parts = ["from" if part == "from_stage" else part for part in loc]
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".") or "the playbook"

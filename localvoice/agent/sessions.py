@@ -76,7 +76,7 @@ class Conversation:
             self.on_announcement()
 
     def attach(self, images: Sequence[Image]) -> None:
-        """Keep pictures for the next utterance; raises INVALID_MESSAGE, and keeps none of them, if too many."""
+        """Keep pictures for the next utterance. Raises `VoiceError` INVALID_MESSAGE if all are too many."""
         if len(self.attachments) + len(images) > MAX_ATTACHMENTS:
             raise VoiceError(
                 ErrorCode.INVALID_MESSAGE,

@@ -133,11 +133,12 @@ def content_of(result: ToolResult) -> str:
     if size <= CONTENT_BYTES:
         return text
     note = f"only the beginning is shown: the whole result has {size} bytes"
-    kept, content = text[:CONTENT_BYTES], text
-    while (length := len(content.encode())) > CONTENT_BYTES:
-        kept = kept[: len(kept) * CONTENT_BYTES // (length + 1)]
+    kept = text[:CONTENT_BYTES]
+    while True:  # quotes and letters of several bytes make it longer than it looks
         content = json.dumps({"note": note, "beginning": kept}, ensure_ascii=False)
-    return content
+        if (length := len(content.encode())) <= CONTENT_BYTES:
+            return content
+        kept = kept[: len(kept) * CONTENT_BYTES // (length + 1)]
 
 
 async def _handle(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:

@@ -275,8 +275,8 @@ def _schema_of(function: Function, model: type[BaseModel]) -> dict[str, Any]:
         default = parameters[name].default
         if default is None:
             _drop_null(each)
-        elif type(default) in (str, int, float, bool):
-            each["default"] = default
+        elif default and type(default) in (str, int, float, bool):
+            each["default"] = default  # 0, "" and False go without saying
     parts = ("type", "properties", "required", "$defs")
     return {part: schema[part] for part in parts if part in schema}
 

@@ -41,17 +41,16 @@ class VoiceServer:
         check_listen_address(agent.settings.server.host)
         self._agent = agent
         self._settings = agent.settings
-        self._sessions = Sessions(
-            agent.settings.server.session_minutes, agent.direct, _store(agent.settings.server), self._on_end
-        )
         self._connections: set[Connection] = set()
-        self._services: Services | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Listen until the block is left; gives the address of the page. Raises `ConfigError` if it can't."""
-        stun = await StunAnswerer.open()
+        settings = self._settings.server
+        store = await asyncio.to_thread(_store, settings)  # a passphrase takes half a second to become a key
+        self._sessions = Sessions(settings.session_minutes, self._agent.direct, store, self._on_end)
         await self._sessions.load()
+        stun = await StunAnswerer.open()
         self._services = Services(self._agent, self._sessions, Admission(self._settings.limits), stun.url)
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
@@ -97,7 +96,6 @@ class VoiceServer:
         return web.FileResponse(_WEB / "index.html")
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        assert self._services is not None  # set before the server listens
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         socket = web.WebSocketResponse(max_msg_size=4 * MAX_MESSAGE_BYTES)
         await socket.prepare(request)
