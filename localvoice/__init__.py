@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from localvoice.agent.hooks import Hooks, Rejection
     from localvoice.agent.playbook import Playbook, load_playbook
-    from localvoice.agent.tools import Tool, ToolContext, tool
+    from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
     from localvoice.api import LocalVoice
     from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
     from localvoice.config import Settings, load_settings
@@ -26,6 +26,8 @@ __all__ = [
     "Settings",
     "Tool",
     "ToolContext",
+    "ToolError",
+    "ToolRegistry",
     "VoiceError",
     "__version__",
     "load_playbook",
@@ -38,7 +40,7 @@ __all__ = [
 _HOMES: Final = {
     "localvoice.agent.hooks": ("Hooks", "Rejection"),
     "localvoice.agent.playbook": ("Playbook", "load_playbook"),
-    "localvoice.agent.tools": ("Tool", "ToolContext", "tool"),
+    "localvoice.agent.tools": ("Tool", "ToolContext", "ToolError", "ToolRegistry", "tool"),
     "localvoice.api": ("LocalVoice",),
     "localvoice.audio.frames": ("AudioFrame", "read_wav", "wav_bytes"),
     "localvoice.config": ("Settings", "load_settings"),

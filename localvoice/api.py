@@ -27,7 +27,8 @@ from localvoice.contract.metrics import Metrics
 if TYPE_CHECKING:
     from localvoice.agent.agent import Agent
     from localvoice.agent.playbook import Playbook
-    from localvoice.transports.dialogue import Dialogue
+    from localvoice.contract.messages import ServerMessage
+    from localvoice.transports.dialogue import Dialogue, Live
 
 
 class LocalVoice:
@@ -82,6 +83,19 @@ class LocalVoice:
 
         async with self._agent() as agent, dialogue(agent) as talk:
             yield talk
+
+    @asynccontextmanager
+    async def live(
+        self, on_message: "Callable[[ServerMessage], None]", rate: int = 24_000
+    ) -> AsyncIterator["Live"]:
+        """Talk in real time without a server: `live.hear(frame)`, `live.read(count)`. Raises as `run` does.
+
+        `on_message` gets what a client would be sent, and must not block; `rate` is the agent's voice's, in Hz.
+        """
+        from localvoice.transports.dialogue import live
+
+        async with self._agent() as agent, live(agent, on_message, rate) as call:
+            yield call
 
     def _agent(self) -> "AbstractAsyncContextManager[Agent]":
         # Imported here: whoever only describes an agent loads no engine.

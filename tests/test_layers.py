@@ -38,12 +38,12 @@ MAY_IMPORT = {
 TOP = {"__init__", "api", "cli", "startup", "talking", "logs", "__main__"}
 
 ONLY_IN = {
-    "aiortc": {"transports/webrtc.py", "transports/sctp_guard.py"},
-    "av": {"transports/webrtc.py"},
+    "aiortc": {"transports/webrtc.py", "transports/sctp_guard.py", "transports/decoder_guard.py"},
+    "av": {"transports/webrtc.py", "transports/decoder_guard.py"},
     "aioice": {"transports/stun.py"},
     "ifaddr": {"transports/candidates.py"},
     "sounddevice": {"transports/portaudio.py"},
-    "llama_cpp": {"engines/llama.py", "engines/vision.py", "engines/tool_grammar.py"},
+    "llama_cpp": {"engines/llama.py", "engines/seeing.py", "engines/vision.py", "engines/tool_grammar.py"},
     "faster_whisper": {"engines/whisper.py"},
     "ctranslate2": {"engines/whisper.py", "engines/threads.py"},
     "piper": {"engines/piper.py"},

@@ -230,7 +230,7 @@ async def test_the_newest_socket_waits_until_the_older_ones_turn_is_remembered()
 
 @pytest.mark.parametrize("key", [None, "a passphrase"])
 async def test_sessions_survive_a_restart(tmp_path: Path, key: str | None) -> None:
-    folder = {"sessions_dir": tmp_path / "sessions", "sessions_key": key}
+    folder: dict[str, Any] = {"sessions_dir": tmp_path / "sessions", "sessions_key": key}
     llm = FakeLlm("The word is swordfish.", "Swordfish.")
     async with serving(fake_engines(llm=llm), **folder) as site, site.client() as client:
         session_id = client.received[0]["id"]

@@ -71,6 +71,8 @@ class BetweenTurns:
         while (seconds := director.seconds_left()) is not None:
             await asyncio.sleep(seconds)
             change = await director.on_timeout()
+            for problem in director.take_problems():
+                self._around.report(problem, None)
             if change is None:
                 return
             self._on_stage_change(change)

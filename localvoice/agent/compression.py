@@ -1,117 +1,156 @@
-"""Old messages become a short summary, written by the LLM while nobody waits for it.
+"""Old messages become short notes, written by the LLM while nobody waits for it.
 
-What was said long ago is given to the LLM no more; its summary is, behind the system prompt. It changes only
+What was said long ago is given to the LLM no more; the notes are, behind the system prompt. They change only
 here, so the LLM's cache of the prompt holds from one compression to the next.
+
+Small models decide how it is done. Asked to rewrite notes they lose the old ones and echo the conversation;
+given the assistant's words they take its mistakes for facts. So the LLM puts only what the user said into the
+third person, a few messages at a time, after two examples. Its sentences are added to the notes, which lose
+the least useful ones when they grow too long.
 """
 
 import json
 import logging
 import re
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from localvoice.agent.history import History, Passage
+from localvoice.agent.history import History
 from localvoice.contract.errors import VoiceError
 from localvoice.engines.protocols import ChatMessage, Llm, Sampling, ToolCall
 
 log = logging.getLogger(__name__)
 
-SUMMARY_TOKENS: Final = 120
-"""Length of a summary at most; three seconds of work for a 0.5B model on two cores."""
+SUMMARY_TOKENS: Final = 160
+"""Length of all notes at most."""
 
-_STEP_TOKENS: Final = 768
-"""What the LLM reads in one step at most: some four seconds for a 0.5B model on two cores, so that a short gap
-is enough for a step, however much waits to be summarised."""
+_STEP_MESSAGES: Final = 8
+"""Messages that become notes at a time. A step takes a 0.5B model some three seconds on two idle cores, so a
+short gap is enough for one, however much waits."""
+_STEP_TOKENS: Final = 60
+"""What the LLM writes in one step at most."""
 _MESSAGE_CHARACTERS: Final = 600
-_RESULT_CHARACTERS: Final = 120
-"""Of a tool's arguments, or its answer."""
+_ARGUMENTS_CHARACTERS: Final = 120
 _LEAST_CHARACTERS: Final = 40
-"""A single message that is too long for the context is shortened down to this."""
+"""What is too long for the context is shortened down to this."""
 
 _TASK: Final = (
-    "You keep short notes about a conversation between a user and a voice assistant, so that the assistant "
-    "remembers it. Write plain sentences in the third person. Keep names, numbers, facts, wishes and open "
-    "questions. Leave out small talk. Invent nothing."
+    "Rewrite what the user said in the third person, as short as possible. Keep all names, numbers and facts. "
+    "Add nothing."
 )
-_UNFINISHED: Final = re.compile(r"(?<=[.!?。！？])[^.!?。！？]*$")
-"""What follows the last whole sentence."""
+_EXAMPLES: Final = (
+    (
+        "User: I'm Tom. We are looking for a flat in Bern.\nAssistant: How many rooms do you need?\n"
+        "User: Three, and for less than 1500 francs.",
+        "The user is Tom. They are looking for a flat in Bern with three rooms, for less than 1500 francs.",
+    ),
+    (
+        "User: How high is Mount Kenya?\nUser: We have a parrot, by the way.",
+        "The user asked how high Mount Kenya is. They have a parrot.",
+    ),
+)
+_OF_EXAMPLES: Final = frozenset("tom flat bern rooms 1500 francs kenya parrot".split())
+"""Words that tell a sentence which a small model took from the examples."""
+
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s+")
+_ONLY_ASKED: Final = re.compile(r"(The user|They)( also)? asked\b")
+"""A note that says what was asked, in the words of the examples: the first that may go."""
 
 
 async def compress(history: History, llm: Llm, limit: int, max_tokens: int = SUMMARY_TOKENS) -> bool:
-    """Summarise what `make_room(limit)` would forget and what is forgotten already; whether anything was.
+    """Put into notes what `make_room(limit)` would forget and what is forgotten already; whether any was.
 
     May be cancelled at any time: a step changes the history when it is done, or not at all, and the next call
-    goes on from there. A failure is logged, and what is old is forgotten without a summary until a later call
-    succeeds. The LLM's cache holds another prompt afterwards: `prepare` the next one.
+    goes on from there. A failure is logged, and what is old stays forgotten until a later call succeeds. The
+    LLM's cache holds another prompt afterwards: `prepare` the next one.
     """
-    # A small context has no room for a long summary beside the conversation.
+    # A small context has no room for long notes beside the conversation.
     max_tokens = min(max_tokens, llm.context_tokens // 8)
     changed = False
     while (passage := history.passage(limit)) is not None:
-        count, request = _request(passage, llm, max_tokens)
+        messages = passage.messages[:_STEP_MESSAGES]
         try:
-            summary = await _write(llm, request, max_tokens)
+            told = await _retell(_spoken(messages), llm)
         except VoiceError as error:
             log.warning("what was said earlier could not be summarised: %s", error)
             break
-        if not summary or not history.sum_up(passage, count, summary):
-            log.debug("the summary of %d messages is of no use", count)
-            break
-        log.debug("summarised %d messages in %d characters", count, len(summary))
+        notes = [*_SENTENCE_END.split(passage.summary), *told, *_done(messages)]
+        summary = _shortened(dict.fromkeys(filter(None, notes)), llm, max_tokens)
+        if not history.sum_up(passage, len(messages), summary):
+            break  # it was cleared meanwhile
+        log.debug("summarised %d messages; the notes have %d characters", len(messages), len(summary))
         changed = True
     return changed
 
 
-def _request(passage: Passage, llm: Llm, max_tokens: int) -> tuple[int, list[ChatMessage]]:
-    """How many messages of the passage one step takes, and what the LLM is asked; it fits the context."""
-    room = min(_STEP_TOKENS, llm.context_tokens - max_tokens)
-    lines = [_line(message) for message in passage.messages]
-    while llm.prompt_tokens(request := _ask(passage.summary, lines)) > room:
-        if len(lines) > 1:
-            lines = lines[: len(lines) // 2]
-        elif len(lines[0]) > _LEAST_CHARACTERS:
-            lines = [lines[0][: len(lines[0]) // 2]]
-        else:
-            break
-    return len(lines), request
+def _spoken(messages: Sequence[ChatMessage]) -> str:
+    """What the user said, and what they were asked: "Four" means nothing without the question."""
+    lines: list[str] = []
+    for message in messages:
+        text = " ".join(message.content.split())
+        if message.role == "user":
+            lines.append(f"User: {_cut(text, _MESSAGE_CHARACTERS)}")
+        elif message.role == "assistant" and text.endswith(("?", "？")):
+            lines.append(f"Assistant: {_cut(_SENTENCE_END.split(text)[-1], _MESSAGE_CHARACTERS)}")
+    while lines and lines[-1].startswith("Assistant:"):  # its answer belongs to the next step
+        lines.pop()
+    return "\n".join(lines)
 
 
-def _ask(summary: str, lines: list[str]) -> list[ChatMessage]:
-    earlier = f"Your notes so far: {summary}\n\nThen they said:\n" if summary else "They said:\n"
-    task = (
-        "Write your notes anew, at most five short sentences: what still matters of your notes so far, and what is new."
-        if summary
-        else "Write your notes, at most five short sentences."
-    )
-    said = "\n".join(lines)
-    return [ChatMessage("system", _TASK), ChatMessage("user", f"{earlier}{said}\n\n{task}")]
+async def _retell(spoken: str, llm: Llm) -> list[str]:
+    """The LLM's sentences about it; none if nobody spoke. Raises `VoiceError`."""
+    if not spoken:
+        return []
+    room = llm.context_tokens - _STEP_TOKENS
+    while llm.prompt_tokens(request := _request(spoken)) > room and len(spoken) > _LEAST_CHARACTERS:
+        spoken = spoken[: len(spoken) // 2]
+    sampling = Sampling(max_tokens=_STEP_TOKENS, repeat_penalty=1.05, stop=("User:", "Assistant:"))
+    written = ""
+    async with aclosing(llm.reply(request, sampling)) as deltas:
+        async for delta in deltas:
+            if isinstance(delta, str):
+                written += delta
+    known = _words(spoken)
+    sentences = _SENTENCE_END.split(" ".join(written.split()))
+    if len(sentences) > 1 and not _SENTENCE_END.search(f"{sentences[-1]} "):
+        sentences.pop()  # cut off by its length
+    return [each for each in sentences if not _words(each) & (_OF_EXAMPLES - known)]
 
 
-def _line(message: ChatMessage) -> str:
-    if message.role == "tool":
-        return f"Tool's answer: {_cut(message.content, _RESULT_CHARACTERS)}"
-    if message.tool_calls:
-        return "; ".join(map(_call, message.tool_calls))
-    speaker = "User" if message.role == "user" else "Assistant"
-    return f"{speaker}: {_cut(message.content, _MESSAGE_CHARACTERS)}"
+def _request(spoken: str) -> list[ChatMessage]:
+    request = [ChatMessage("system", _TASK)]
+    for said, told in _EXAMPLES:
+        request += [ChatMessage("user", said), ChatMessage("assistant", told)]
+    return [*request, ChatMessage("user", spoken)]
+
+
+def _done(messages: Sequence[ChatMessage]) -> list[str]:
+    """What tools were called for, in the LLM's own arguments.
+
+    What they answered is left out: times, prices and places free grow old, and the LLM can call again.
+    """
+    failed = {message.tool_call_id for message in messages if message.content.startswith('{"error"')}
+    calls = (call for message in messages for call in message.tool_calls)
+    return [_call(call) for call in calls if call.arguments and call.call_id not in failed]
 
 
 def _call(call: ToolCall) -> str:
     arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
-    return f"Assistant used {call.name}: {_cut(arguments, _RESULT_CHARACTERS)}"
+    return f"The assistant used {call.name}: {_cut(arguments, _ARGUMENTS_CHARACTERS)}."
+
+
+def _shortened(notes: Iterable[str], llm: Llm, max_tokens: int) -> str:
+    """The notes in one line. If they are too long, the oldest go; first those that only say what was asked."""
+    kept = list(notes)
+    while len(kept) > 1 and llm.prompt_tokens([ChatMessage("system", " ".join(kept))]) > max_tokens:
+        kept.remove(next(filter(_ONLY_ASKED.match, kept), kept[0]))
+    return " ".join(kept)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 def _cut(text: str, characters: int) -> str:
-    text = " ".join(text.split())
     return text if len(text) <= characters else f"{text[:characters]}…"
-
-
-async def _write(llm: Llm, request: list[ChatMessage], max_tokens: int) -> str:
-    """The summary in one line, without a sentence that its length cut off; raises `VoiceError`."""
-    written = ""
-    async with aclosing(llm.reply(request, Sampling(max_tokens=max_tokens, repeat_penalty=1.05))) as deltas:
-        async for delta in deltas:
-            if isinstance(delta, str):
-                written += delta
-    text = " ".join(written.split())
-    return _UNFINISHED.sub("", text)

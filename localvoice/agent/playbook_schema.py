@@ -68,7 +68,7 @@ class IntentCondition(_Part):
     """What the user wants, in a word or a few, such as cancel_order."""
     description: str = ""
     """The same in a sentence, for the LLM."""
-    confidence: float = Field(0.5, ge=0, le=1)
+    confidence: float = Field(default=0.5, ge=0, le=1)
     """How sure the LLM must be. It answers 0, 0.25, 0.5, 0.75 or 1."""
 
 
@@ -127,11 +127,11 @@ Condition = Annotated[
 class LlmConfig(_Part):
     """How the LLM picks its tokens; what isn't given stays as it is."""
 
-    temperature: float | None = Field(None, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2)
     """0 always picks the likeliest."""
-    max_tokens: int | None = Field(None, ge=1, le=4096)
+    max_tokens: int | None = Field(default=None, ge=1, le=4096)
     """Length of one answer."""
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
     """Nucleus sampling; only above temperature 0."""
 
 
@@ -150,7 +150,7 @@ class Stage(_Part):
     """Names of tools that may be called here, beside the global ones."""
     tool_choice: Annotated[Name, BeforeValidator(_tool_choice)] = CHOOSE_FREELY
     """`auto`, `none`, `required`, or the name of a tool."""
-    llm_config: LlmConfig = LlmConfig()  # type: ignore[call-arg]  # every field has a default
+    llm_config: LlmConfig = LlmConfig()
     """Goes before the playbook's."""
     two_phase_execution: bool = True
     """Judge transitions before the answer, too, so that the next stage gives it. Off: only after it."""
@@ -218,7 +218,7 @@ class Playbook(_Part):
     global_system_prompt: str | None = None
     """Goes before each stage's own; without it, the agent's `system_prompt` setting does."""
     default_llm_config: LlmConfig = Field(
-        LlmConfig(),  # type: ignore[call-arg]  # every field has a default
+        default=LlmConfig(),
         validation_alias=AliasChoices("default_llm_config", "defaultLlmConfig", "defaultLLMConfig"),
     )
     """Goes before the agent's settings."""

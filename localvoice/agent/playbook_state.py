@@ -72,7 +72,8 @@ def restored(playbook: Playbook, saved: Mapping[str, Any], now: float) -> Standi
     try:
         state = _Saved.model_validate(saved)
     except ValidationError as error:
-        log.warning("playbook %s: what was saved can't be read, so it begins anew: %s", playbook.id, error)
+        wrong = "; ".join(f"{each['loc']}: {each['msg']}" for each in error.errors(include_input=False))
+        log.warning("playbook %s: what was saved can't be read, so it begins anew: %s", playbook.id, wrong)
         return None
     stage = playbook.stage(state.stage)
     if stage is None or state.playbook != playbook.id:

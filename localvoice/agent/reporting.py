@@ -11,6 +11,7 @@ from localvoice.agent.stopwatch import unix_ms
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ErrorMessage, ServerMessage
 from localvoice.contract.metrics import Metric
+from localvoice.log_context import spoken
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,9 @@ class Reporter:
 
     def report(self, error: VoiceError, turn_id: str | None = None) -> None:
         """Tell everyone what failed."""
-        log.warning("%s", error, extra={"code": error.code, "component": error.component})
+        # What a tool complains of may quote what the user said.
+        words = spoken(error.message) if error.component is Component.TOOL else error.message
+        log.warning("%s: %s", error.code, words, extra={"code": error.code, "component": error.component})
         self._agent.metrics.increment(Metric.ERRORS, 1, {"code": error.code, "component": error.component})
         self._emit(ErrorMessage(error.code, error.message))
         context = ErrorContext(error.code, error.component, self._session_id(), turn_id, unix_ms())

@@ -18,7 +18,7 @@ from localvoice.agent.turn import Turn
 from localvoice.audio.endpointing import EndpointEvent, Paused, Resumed, SpeechEnded, SpeechStarted
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.playout import Playout
-from localvoice.contract.errors import VoiceError
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import (
     ServerMessage,
     SpeechEnd,
@@ -185,7 +185,9 @@ class Session:
 
     async def _run_turn(self, turn: Turn, previous: asyncio.Task[None] | None) -> None:
         """Run a turn once the one before has put its history in order, and tell what became of it."""
-        with log_context(session_id=self.conversation.id, model=self._agent.engines.llm.name):
+        llm = self._agent.engines.llm
+        model = llm.name
+        with log_context(session_id=self.conversation.id, model=model):
             try:
                 if previous is not None:
                     await asyncio.wait([previous])
@@ -197,6 +199,9 @@ class Session:
             finally:
                 self._agent.quiet.calm(self)
                 self._between.begin()  # however it ended: also while the user, who interrupted, still speaks
+            if llm.name != model:
+                words = f"The language model {model} failed. From now on {llm.name} answers."
+                self.report(VoiceError(ErrorCode.LLM_ERROR, Component.LLM, words), turn.context.turn_id)
             if turn is self._turn and not self._ears.speaking:
                 self._enter(AgentState.IDLE, "turn ended")
                 self._say_announcements()

@@ -41,6 +41,8 @@ class Thinker:
         self._words = ""
         self._calls: list[ToolCall] = []
         self._results: list[ToolResult] = []
+        self._judged = False
+        self._uttered = False
         self.reply = ""
         """What was written so far."""
         self.asked: float | None = None
@@ -59,17 +61,26 @@ class Thinker:
             await self._change_stage(await director.after_calls(self._exchange()))
             while calls := await self._write():
                 await self._act(calls)
+            self._judged = True
             await self._change_stage(await director.after_reply(self._exchange()))
         except Rejection as no:
             await self._take_back(no)
         except VoiceError as error:
             self.failure = error
 
+    async def conclude(self, heard: str) -> None:
+        """The reply was cut short: what the user heard of it is what the next stage depends on."""
+        if self._words and not self._judged:
+            self._judged = True
+            self.reply = heard
+            change = await self._around.conversation.director.after_reply(self._exchange())
+            await self._change_stage(change, aloud=False)
+
     async def utter(self, text: str) -> None:
         """Say this, as a part of the reply."""
         self._splitter, pieces = Pieces(), self._splitter.flush()
-        self.reply += text if not self.reply else " " + text
-        self._around.emit(LlmChunk(text + " "))
+        self._append(f" {text}" if self.reply else text)
+        self._uttered = True
         for piece in [*pieces, text]:
             await self._speaker.say(piece)
 
@@ -103,10 +114,16 @@ class Thinker:
     async def _take(self, delta: str) -> None:
         if self.first_token is None:
             self.first_token = now()
-        self.reply += delta
-        self._around.emit(LlmChunk(delta))
+        if self._uttered:
+            self._append(" ")
+            self._uttered = False
+        self._append(delta)
         for piece in self._splitter.feed(delta):
             await self._speaker.say(piece)
+
+    def _append(self, text: str) -> None:
+        self.reply += text
+        self._around.emit(LlmChunk(text))
 
     async def _act(self, calls: list[ToolCall]) -> None:
         history = self._around.conversation.history
@@ -118,7 +135,9 @@ class Thinker:
         self._results += results
         await self._change_stage(await self._around.conversation.director.after_calls(self._exchange()))
 
-    async def _change_stage(self, change: StageChange | None) -> None:
+    async def _change_stage(self, change: StageChange | None, aloud: bool = True) -> None:
+        for problem in self._around.conversation.director.take_problems():
+            self._around.report(problem, self._turn_id)
         if change is None:
             return
         self._around.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
@@ -127,7 +146,7 @@ class Thinker:
             history.clear()
             if not self.reply:
                 history.add_user(self._words)  # what is to be answered now is not the past
-        if change.say:
+        if change.say and aloud:
             await self.utter(change.say)
 
     async def _take_back(self, no: Rejection) -> None:

@@ -80,7 +80,7 @@ class Turn:
             finished = True
         finally:
             self._answering = False
-            self._remember(finished)
+            await self._thinker.conclude(self._remember(finished))
         if failure := self._thinker.failure or self._speaker.failure:
             raise failure
 
@@ -168,8 +168,11 @@ class Turn:
         if metrics.endpoint_ms is not None:
             self._around.agent.metrics.timing(Metric.ENDPOINT_DELAY, metrics.endpoint_ms)
 
-    def _remember(self, finished: bool) -> None:
-        """A reply that wasn't cut short stays as it was written, so that the LLM's cache still fits it."""
+    def _remember(self, finished: bool) -> str:
+        """Put into the history what was heard; the words of it.
+
+        A reply that wasn't cut short stays as it was written, so that the LLM's cache still fits it.
+        """
         around = self._around
         around.playout.stop()
         kept = self._thinker.reply if finished and self._speaker.faithful else around.playout.heard()
@@ -178,6 +181,7 @@ class Turn:
         if kept.strip():
             around.conversation.history.add_assistant(kept)
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
+        return kept
 
 
 def _milliseconds(start: float | None, end: float | None) -> float | None:

@@ -74,13 +74,13 @@ class Resampler:
     def __call__(self, frame: AudioFrame) -> Samples:
         """The samples that are ready, shape (n,), int16; n may be 0 while the filter fills."""
         if frame.rate != self._source_rate:
-            self._source_rate = frame.rate
             self._stream = (
                 None
                 if frame.rate == self._rate
                 # MQ is transparent for speech and holds back a few ms less than HQ.
                 else soxr.ResampleStream(frame.rate, self._rate, 1, dtype="int16", quality="MQ")
             )
+            self._source_rate = frame.rate  # not before: of a rate that can't be used every frame is refused
         if self._stream is None:
             return frame.samples
         out: Samples = self._stream.resample_chunk(frame.samples)

@@ -28,9 +28,9 @@ class _ClientMessage(BaseModel):
 
 
 class SessionDescription(_ClientMessage):
-    """One side's offer or answer."""
+    """A client's offer. The server makes none, so there is nothing that a client could answer."""
 
-    type: Literal["offer", "answer"]
+    type: Literal["offer"]
     sdp: Annotated[str, Field(min_length=1, max_length=MAX_SDP_CHARS)]
 
 
@@ -114,8 +114,8 @@ def parse(data: str | bytes) -> AnyMessage:
 
 def invalid_message(reason: str) -> VoiceError:
     """The error that answers a message that can't be understood."""
+    # It may quote the message, and a line break of a stranger's would begin a line of its own in the log.
+    words = "".join(each if each.isprintable() else "\ufffd" for each in reason[:_MAX_REASON_CHARS])
     return VoiceError(
-        ErrorCode.INVALID_MESSAGE,
-        Component.SERVER,
-        f"This message can't be understood: {reason[:_MAX_REASON_CHARS]}.",
+        ErrorCode.INVALID_MESSAGE, Component.SERVER, f"This message can't be understood: {words}."
     )

@@ -18,8 +18,8 @@ from llama_cpp._utils import suppress_stdout_stderr
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import ChatMessage, Sampling
+from localvoice.engines.seeing import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.vision import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.worker import AHEAD, Stop, Stopped, Worker
 
 ALL_LAYERS: Final = -1
@@ -135,7 +135,9 @@ class LlamaLlm:
         except Stopped as error:
             raise _failure("The language model was shut down while it was writing.") from error
         except Exception as error:
-            raise _failure(f"The language model failed: {error}") from error
+            raise _failure(
+                f"The language model failed ({error}). Ask again; if it fails every time, restart localvoice."
+            ) from error
 
     async def prepare(self, messages: Sequence[ChatMessage]) -> None:
         """Read messages that the next prompt will begin with; llama.cpp then reads only what differs."""

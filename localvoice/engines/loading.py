@@ -65,7 +65,7 @@ class EngineOptions:
     """Size of the language model's context."""
     gpu_layers: int | None = None
     """Layers of the language model on the GPU, -1 for all; None is all on a GPU and none without."""
-    deadlines: DeadlineSettings = field(default_factory=DeadlineSettings)
+    deadlines: DeadlineSettings = DeadlineSettings()  # type: ignore[call-arg]  # every field has a default
     """How long each stage may take."""
     llm_retries: int = 3
     """How often a request to the language model is repeated that failed before it gave anything."""

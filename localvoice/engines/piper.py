@@ -67,7 +67,9 @@ class PiperTts:
         except Stopped as error:
             raise _failure("Speech synthesis was shut down while it was speaking.") from error
         except Exception as error:
-            raise _failure(f"Speech synthesis failed: {error}") from error
+            raise _failure(
+                f"Speech synthesis failed ({error}). Ask again; if it fails every time, restart localvoice."
+            ) from error
 
     async def warm_up(self) -> None:
         """Say a word to nobody."""

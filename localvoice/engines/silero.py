@@ -65,6 +65,9 @@ class SileroStream:
             )
         except Exception as error:
             raise VoiceError(
-                ErrorCode.VAD_ERROR, Component.VAD, f"Voice activity detection failed: {error}"
+                ErrorCode.VAD_ERROR,
+                Component.VAD,
+                f"Voice activity detection failed ({error}). Text still works; if it goes on, restart "
+                "localvoice.",
             ) from error
         return float(probability[0, 0])

@@ -121,7 +121,10 @@ class WhisperStt:
         except Stopped as error:
             raise _failure("Speech recognition was shut down while it was listening.") from error
         except Exception as error:
-            raise _failure(f"Speech recognition failed: {error}") from error
+            raise _failure(
+                f"Speech recognition failed ({error}). Say it again; if it fails every time, restart "
+                "localvoice."
+            ) from error
 
     async def warm_up(self) -> None:
         """Decode a second of faint noise: the level floor keeps true silence from the model."""

@@ -103,6 +103,7 @@ class VoiceServer:
             with self._services.admission.connection():
                 await self._serve(Connection(self._services, socket))
         except VoiceError as error:  # no place for it: told in the client's own terms, then closed
+            log.warning("%s", error, extra={"code": error.code, "component": error.component})
             self._agent.metrics.increment(
                 Metric.ERRORS, 1, {"code": error.code, "component": error.component}
             )
@@ -117,6 +118,8 @@ class VoiceServer:
         self._agent.metrics.gauge(Metric.SESSIONS_ACTIVE, len(self._sessions))
 
     def _on_end(self, conversation: Conversation) -> None:
+        if not conversation.turns:
+            return  # its client went on with an earlier one, or never spoke
         metrics = self._agent.metrics
         metrics.timing(Metric.SESSION_DURATION, 1000 * (now() - conversation.started))
         metrics.increment(Metric.SESSION_TURNS, conversation.turns)
@@ -145,6 +148,7 @@ class VoiceServer:
                 "profile": self._settings.profile,
                 "models": {"stt": engines.stt.name, "llm": engines.llm.name, "tts": engines.tts.name},
                 "sessions": len(self._sessions),
+                "sessions_saved": not self._sessions.saving_fails,
                 "connections": len(self._connections),
             }
         )

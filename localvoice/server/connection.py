@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -187,15 +188,18 @@ class Connection:
 
     def _on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""
-        try:
-            if not self._limiter.check_message():
-                return
-            message = parse(text)
-            if not isinstance(message, Audio | Attachments | Text):
-                raise invalid_message(f"{message.type} belongs on the WebSocket")
-            self._on_payload(message)
-        except VoiceError as error:
-            self._session.report(error)
+        with log_context(session_id=self._session.conversation.id):
+            try:
+                if not self._limiter.check_message():
+                    return
+                message = parse(text)
+                if not isinstance(message, Audio | Attachments | Text):
+                    raise invalid_message(f"{message.type} belongs on the WebSocket")
+                self._on_payload(message)
+            except VoiceError as error:
+                self._session.report(error)
+            except Exception:
+                self._session.report_unforeseen()
 
     def _attach(self, attachments: tuple[Attachment, ...]) -> None:
         self._session.conversation.attach([decode_image(each) for each in attachments])
@@ -213,7 +217,9 @@ class Connection:
             free = earlier.leave() if earlier.leave is not None else None
             self._take(earlier)  # at once: another socket may ask for it meanwhile
             if free is not None:
-                await asyncio.wait([asyncio.ensure_future(free.wait())], timeout=_HANDOVER_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_HANDOVER_SECONDS):
+                        await free.wait()
             await self._session.resume(earlier)
             self._services.sessions.discard(own)
         self._agent.metrics.increment(Metric.RECONNECTIONS)

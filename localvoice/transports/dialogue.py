@@ -1,7 +1,8 @@
-"""Turns without a client: sound or text in, the whole answer out, as fast as the models go."""
+"""Conversations without a server: turn by turn as fast as the models go, or live, frame by frame."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ from localvoice.contract.messages import (
     TranscriptMessage,
     TurnMetrics,
 )
+from localvoice.transports.inbox import FrameInbox
 
 _RATE: Final = 24_000
 """Hz of the reply: above Piper's own 22,050, so that nothing is lost."""
@@ -75,20 +77,68 @@ class Dialogue:
         )
 
 
+class Live:
+    """A conversation in real time, over whatever carries its sound."""
+
+    def __init__(self, inbox: FrameInbox, playout: Playout) -> None:
+        self._inbox = inbox
+        self._playout = playout
+
+    def hear(self, frame: AudioFrame) -> None:
+        """The next of the user's sound, mono, any rate, as it comes off the microphone; 20 ms is usual.
+
+        Never waits. The end of speech is found here, and speech over the agent's voice interrupts it.
+        """
+        self._inbox.put(frame)
+
+    def read(self, count: int) -> AudioFrame:
+        """The next `count` samples of the agent's voice at the rate asked for; silence where it says nothing.
+
+        To be called at the pace of playing: what has been read counts as heard.
+        """
+        return AudioFrame(self._playout.read(count), self._playout.rate)
+
+
 @asynccontextmanager
 async def dialogue(agent: Agent) -> AsyncIterator[Dialogue]:
     """A conversation of its own, forgotten when the block is left."""
     messages: list[ServerMessage] = []
     sound: list[AudioFrame] = []
     playout = Playout(_RATE)
-    session = Session(agent, Conversation("dialogue", agent.direct("dialogue")), playout, messages.append)
-    listener = asyncio.create_task(_collect(playout, sound))
+    async with _session(agent, playout, messages.append) as session:
+        listener = asyncio.create_task(_collect(playout, sound), name="listener")
+        try:
+            yield Dialogue(session, messages, sound)
+        finally:
+            listener.cancel()
+            await asyncio.wait([listener])
+
+
+@asynccontextmanager
+async def live(agent: Agent, on_message: Callable[[ServerMessage], None], rate: int) -> AsyncIterator[Live]:
+    """A live conversation of its own, forgotten when the block is left; its voice has `rate` samples a second."""
+    inbox, playout = FrameInbox(), Playout(rate)
+    async with _session(agent, playout, on_message) as session:
+        listener = asyncio.create_task(session.listen(aiter(inbox)), name="listener")
+        try:
+            yield Live(inbox, playout)
+        finally:
+            listener.cancel()
+            await asyncio.wait([listener])
+
+
+@asynccontextmanager
+async def _session(
+    agent: Agent, playout: Playout, emit: Callable[[ServerMessage], None]
+) -> AsyncIterator[Session]:
+    session_id = secrets.token_urlsafe(16)
+    conversation = Conversation(session_id, agent.direct(session_id))
+    session = Session(agent, conversation, playout, emit)
     try:
-        yield Dialogue(session, messages, sound)
+        yield session
     finally:
         await session.close()
-        listener.cancel()
-        await asyncio.wait([listener])
+        conversation.reminders.close()
 
 
 async def _collect(playout: Playout, sound: list[AudioFrame]) -> None:

@@ -22,12 +22,13 @@ from aiortc.mediastreams import MediaStreamError
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.transports import sctp_guard
+from localvoice.transports import decoder_guard, sctp_guard
 from localvoice.transports.candidates import host_addresses, keep_own
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.websocket import OUT_RATE
 
 log = logging.getLogger(__name__)
+decoder_guard.install()
 sctp_guard.install()
 
 _FRAME: Final = OUT_RATE // 50
@@ -36,6 +37,9 @@ _MAX_CHANNEL_MESSAGE: Final = 256 * 1024
 _MAX_BUFFERED: Final = 1024 * 1024
 """Bytes waiting on the data channel; past it, messages go on the WebSocket alone, which carries all."""
 _CLOSE_SECONDS: Final = 3.0
+_CONNECT_SECONDS: Final = 20.0
+"""From the first answer on. Without `end-of-candidates` in the offer aioice never gives up by itself, and not
+every browser says so."""
 
 
 class WebRtcPeer:
@@ -58,6 +62,7 @@ class WebRtcPeer:
         self._channel: RTCDataChannel | None = None
         self._fingerprint = ""
         self._readers: set[asyncio.Task[None]] = set()
+        self._giving_up: asyncio.TimerHandle | None = None
         # An empty list of servers: with none given at all, aiortc asks a public STUN server.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._connection.on("track", self._on_track)
@@ -82,6 +87,8 @@ class WebRtcPeer:
             raise _unusable(f"{type(error).__name__}: {error}") from error
         self._fingerprint = _dtls_fingerprint(sdp)
         self._tell_sound()
+        if self._giving_up is None:
+            self._giving_up = asyncio.get_running_loop().call_later(_CONNECT_SECONDS, self._give_up)
         local = self._connection.localDescription
         return {"type": local.type, "sdp": local.sdp}
 
@@ -99,6 +106,8 @@ class WebRtcPeer:
         """End the connection and all its tasks."""
         self._connection.remove_all_listeners()  # what happens from now on concerns nobody
         self._speech.stop()
+        if self._giving_up is not None:
+            self._giving_up.cancel()
         for reader in self._readers:
             reader.cancel()
         try:
@@ -129,6 +138,7 @@ class WebRtcPeer:
         reader.add_done_callback(self._readers.discard)
 
     async def _read(self, track: MediaStreamTrack) -> None:
+        failing = False
         while True:
             try:
                 frame = await track.recv()
@@ -136,6 +146,11 @@ class WebRtcPeer:
                 return
             if isinstance(frame, av.AudioFrame):
                 self._inbox.put(_as_mono(frame))
+            elif (
+                isinstance(frame, decoder_guard.Undecodable) and not failing
+            ):  # told once, not 50 times a second
+                self._on_failure(_undecodable(frame.reason))
+            failing = isinstance(frame, decoder_guard.Undecodable)
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
@@ -151,14 +166,14 @@ class WebRtcPeer:
         state = self._connection.connectionState
         log.debug("WebRTC connection is %s", state)
         self._tell_sound()
+        if state in ("connected", "failed") and self._giving_up is not None:
+            self._giving_up.cancel()
         if state == "failed":
-            self._on_failure(
-                VoiceError(
-                    ErrorCode.CONNECTION_FAILED,
-                    Component.WEBRTC,
-                    "The WebRTC connection failed: no network path to this machine. Text still works.",
-                )
-            )
+            self._on_failure(_no_path())
+
+    def _give_up(self) -> None:
+        if self._connection.connectionState in ("new", "connecting"):
+            self._on_failure(_no_path())
 
     def _tell_sound(self) -> None:
         self._on_sound(self._has_voice and self._connection.connectionState == "connected")
@@ -214,6 +229,22 @@ def _as_mono(frame: av.AudioFrame) -> AudioFrame:
     channels = len(frame.layout.channels)
     samples = frame.to_ndarray().reshape(-1, channels)[:, 0]
     return AudioFrame(np.ascontiguousarray(samples, np.int16), frame.sample_rate)
+
+
+def _no_path() -> VoiceError:
+    return VoiceError(
+        ErrorCode.CONNECTION_FAILED,
+        Component.WEBRTC,
+        "The WebRTC connection failed: no network path to this machine. Try again; text still works.",
+    )
+
+
+def _undecodable(reason: str) -> VoiceError:
+    return VoiceError(
+        ErrorCode.AUDIO_PROCESSING_ERROR,
+        Component.WEBRTC,
+        f"The microphone's sound can't be decoded ({reason}). Check the microphone, then connect again.",
+    )
 
 
 def _unusable(reason: str) -> VoiceError:
