@@ -15,7 +15,7 @@ from llama_cpp import mtmd_cpp
 from tiny_projector import write_projector
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines import vision
+from localvoice.engines import seeing, vision
 from localvoice.engines.llama import LlamaLlm
 from localvoice.engines.protocols import ChatMessage, Image, Sampling
 from localvoice.engines.seeing import SeeingLlama, wants_parts
@@ -242,6 +242,27 @@ async def test_a_cancelled_reply_about_an_image_frees_the_model(llm: LlamaLlm) -
 
 
 @pytest.mark.integration
+async def test_an_image_in_several_parts_is_looked_at_once(
+    projector: Path, tmp_path: Path, looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The words around the parts aren't in SmolLM2's vocabulary: any others do.
+    real = seeing._text_tokens
+    monkeypatch.setattr(seeing, "_text_tokens", lambda chunk: [max(token, 99) for token in real(chunk)])
+    cutting = write_projector(tmp_path / "mmproj-cutting.gguf", EMBEDDING, cuts=True)
+    llm = await LlamaLlm.load("cutting", MODEL, PLAN, context_tokens=1024, projector=cutting)
+    conversation = ask(RED)
+    conversation.append(ChatMessage("assistant", await answer(llm, conversation)))
+    parts = len(looks)
+    assert parts > 2
+    conversation.append(ChatMessage("user", "And what else?"))
+    await answer(llm, conversation)
+    assert len(looks) == parts
+    await answer(llm, ask(BLUE))
+    assert len(looks) == 2 * parts
+    await llm.close()
+
+
+@pytest.mark.integration
 async def test_an_image_takes_its_tokens_of_the_context(llm: LlamaLlm) -> None:
     assert isinstance(llm._model._llama, SeeingLlama)
     assert llm._model._llama.image_tokens(Image(png(400, 20))) == IMAGE_TOKENS
@@ -275,7 +296,8 @@ def test_a_projector_that_does_not_fit_is_named(projector: Path, tmp_path: Path)
     other = write_projector(tmp_path / "mmproj-other.gguf", EMBEDDING // 2)
     broken = tmp_path / "mmproj-broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(1000))
-    for file in (other, broken, tmp_path / "mmproj-missing.gguf"):
+    foreign = write_projector(tmp_path / "mmproj-foreign.gguf", EMBEDDING, cuts=True)
+    for file in (other, broken, foreign, tmp_path / "mmproj-missing.gguf"):
         with pytest.raises(
             VoiceError, match=rf"{file.name}.*SmolLM2.*published with that very model"
         ) as caught:

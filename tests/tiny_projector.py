@@ -10,13 +10,24 @@ ALIGNMENT = 32
 U32, F32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
 
 
-def write_projector(path: Path, embedding: int, image_size: int = 56, layers: int = 2) -> Path:
-    """Write the GGUF of a LLaVA projector for a language model whose tokens have `embedding` numbers.
+Tensor = npt.NDArray[np.float32]
 
-    An image becomes (image_size / 14)² tokens, whatever its own size.
+PATCH = 14
+SIDE = 4
+"""Patches in a row of an image."""
+LAYERS = 2
+
+
+def write_projector(path: Path, embedding: int, cuts: bool = False) -> Path:
+    """Write the GGUF of a projector for a language model whose tokens have `embedding` numbers.
+
+    It is one of LLaVA's, where an image becomes 16 tokens whatever its size; or, if it `cuts`, one of SmolVLM's,
+    where an image becomes a whole and four parts of 4 tokens each, with words of SmolVLM's vocabulary around.
     """
-    tensors = _tensors(embedding, (image_size // 14) ** 2, layers)
-    fields = _fields(embedding, image_size, layers)
+    tensors = _encoder() | (_merging_head(embedding) if cuts else _head(embedding))
+    fields = _fields(embedding) + (
+        _cutting() if cuts else [_field("clip.projector_type", STRING, _text("mlp"))]
+    )
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields))
     infos, data = b"", b""
     for name, tensor in tensors.items():
@@ -27,36 +38,61 @@ def write_projector(path: Path, embedding: int, image_size: int = 56, layers: in
     return path
 
 
-def _tensors(embedding: int, patches: int, layers: int) -> dict[str, npt.NDArray[np.float32]]:
-    noise = np.random.default_rng(1)
+def _weights(*shape: int) -> Tensor:
+    noise = np.random.default_rng(list(shape))
+    return noise.standard_normal(shape, np.float32) / np.float32(np.sqrt(shape[-1]))
 
-    def weights(*shape: int) -> npt.NDArray[np.float32]:
-        return noise.standard_normal(shape, np.float32) / np.float32(np.sqrt(shape[-1]))
 
-    tensors = {"v.patch_embd.weight": weights(64, 3, 14, 14), "v.position_embd.weight": weights(patches, 64)}
-    for layer in range(layers):
+def _encoder() -> dict[str, Tensor]:
+    ones, zeros = np.ones(64, np.float32), np.zeros(64, np.float32)
+    tensors = {
+        "v.patch_embd.weight": _weights(64, 3, PATCH, PATCH),
+        "v.position_embd.weight": _weights(SIDE * SIDE, 64),
+    }
+    for layer in range(LAYERS):
         block = f"v.blk.{layer}."
         for part in ("attn_q", "attn_k", "attn_v", "attn_out"):
-            tensors[f"{block}{part}.weight"] = weights(64, 64)
+            tensors[f"{block}{part}.weight"] = _weights(64, 64)
         for part in ("ln1", "ln2"):
-            tensors[f"{block}{part}.weight"] = np.ones(64, np.float32)
-            tensors[f"{block}{part}.bias"] = np.zeros(64, np.float32)
-        tensors[f"{block}ffn_up.weight"] = weights(128, 64)
-        tensors[f"{block}ffn_down.weight"] = weights(64, 128)
-    for part, width in (("mm.0", 64), ("mm.2", embedding)):
-        tensors[f"{part}.weight"] = weights(embedding, width)
-        tensors[f"{part}.bias"] = np.zeros(embedding, np.float32)
+            tensors |= {f"{block}{part}.weight": ones, f"{block}{part}.bias": zeros}
+        tensors[f"{block}ffn_up.weight"] = _weights(128, 64)
+        tensors[f"{block}ffn_down.weight"] = _weights(64, 128)
     return tensors
 
 
-def _fields(embedding: int, image_size: int, layers: int) -> list[bytes]:
+def _head(embedding: int) -> dict[str, Tensor]:
+    zeros = np.zeros(embedding, np.float32)
+    return {
+        "mm.0.weight": _weights(embedding, 64),
+        "mm.0.bias": zeros,
+        "mm.2.weight": _weights(embedding, embedding),
+        "mm.2.bias": zeros,
+    }
+
+
+def _merging_head(embedding: int) -> dict[str, Tensor]:
+    """Makes one token of two by two patches."""
+    return {
+        "v.post_ln.weight": np.ones(64, np.float32),
+        "v.post_ln.bias": np.zeros(64, np.float32),
+        "mm.model.fc.weight": _weights(embedding, 4 * 64),
+    }
+
+
+def _cutting() -> list[bytes]:
+    numbers = {"projector.scale_factor": 2, "preproc_image_size": 2 * SIDE * PATCH}
+    kind = _field("clip.projector_type", STRING, _text("idefics3"))
+    return [kind, *(_field(f"clip.vision.{key}", U32, struct.pack("<I", n)) for key, n in numbers.items())]
+
+
+def _fields(embedding: int) -> list[bytes]:
     numbers = {
-        "image_size": image_size,
-        "patch_size": 14,
+        "image_size": SIDE * PATCH,
+        "patch_size": PATCH,
         "embedding_length": 64,
         "feed_forward_length": 128,
         "projection_dim": embedding,
-        "block_count": layers,
+        "block_count": LAYERS,
         "attention.head_count": 2,
     }
     return [
@@ -64,8 +100,7 @@ def _fields(embedding: int, image_size: int, layers: int) -> list[bytes]:
         _field("general.file_type", U32, struct.pack("<I", 0)),
         _field("clip.has_vision_encoder", BOOL, b"\1"),
         _field("clip.use_gelu", BOOL, b"\1"),
-        _field("clip.projector_type", STRING, _text("mlp")),
-        *(_field(f"clip.vision.{key}", U32, struct.pack("<I", value)) for key, value in numbers.items()),
+        *(_field(f"clip.vision.{key}", U32, struct.pack("<I", n)) for key, n in numbers.items()),
         _field("clip.vision.attention.layer_norm_epsilon", F32, struct.pack("<f", 1e-5)),
         *(
             _field(f"clip.vision.image_{key}", ARRAY, struct.pack("<IQ3f", F32, 3, *(0.5,) * 3))
