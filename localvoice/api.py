@@ -90,7 +90,7 @@ class LocalVoice:
     ) -> AsyncIterator["Live"]:
         """Talk in real time without a server: `live.hear(frame)`, `live.read(count)`. Raises as `run` does.
 
-        `on_message` gets what a client would be sent, and must not block; `rate` is the agent's voice's, in Hz.
+        `on_message` gets what a client would be sent, and must not block; `rate` is that of the agent's voice.
         """
         from localvoice.transports.dialogue import live
 

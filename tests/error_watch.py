@@ -37,7 +37,7 @@ class Watch:
         return {"hooks": self.hooks, "metrics": self.metrics, **more}
 
     def told(self, client: Client, code: ErrorCode, component: Component, advice: str, **more: Any) -> str:
-        """Assert that this is the one error of a client's session, told to everyone; the client's sentence."""
+        """Assert that this is the session's one error, and told to everyone; gives the client's sentence."""
         return self.saw(client.received, client.received[0]["id"], code, component, advice, **more)
 
     def told_in(self, room: Room, code: ErrorCode, component: Component, advice: str, **more: Any) -> str:

@@ -21,8 +21,9 @@ LAYERS = 2
 def write_projector(path: Path, embedding: int, cuts: bool = False) -> Path:
     """Write the GGUF of a projector for a language model whose tokens have `embedding` numbers.
 
-    It is one of LLaVA's, where an image becomes 16 tokens whatever its size; or, if it `cuts`, one of SmolVLM's,
-    where an image becomes a whole and four parts of 4 tokens each, with words of SmolVLM's vocabulary around.
+    It is one of LLaVA's, where an image becomes 16 tokens whatever its size; or, if it `cuts`, one of
+    SmolVLM's, where an image becomes a whole and up to four parts of 4 tokens each, with words of SmolVLM's
+    vocabulary around them.
     """
     tensors = _encoder() | (_merging_head(embedding) if cuts else _head(embedding))
     fields = _fields(embedding) + (

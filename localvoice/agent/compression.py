@@ -5,8 +5,8 @@ here, so the LLM's cache of the prompt holds from one compression to the next.
 
 Small models decide how it is done. Asked to rewrite notes they lose the old ones and echo the conversation;
 given the assistant's words they take its mistakes for facts. So the LLM puts only what the user said into the
-third person, a few messages at a time, after two examples. Its sentences are added to the notes, which lose
-the least useful ones when they grow too long.
+third person, one turn at a time, after examples. Its sentences are added to the notes, which lose the least
+useful ones when they grow too long.
 """
 
 import json
@@ -25,11 +25,8 @@ log = logging.getLogger(__name__)
 SUMMARY_TOKENS: Final = 160
 """Length of all notes at most."""
 
-_STEP_MESSAGES: Final = 8
-"""Messages that become notes at a time. A step takes a 0.5B model some three seconds on two idle cores, so a
-short gap is enough for one, however much waits."""
-_STEP_TOKENS: Final = 60
-"""What the LLM writes in one step at most."""
+_TURN_TOKENS: Final = 60
+"""What the LLM writes about one turn at most."""
 _MESSAGE_CHARACTERS: Final = 600
 _ARGUMENTS_CHARACTERS: Final = 120
 _LEAST_CHARACTERS: Final = 40
@@ -41,16 +38,16 @@ _TASK: Final = (
 )
 _EXAMPLES: Final = (
     (
-        "User: I'm Tom. We are looking for a flat in Bern.\nAssistant: How many rooms do you need?\n"
-        "User: Three, and for less than 1500 francs.",
-        "The user is Tom. They are looking for a flat in Bern with three rooms, for less than 1500 francs.",
+        "User: Hi, I'm Tom and we are looking for a flat in Bern.",
+        "The user is Tom. They are looking for a flat in Bern.",
     ),
     (
-        "User: How high is Mount Kenya?\nUser: We have a parrot, by the way.",
-        "The user asked how high Mount Kenya is. They have a parrot.",
+        "Assistant: How many rooms do you need?\nUser: Three, and for less than 1500 francs.",
+        "They need three rooms, for less than 1500 francs.",
     ),
+    ("User: How high is Mount Kenya?", "They asked how high Mount Kenya is."),
 )
-_OF_EXAMPLES: Final = frozenset("tom flat bern rooms 1500 francs kenya parrot".split())
+_OF_EXAMPLES: Final = frozenset("tom flat bern rooms 1500 francs kenya".split())
 """Words that tell a sentence which a small model took from the examples."""
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s+")
@@ -69,32 +66,36 @@ async def compress(history: History, llm: Llm, limit: int, max_tokens: int = SUM
     max_tokens = min(max_tokens, llm.context_tokens // 8)
     changed = False
     while (passage := history.passage(limit)) is not None:
-        messages = passage.messages[:_STEP_MESSAGES]
+        turn = _first_turn(passage.messages)
         try:
-            told = await _retell(_spoken(messages), llm)
+            told = await _retell(_spoken(passage.before, turn[0]), llm)
         except VoiceError as error:
             log.warning("what was said earlier could not be summarised: %s", error)
             break
-        notes = [*_SENTENCE_END.split(passage.summary), *told, *_done(messages)]
+        notes = [*_SENTENCE_END.split(passage.summary), *told, *_done(turn)]
         summary = _shortened(dict.fromkeys(filter(None, notes)), llm, max_tokens)
-        if not history.sum_up(passage, len(messages), summary):
+        if not history.sum_up(passage, len(turn), summary):
             break  # it was cleared meanwhile
-        log.debug("summarised %d messages; the notes have %d characters", len(messages), len(summary))
+        log.debug("summarised %d messages; the notes have %d characters", len(turn), len(summary))
         changed = True
     return changed
 
 
-def _spoken(messages: Sequence[ChatMessage]) -> str:
-    """What the user said, and what they were asked: "Four" means nothing without the question."""
-    lines: list[str] = []
-    for message in messages:
-        text = " ".join(message.content.split())
-        if message.role == "user":
-            lines.append(f"User: {_cut(text, _MESSAGE_CHARACTERS)}")
-        elif message.role == "assistant" and text.endswith(("?", "？")):
-            lines.append(f"Assistant: {_cut(_SENTENCE_END.split(text)[-1], _MESSAGE_CHARACTERS)}")
-    while lines and lines[-1].startswith("Assistant:"):  # its answer belongs to the next step
-        lines.pop()
+def _first_turn(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+    """Up to the user's next message."""
+    ends = (index for index, message in enumerate(messages) if index and message.role == "user")
+    return messages[: next(ends, len(messages))]
+
+
+def _spoken(before: ChatMessage | None, message: ChatMessage) -> str:
+    """What the user said, with the question that it answers: "four" alone means nothing."""
+    if message.role != "user":
+        return ""  # the assistant spoke first
+    lines = [f"User: {_cut(message.content, _MESSAGE_CHARACTERS)}"]
+    if before is not None and before.role == "assistant":
+        question = _SENTENCE_END.split(before.content.strip())[-1]
+        if question.endswith(("?", "？")):
+            lines.insert(0, f"Assistant: {_cut(question, _MESSAGE_CHARACTERS)}")
     return "\n".join(lines)
 
 
@@ -102,10 +103,10 @@ async def _retell(spoken: str, llm: Llm) -> list[str]:
     """The LLM's sentences about it; none if nobody spoke. Raises `VoiceError`."""
     if not spoken:
         return []
-    room = llm.context_tokens - _STEP_TOKENS
+    room = llm.context_tokens - _TURN_TOKENS
     while llm.prompt_tokens(request := _request(spoken)) > room and len(spoken) > _LEAST_CHARACTERS:
-        spoken = spoken[: len(spoken) // 2]
-    sampling = Sampling(max_tokens=_STEP_TOKENS, repeat_penalty=1.05, stop=("User:", "Assistant:"))
+        spoken = spoken[len(spoken) // 2 :]
+    sampling = Sampling(max_tokens=_TURN_TOKENS, repeat_penalty=1.05, stop=("User:", "Assistant:"))
     written = ""
     async with aclosing(llm.reply(request, sampling)) as deltas:
         async for delta in deltas:
@@ -153,4 +154,5 @@ def _words(text: str) -> set[str]:
 
 
 def _cut(text: str, characters: int) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= characters else f"{text[:characters]}…"

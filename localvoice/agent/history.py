@@ -23,7 +23,7 @@ _EARLIER: Final = "\n\nEarlier in this conversation: "
 """Between the system prompt and the summary."""
 
 _SHORTER_RESULTS: Final = (1000, 100)
-"""Characters to which tools' answers are cut, one size after the other, where a single turn passes the context."""
+"""Characters to which tools' answers are cut, one size after the other, where one turn passes the context."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Passage:
 
     messages: tuple[ChatMessage, ...]
     """At least one, oldest first."""
+    before: ChatMessage | None
+    """The message before them."""
     summary: str
     """Of what was said before them; empty at first."""
     start: int
@@ -108,12 +110,13 @@ class History:
         self._forget(limit - 1)
 
     def passage(self, limit: int) -> Passage | None:
-        """What `make_room` would forget or the LLM is given no more, and the summary doesn't hold; None if nothing."""
+        """What the LLM is given no more, or not after `make_room`, and the summary doesn't hold; None if nothing."""
         end = self._cut(limit - 1)
         if end <= self._summarised:
             return None
-        forgotten = tuple(self.messages[self._summarised : end])
-        return Passage(forgotten, self.summary, self._summarised, self._era)
+        start = self._summarised
+        before = self.messages[start - 1] if start else None
+        return Passage(tuple(self.messages[start:end]), before, self.summary, start, self._era)
 
     def sum_up(self, passage: Passage, count: int, summary: str) -> bool:
         """From now on `summary` stands for all that was said up to the first `count` messages of the passage.
@@ -147,7 +150,7 @@ class History:
 
     @staticmethod
     def restore(saved: Mapping[str, Any]) -> "History":
-        """The history that was saved; calls that waited then are cancelled. Raises `ValueError` if it is broken."""
+        """The history that was saved; calls without answers are cancelled. Raises `ValueError` if it is broken."""
         try:
             past = _Saved.model_validate(saved)
         except ValidationError as error:
@@ -169,7 +172,7 @@ class History:
         return history
 
     def _settle(self) -> None:
-        """A turn is over: no tool answers any more, and pictures that have been talked about are put in words."""
+        """A turn is over: no tool answers any more, and its pictures are put in words."""
         self._answer_waiting()
         if self.messages and self.messages[-1].role != "user":
             self.messages[:] = map(_in_words, self.messages)
@@ -188,7 +191,7 @@ class History:
         return []
 
     def _given(self) -> list[ChatMessage]:
-        """What is not forgotten, without the agent's words before the user's first ones: templates want that."""
+        """What is not forgotten, without what the agent said before the user: templates want that."""
         begun = (index for index in range(self._first_given, len(self.messages)) if self._is_users(index))
         return self.messages[next(begun, len(self.messages)) :]
 
@@ -201,7 +204,7 @@ class History:
         self._first_given = self._cut(limit)
 
     def _cut(self, limit: int) -> int:
-        """Where the past begins that `_forget` leaves: with a user's message, at the latest with the latest one."""
+        """Where the past begins that `_forget` leaves: with a message of the user's, at the latest the latest."""
         indexes = range(self._first_given, len(self.messages))
         counted = [index for index in indexes if _counts(self.messages[index])]
         if len(counted) <= limit:

@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _UNSENT_MESSAGES: Final = 2_000
 """A long reply token by token is 500 messages; a client that is further behind doesn't read any more."""
+_UNREAD_MESSAGES: Final = 1_000
+"""Of the data channel; a picture takes half a second to read, and nobody sends so much meanwhile."""
 _HANDOVER_SECONDS: Final = 5.0
 """How long a connection that gives its session away may take to end its turn."""
 
@@ -73,6 +75,7 @@ class Connection:
         self._socket = socket
         self._agent = services.agent
         self._outgoing: asyncio.Queue[ServerMessage] = asyncio.Queue(_UNSENT_MESSAGES)
+        self._from_channel: asyncio.Queue[str] = asyncio.Queue(_UNREAD_MESSAGES)
         self._inbox = FrameInbox()
         self._playout = Playout(OUT_RATE)
         self._speaker: asyncio.Task[None] | None = None
@@ -98,6 +101,7 @@ class Connection:
             asyncio.create_task(job, name=f"connection {name}")
             for name, job in (
                 ("reader", self._read()),
+                ("channel", self._read_channel()),
                 ("sender", self._send()),
                 ("listener", self._session.listen(aiter(self._inbox))),
                 ("leaving", self._leaving.wait()),
@@ -171,38 +175,45 @@ class Connection:
             case Reconnect(session_id=session_id):
                 await self._on_reconnect(session_id)
             case message:
-                self._on_payload(message)
+                await self._on_payload(message)
 
-    def _on_payload(self, message: Audio | Attachments | Text) -> None:
+    async def _on_payload(self, message: Audio | Attachments | Text) -> None:
         match message:
             case Audio(data=data, attachments=attachments):
                 speech = decode_utterance(data)
                 if self._limiter.check_turn():
-                    self._attach(attachments)
+                    await self._attach(attachments)
                     self._session.answer_utterance(speech)
             case Attachments(attachments=attachments):
-                self._attach(attachments)
+                await self._attach(attachments)
             case Text(text=words):
                 if self._limiter.check_turn():
                     self._session.answer_text(words)
 
     def _on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""
-        with log_context(session_id=self._session.conversation.id):
-            try:
-                if not self._limiter.check_message():
-                    return
-                message = parse(text)
-                if not isinstance(message, Audio | Attachments | Text):
-                    raise invalid_message(f"{message.type} belongs on the WebSocket")
-                self._on_payload(message)
-            except VoiceError as error:
-                self._session.report(error)
-            except Exception:
-                self._session.report_unforeseen()
+        if self._from_channel.full():
+            self.leave()  # as with messages that the client doesn't read
+            return
+        self._from_channel.put_nowait(text)
 
-    def _attach(self, attachments: tuple[Attachment, ...]) -> None:
-        self._session.conversation.attach([decode_image(each) for each in attachments])
+    async def _read_channel(self) -> None:
+        while True:
+            text = await self._from_channel.get()
+            with log_context(session_id=self._session.conversation.id):
+                await self._reported(self._on_channel_text(text))
+
+    async def _on_channel_text(self, text: str) -> None:
+        if not self._limiter.check_message():
+            return
+        message = parse(text)
+        if isinstance(message, Ping | Offer | Reconnect):
+            raise invalid_message(f"{message.type} belongs on the WebSocket")
+        await self._on_payload(message)
+
+    async def _attach(self, attachments: tuple[Attachment, ...]) -> None:
+        images = [await asyncio.to_thread(decode_image, each) for each in attachments]
+        self._session.conversation.attach(images)
 
     async def _on_reconnect(self, session_id: str) -> None:
         own = self._session.conversation

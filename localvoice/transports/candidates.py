@@ -15,6 +15,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 MAX_CANDIDATES: Final = 32
 """A host with four networks offers about twelve."""
 _PREFIX: Final = "a=candidate:"
+_END: Final = "a=end-of-candidates"
 _ADDRESS: Final = 4
 _TRANSPORT: Final = 2
 
@@ -32,6 +33,8 @@ def keep_own(sdp: str, own: frozenset[str]) -> str:
     lines: list[str] = []
     candidates = 0
     for line in sdp.splitlines():
+        if line.startswith(_END):
+            continue  # a client may reach us from an address that it didn't name, or that was dropped
         if not line.startswith(_PREFIX):
             lines.append(line)
             continue

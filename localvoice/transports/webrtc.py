@@ -38,8 +38,7 @@ _MAX_BUFFERED: Final = 1024 * 1024
 """Bytes waiting on the data channel; past it, messages go on the WebSocket alone, which carries all."""
 _CLOSE_SECONDS: Final = 3.0
 _CONNECT_SECONDS: Final = 20.0
-"""From the first answer on. Without `end-of-candidates` in the offer aioice never gives up by itself, and not
-every browser says so."""
+"""From the first answer on: aioice gives up after half a minute, and never where it has no candidate."""
 
 
 class WebRtcPeer:
@@ -62,6 +61,8 @@ class WebRtcPeer:
         self._channel: RTCDataChannel | None = None
         self._fingerprint = ""
         self._readers: set[asyncio.Task[None]] = set()
+        self._connected = False  # once it was, a client may end it as it likes
+        self._failed = False  # and the client knows it
         self._giving_up: asyncio.TimerHandle | None = None
         # An empty list of servers: with none given at all, aiortc asks a public STUN server.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -166,13 +167,17 @@ class WebRtcPeer:
         state = self._connection.connectionState
         log.debug("WebRTC connection is %s", state)
         self._tell_sound()
-        if state in ("connected", "failed") and self._giving_up is not None:
-            self._giving_up.cancel()
+        self._connected = self._connected or state == "connected"
         if state == "failed":
-            self._on_failure(_no_path())
+            self._fail()
 
     def _give_up(self) -> None:
-        if self._connection.connectionState in ("new", "connecting"):
+        if not self._connected:
+            self._fail()
+
+    def _fail(self) -> None:
+        if not self._failed:
+            self._failed = True
             self._on_failure(_no_path())
 
     def _tell_sound(self) -> None:
