@@ -5,9 +5,17 @@ python examples/guardrails.py
 
 import re
 
-from localvoice import Hooks, LocalVoice, Rejection, tool
-from localvoice.agent.hooks import LlmResult, Timing, TurnContext
-from localvoice.engines.protocols import ToolCall, Transcript
+from localvoice import (
+    Hooks,
+    LlmResult,
+    LocalVoice,
+    Rejection,
+    Timing,
+    ToolCall,
+    Transcript,
+    TurnContext,
+    tool,
+)
 
 MOST_EUROS = 100
 CARD_NUMBER = re.compile(r"(?:\d[ -]?){13,16}")

@@ -3,8 +3,7 @@
 python examples/playbook_hooks.py
 """
 
-from localvoice import Hooks, LocalVoice, Playbook
-from localvoice.agent.hooks import PlaybookContext, Timing
+from localvoice import Hooks, LocalVoice, Playbook, PlaybookContext, Timing
 from localvoice.agent.playbook import KeywordCondition, Stage, Transition, TransitionAction
 
 PLAYBOOK = Playbook(

@@ -3,8 +3,7 @@
 python examples/server_hooks.py
 """
 
-from localvoice import Hooks, LocalVoice
-from localvoice.agent.hooks import ErrorContext, Timing
+from localvoice import ErrorContext, Hooks, LocalVoice, Timing
 
 
 class Attendance:

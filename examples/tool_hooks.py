@@ -7,9 +7,7 @@ import json
 import sys
 from typing import Any
 
-from localvoice import Hooks, LocalVoice, ToolError, tool
-from localvoice.agent.hooks import Timing, ToolResult, TurnContext
-from localvoice.engines.protocols import ToolCall
+from localvoice import Hooks, LocalVoice, Timing, ToolCall, ToolError, ToolResult, TurnContext, tool
 
 LAMPS = {"kitchen": False, "bedroom": False}
 

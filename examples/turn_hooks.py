@@ -3,9 +3,7 @@
 python examples/turn_hooks.py
 """
 
-from localvoice import AudioFrame, Hooks, LocalVoice
-from localvoice.agent.hooks import LlmRequest, LlmResult, Timing, TurnContext
-from localvoice.engines.protocols import Transcript
+from localvoice import AudioFrame, Hooks, LlmRequest, LlmResult, LocalVoice, Timing, Transcript, TurnContext
 
 LINES: dict[str, list[str]] = {}
 """Of each turn that is under way, by its id."""

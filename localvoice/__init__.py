@@ -7,27 +7,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from localvoice.agent.hooks import Hooks, Rejection
+    from localvoice.agent.hooks import (
+        ErrorContext,
+        Hooks,
+        LlmRequest,
+        LlmResult,
+        PlaybookContext,
+        Rejection,
+        Timing,
+        ToolResult,
+        TurnContext,
+    )
     from localvoice.agent.playbook import Playbook, load_playbook
     from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
     from localvoice.api import LocalVoice
     from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
-    from localvoice.config import Settings, load_settings
+    from localvoice.config import ConfigError, Settings, load_settings
     from localvoice.contract.errors import ErrorCode, VoiceError
+    from localvoice.engines.protocols import ToolCall, Transcript
     from localvoice.version import __version__
 
 __all__ = [
     "AudioFrame",
+    "ConfigError",
     "ErrorCode",
+    "ErrorContext",
     "Hooks",
+    "LlmRequest",
+    "LlmResult",
     "LocalVoice",
     "Playbook",
+    "PlaybookContext",
     "Rejection",
     "Settings",
+    "Timing",
     "Tool",
+    "ToolCall",
     "ToolContext",
     "ToolError",
     "ToolRegistry",
+    "ToolResult",
+    "Transcript",
+    "TurnContext",
     "VoiceError",
     "__version__",
     "load_playbook",
@@ -38,13 +59,24 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "localvoice.agent.hooks": ("Hooks", "Rejection"),
+    "localvoice.agent.hooks": (
+        "ErrorContext",
+        "Hooks",
+        "LlmRequest",
+        "LlmResult",
+        "PlaybookContext",
+        "Rejection",
+        "Timing",
+        "ToolResult",
+        "TurnContext",
+    ),
     "localvoice.agent.playbook": ("Playbook", "load_playbook"),
     "localvoice.agent.tools": ("Tool", "ToolContext", "ToolError", "ToolRegistry", "tool"),
     "localvoice.api": ("LocalVoice",),
     "localvoice.audio.frames": ("AudioFrame", "read_wav", "wav_bytes"),
-    "localvoice.config": ("Settings", "load_settings"),
+    "localvoice.config": ("ConfigError", "Settings", "load_settings"),
     "localvoice.contract.errors": ("ErrorCode", "VoiceError"),
+    "localvoice.engines.protocols": ("ToolCall", "Transcript"),
     "localvoice.version": ("__version__",),
 }
 

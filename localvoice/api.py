@@ -1,13 +1,13 @@
 """The public API: an agent built from settings, hooks, tools and a playbook, served or driven by hand.
 
-from localvoice import Hooks, LocalVoice, Settings, tool
+from localvoice import LocalVoice, load_settings, tool
 
 @tool
 def opening_hours(day: str) -> str:
-    \"\"\"When the shop is open on a day of the week.\"\"\"
-    return "nine to five"
+    '''Tell when the shop is open on a day of the week.'''
+    return "from nine to five"
 
-LocalVoice(Settings(profile="quality"), tools=[opening_hours]).run()
+LocalVoice(load_settings(profile="quality"), tools=[opening_hours]).run()
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class LocalVoice:
     ) -> AsyncIterator["Live"]:
         """Talk in real time without a server: `live.hear(frame)`, `live.read(count)`. Raises as `run` does.
 
-        `on_message` gets what a client would be sent, and must not block; `rate` is that of the agent's voice.
+        `on_message` gets what a client would be sent, and must not block; `rate`, in Hz, is for `read`.
         """
         from localvoice.transports.dialogue import live
 

@@ -1,7 +1,7 @@
 """Every setting with its default and its meaning, once.
 
 In order of precedence: the command line, environment variables (`LOCALVOICE_PROFILE`,
-`LOCALVOICE_SERVER_PORT`, …), a TOML file, the defaults below. The table of them all is `localvoice settings`.
+`LOCALVOICE_SERVER_PORT`, …), a TOML file, the defaults below. `localvoice settings` shows them all.
 """
 
 from pathlib import Path
@@ -36,104 +36,134 @@ class _Group(BaseModel):
 class ServerSettings(_Group):
     """The web server."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Only this machine's own is served.")
-    port: int = Field(8787, ge=0, le=65535, description="Port; 0 takes any free one.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on. Only this machine's own is served."
+    )
+    port: int = Field(default=8787, ge=0, le=65535, description="Port; 0 takes any free one.")
     allowed_origins: tuple[str, ...] = Field(
-        (), description="Other web pages that may connect, as `http://host:port`. The own page always may."
+        default=(),
+        description="Other web pages that may connect, as `http://host:port`. The own page always may.",
     )
     session_minutes: float = Field(
-        30, gt=0, description="How long a session is kept after its last sign of life."
+        default=30, gt=0, description="How long a session is kept after its last sign of life."
     )
     sessions_dir: Path | None = Field(
-        None, description="Folder where sessions survive a restart; empty keeps them in memory only."
+        default=None, description="Folder where sessions survive a restart; empty keeps them in memory only."
     )
     sessions_key: SecretStr | None = Field(
-        None, description="Passphrase that encrypts the sessions in that folder."
+        default=None, description="Passphrase that encrypts the sessions in that folder."
     )
-    ping_seconds: float = Field(45, gt=0, description="A client that is silent for this long is let go.")
+    ping_seconds: float = Field(
+        default=45, gt=0, description="A client that is silent for this long is let go."
+    )
 
 
 class ListeningSettings(_Group):
     """When the user speaks, and when they have finished."""
 
     speech_probability: float = Field(
-        0.5, gt=0, lt=1, description="VAD probability from which a 32 ms window counts as speech."
+        default=0.5, gt=0, lt=1, description="VAD probability from which a 32 ms window counts as speech."
     )
-    onset_ms: int = Field(96, ge=32, le=1000, description="Speech this long starts a turn (or interrupts).")
+    onset_ms: int = Field(
+        default=96, ge=32, le=1000, description="Speech this long starts a turn (or interrupts)."
+    )
     pause_ms: int = Field(
-        192, ge=64, le=2000, description="Silence after which transcription starts, ahead of the turn's end."
+        default=192,
+        ge=64,
+        le=2000,
+        description="Silence after which transcription starts, ahead of the turn's end.",
     )
-    end_ms: int = Field(512, ge=96, le=5000, description="Silence after which the user's turn has ended.")
-    max_utterance_seconds: float = Field(60, gt=1, le=60, description="Longer speech is answered in parts.")
+    end_ms: int = Field(
+        default=512, ge=96, le=5000, description="Silence after which the user's turn has ended."
+    )
+    max_utterance_seconds: float = Field(
+        default=60, gt=1, le=60, description="Longer speech is answered in parts."
+    )
 
 
 class AgentSettings(_Group):
     """What the agent is and how it answers."""
 
-    system_prompt: str = Field(SYSTEM_PROMPT, min_length=1, description="Who the agent is.")
-    history_messages: int = Field(8, ge=1, description="Messages of the past that the LLM is given.")
-    temperature: float = Field(0.0, ge=0, le=2, description="0 always picks the likeliest word.")
-    top_p: float = Field(0.95, gt=0, le=1, description="Nucleus sampling; only above temperature 0.")
+    system_prompt: str = Field(default=SYSTEM_PROMPT, min_length=1, description="Who the agent is.")
+    history_messages: int = Field(default=8, ge=1, description="Messages of the past that the LLM is given.")
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0 always picks the likeliest word.")
+    top_p: float = Field(default=0.95, gt=0, le=1, description="Nucleus sampling; only above temperature 0.")
     repeat_penalty: float = Field(
-        1.1, ge=1, le=2, description="Above 1 keeps small models from repeating themselves."
+        default=1.1, ge=1, le=2, description="Above 1 keeps small models from repeating themselves."
     )
-    max_tokens: int = Field(256, ge=1, le=4096, description="Length of one answer at most, in tokens.")
-    context_tokens: int = Field(4096, ge=512, description="Size of the LLM's context.")
+    max_tokens: int = Field(
+        default=256, ge=1, le=4096, description="Length of one answer at most, in tokens."
+    )
+    context_tokens: int = Field(default=4096, ge=512, description="Size of the LLM's context.")
     streaming_speech: bool = Field(
-        True, description="Speak while the LLM still writes; off speaks the whole reply at its end."
+        default=True, description="Speak while the LLM still writes; off speaks the whole reply at its end."
     )
     summarise: bool = Field(
-        True, description="Between turns, sum up what is forgotten of a long conversation."
+        default=True, description="Between turns, sum up what is forgotten of a long conversation."
     )
-    tools: bool = Field(True, description="Offer the built-in tools: time, timer, arithmetic, units.")
-    playbook: Path | None = Field(None, description="A playbook (YAML) that leads the conversation.")
-    llm_retries: int = Field(3, ge=0, le=10, description="How often a failed request to the LLM is repeated.")
+    tools: bool = Field(default=True, description="Offer the built-in tools: time, timer, arithmetic, units.")
+    playbook: Path | None = Field(default=None, description="A playbook (YAML) that leads the conversation.")
+    llm_retries: int = Field(
+        default=3, ge=0, le=10, description="How often a failed request to the LLM is repeated."
+    )
     fallback_profile: str | None = Field(
-        None, description="Profile whose LLM takes over when this one's can't be loaded or keeps failing."
+        default=None,
+        description="Profile whose LLM takes over when this one's can't be loaded or keeps failing.",
     )
 
 
 class MicrophoneSettings(_Group):
     """The sound card, for `localvoice talk`."""
 
-    input: str | None = Field(None, description="Microphone: a part of its name; empty takes the default.")
-    output: str | None = Field(None, description="Headphones: a part of their name; empty takes the default.")
+    input: str | None = Field(
+        default=None, description="Microphone: a part of its name; empty takes the default."
+    )
+    output: str | None = Field(
+        default=None, description="Headphones: a part of their name; empty takes the default."
+    )
 
 
 class DeadlineSettings(_Group):
     """How long a stage may take before it counts as failed."""
 
-    stt_seconds: float = Field(30, gt=0, description="Transcribing one utterance.")
-    llm_first_token_seconds: float = Field(30, gt=0, description="The LLM's first token.")
-    llm_seconds: float = Field(120, gt=0, description="The whole of one answer of the LLM.")
-    tts_seconds: float = Field(20, gt=0, description="Making the sound of one sentence.")
-    tool_seconds: float = Field(30, gt=0, description="Running one tool.")
+    stt_seconds: float = Field(default=30, gt=0, description="Transcribing one utterance.")
+    llm_first_token_seconds: float = Field(default=30, gt=0, description="The LLM's first token.")
+    llm_seconds: float = Field(default=120, gt=0, description="The whole of one answer of the LLM.")
+    tts_seconds: float = Field(default=20, gt=0, description="Making the sound of one sentence.")
+    tool_seconds: float = Field(default=30, gt=0, description="Running one tool.")
 
 
 class LimitSettings(_Group):
     """How much clients may ask for; past it they are answered RATE_LIMITED."""
 
-    messages_per_second: float = Field(50, gt=0, description="Messages of one connection, on average.")
-    message_burst: int = Field(200, ge=1, description="Messages of one connection, at once.")
-    turns_per_minute: float = Field(60, gt=0, description="Turns of one connection.")
-    connections: int = Field(32, ge=1, description="Connections at a time.")
-    sessions_per_minute: float = Field(60, gt=0, description="New sessions of all clients together.")
+    messages_per_second: float = Field(
+        default=50, gt=0, description="Messages of one connection, on average."
+    )
+    message_burst: int = Field(default=200, ge=1, description="Messages of one connection, at once.")
+    turns_per_minute: float = Field(default=60, gt=0, description="Turns of one connection.")
+    connections: int = Field(default=32, ge=1, description="Connections at a time.")
+    sessions_per_minute: float = Field(default=60, gt=0, description="New sessions of all clients together.")
 
 
 class MonitorSettings(_Group):
     """What an operator sees of it. Nothing leaves this machine unless an address is given here."""
 
     metrics: Literal["none", "console", "prometheus", "opentelemetry"] = Field(
-        "none", description="Where figures go; prometheus serves them at /metrics."
+        default="none", description="Where figures go; prometheus serves them at /metrics."
     )
     otlp_endpoint: str | None = Field(
-        None, description="Where opentelemetry sends figures, such as http://127.0.0.1:4318/v1/metrics."
+        default=None,
+        description="Where opentelemetry sends figures, such as http://127.0.0.1:4318/v1/metrics.",
     )
-    log_format: Literal["text", "json"] = Field("text", description="Lines for people or JSON for machines.")
-    log_file: Path | None = Field(None, description="File that the log goes to as well; 40 MB at most.")
-    transcripts: bool = Field(False, description="Whether the log may hold what was said.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines for people or JSON for machines."
+    )
+    log_file: Path | None = Field(
+        default=None, description="File that the log goes to as well; 40 MB at most."
+    )
+    transcripts: bool = Field(default=False, description="Whether the log may hold what was said.")
     audio_dir: Path | None = Field(
-        None, description="Folder for the sound of each turn, for debugging; empty saves none."
+        default=None, description="Folder for the sound of each turn, for debugging; empty saves none."
     )
 
 
@@ -148,22 +178,31 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
-    profile: str = Field("base", description="Set of models: tiny, base, quality, gpu or one of your own.")
-    models_dir: Path | None = Field(None, description="Folder of the model files; empty takes the usual one.")
-    catalog: Path | None = Field(None, description="A catalogue file of your own, added to the shipped one.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models run.")
-    gpu_layers: Annotated[int, Field(ge=-1)] | None = Field(
-        None, description="LLM layers on the GPU; empty puts all there when a GPU is used, -1 means all."
+    profile: str = Field(
+        default="base", description="Set of models: tiny, base, quality, gpu or one of your own."
     )
-    language: str = Field("en", description="Language that is spoken, as ISO code, or `auto`.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
-    server: ServerSettings = ServerSettings()  # type: ignore[call-arg]  # every field has a default
-    listening: ListeningSettings = ListeningSettings()  # type: ignore[call-arg]
-    agent: AgentSettings = AgentSettings()  # type: ignore[call-arg]
-    microphone: MicrophoneSettings = MicrophoneSettings()  # type: ignore[call-arg]
-    deadlines: DeadlineSettings = DeadlineSettings()  # type: ignore[call-arg]
-    limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
-    monitor: MonitorSettings = MonitorSettings()  # type: ignore[call-arg]
+    models_dir: Path | None = Field(
+        default=None, description="Folder of the model files; empty takes the usual one."
+    )
+    catalog: Path | None = Field(
+        default=None, description="A catalogue file of your own, added to the shipped one."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the models run.")
+    gpu_layers: Annotated[int, Field(ge=-1)] | None = Field(
+        default=None,
+        description="LLM layers on the GPU; empty puts all there when a GPU is used, -1 means all.",
+    )
+    language: str = Field(default="en", description="Language that is spoken, as ISO code, or `auto`.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is logged."
+    )
+    server: ServerSettings = ServerSettings()
+    listening: ListeningSettings = ListeningSettings()
+    agent: AgentSettings = AgentSettings()
+    microphone: MicrophoneSettings = MicrophoneSettings()
+    deadlines: DeadlineSettings = DeadlineSettings()
+    limits: LimitSettings = LimitSettings()
+    monitor: MonitorSettings = MonitorSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -49,7 +49,8 @@ async def ready_agent(
     own = metrics or make_metrics(monitor.metrics, monitor.otlp_endpoint)
     recording = None if monitor.audio_dir is None else DebugAudio(monitor.audio_dir)
     level: Literal["debug", "info"] = "info" if monitor.log_format == "json" else "debug"
-    hook_sets = [hooks or Hooks(), logging_hooks(level, monitor.transcripts)]
+    # Errors are logged where they are reported, hooks or not.
+    hook_sets = [hooks or Hooks(), logging_hooks(level, monitor.transcripts, errors=False)]
     if recording is not None:
         hook_sets.append(recording.hooks())
     async with loaded_engines(settings, console) as engines:

@@ -1,7 +1,7 @@
 """A stage for the examples: all of the process but the models, and a note of each hook that is called."""
 
 import importlib.util
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -9,9 +9,11 @@ from types import ModuleType
 from typing import Any
 
 import aiohttp
-from fakes import FakeLlm, FakeStt, FakeTts
+import pytest
+from fakes import FakeLlm, FakeStt, FakeTts, fake_engines
 from server_site import Site
 
+from localvoice import startup
 from localvoice.agent.hooks import Hooks
 from localvoice.api import LocalVoice
 from localvoice.engines.protocols import ToolCall
@@ -65,6 +67,31 @@ def load(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def plain_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("localvoice.config.DEFAULT_FILE", tmp_path / "none.toml")
+    monkeypatch.setenv("LOCALVOICE_SERVER_PORT", "0")
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """All of the process but the models; afterwards, that no hook of the example was for show."""
+    stage, real = Stage(), startup.ready_agent
+
+    @asynccontextmanager
+    async def loaded_engines(*args: Any) -> AsyncIterator[Any]:
+        yield fake_engines(stage.stt, stage.llm, stage.tts)
+
+    def ready_agent(settings: Any, console: Any, hooks: Hooks | None, *rest: Any) -> Any:
+        return real(settings, console, stage.watched(hooks or Hooks()), *rest)
+
+    monkeypatch.setattr(startup, "loaded_engines", loaded_engines)
+    monkeypatch.setattr(startup, "ready_agent", ready_agent)
+    yield stage
+    if stage.called:
+        assert set(stage.names()) == stage.own_hooks, "every hook that an example has is called"
 
 
 @asynccontextmanager

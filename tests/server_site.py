@@ -101,7 +101,10 @@ async def serving(
     **server: Any,
 ) -> AsyncIterator[Site]:
     """`groups` are settings beside the server's; `brought` is what an application brings along."""
-    settings = Settings.model_validate({"server": {"port": 0, **server}, **(groups or {})})
+    groups = groups or {}
+    # A scripted LLM would give its lines to the summary.
+    agent_settings = {"summarise": False, **groups.get("agent", {})}
+    settings = Settings.model_validate(groups | {"agent": agent_settings, "server": {"port": 0, **server}})
     agent = Agent(settings, engines or fake_engines(), **(brought or {}))
     async with (
         VoiceServer(agent).running() as url,

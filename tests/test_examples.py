@@ -6,8 +6,6 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -15,10 +13,11 @@ from typing import Any
 
 import pytest
 from example_stage import EXAMPLES, Stage, call, load, own_hooks, served
-from fakes import LLM_FAILED, STT_FAILED, TTS_FAILED, WORD_SECONDS, fake_engines, loud, until
+from example_stage import plain_settings as plain_settings
+from example_stage import stage as stage
+from fakes import LLM_FAILED, STT_FAILED, TTS_FAILED, WORD_SECONDS, loud, until
 from webrtc_browser import calling, needs_a_network
 
-from localvoice import startup
 from localvoice.agent.hooks import Hooks
 from localvoice.api import LocalVoice
 from localvoice.audio.frames import read_wav, wav_bytes
@@ -28,31 +27,6 @@ from localvoice.transports.dialogue import Answer
 
 NEED_FILES = {"from_frames", "live_frames"}
 """Read a WAV and write one."""
-
-
-@pytest.fixture(autouse=True)
-def plain_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("localvoice.config.DEFAULT_FILE", tmp_path / "none.toml")
-    monkeypatch.setenv("LOCALVOICE_SERVER_PORT", "0")
-
-
-@pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """All of the process but the models; afterwards, that no hook of the example was for show."""
-    stage, real = Stage(), startup.ready_agent
-
-    @asynccontextmanager
-    async def loaded_engines(*args: Any) -> AsyncIterator[Any]:
-        yield fake_engines(stage.stt, stage.llm, stage.tts)
-
-    def ready_agent(settings: Any, console: Any, hooks: Hooks | None, *rest: Any) -> Any:
-        return real(settings, console, stage.watched(hooks or Hooks()), *rest)
-
-    monkeypatch.setattr(startup, "loaded_engines", loaded_engines)
-    monkeypatch.setattr(startup, "ready_agent", ready_agent)
-    yield stage
-    if stage.called:
-        assert set(stage.names()) == stage.own_hooks, "every hook that an example has is called"
 
 
 @pytest.fixture

@@ -76,7 +76,9 @@ async def test_a_tool_call_leads_to_the_next_stage_which_answers(room: Rooms) ->
     ]
     assert "Confirm it." in llm.asked[1][0].content and changes(r) == [("ask", "confirm")]
     assert r.told()[:3] == ["tool-call-start", "tool-call-end", "stage-change"]
-    staged = [name for name, _ in recorder.calls if "stage" in name or "playbook" in name or name == "on_transition"]
+    staged = [
+        name for name, _ in recorder.calls if "stage" in name or "playbook" in name or name == "on_transition"
+    ]
     assert staged == [
         "on_stage_enter",
         "on_stage_exit",

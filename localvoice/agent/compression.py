@@ -33,8 +33,8 @@ _LEAST_CHARACTERS: Final = 40
 """What is too long for the context is shortened down to this."""
 
 _TASK: Final = (
-    "Rewrite what the user said in the third person, as short as possible. Keep all names, numbers and facts. "
-    "Add nothing."
+    "Rewrite what the user said in the third person, as short as possible. Keep all names, numbers and "
+    "facts. Add nothing."
 )
 _EXAMPLES: Final = (
     (
@@ -51,7 +51,9 @@ _OF_EXAMPLES: Final = frozenset("tom flat bern rooms 1500 francs kenya".split())
 """Words that tell a sentence which a small model took from the examples."""
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s+")
-_ONLY_ASKED: Final = re.compile(r"(The user|They)( also)? asked\b")
+_ONLY_ASKED: Final = re.compile(
+    r"(The user|They)( also)? asked (about|how|if|whether|what|when|where|which|who|why)\b"
+)
 """A note that says what was asked, in the words of the examples: the first that may go."""
 
 
@@ -105,7 +107,7 @@ async def _retell(spoken: str, llm: Llm) -> list[str]:
         return []
     room = llm.context_tokens - _TURN_TOKENS
     while llm.prompt_tokens(request := _request(spoken)) > room and len(spoken) > _LEAST_CHARACTERS:
-        spoken = spoken[len(spoken) // 2 :]
+        spoken = spoken[: len(spoken) // 2]
     sampling = Sampling(max_tokens=_TURN_TOKENS, repeat_penalty=1.05, stop=("User:", "Assistant:"))
     written = ""
     async with aclosing(llm.reply(request, sampling)) as deltas:
@@ -142,7 +144,7 @@ def _call(call: ToolCall) -> str:
 
 
 def _shortened(notes: Iterable[str], llm: Llm, max_tokens: int) -> str:
-    """The notes in one line. If they are too long, the oldest go; first those that only say what was asked."""
+    """The notes in one line. If they are too long, the oldest go, mere questions first."""
     kept = list(notes)
     while len(kept) > 1 and llm.prompt_tokens([ChatMessage("system", " ".join(kept))]) > max_tokens:
         kept.remove(next(filter(_ONLY_ASKED.match, kept), kept[0]))

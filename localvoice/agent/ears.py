@@ -49,7 +49,8 @@ class Ears:
             raise VoiceError(
                 ErrorCode.AUDIO_PROCESSING_ERROR,
                 Component.SERVER,
-                f"The sound can't be processed ({type(error).__name__}: {error}). Check the microphone's format.",
+                f"The sound can't be processed ({type(error).__name__}: {error}). Check the microphone's "
+                "format.",
             ) from error
 
     def _probability(self, window: Samples) -> float:

@@ -110,7 +110,7 @@ class History:
         self._forget(limit - 1)
 
     def passage(self, limit: int) -> Passage | None:
-        """What the LLM is given no more, or not after `make_room`, and the summary doesn't hold; None if nothing."""
+        """What the LLM is not given after `make_room`, and the summary doesn't hold; None if nothing is."""
         end = self._cut(limit - 1)
         if end <= self._summarised:
             return None
@@ -150,7 +150,7 @@ class History:
 
     @staticmethod
     def restore(saved: Mapping[str, Any]) -> "History":
-        """The history that was saved; calls without answers are cancelled. Raises `ValueError` if it is broken."""
+        """The history that was saved; open calls are cancelled. Raises `ValueError` if it is broken."""
         try:
             past = _Saved.model_validate(saved)
         except ValidationError as error:
@@ -204,7 +204,7 @@ class History:
         self._first_given = self._cut(limit)
 
     def _cut(self, limit: int) -> int:
-        """Where the past begins that `_forget` leaves: with a message of the user's, at the latest the latest."""
+        """Where the past begins that `_forget` leaves: with a message of the user's."""
         indexes = range(self._first_given, len(self.messages))
         counted = [index for index in indexes if _counts(self.messages[index])]
         if len(counted) <= limit:

@@ -23,7 +23,7 @@ class Quiet:
         self._busy.discard(who)
 
     async def use(self, work: Coroutine[Any, Any, object]) -> bool:
-        """Do this while it is quiet. False if somebody needed the models: it was cancelled, or never begun."""
+        """Do this while it is quiet. False if somebody needed the models: it was cancelled or not begun."""
         if self._busy:
             work.close()
             return False

@@ -91,7 +91,7 @@ class Speaker:
             await self._play(text, frame)
 
     async def _sound_of(self, piece: str) -> AsyncGenerator[tuple[str, AudioFrame], None]:
-        """A piece's sound, its text beside the first frame; where a hook rejects it, what that says instead."""
+        """A piece's sound, its text beside the first frame; where a hook rejects it, what it says instead."""
         if self.failure is not None:
             return
         try:

@@ -1,4 +1,4 @@
-"""The models as one turn uses them: with their hooks and figures. Deadlines and retries are the engines' own."""
+"""The models as one turn uses them: with their hooks and figures. Deadlines and retries are the engines'."""
 
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing

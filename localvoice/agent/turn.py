@@ -13,7 +13,6 @@ from localvoice.agent.stopwatch import Stopwatch
 from localvoice.agent.surroundings import Surroundings
 from localvoice.agent.thinking import Thinker
 from localvoice.audio.frames import AudioFrame
-from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ReplyHeard, TranscriptMessage, TtsCancelled, TurnMetrics
 from localvoice.contract.metrics import Metric
 from localvoice.engines.protocols import ToolCall

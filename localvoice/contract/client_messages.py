@@ -1,7 +1,7 @@
 """What a client may send, checked. These come from outside, so they are pydantic models.
 
 Field names are snake_case here and camelCase on the wire. Types are strict: a number in quotes is no number.
-`Text` is this server's own addition.
+`Text` and `AudioChunk` are this server's own additions.
 """
 
 from typing import Annotated, Final, Literal
@@ -19,6 +19,12 @@ MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """A minute of 16 kHz sound in base64, with room to spare."""
 MAX_ATTACHMENTS: Final = 4
 """Pictures of one utterance; each costs a local model hundreds of tokens."""
+MAX_CHUNK_SECONDS: Final = 0.2
+"""Of an `audio-chunk`. Sound that comes in larger pieces is heard late."""
+CHUNK_RATES: Final = (8_000, 48_000)
+"""Hz, lowest and highest: from a telephone's to Opus' own."""
+_MAX_CHUNK_CHARS: Final = round(MAX_CHUNK_SECONDS * CHUNK_RATES[1]) * 2 // 3 * 4
+"""Its bytes as base64."""
 _MAX_REASON_CHARS: Final = 300
 """What is wrong may quote the message, and that may be megabytes."""
 
@@ -79,6 +85,19 @@ class Audio(_ClientMessage):
     """Pictures that belong to it."""
 
 
+class AudioChunk(_ClientMessage):
+    """The user's sound while it is being recorded, from a client without WebRTC. Our own addition.
+
+    Chunks of 40 to 60 ms, sent without a pause, are heard like a WebRTC track, with barge-in.
+    """
+
+    type: Literal["audio-chunk"]
+    data: Annotated[str, Field(min_length=1, max_length=_MAX_CHUNK_CHARS)]
+    """Base64 of mono s16le samples, at most 0.2 s of them."""
+    sample_rate: Annotated[int, Field(ge=CHUNK_RATES[0], le=CHUNK_RATES[1])]
+    """Samples a second, the same in each chunk of a stream."""
+
+
 class Attachments(_ClientMessage):
     """Pictures for the next utterance, whichever way it comes."""
 
@@ -94,7 +113,7 @@ class Text(_ClientMessage):
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
 
 
-AnyMessage = Ping | Offer | Reconnect | Audio | Attachments | Text
+AnyMessage = Ping | Offer | Reconnect | Audio | AudioChunk | Attachments | Text
 _CLIENT_MESSAGE: Final[TypeAdapter[AnyMessage]] = TypeAdapter(
     Annotated[AnyMessage, Field(discriminator="type")]
 )

@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.config import DeadlineSettings
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience, load_with_fallback
 from localvoice.engines.llama import ALL_LAYERS, LlamaLlm, supports_gpu
 from localvoice.engines.piper import PiperTts
@@ -65,7 +65,7 @@ class EngineOptions:
     """Size of the language model's context."""
     gpu_layers: int | None = None
     """Layers of the language model on the GPU, -1 for all; None is all on a GPU and none without."""
-    deadlines: DeadlineSettings = DeadlineSettings()  # type: ignore[call-arg]  # every field has a default
+    deadlines: DeadlineSettings = DeadlineSettings()
     """How long each stage may take."""
     llm_retries: int = 3
     """How often a request to the language model is repeated that failed before it gave anything."""

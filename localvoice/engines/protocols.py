@@ -47,7 +47,7 @@ class ToolOffer:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """The LLM wants a tool to run. Decoded under a grammar, so its arguments always fit the schema's types."""
+    """The LLM wants a tool to run. Decoded under a grammar, so its arguments fit the schema's types."""
 
     call_id: str
     """Of this process, unique."""

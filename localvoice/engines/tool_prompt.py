@@ -6,12 +6,10 @@ known place. Examples show it, of tools that aren't on offer: so they suit every
 the way of writing and not the answer.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from localvoice.engines.protocols import ChatMessage, Role, ToolOffer, ToolSpec
+from localvoice.engines.protocols import Role
 
 TALK: Final = "talk"
 """What the assistant's line names when it talks."""

@@ -41,9 +41,9 @@ _TIMED: Final = frozenset(
 )
 
 
-def logging_hooks(level: Level = "info", payloads: bool = False) -> Hooks:
-    """A record for every event but the chunks, at this level; errors at ERROR."""
-    return _hooks(_ALL - _CHUNKS, level, payloads)
+def logging_hooks(level: Level = "info", payloads: bool = False, errors: bool = True) -> Hooks:
+    """A record for every event but the chunks, at this level; errors at ERROR, unless told elsewhere."""
+    return _hooks(_ALL - _CHUNKS - (frozenset() if errors else _ERRORS), level, payloads)
 
 
 def error_hooks(payloads: bool = False) -> Hooks:

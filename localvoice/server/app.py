@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -102,28 +102,32 @@ class VoiceServer:
         try:
             with self._services.admission.connection():
                 await self._serve(Connection(self._services, socket))
-        except VoiceError as error:  # no place for it: told in the client's own terms, then closed
-            log.warning("%s", error, extra={"code": error.code, "component": error.component})
-            self._agent.metrics.increment(
-                Metric.ERRORS, 1, {"code": error.code, "component": error.component}
-            )
-            context = ErrorContext(error.code, error.component, None, None, unix_ms())
-            await notify(self._agent.hooks.on_error, error, context)
+        except VoiceError as error:  # no place for it
+            await self._refuse(socket, error)
+        return socket
+
+    async def _refuse(self, socket: web.WebSocketResponse, error: VoiceError) -> None:
+        """Tell a client without a session why, in its own terms, and close."""
+        tags = {"code": error.code, "component": error.component}
+        log.warning("%s", error, extra=tags)
+        self._agent.metrics.increment(Metric.ERRORS, 1, tags)
+        context = ErrorContext(error.code, error.component, None, None, unix_ms())
+        await notify(self._agent.hooks.on_error, error, context)
+        with suppress(ConnectionError):  # it may have gone already
             await socket.send_str(ErrorMessage(error.code, error.message).encode())
             await socket.close(code=WSCloseCode.TRY_AGAIN_LATER)
-        return socket
 
     def _count(self) -> None:
         self._agent.metrics.gauge(Metric.CONNECTIONS_ACTIVE, len(self._connections))
         self._agent.metrics.gauge(Metric.SESSIONS_ACTIVE, len(self._sessions))
 
     def _on_end(self, conversation: Conversation) -> None:
+        self._count()
         if not conversation.turns:
             return  # its client went on with an earlier one, or never spoke
         metrics = self._agent.metrics
         metrics.timing(Metric.SESSION_DURATION, 1000 * (now() - conversation.started))
         metrics.increment(Metric.SESSION_TURNS, conversation.turns)
-        self._count()
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         assert isinstance(self._agent.metrics, PrometheusMetrics)  # the route is there only then

@@ -20,6 +20,7 @@ from localvoice.contract.client_messages import (
     Attachment,
     Attachments,
     Audio,
+    AudioChunk,
     Offer,
     Ping,
     Reconnect,
@@ -37,9 +38,10 @@ from localvoice.contract.messages import (
     Tts,
 )
 from localvoice.contract.metrics import Metric
+from localvoice.engines.protocols import Image
 from localvoice.log_context import log_context
 from localvoice.server.limits import Admission, Limiter
-from localvoice.server.payloads import decode_image, decode_utterance
+from localvoice.server.payloads import decode_chunk, decode_image, decode_utterance
 from localvoice.server.peering import Peering
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
@@ -177,21 +179,30 @@ class Connection:
             case message:
                 await self._on_payload(message)
 
-    async def _on_payload(self, message: Audio | Attachments | Text) -> None:
+    async def _on_payload(self, message: Audio | AudioChunk | Attachments | Text) -> None:
         match message:
             case Audio(data=data, attachments=attachments):
                 speech = decode_utterance(data)
+                images = await _decoded(attachments)
                 if self._limiter.check_turn():
-                    await self._attach(attachments)
+                    self._session.conversation.attach(images)
                     self._session.answer_utterance(speech)
+            case AudioChunk():
+                self._inbox.put(decode_chunk(message))
             case Attachments(attachments=attachments):
-                await self._attach(attachments)
+                self._session.conversation.attach(await _decoded(attachments))
             case Text(text=words):
                 if self._limiter.check_turn():
                     self._session.answer_text(words)
 
     def _on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""
+        try:
+            if not self._limiter.check_message():
+                return
+        except VoiceError as error:
+            self._session.report(error)
+            return
         if self._from_channel.full():
             self.leave()  # as with messages that the client doesn't read
             return
@@ -204,16 +215,10 @@ class Connection:
                 await self._reported(self._on_channel_text(text))
 
     async def _on_channel_text(self, text: str) -> None:
-        if not self._limiter.check_message():
-            return
         message = parse(text)
         if isinstance(message, Ping | Offer | Reconnect):
             raise invalid_message(f"{message.type} belongs on the WebSocket")
         await self._on_payload(message)
-
-    async def _attach(self, attachments: tuple[Attachment, ...]) -> None:
-        images = [await asyncio.to_thread(decode_image, each) for each in attachments]
-        self._session.conversation.attach(images)
 
     async def _on_reconnect(self, session_id: str) -> None:
         own = self._session.conversation
@@ -262,3 +267,8 @@ class Connection:
         await self._peering.close()
         self._on_sound(True)
         await self._socket.close(code=WSCloseCode.GOING_AWAY if self._leaving.is_set() else WSCloseCode.OK)
+
+
+async def _decoded(attachments: tuple[Attachment, ...]) -> list[Image]:
+    """The pictures, decoded where that holds up nobody. Raises `VoiceError` if one is broken."""
+    return [await asyncio.to_thread(decode_image, each) for each in attachments]

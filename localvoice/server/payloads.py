@@ -4,8 +4,10 @@ import base64
 import re
 from typing import Final
 
+import numpy as np
+
 from localvoice.audio.frames import AudioFrame, read_wav
-from localvoice.contract.client_messages import Attachment, invalid_message
+from localvoice.contract.client_messages import MAX_CHUNK_SECONDS, Attachment, AudioChunk, invalid_message
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import Image
 from localvoice.engines.vision import check_image
@@ -26,6 +28,20 @@ def decode_utterance(data: str) -> AudioFrame:
     return read_wav(wav)
 
 
+def decode_chunk(chunk: AudioChunk) -> AudioFrame:
+    """The sound of an `audio-chunk` message. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
+    try:
+        data = base64.b64decode(chunk.data, validate=True)
+    except ValueError as error:
+        raise _bad_chunk("it isn't base64") from error
+    if not data or len(data) % 2:
+        raise _bad_chunk(f"{len(data)} bytes are no whole 16-bit samples")
+    frame = AudioFrame(np.frombuffer(data, "<i2").astype(np.int16), chunk.sample_rate)
+    if frame.seconds > MAX_CHUNK_SECONDS:
+        raise _bad_chunk(f"it holds {frame.seconds:.2f} s")
+    return frame
+
+
 def decode_image(attachment: Attachment) -> Image:
     """The picture of an attachment. Raises `VoiceError` INVALID_MESSAGE."""
     url = _DATA_URL.match(attachment.data)
@@ -37,3 +53,12 @@ def decode_image(attachment: Attachment) -> Image:
     mime_type = attachment.mime_type or (url[1] if url else "image/png")
     check_image(data, mime_type)
     return Image(data, mime_type, attachment.alt)
+
+
+def _bad_chunk(reason: str) -> VoiceError:
+    return VoiceError(
+        ErrorCode.INVALID_AUDIO_FORMAT,
+        Component.SERVER,
+        f"This audio-chunk can't be used: {reason}. Send base64 of mono s16le samples, 40 to 60 ms at a time, "
+        f"at most {1000 * MAX_CHUNK_SECONDS:.0f} ms.",
+    )

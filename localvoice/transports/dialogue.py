@@ -116,7 +116,7 @@ async def dialogue(agent: Agent) -> AsyncIterator[Dialogue]:
 
 @asynccontextmanager
 async def live(agent: Agent, on_message: Callable[[ServerMessage], None], rate: int) -> AsyncIterator[Live]:
-    """A live conversation of its own, forgotten when the block is left; `rate` is that of the agent's voice."""
+    """A live conversation of its own, forgotten when the block is left; `rate`, in Hz, is for `read`."""
     inbox, playout = FrameInbox(), Playout(rate)
     async with _session(agent, playout, on_message) as session:
         listener = asyncio.create_task(session.listen(aiter(inbox)), name="listener")
