@@ -10,10 +10,10 @@ from typing import Any, Literal
 from rich.console import Console
 
 from localvoice.agent.agent import Agent
-from localvoice.agent.builtin_tools import builtin_tools
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook import Playbook, check, load_playbook
 from localvoice.agent.tools import Tool, ToolRegistry
+from localvoice.agent.tools.builtin import builtin_tools
 from localvoice.catalog import ModelFiles, load_catalog, models_folder, ready
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.metrics import Metrics

@@ -16,7 +16,7 @@ from localvoice.agent.playbook import (
     TransitionAction,
     check,
 )
-from localvoice.agent.playbook_director import PlaybookDirector
+from localvoice.agent.playbook.director import PlaybookDirector
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.config import AgentSettings
 from localvoice.contract.metrics import NO_TAGS, Metric, Tags

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localvoice.agent import builtin_time
-from localvoice.agent.builtin_arithmetic import evaluate
-from localvoice.agent.builtin_speech import spoken_duration, spoken_number
-from localvoice.agent.builtin_tools import builtin_tools
 from localvoice.agent.reminders import Reminders
-from localvoice.agent.tool_executor import ToolExecutor
 from localvoice.agent.tools import ToolContext, ToolError, ToolRegistry
+from localvoice.agent.tools.builtin import builtin_tools, clock
+from localvoice.agent.tools.builtin.arithmetic import evaluate
+from localvoice.agent.tools.builtin.speech import spoken_duration, spoken_number
+from localvoice.agent.tools.executor import ToolExecutor
 from localvoice.engines.protocols import ToolCall
 
 NOON = datetime(2026, 3, 5, 12, 7, tzinfo=UTC)
@@ -38,7 +37,7 @@ async def use(name: str, announced: list[tuple[float, str]] | None = None, **arg
 
 @pytest.fixture
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builtin_time, "_now", lambda zone=None: NOON.astimezone(zone or UTC))
+    monkeypatch.setattr(clock, "_now", lambda zone=None: NOON.astimezone(zone or UTC))
 
 
 def test_the_offer_is_short_and_flat() -> None:
@@ -85,14 +84,14 @@ async def test_the_time_here_is_that_of_the_machine() -> None:
 
 
 def test_every_place_that_is_listed_has_a_zone() -> None:
-    for zone, places in builtin_time._ZONE_OF.items():
+    for zone, places in clock._ZONE_OF.items():
         ZoneInfo(zone)
         for place in places.split(", "):
-            assert builtin_time._zone(place).key == zone
+            assert clock._zone(place).key == zone
 
 
 async def test_a_machine_without_time_zones_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builtin_time, "_zones", dict)
+    monkeypatch.setattr(clock, "_zones", dict)
     assert "install the system's or Python's package tzdata" in await use("get_time", place="Tokyo")
 
 

@@ -12,7 +12,6 @@ from playbook_talk import ScriptedLlm, called
 from localvoice.agent.director import Exchange
 from localvoice.agent.hooks import Hooks, ToolResult
 from localvoice.agent.playbook import (
-    MAX_BYTES,
     CustomCondition,
     IntentCondition,
     KeywordCondition,
@@ -24,7 +23,8 @@ from localvoice.agent.playbook import (
     check,
     load_playbook,
 )
-from localvoice.agent.playbook_director import PlaybookDirector
+from localvoice.agent.playbook.director import PlaybookDirector
+from localvoice.agent.playbook.loading import MAX_BYTES
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError

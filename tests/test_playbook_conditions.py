@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from localvoice.agent.director import Exchange
-from localvoice.agent.playbook_conditions import (
+from localvoice.agent.playbook.conditions import (
     Evidence,
     Intent,
     Verdict,
@@ -15,7 +15,7 @@ from localvoice.agent.playbook_conditions import (
     transition_tool,
     words_of,
 )
-from localvoice.agent.playbook_schema import (
+from localvoice.agent.playbook.schema import (
     CustomCondition,
     Handler,
     IntentCondition,

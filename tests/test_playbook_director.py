@@ -24,7 +24,7 @@ from localvoice.agent.playbook import (
     TimeoutCondition,
     ToolCallCondition,
 )
-from localvoice.agent.playbook_conditions import StageContext
+from localvoice.agent.playbook.conditions import StageContext
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.metrics import Metric

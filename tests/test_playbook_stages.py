@@ -21,7 +21,7 @@ from localvoice.agent.playbook import (
     MaxTurnsCondition,
     TimeoutCondition,
 )
-from localvoice.agent.playbook_conditions import JudgingContext, StageContext
+from localvoice.agent.playbook.conditions import JudgingContext, StageContext
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.contract.metrics import Metric
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from localvoice.agent.hooks import ToolResult
-from localvoice.agent.tool_executor import CONTENT_BYTES, ToolExecutor, content_of
 from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
+from localvoice.agent.tools.executor import CONTENT_BYTES, ToolExecutor, content_of
 from localvoice.engines.protocols import ToolCall, ToolSpec
 
 ANYTHING = {"type": "object"}

@@ -7,8 +7,8 @@ from localvoice.agent.director import Brief
 from localvoice.agent.hooks import Rejection, ToolResult, TurnContext, consult, notify
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.agent.surroundings import Surroundings
-from localvoice.agent.tool_executor import ToolExecutor
 from localvoice.agent.tools import ToolContext, ToolRegistry
+from localvoice.agent.tools.executor import ToolExecutor
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.contract.metrics import Metric

@@ -7,7 +7,7 @@ from typing import Any
 from localvoice.agent.director import Director, PlainDirector
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook import Playbook
-from localvoice.agent.playbook_director import PlaybookDirector
+from localvoice.agent.playbook.director import PlaybookDirector
 from localvoice.agent.quiet import Quiet
 from localvoice.agent.tools import ToolRegistry
 from localvoice.config import Settings

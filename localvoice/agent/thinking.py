@@ -12,7 +12,7 @@ from localvoice.agent.speaking import Speaker
 from localvoice.agent.stages import Stages
 from localvoice.agent.stopwatch import now
 from localvoice.agent.surroundings import Surroundings
-from localvoice.agent.tool_executor import content_of
+from localvoice.agent.tools.executor import content_of
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
 from localvoice.engines.protocols import CHOOSE_FREELY, ToolCall

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience, load_with_fallback
-from localvoice.engines.llama import ALL_LAYERS, LlamaLlm, supports_gpu
+from localvoice.engines.llama import ALL_LAYERS, LlamaLlm
+from localvoice.engines.llama_model import supports_gpu
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.protocols import Engine, Engines, Llm, Stt, Tts
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts

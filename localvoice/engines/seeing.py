@@ -134,9 +134,8 @@ class SeeingLlama(llama_cpp.Llama):
             chunks = self._cut(self.marker.encode(), [empty], stack)
             return all(token >= 0 for chunk in _each(chunks) for token in _text_tokens(chunk))
 
-    def content(self, text: str, images: int) -> Any:
-        """A message's content for the chat template: the places of its images, then the text."""
-        text = f"{self.marker}\n" * images + text
+    def content(self, text: str) -> Any:
+        """A message's content as the chat template wants it."""
         return [{"type": "text", "text": text}] if self._in_parts else text
 
     @contextmanager

@@ -59,6 +59,6 @@ def _bad_chunk(reason: str) -> VoiceError:
     return VoiceError(
         ErrorCode.INVALID_AUDIO_FORMAT,
         Component.SERVER,
-        f"This audio-chunk can't be used: {reason}. Send base64 of mono s16le samples, 40 to 60 ms at a time, "
-        f"at most {1000 * MAX_CHUNK_SECONDS:.0f} ms.",
+        f"This audio-chunk can't be used: {reason}. Send base64 of mono s16le samples, 40 to 60 ms at a time "
+        f"and never more than {1000 * MAX_CHUNK_SECONDS:.0f} ms.",
     )

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
 from localvoice.catalog import ModelFiles, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.engines.piper import PiperTts
 
+TESTS = Path(__file__).parents[1]
+WITHOUT_AIORTC = TESTS / "e2e" / "without_aiortc"
 RATE = 48_000
 LAUNCH = (
     "--no-sandbox",  # Chromium refuses to run as root otherwise, and it opens nothing but our own page
@@ -68,20 +70,17 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
-def address(tiny_models: ModelFiles) -> Iterator[str]:
-    """A server in a process of its own, started as a user starts it."""
+@contextmanager
+def running(*command: str, **environment: str) -> Iterator[str]:
+    """The address of a server in a process of its own, started as a user starts it."""
     # As a user's would be: without the settings of this machine, or asyncio's costly debug mode of our tests.
-    environment = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("LOCALVOICE_") and name != "PYTHONASYNCIODEBUG"
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "localvoice.cli", "serve", "--profile", "tiny", "--port", "0"],
-        stdout=subprocess.PIPE,
-        env=environment | {"LOCALVOICE_AGENT_MAX_TOKENS": "120"},
-        text=True,
+        [sys.executable, *command], stdout=subprocess.PIPE, env=inherited | environment, text=True
     )
     assert process.stdout is not None
     try:
@@ -95,6 +94,35 @@ def address(tiny_models: ModelFiles) -> Iterator[str]:
         process.terminate()
         process.communicate(timeout=15)
     assert process.returncode == 0
+
+
+REAL = ("-m", "localvoice.cli", "serve", "--profile", "tiny", "--port", "0")
+
+
+@pytest.fixture(scope="session")
+def address(tiny_models: ModelFiles) -> Iterator[str]:
+    """A server with the models of the tiny profile."""
+    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def address_without_webrtc(tiny_models: ModelFiles) -> Iterator[str]:
+    """The same on a machine without aiortc."""
+    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120", PYTHONPATH=str(WITHOUT_AIORTC)) as address:
+        yield address
+
+
+@pytest.fixture
+def scripted() -> Callable[..., AbstractContextManager[str]]:
+    """Runs a server with scripted engines: `with scripted("what it hears", …) as address`."""
+
+    def run(*arguments: str, webrtc: bool = True) -> AbstractContextManager[str]:
+        folders = [TESTS, TESTS.parent] if webrtc else [WITHOUT_AIORTC, TESTS, TESTS.parent]
+        path = os.pathsep.join(map(str, folders))
+        return running(str(TESTS / "e2e" / "fake_server.py"), *arguments, PYTHONPATH=path)
+
+    return run
 
 
 @pytest.fixture

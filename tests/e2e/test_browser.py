@@ -4,38 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from localvoice.audio.frames import AudioFrame
 
 from .conftest import LAUNCH, silence
+from .page import ANSWER_MS, HEARD, RECORD_LEVELS, interruption, wait_until
 
 pytestmark = pytest.mark.e2e
-
-ANSWER_MS = 60_000
-"""Patience, not a bar of speed: a CI machine may be busy."""
-HEARD = 0.01
-"""RMS from which the agent's voice counts as heard."""
-
-RECORD_LEVELS = """
-// Both sides' loudness every 10 ms, from before the page's own code runs.
-const levels = [];
-Object.defineProperty(window, 'levels', { value: levels });
-const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-navigator.mediaDevices.getUserMedia = async (wanted) => {
-  const stream = await original(wanted);
-  const audio = new AudioContext();
-  const analyser = new AnalyserNode(audio, { fftSize: 512 });
-  audio.createMediaStreamSource(stream.clone()).connect(analyser);
-  const samples = new Float32Array(analyser.fftSize);
-  setInterval(() => {
-    analyser.getFloatTimeDomainData(samples);
-    const own = Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length);
-    levels.push([performance.now(), own, window.localvoice.remoteLevel()]);
-  }, 10);
-  return stream;
-};
-"""
 
 
 def test_a_spoken_question_is_shown_and_answered_by_voice(
@@ -48,11 +24,12 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
         agent = page.locator('#captions [data-role="agent"]')
         expect(user).to_contain_text("capital of France", timeout=ANSWER_MS)
         expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
-        _wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
+        wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
         expect(agent).not_to_be_empty()
         assert float(agent.get_attribute("data-turn-ms", timeout=ANSWER_MS) or "nan") > 0
         expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
         expect(page.locator("#problem")).to_be_hidden()
+        expect(page.locator("body")).to_have_attribute("data-voice", "on")
 
 
 def test_an_interruption_silences_the_agent_within_half_a_second(
@@ -67,7 +44,7 @@ def test_an_interruption_silences_the_agent_within_half_a_second(
         expect(cut).to_have_count(1, timeout=ANSWER_MS)
         page.wait_for_timeout(500)
         levels: list[tuple[float, float, float]] = page.evaluate("window.levels")
-    onset, silent = _interruption(levels)
+    onset, silent = interruption(levels)
     assert silent - onset <= 500, f"silent {silent - onset:.0f} ms after the user began to speak"
 
 
@@ -81,7 +58,7 @@ def test_a_typed_question_is_answered_by_text_and_voice_without_a_microphone(
         page.press("#text", "Enter")
         agent = page.locator('#captions [data-role="agent"]')
         expect(agent).not_to_be_empty(timeout=ANSWER_MS)
-        _wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
+        wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
         expect(page.locator("#problem")).to_be_hidden()
 
 
@@ -98,28 +75,6 @@ def test_the_page_loads_nothing_from_elsewhere(browse: Callable[..., Any], addre
     with browse() as page:
         page.on("request", lambda request: requested.append(request.url))
         page.goto(address)
-        _wait_until(page, "window.localvoice.connected")
+        wait_until(page, "window.localvoice.connected")
     assert requested
     assert {url for url in requested if not url.startswith((address, "data:"))} == set()
-
-
-def _wait_until(page: Page, condition: str) -> None:
-    """Poll: Playwright's own waiting evaluates text inside the page, which its security policy forbids."""
-    for _ in range(ANSWER_MS // 50):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"never true: {condition}")
-
-
-def _interruption(levels: list[tuple[float, float, float]]) -> tuple[float, float]:
-    """When the user began to speak over the agent, and when the agent was heard last before the cut."""
-    first_reply = next(time for time, _, agent in levels if agent > HEARD)
-    onset = next(time for time, own, _ in levels if time > first_reply and own > HEARD)
-    after = [(time, agent) for time, _, agent in levels if time >= onset]
-    # Silent: 300 ms in a row without the agent's voice.
-    for index, (time, _) in enumerate(after):
-        window = [agent for later, agent in after[index:] if later - time <= 300]
-        if max(window) <= HEARD:
-            return onset, time
-    raise AssertionError("the agent was never silent")

@@ -3,47 +3,51 @@
  * @module
  */
 
+import { AgentVoice } from './agent_voice.js';
 import { Announcer } from './announcer.js';
 import { Captions } from './captions.js';
 import { Connection, socketUrl } from './connection.js';
 import { Conversation } from './conversation.js';
 import { Dial } from './dial.js';
 import { Microphone, MicrophoneError, microphoneObstacle } from './microphone.js';
+import { Pictures, attachments } from './pictures.js';
 import { problem, problemOfCode } from './problems.js';
-import { Meter, SpeechPlayer, audioContext, restAudio } from './sound.js';
+import { Meter, audioContext, restAudio } from './sound.js';
+import { SilenceWatch } from './silence_watch.js';
 import { Store, micOpen } from './state.js';
 import { View, reachable } from './view.js';
-import { VoiceLink } from './voice.js';
+import { VoicePath } from './voice_path.js';
 
 /** @typedef {import('./connection.js').LinkChange} LinkChange */
 /** @typedef {import('./connection.js').Message} Message */
 /** @typedef {import('./conversation.js').Entry} Entry */
 /** @typedef {import('./problems.js').Remedy} Remedy */
-/** @typedef {import('./voice.js').VoiceStatus} VoiceStatus */
+/** @typedef {import('./voice_path.js').Voice} Voice */
 
 /** A first typed message waits this long for the voice, so that its answer needn't change its path midway. */
 const VOICE_BEFORE_TEXT_MS = 1_500;
-/** An open microphone always gives some noise; none for this long means that it is muted somewhere. */
-const SILENT_FOR_MS = 4_000;
-const SILENCE = 1e-6;
 
-const loudspeaker = /** @type {HTMLAudioElement} */ (document.getElementById('voice'));
 const store = new Store(render);
 const micMeter = new Meter();
-const agentMeter = new Meter();
-const player = new SpeechPlayer(soundBlocked);
-const remoteLevel = () => Math.max(agentMeter.level(), player.level());
+const silenceWatch = new SilenceWatch(() => micMeter.level(), silenceChanged);
+const agentVoice = new AgentVoice(/** @type {HTMLAudioElement} */ (byId('voice')), soundBlocked);
 const view = new View({ talk, mute, end, send, mend });
 const captions = new Captions(byId('captions'), byId('scroll'), byId('welcome'));
 const announcer = new Announcer(byId('announcer'));
 const dial = new Dial(/** @type {HTMLCanvasElement} */ (byId('ring')), {
   user: () => micMeter.level(),
-  agent: remoteLevel,
+  agent: () => agentVoice.level(),
 });
 const conversation = new Conversation(said);
 const connection = new Connection(socketUrl(location), receive, linkChanged);
-const voice = new VoiceLink((signal) => connection.send({ type: 'offer', signal }), playSound, voiceChanged);
-const microphone = new Microphone(() => voice.setTrack(null), microphoneLost);
+const voice = new VoicePath(
+  (signal) => connection.send({ type: 'offer', signal }),
+  (data, sampleRate) => connection.sendSound({ type: 'audio-chunk', data, sampleRate }),
+  (sound) => agentVoice.playTrack(sound),
+  voiceChanged,
+);
+const microphone = new Microphone(() => voice.setStream(null), microphoneLost);
+const pictures = new Pictures(() => conversation.attached, (why) => conversation.note(why));
 
 /* What the user does */
 
@@ -62,10 +66,10 @@ async function startTalking() {
     const connected = await connecting;
     // "End", or a voice that couldn't connect: nobody would hear the microphone.
     if (!connected || store.state.mic !== 'asking') return stopTalking();
-    await voice.setTrack(stream.getAudioTracks()[0]);
+    if (!(await voice.setStream(stream))) return stopTalking();
     micMeter.listenTo(stream);
     store.update({ mic: 'on' });
-    watchForSilence(Date.now());
+    silenceWatch.start();
   } catch (error) {
     store.update({ mic: 'off' });
     if (!(error instanceof MicrophoneError)) throw error;
@@ -77,6 +81,7 @@ async function startTalking() {
 function stopTalking() {
   microphone.close();
   micMeter.stop();
+  silenceWatch.stop();
   store.update({ mic: 'off', micSilent: false });
 }
 
@@ -84,16 +89,18 @@ function mute() {
   if (!micOpen(store.state)) return;
   const muted = store.state.mic === 'on';
   microphone.mute(muted);
+  if (!muted) silenceWatch.start(); // the silence until now was wanted
   store.update({ mic: muted ? 'muted' : 'on' });
 }
 
 function end() {
   microphone.release();
   micMeter.stop();
-  agentMeter.stop();
+  silenceWatch.stop();
   voice.close();
-  player.stop();
+  agentVoice.rest();
   conversation.drop();
+  conversation.forget();
   connection.close();
   restAudio();
   store.update({ mic: 'off', agent: 'idle', userSpeaking: false, begun: false, problems: {} });
@@ -104,26 +111,37 @@ function end() {
 function send(text) {
   if (!reachable(store.state)) return false;
   begin();
+  const urls = pictures.take();
+  conversation.attach(urls);
   conversation.type(text);
-  deliver(text);
+  deliver(text, urls);
   return true;
 }
 
-/** @param {string} text */
-async function deliver(text) {
-  const opening = store.state.voice === 'failed' ? false : openVoice();
+/** @param {string} text @param {string[]} urls pictures that go with it */
+async function deliver(text, urls) {
+  const opening = openVoice();
   await connection.whenReady();
   await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, VOICE_BEFORE_TEXT_MS))]);
+  if (urls.length > 0) connection.send(attachments(urls));
   if (connection.send({ type: 'text', text })) return;
+  pictures.putBack(urls);
   conversation.note('That wasn’t sent, for the connection dropped. Send it again.');
   view.restoreText(text);
+}
+
+/** The user has begun to say what the pictures belong to. */
+function sendPictures() {
+  const urls = pictures.take();
+  if (urls.length === 0) return;
+  if (connection.send(attachments(urls))) conversation.attach(urls);
+  else pictures.putBack(urls);
 }
 
 /** @param {Remedy} remedy */
 function mend(remedy) {
   if (remedy === 'reconnect') connection.retryNow();
   else if (remedy === 'talk') talk();
-  else if (remedy === 'voice') openVoice();
   else if (remedy === 'reload') location.reload();
   else unblockSound();
 }
@@ -146,10 +164,13 @@ function receive(message) {
     case 'state': return agentChanged(message.state);
     case 'speech-start': {
       store.setProblem('turn', undefined);
+      agentVoice.hush(); // also the end of a reply that the server has sent already
+      sendPictures();
       return store.update({ userSpeaking: true, agent: 'listening' });
     }
     case 'speech-end': return store.update({ userSpeaking: false });
-    case 'tts-chunk': return player.play(message.data, message.sampleRate);
+    case 'tts':
+    case 'tts-chunk': return agentVoice.playMessage(message);
     case 'tts-start': return voice.setAudible(true);
     case 'tts-cancelled': return hush();
     case 'error': return failed(message.code, message.message);
@@ -166,10 +187,7 @@ function agentChanged(agent) {
 /** @param {string} code @param {string} message */
 function failed(code, message) {
   console.warn(`localvoice: ${code}: ${message}`);
-  const found = problemOfCode(code, message);
-  if (found.id !== 'voice-failed') return store.setProblem('turn', found);
-  if (store.state.voice === 'connecting') store.setProblem('voice', found);
-  voice.refuse();
+  if (!voice.refused(code)) store.setProblem('turn', problemOfCode(code, message));
 }
 
 /** @param {LinkChange} change */
@@ -180,7 +198,10 @@ function linkChanged({ link, resumed }) {
   if (link !== 'ready') return;
   store.setProblem('link', undefined);
   if (resumed === true) conversation.note('Reconnected. The conversation goes on.');
-  if (resumed === false) conversation.note('Reconnected. The server has forgotten what was said before.');
+  if (resumed === false) {
+    conversation.forget();
+    conversation.note('Reconnected. The server has forgotten what was said before.');
+  }
   if (before === 'lost' && store.state.begun) openVoice();
   showSetup();
 }
@@ -188,8 +209,8 @@ function linkChanged({ link, resumed }) {
 /** @param {import('./connection.js').Link} before */
 function dropped(before) {
   if (before === 'ready') {
-    voice.close();
-    player.stop();
+    voice.drop();
+    agentVoice.hush();
     conversation.drop();
     store.update({ agent: 'idle', userSpeaking: false });
   }
@@ -209,36 +230,29 @@ async function showSetup() {
 
 /** @returns {Promise<boolean>} whether voice is connected */
 async function openVoice() {
-  if (typeof RTCPeerConnection === 'undefined') {
-    store.setProblem('voice', problem('voice-unsupported'));
-    return false;
-  }
   await connection.whenReady();
   store.setProblem('voice', undefined);
   return voice.open();
 }
 
-/** @param {VoiceStatus} status */
+/** @param {Voice} status */
 function voiceChanged(status) {
+  const before = store.state.voice;
   store.update({ voice: status });
-  if (status === 'failed') {
-    if (!store.state.problems.voice) store.setProblem('voice', problem('voice-failed'));
+  if (status === 'socket' && before !== 'socket') {
+    conversation.note('Your voice goes over the WebSocket, for WebRTC doesn’t connect here.');
+  }
+  if (status === 'unsupported') {
+    store.setProblem('voice', problem('voice-unsupported'));
     if (micOpen(store.state)) stopTalking();
   }
   if (status === 'lost' && store.state.link === 'ready') openVoice();
 }
 
-/** @param {MediaStream} sound the agent's voice */
-function playSound(sound) {
-  loudspeaker.srcObject = sound;
-  agentMeter.listenTo(sound);
-  loudspeaker.play().catch((error) => error.name === 'NotAllowedError' && soundBlocked());
-}
-
 /** Silence at once, not when the sound that is on its way has been played. */
 function hush() {
   voice.setAudible(false);
-  player.stop();
+  agentVoice.hush();
 }
 
 function soundBlocked() {
@@ -247,25 +261,19 @@ function soundBlocked() {
 
 function unblockSound() {
   store.setProblem('sound', undefined);
-  audioContext();
-  player.resume();
-  loudspeaker.play().catch(() => {}); // without WebRTC there is nothing in it to play
+  agentVoice.unblock();
 }
 
 function microphoneLost() {
   stopTalking();
-  voice.setTrack(null);
+  voice.setStream(null);
   store.setProblem('mic', problem('mic-gone'));
 }
 
-/** @param {number} heardAt when there was any sound last, in ms */
-function watchForSilence(heardAt) {
-  if (store.state.mic === 'off') return;
-  const now = Date.now();
-  const last = micMeter.level() > SILENCE || store.state.mic === 'muted' ? now : heardAt;
-  const micSilent = now - last > SILENT_FOR_MS;
+/** @param {boolean} silent */
+function silenceChanged(silent) {
+  const micSilent = silent && store.state.mic === 'on';
   if (micSilent !== store.state.micSilent) store.update({ micSilent });
-  setTimeout(() => watchForSilence(last), 500);
 }
 
 /* What is shown */
@@ -292,10 +300,14 @@ function byId(id) {
 Object.defineProperty(window, 'localvoice', {
   value: {
     /** @returns {number} RMS, 0 to 1, of the agent's sound at this moment */
-    remoteLevel,
+    remoteLevel: () => agentVoice.level(),
     /** @returns {boolean} whether the page and the server are connected */
     get connected() {
       return store.state.link === 'ready';
+    },
+    /** @returns {string|null} */
+    get sessionId() {
+      return connection.sessionId;
     },
   },
 });

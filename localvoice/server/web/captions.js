@@ -1,7 +1,8 @@
 /**
  * The conversation on the page: one list item for each entry.
  *
- * Hooks for tests: each item has `data-role`, a reply also `data-turn-ms` and `data-cut="true"`.
+ * Hooks for tests: each item has `data-role`, a reply also `data-turn-ms` and `data-cut="true"`, a tool
+ * `data-outcome`.
  * @module
  */
 
@@ -10,7 +11,8 @@ import { splitHeard } from './conversation.js';
 /** @typedef {import('./conversation.js').Entry} Entry */
 /** @typedef {import('./conversation.js').Metrics} Metrics */
 
-const WHO = { user: 'You', agent: 'localvoice', note: '' };
+const WHO = { user: 'You', agent: 'localvoice', tool: '', stage: '', note: '' };
+const OUTCOMES = { running: 'running', done: 'done', failed: 'failed', stopped: 'stopped' };
 const CUT = { interrupted: 'You interrupted', dropped: 'Cut off when the connection dropped' };
 /** Within this distance of the end the reader follows the conversation; further up they are reading. */
 const FOLLOWS_WITHIN_PX = 80;
@@ -60,8 +62,9 @@ export class Captions {
   #newItem(entry) {
     const item = make('li', `entry entry-${entry.role}`);
     item.dataset.role = entry.role;
-    if (entry.role !== 'note') item.append(make('p', 'who', WHO[entry.role]));
+    if (WHO[entry.role]) item.append(make('p', 'who', WHO[entry.role]));
     item.append(make('p', 'words'));
+    if (entry.pictures.length > 0) item.append(thumbnails(entry.pictures));
     this.#list.append(item);
     this.#items.set(entry.id, item);
     return item;
@@ -82,13 +85,33 @@ export class Captions {
 function fill(item, entry) {
   item.classList.toggle('open', entry.open);
   const words = /** @type {HTMLElement} */ (item.querySelector('.words'));
-  if (entry.cut && entry.heard !== null) fillHeard(words, entry.text, entry.heard);
+  if (entry.detail) item.title = entry.detail;
+  if (entry.outcome) fillTool(item, words, entry.text, entry.outcome);
+  else if (entry.cut && entry.heard !== null) fillHeard(words, entry.text, entry.heard);
   else words.textContent = entry.text;
   if (entry.cut && !item.dataset.cut) {
     item.dataset.cut = 'true';
     words.after(make('p', 'cut-note', CUT[entry.cut]));
   }
   if (entry.metrics && !item.querySelector('.timing')) addTiming(item, entry.metrics);
+}
+
+/** @param {HTMLElement} item @param {HTMLElement} words @param {string} name @param {keyof OUTCOMES} outcome */
+function fillTool(item, words, name, outcome) {
+  item.dataset.outcome = outcome;
+  words.replaceChildren(make('span', 'tool-name', name), ` ${OUTCOMES[outcome]}`);
+}
+
+/** @param {string[]} pictures */
+function thumbnails(pictures) {
+  const row = make('p', 'thumbnails');
+  for (const url of pictures) {
+    const picture = new Image();
+    picture.src = url;
+    picture.alt = 'Picture that you sent';
+    row.append(picture);
+  }
+  return row;
 }
 
 /** @param {HTMLElement} words @param {string} text @param {string} heard */

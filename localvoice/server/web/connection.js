@@ -18,6 +18,8 @@ const PONG_WITHIN_MS = 10_000;
 const READY_WITHIN_MS = 5_000;
 /** A server that never answers `reconnect` has no session for us; don't keep the user waiting for it. */
 const RESUMED_WITHIN_MS = 3_000;
+/** Two seconds of sound that the server hasn't taken yet: what comes then is dropped. */
+const MOST_BEHIND_BYTES = 256 * 1024;
 const BACKOFF_MS = [300, 700, 1_500, 3_000, 6_000, 10_000];
 
 export class Connection {
@@ -52,6 +54,11 @@ export class Connection {
     document.addEventListener('visibilitychange', () => document.hidden || this.retryNow());
   }
 
+  /** The session that the server keeps for us. @returns {string|null} */
+  get sessionId() {
+    return this.#sessionId;
+  }
+
   /** Connects, unless it already does. */
   open() {
     if (this.#link !== 'ended') return;
@@ -82,6 +89,11 @@ export class Connection {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(message));
     return true;
+  }
+
+  /** Sends sound, unless more of it waits than is worth hearing. @param {Message} message */
+  sendSound(message) {
+    if (this.#link === 'ready' && (this.#socket?.bufferedAmount ?? 0) < MOST_BEHIND_BYTES) this.send(message);
   }
 
   #connect() {

@@ -15,13 +15,29 @@
 /**
  * @typedef {Object} Entry
  * @property {number} id
- * @property {'user'|'agent'|'note'} role
+ * @property {'user'|'agent'|'tool'|'stage'|'note'} role
  * @property {string} text
  * @property {boolean} open words may still be added or change
  * @property {'interrupted'|'dropped'|null} cut why a reply was not spoken to its end
  * @property {string|null} heard of a cut reply: the words that the user heard, once known
  * @property {Metrics|null} metrics
+ * @property {string[]} pictures that went with the user's words, as data: URLs
+ * @property {'running'|'done'|'failed'|'stopped'|null} outcome of a tool
+ * @property {string} detail more about a tool or a stage
  */
+
+/** @type {Omit<Entry, 'id'>} */
+const EMPTY = {
+  role: 'note',
+  text: '',
+  open: false,
+  cut: null,
+  heard: null,
+  metrics: null,
+  pictures: [],
+  outcome: null,
+  detail: '',
+};
 
 export class Conversation {
   /** @type {Entry[]} */
@@ -30,6 +46,12 @@ export class Conversation {
   /** The reply that is being written or spoken; nothing else can be cut. @type {Entry|null} */
   #live = null;
   #speaking = false;
+  /** What comes after a cut, before the next turn begins, was on its way when the reply was cut. */
+  #stale = false;
+  /** Tools that run, by the id of their call. @type {Map<string, Entry>} */
+  #tools = new Map();
+  /** Pictures that wait for the user's next words. @type {string[]} */
+  #pictures = [];
   #onChange;
 
   /** @param {(entry: Entry, removed: boolean) => void} onChange for each entry that is new, changed or removed */
@@ -45,6 +67,9 @@ export class Conversation {
       case 'llm': return this.#written(message.text);
       case 'reply-heard': return this.#heardAgent(message.text);
       case 'turn-metrics': return this.#measured(/** @type {Metrics & Message} */ (message));
+      case 'tool-call-start': return this.#toolStarted(message);
+      case 'tool-call-end': return this.#toolEnded(message.callId, message.error);
+      case 'stage-change': return void this.#add('stage', { text: `${message.from} → ${message.to}`, detail: message.reason });
       default: return this.#progress(message);
     }
   }
@@ -56,7 +81,7 @@ export class Conversation {
       case 'tts-complete': return this.#ended();
       case 'tts-cancelled': return this.#cut('interrupted');
       case 'speech-start': return this.#interruptUnspoken();
-      case 'state': return message.state === 'idle' ? this.#ended() : undefined;
+      case 'state': return this.#stateChanged(message.state);
       default:
     }
   }
@@ -64,47 +89,84 @@ export class Conversation {
   /** The user's typed words; they cut a running reply short, as speech does. @param {string} text */
   type(text) {
     this.#interruptUnspoken();
-    this.#add('user', text, false);
+    this.#add('user', { text });
+  }
+
+  /** Pictures that the server has, or soon gets, for the user's next words. @param {string[]} pictures */
+  attach(pictures) {
+    this.#pictures.push(...pictures);
+  }
+
+  /** How many pictures wait for the user's next words. */
+  get attached() {
+    return this.#pictures.length;
+  }
+
+  /** The server has forgotten what it knew. */
+  forget() {
+    this.#pictures = [];
   }
 
   /** The connection dropped, and with it what was running. */
   drop() {
     if (this.#live?.open || this.#speaking) this.#cut('dropped');
+    this.#stopTools();
     const words = this.#last('user');
     if (words?.open) this.#change(words, { open: false });
   }
 
   /** A remark of the page itself. @param {string} text */
   note(text) {
-    this.#add('note', text, false);
+    this.#add('note', { text });
   }
 
   /** @param {string} text @param {boolean} isFinal */
   #heardUser(text, isFinal) {
-    const last = this.#entries.at(-1);
-    const partial = last?.role === 'user' && last.open ? last : null;
+    const last = this.#last('user');
+    const partial = last?.open ? last : null;
     if (!text.trim()) return partial && isFinal ? this.#remove(partial) : undefined;
     if (partial) return this.#change(partial, { text, open: !isFinal });
     // What the user says next begins a new turn: nothing more is written into the reply before.
     this.#close();
-    this.#add('user', text, !isFinal);
+    this.#add('user', { text, open: !isFinal });
   }
 
   /** @param {string} content @param {boolean} done */
   #writing(content, done) {
     if (this.#live?.open) this.#change(this.#live, { text: this.#live.text + content, open: !done });
-    else if (content && !this.#afterCut()) this.#live = this.#add('agent', content, !done);
+    else if (content && !this.#stale) this.#live = this.#add('agent', { text: content, open: !done });
   }
 
   /** @param {string} text */
   #written(text) {
     if (this.#live) this.#change(this.#live, { text, open: false });
-    else if (text && !this.#afterCut()) this.#live = this.#add('agent', text, false);
+    else if (text && !this.#stale) this.#live = this.#add('agent', { text });
   }
 
-  /** What comes right after a cut, before the user's next words, was on its way when the reply was cut. */
-  #afterCut() {
-    return Boolean(this.#entries.at(-1)?.cut);
+  /** @param {string} state of the agent */
+  #stateChanged(state) {
+    if (state === 'thinking') this.#stale = false;
+    else if (state === 'idle') this.#ended();
+  }
+
+  /** @param {Message} call */
+  #toolStarted({ name, callId, arguments: given }) {
+    const text = name.replaceAll('_', ' ');
+    this.#tools.set(callId, this.#add('tool', { text, outcome: 'running', detail: JSON.stringify(given) }));
+  }
+
+  /** @param {string} callId @param {string} [error] */
+  #toolEnded(callId, error) {
+    const tool = this.#tools.get(callId);
+    if (!tool) return;
+    this.#tools.delete(callId);
+    this.#change(tool, error === undefined ? { outcome: 'done' } : { outcome: 'failed', detail: error });
+  }
+
+  /** Nothing more will be heard of the tools that run. */
+  #stopTools() {
+    for (const tool of this.#tools.values()) this.#change(tool, { outcome: 'stopped' });
+    this.#tools.clear();
   }
 
   /** The turn is over, and its reply heard to the end. */
@@ -123,6 +185,7 @@ export class Conversation {
     this.#speaking = false;
     if (this.#live) this.#change(this.#live, { cut: reason, open: false });
     this.#live = null;
+    this.#stale = true;
   }
 
   /** A reply that was written but not yet aloud is given up without `tts-cancelled`. */
@@ -150,10 +213,15 @@ export class Conversation {
     return this.#entries.findLast((entry) => entry.role === role);
   }
 
-  /** @param {Entry['role']} role @param {string} text @param {boolean} open @returns {Entry} */
-  #add(role, text, open) {
-    const entry = { id: this.#nextId, role, text, open, cut: null, heard: null, metrics: null };
+  /** @param {Entry['role']} role @param {Partial<Entry>} fields @returns {Entry} */
+  #add(role, fields) {
+    const entry = { ...EMPTY, ...fields, id: this.#nextId, role };
     this.#nextId += 1;
+    if (role === 'user') {
+      this.#stale = false;
+      entry.pictures = this.#pictures;
+      this.#pictures = [];
+    }
     this.#entries.push(entry);
     this.#onChange(entry, false);
     return entry;

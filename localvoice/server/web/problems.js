@@ -5,10 +5,10 @@
 
 /**
  * @typedef {'server-away'|'link-lost'|'mic-insecure'|'mic-unsupported'|'mic-refused'|'mic-dismissed'|
- *   'mic-missing'|'mic-busy'|'mic-broken'|'mic-gone'|'voice-unsupported'|'voice-failed'|'sound-blocked'|
+ *   'mic-missing'|'mic-busy'|'mic-broken'|'mic-gone'|'voice-unsupported'|'sound-blocked'|
  *   'stt'|'llm'|'tts'|'hearing'|'misunderstood'|'too-fast'|'tool'|'internal'} ProblemId
  */
-/** @typedef {'reconnect'|'talk'|'voice'|'sound'|'reload'} Remedy what the button beside the words does */
+/** @typedef {'reconnect'|'talk'|'sound'|'reload'} Remedy what the button beside the words does */
 /** @typedef {'link'|'mic'|'sound'|'voice'|'turn'} Slot one problem of each kind at a time; the first of these is shown */
 /**
  * @typedef {Object} Problem
@@ -89,13 +89,8 @@ const WORDS = {
   'voice-unsupported': {
     tone: 'fault',
     title: 'This browser can’t send your voice',
-    text: 'WebRTC is missing or switched off. Use a current Firefox, Chrome, Edge or Safari. Typing works, and the answers are spoken.',
-  },
-  'voice-failed': {
-    tone: 'fault',
-    title: 'Voice can’t connect',
-    text: 'WebRTC found no way to localvoice. In flight mode, join any network, it needn’t reach the internet; else look at VPN and firewall. Typing works, and the answers are spoken.',
-    action: { label: 'Try again', remedy: 'voice' },
+    text: 'WebRTC doesn’t connect, and sound over the WebSocket doesn’t start. Use a current Firefox, Chrome, Edge or Safari. Typing works, and the answers are spoken.',
+    action: TALK,
   },
   'sound-blocked': {
     tone: 'fault',
@@ -130,8 +125,6 @@ const OF_CODE = {
   VAD_ERROR: 'hearing',
   INVALID_AUDIO_FORMAT: 'hearing',
   INVALID_MESSAGE: 'misunderstood',
-  WEBRTC_UNAVAILABLE: 'voice-failed',
-  CONNECTION_FAILED: 'voice-failed',
   TOOL_ERROR: 'tool',
   PLAYBOOK_ERROR: 'tool',
   RATE_LIMITED: 'too-fast',

@@ -47,6 +47,9 @@ export class Meter {
 
 /** Chunks are sent as they are spoken; this much is held back so that a late one leaves no gap. */
 const LEAD_SECONDS = 0.12;
+/** Bytes before a WAV file's samples, and where in them its rate stands. */
+const WAV_HEADER = 44;
+const WAV_RATE_AT = 24;
 
 /** Plays `tts-chunk` messages one after the other without gaps. */
 export class SpeechPlayer {
@@ -67,7 +70,17 @@ export class SpeechPlayer {
 
   /** @param {string} data base64 of mono s16le samples @param {number} rate in Hz */
   play(data, rate) {
-    const samples = decode(data);
+    this.#schedule(samplesOf(bytesOf(data)), rate);
+  }
+
+  /** @param {string} data base64 of a mono 16-bit WAV file with the plain header that the server writes */
+  playWav(data) {
+    const bytes = bytesOf(data);
+    this.#schedule(samplesOf(bytes.subarray(WAV_HEADER)), new DataView(bytes.buffer).getUint32(WAV_RATE_AT, true));
+  }
+
+  /** @param {Float32Array<ArrayBuffer>} samples @param {number} rate */
+  #schedule(samples, rate) {
     if (samples.length === 0) return;
     const { context, analyser } = this.#output(rate);
     const buffer = context.createBuffer(1, samples.length, rate);
@@ -134,10 +147,14 @@ function rms(analyser) {
   return Math.sqrt(sum / samples.length);
 }
 
-/** @param {string} data @returns {Float32Array<ArrayBuffer>} */
-function decode(data) {
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
+/** @param {string} data base64 */
+function bytesOf(data) {
+  return Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+}
+
+/** @param {Uint8Array} bytes s16le @returns {Float32Array<ArrayBuffer>} */
+function samplesOf(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
   const samples = new Float32Array(bytes.length >> 1);
   for (let i = 0; i < samples.length; i += 1) samples[i] = view.getInt16(2 * i, true) / 32_768;
   return samples;

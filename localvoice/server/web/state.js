@@ -8,7 +8,7 @@
 /**
  * @typedef {Object} State
  * @property {import('./connection.js').Link} link to the server
- * @property {import('./voice.js').VoiceStatus} voice
+ * @property {import('./voice_path.js').Voice} voice
  * @property {'off'|'asking'|'on'|'muted'} mic
  * @property {boolean} micSilent an open microphone gives no sound at all
  * @property {'idle'|'listening'|'thinking'|'speaking'} agent

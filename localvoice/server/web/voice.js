@@ -46,6 +46,10 @@ export class VoiceLink {
     this.#onStatus = onStatus;
   }
 
+  get connected() {
+    return this.#connected;
+  }
+
   /** Connects, or waits for the attempt that runs. @returns {Promise<boolean>} whether voice is connected */
   open() {
     this.#opening ??= this.#open();

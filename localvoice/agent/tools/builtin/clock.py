@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field
 
-from localvoice.agent.builtin_speech import spoken_duration
 from localvoice.agent.tools import ToolContext, ToolError, tool
+from localvoice.agent.tools.builtin.speech import spoken_duration
 
 _LONGEST_SECONDS: Final = 24 * 3600
 _LABEL_CHARACTERS: Final = 80

@@ -1,9 +1,9 @@
 """The tools that every agent has by default. None of them reaches beyond the conversation."""
 
-from localvoice.agent.builtin_arithmetic import calculate
-from localvoice.agent.builtin_time import get_time, set_timer
-from localvoice.agent.builtin_units import convert_units
 from localvoice.agent.tools import Tool
+from localvoice.agent.tools.builtin.arithmetic import calculate
+from localvoice.agent.tools.builtin.clock import get_time, set_timer
+from localvoice.agent.tools.builtin.units import convert_units
 
 
 def builtin_tools() -> tuple[Tool, ...]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
-from localvoice.agent.playbook_schema import Playbook, Stage
+from localvoice.agent.playbook.schema import Playbook, Stage
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from localvoice.agent.builtin_speech import spoken_number
 from localvoice.agent.tools import ToolError, tool
+from localvoice.agent.tools.builtin.speech import spoken_number
 
 _MAX_CHARACTERS: Final = 200
 _MAX_BITS: Final = 4096

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from localvoice.agent.director import Exchange
 from localvoice.agent.hooks import PlaybookContext
-from localvoice.agent.playbook_schema import (
+from localvoice.agent.playbook.schema import (
     CustomCondition,
     Handler,
     IntentCondition,

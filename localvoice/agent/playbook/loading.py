@@ -1,8 +1,4 @@
-"""Playbooks: conversations in stages, written as YAML or built in Python.
-
-playbook = load_playbook(Path("support_desk.yaml"))
-check(playbook, registry, handlers)
-"""
+"""Reading a playbook from YAML."""
 
 import re
 from collections.abc import Hashable
@@ -12,44 +8,8 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from localvoice.agent.playbook_check import check, unusable
-from localvoice.agent.playbook_schema import (
-    ANY_STAGE,
-    Condition,
-    CustomCondition,
-    Handler,
-    IntentCondition,
-    KeywordCondition,
-    LlmConfig,
-    LlmDecisionCondition,
-    MaxTurnsCondition,
-    Playbook,
-    Stage,
-    TimeoutCondition,
-    ToolCallCondition,
-    Transition,
-    TransitionAction,
-)
-
-__all__ = [
-    "ANY_STAGE",
-    "Condition",
-    "CustomCondition",
-    "Handler",
-    "IntentCondition",
-    "KeywordCondition",
-    "LlmConfig",
-    "LlmDecisionCondition",
-    "MaxTurnsCondition",
-    "Playbook",
-    "Stage",
-    "TimeoutCondition",
-    "ToolCallCondition",
-    "Transition",
-    "TransitionAction",
-    "check",
-    "load_playbook",
-]
+from localvoice.agent.playbook.checks import unusable
+from localvoice.agent.playbook.schema import Playbook
 
 MAX_BYTES: Final = 256 * 1024
 """Of a playbook's file. A long one has 20 KiB."""

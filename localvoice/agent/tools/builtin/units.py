@@ -9,8 +9,8 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from localvoice.agent.builtin_speech import spoken_number
 from localvoice.agent.tools import ToolError, tool
+from localvoice.agent.tools.builtin.speech import spoken_number
 
 
 @dataclass(frozen=True)

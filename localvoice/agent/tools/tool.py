@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
-from localvoice.agent.tool_schema import complaint_about, flat_schema
+from localvoice.agent.tools.schema import complaint_about, flat_schema
 from localvoice.engines.protocols import ToolSpec
 
 Policy = Literal["parallel", "sequential"]

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from localvoice.agent.playbook_conditions import OTHER_INTENT, TRANSITION_TOOL, words_of
-from localvoice.agent.playbook_schema import (
+from localvoice.agent.playbook.conditions import OTHER_INTENT, TRANSITION_TOOL, words_of
+from localvoice.agent.playbook.schema import (
     ANY_STAGE,
     Condition,
     CustomCondition,

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from localvoice.agent.playbook_schema import Handler
+from localvoice.agent.playbook.schema import Handler
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 
 WAIT_SECONDS: Final = 10.0

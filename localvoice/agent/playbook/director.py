@@ -10,8 +10,8 @@ from typing import Any
 
 from localvoice.agent.director import Brief, Exchange, StageChange, sampling_of
 from localvoice.agent.hooks import Hooks, PlaybookContext, Timing, notify
-from localvoice.agent.playbook_check import NO_HANDLERS
-from localvoice.agent.playbook_conditions import (
+from localvoice.agent.playbook.checks import NO_HANDLERS
+from localvoice.agent.playbook.conditions import (
     Evidence,
     Intent,
     JudgingContext,
@@ -23,8 +23,8 @@ from localvoice.agent.playbook_conditions import (
     time_limit,
     transition_tool,
 )
-from localvoice.agent.playbook_handlers import Handlers
-from localvoice.agent.playbook_schema import (
+from localvoice.agent.playbook.handlers import Handlers
+from localvoice.agent.playbook.schema import (
     Handler,
     IntentCondition,
     Playbook,
@@ -32,7 +32,7 @@ from localvoice.agent.playbook_schema import (
     TimeoutCondition,
     Transition,
 )
-from localvoice.agent.playbook_state import Standing, restored, saved
+from localvoice.agent.playbook.state import Standing, restored, saved
 from localvoice.agent.stopwatch import Stopwatch, now
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.config import AgentSettings

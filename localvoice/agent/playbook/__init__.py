@@ -1,0 +1,45 @@
+"""Playbooks: conversations in stages, written as YAML or built in Python.
+
+playbook = load_playbook(Path("support_desk.yaml"))
+check(playbook, registry, handlers)
+"""
+
+from localvoice.agent.playbook.checks import check
+from localvoice.agent.playbook.loading import load_playbook
+from localvoice.agent.playbook.schema import (
+    ANY_STAGE,
+    Condition,
+    CustomCondition,
+    Handler,
+    IntentCondition,
+    KeywordCondition,
+    LlmConfig,
+    LlmDecisionCondition,
+    MaxTurnsCondition,
+    Playbook,
+    Stage,
+    TimeoutCondition,
+    ToolCallCondition,
+    Transition,
+    TransitionAction,
+)
+
+__all__ = [
+    "ANY_STAGE",
+    "Condition",
+    "CustomCondition",
+    "Handler",
+    "IntentCondition",
+    "KeywordCondition",
+    "LlmConfig",
+    "LlmDecisionCondition",
+    "MaxTurnsCondition",
+    "Playbook",
+    "Stage",
+    "TimeoutCondition",
+    "ToolCallCondition",
+    "Transition",
+    "TransitionAction",
+    "check",
+    "load_playbook",
+]

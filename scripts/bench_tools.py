@@ -1,0 +1,188 @@
+"""How reliably the language model of a profile chooses between calling a tool and talking.
+
+Asks it every request of a suite, with the built-in tools on offer. Right is the right tool with arguments
+that come to what was wanted, or talk where no tool is needed. Prints a table and what went wrong, and writes
+JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from localvoice.agent.tools import ToolContext, ToolError
+from localvoice.agent.tools.builtin import builtin_tools
+from localvoice.catalog import load_catalog, models_folder, ready
+from localvoice.config import SYSTEM_PROMPT
+from localvoice.engines.llama import LlamaLlm
+from localvoice.engines.protocols import ChatMessage, Llm, Sampling, ToolCall, ToolOffer
+from localvoice.engines.threads import plan_threads
+
+SUITES: Final = Path(__file__).parents[1] / "tests" / "data"
+TOOLS: Final = {tool.name: tool for tool in builtin_tools()}
+OFFER: Final = ToolOffer(tuple(tool.spec for tool in TOOLS.values()))
+TALK_TOKENS: Final = 24
+"""Of a spoken answer; what it says isn't judged."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one request."""
+
+    said: str
+    """By the user."""
+    wanted: str
+    """The tool, or "talk"."""
+    got: str
+    """The call, or what was said."""
+    tool_right: bool
+    """Whether the right tool was called, or none where none was wanted."""
+    right: bool
+    """Whether its arguments are right as well."""
+    first_ms: float
+    """Until the first words or the call."""
+    spoken: str = ""
+    """What the model made of the tool's result, if it was asked to."""
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--profile", default="quality")
+    parser.add_argument("--suite", type=Path, default=SUITES / "tool_requests.toml", help="TOML of requests")
+    parser.add_argument("--speak", action="store_true", help="run the tools, and have the results spoken")
+    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    options = parser.parse_args()
+    requests = tomllib.loads(options.suite.read_text())["request"]
+    answers = asyncio.run(_measure(options.profile, requests, options.speak))
+    result = {"profile": options.profile, "suite": options.suite.stem, "cores": os.cpu_count()}
+    result |= {"figures": _figures(answers), "answers": [asdict(answer) for answer in answers]}
+    _show(result, answers, Console())
+    options.out.mkdir(exist_ok=True)
+    path = options.out / f"tools-{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False))
+    print(f"All answers are in {path}.")
+
+
+async def _measure(profile: str, requests: list[dict[str, Any]], speak: bool) -> list[Answer]:
+    files = ready(load_catalog(), profile, models_folder())
+    llm = await LlamaLlm.load(files.profile.llm, files.llm_file, plan_threads(device="cpu"))
+    try:
+        await llm.prepare([ChatMessage("system", SYSTEM_PROMPT)], OFFER)
+        answers = []
+        for number, request in enumerate(requests):
+            answers.append(await _answer(llm, request, speak))
+            print(f"\rrequest {number + 1}/{len(requests)}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        return answers
+    finally:
+        await llm.close()
+
+
+async def _answer(llm: Llm, request: Mapping[str, Any], speak: bool) -> Answer:
+    messages = [ChatMessage("system", SYSTEM_PROMPT)]
+    for index, words in enumerate([*request.get("before", ()), request["said"]]):
+        messages.append(ChatMessage("assistant" if index % 2 else "user", words))
+    call, words, first_ms = await _ask(llm, messages)
+    wanted = request.get("tool", "talk")
+    if call is None:
+        return Answer(request["said"], wanted, words, wanted == "talk", wanted == "talk", first_ms)
+    result, right = await _judge(call, wanted, request.get("arguments", {}))
+    spoken = ""
+    if speak:
+        answer = ChatMessage("tool", json.dumps(result), tool_call_id=call.call_id)
+        messages += [ChatMessage("assistant", "", (call,)), answer]
+        again, spoken, _ = await _ask(llm, messages)
+        spoken = spoken if again is None else f"calls {again.name} again: {json.dumps(again.arguments)}"
+    got = f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}"
+    return Answer(request["said"], wanted, got, call.name == wanted, right, first_ms, spoken)
+
+
+async def _ask(llm: Llm, messages: list[ChatMessage]) -> tuple[ToolCall | None, str, float]:
+    begun = time.monotonic()
+    first_ms = 0.0
+    words = ""
+    async with aclosing(llm.reply(messages, Sampling(max_tokens=TALK_TOKENS), OFFER)) as items:
+        async for item in items:
+            first_ms = first_ms or 1000 * (time.monotonic() - begun)
+            if isinstance(item, ToolCall):
+                return item, words, first_ms
+            words += item
+    return None, words, first_ms
+
+
+async def _judge(call: ToolCall, wanted: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
+    """What the tool answers, and whether the call is as good as the one that was wanted."""
+    result, seconds = await _run(call.name, call.arguments)
+    if call.name != wanted:
+        return result, False
+    if wanted == "get_time":
+        said, meant = (str(each.get("place", "")).lower() for each in (call.arguments, arguments))
+        return result, meant in said if meant else not result.startswith("In ")
+    best, best_seconds = await _run(wanted, arguments)
+    return result, seconds == best_seconds if wanted == "set_timer" else result == best
+
+
+async def _run(name: str, arguments: Mapping[str, Any]) -> tuple[str, float]:
+    """What the tool answers, and in how many seconds it has something to say."""
+    seconds = 0.0
+
+    def announce(after: float, _text: str) -> None:
+        nonlocal seconds
+        seconds = after
+
+    tool = TOOLS[name]
+    try:
+        made = tool.handler(tool.validate(arguments), ToolContext("", "", "", asyncio.Event(), announce))
+        return str(made if isinstance(made, str) else await made), seconds
+    except ToolError as error:
+        return f"error: {error}", seconds
+
+
+def _figures(answers: list[Answer]) -> dict[str, Any]:
+    """Per cent and medians."""
+    calls = [answer for answer in answers if answer.wanted != "talk"]
+    talks = [answer for answer in answers if answer.wanted == "talk"]
+    figures: dict[str, Any] = {}
+    for name, some in (("all", answers), ("need a tool", calls), ("need none", talks)):
+        if some:
+            figures[name] = {
+                "requests": len(some),
+                "tool right": round(100 * statistics.mean(answer.tool_right for answer in some), 1),
+                "right": round(100 * statistics.mean(answer.right for answer in some), 1),
+                "first ms": round(statistics.median(answer.first_ms for answer in some)),
+            }
+    return figures
+
+
+def _show(result: dict[str, Any], answers: list[Answer], console: Console) -> None:
+    table = Table(
+        "requests", "n", "tool or talk right %", "arguments, too %", "first item, ms p50",
+        title=f"{result['suite']} · profile {result['profile']} · {result['cores']} cores",
+    )  # fmt: skip
+    for name, row in result["figures"].items():
+        table.add_row(name, *map(str, row.values()))
+    console.print(table)
+    for answer in answers:
+        if not answer.right:
+            console.print(f"wrong: {answer.said!r} → {answer.got!r} instead of {answer.wanted}", markup=False)
+        if answer.spoken:
+            console.print(f"spoken: {answer.said!r} → {answer.spoken!r}", markup=False)
+
+
+if __name__ == "__main__":
+    main()

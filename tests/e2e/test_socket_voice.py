@@ -1,0 +1,147 @@
+"""Voice over the WebSocket, duplex and with barge-in, where WebRTC can't be had; in a real Chromium."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from localvoice.audio.frames import AudioFrame
+
+from .conftest import silence
+from .page import ANSWER_MS, HEARD, RECORD_LEVELS, REMEMBER_SOCKETS, ask, interruption, wait_until
+
+pytestmark = pytest.mark.e2e
+
+NO_WEBRTC = "delete window.RTCPeerConnection;"
+NEVER_CONNECTS = "RTCPeerConnection.prototype.setRemoteDescription = () => new Promise(() => {});"
+NO_WORKLETS = NO_WEBRTC + "delete window.AudioWorkletNode;"
+COUNT_CHUNKS = """
+const chunks = [];
+Object.defineProperty(window, 'chunks', { value: chunks });
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (text) {
+  const message = JSON.parse(text);
+  if (message.type === 'audio-chunk') {
+    const seconds = atob(message.data).length / 2 / message.sampleRate;
+    chunks.push({ at: performance.now(), seconds, rate: message.sampleRate });
+  }
+  return send.call(this, text);
+};
+"""
+
+
+def expect_voice_by_socket(page: Page) -> None:
+    expect(page.locator("body")).to_have_attribute("data-voice", "socket", timeout=ANSWER_MS)
+    expect(page.locator("#link")).to_contain_text("voice over WebSocket")
+    expect(page.locator('#captions [data-role="note"]').first).to_contain_text("WebSocket")
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_a_spoken_question_is_shown_and_answered_by_voice(
+    browse: Callable[..., Any], address_without_webrtc: str, speak: Callable[[str], AudioFrame]
+) -> None:
+    with browse(silence(2), speak("What is the capital of France?")) as page:
+        page.goto(address_without_webrtc)
+        page.click("#talk")
+        expect_voice_by_socket(page)
+        user = page.locator('#captions [data-role="user"]')
+        agent = page.locator('#captions [data-role="agent"]')
+        expect(user).to_contain_text("capital of France", timeout=ANSWER_MS)
+        expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
+        wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
+        expect(agent).not_to_be_empty()
+        assert float(agent.get_attribute("data-turn-ms", timeout=ANSWER_MS) or "nan") > 0
+        expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
+        expect_voice_by_socket(page)
+
+
+def test_an_interruption_silences_the_agent_within_half_a_second(
+    browse: Callable[..., Any],
+    scripted: Callable[..., Any],
+    speak: Callable[[str], AudioFrame],
+) -> None:
+    sounds = silence(2), speak("Please tell me a story."), silence(8), speak("What did you say?")
+    heard = "Tell me a story.", "What did you say?"
+    with scripted(*heard, webrtc=False) as address, browse(*sounds) as page:
+        page.add_init_script(RECORD_LEVELS)
+        page.goto(address)
+        page.click("#talk")
+        cut = page.locator('#captions [data-role="agent"][data-cut="true"]')
+        expect(cut).to_have_count(1, timeout=ANSWER_MS)
+        page.wait_for_timeout(500)
+        levels: list[tuple[float, float, float]] = page.evaluate("window.levels")
+        expect(cut.locator(".unsaid")).to_contain_text("sentence number 40")
+        last = page.locator('#captions [data-role="agent"]').last
+        expect(last).to_contain_text("I said: This is sentence number 1", timeout=ANSWER_MS)
+        spoken = (cut.locator(".words").text_content() or "").partition("number")[0]
+        assert spoken.strip() == "This is sentence"
+        expect_voice_by_socket(page)
+    onset, silent = interruption(levels)
+    assert silent - onset <= 500, f"silent {silent - onset:.0f} ms after the user began to speak"
+
+
+@pytest.mark.parametrize("broken", [NO_WEBRTC, NEVER_CONNECTS], ids=["no WebRTC", "never connects"])
+def test_a_browser_whose_webrtc_does_not_work(
+    browse: Callable[..., Any], scripted: Callable[..., Any], speak: Callable[[str], AudioFrame], broken: str
+) -> None:
+    sounds = silence(9), speak("Good morning, how are you?")
+    with scripted("Tell me a story.") as address, browse(*sounds) as page:
+        page.add_init_script(broken)
+        page.goto(address)
+        page.click("#talk")
+        expect_voice_by_socket(page)
+        user = page.locator('#captions [data-role="user"]')
+        expect(user).to_contain_text("Tell me a story.", timeout=ANSWER_MS)
+        wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
+
+
+def test_a_browser_that_can_send_no_voice_at_all_says_so_and_still_speaks(
+    browse: Callable[..., Any], scripted: Callable[..., Any]
+) -> None:
+    with scripted() as address, browse() as page:
+        page.add_init_script(NO_WORKLETS)
+        page.goto(address)
+        page.click("#talk")
+        expect(page.locator("#problem")).to_contain_text("can’t send your voice", timeout=10_000)
+        expect(page.locator("body")).to_have_attribute("data-mic", "off")
+        ask(page, "Hello.")
+        expect(page.locator('#captions [data-role="agent"]')).to_contain_text("You said Hello.")
+        wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
+
+
+def test_chunks_are_small_and_few_and_end_with_the_microphone(
+    browse: Callable[..., Any], scripted: Callable[..., Any]
+) -> None:
+    with scripted(webrtc=False) as address, browse() as page:
+        page.add_init_script(COUNT_CHUNKS)
+        page.goto(address)
+        page.click("#talk")
+        wait_until(page, "window.chunks.length >= 60")
+        page.click("#talk")
+        page.wait_for_timeout(2500)  # silence is sent for a while, so that last words are answered
+        chunks: list[dict[str, float]] = page.evaluate("window.chunks")
+        page.wait_for_timeout(500)
+        assert page.evaluate("window.chunks.length") == len(chunks)
+        expect(page.locator("#problem")).to_be_hidden()
+    assert {round(each["seconds"], 2) for each in chunks} == {0.05}
+    assert all(8_000 <= each["rate"] <= 48_000 for each in chunks)
+    taken = (chunks[-1]["at"] - chunks[0]["at"]) / 1000
+    assert len(chunks) / taken == pytest.approx(20, rel=0.1), "far below the limit of 50 messages a second"
+
+
+def test_after_a_dropped_connection_the_microphone_goes_on(
+    browse: Callable[..., Any], scripted: Callable[..., Any], speak: Callable[[str], AudioFrame]
+) -> None:
+    sounds = silence(2), speak("Good morning, how are you?"), silence(8), speak("And how is the weather?")
+    heard = "Good morning.", "How many messages?"
+    with scripted(*heard, webrtc=False) as address, browse(*sounds) as page:
+        page.add_init_script(REMEMBER_SOCKETS)
+        page.goto(address)
+        page.click("#talk")
+        agent = page.locator('#captions [data-role="agent"]')
+        expect(agent).to_contain_text("You said Good morning.", timeout=ANSWER_MS)
+        expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
+        page.evaluate("window.sockets.at(-1).close()")
+        expect(agent.last).to_contain_text("given 3 messages", timeout=ANSWER_MS)
+        expect_voice_by_socket(page)
