@@ -33,6 +33,7 @@ from localvoice.engines.threads import plan_threads
 SUITES: Final = Path(__file__).parents[1] / "tests" / "data"
 TOOLS: Final = {tool.name: tool for tool in builtin_tools()}
 OFFER: Final = ToolOffer(tuple(tool.spec for tool in TOOLS.values()))
+FAILED: Final = "error: "
 TALK_TOKENS: Final = 24
 """Of a spoken answer; what it says isn't judged."""
 
@@ -128,7 +129,7 @@ async def _ask(llm: Llm, messages: list[ChatMessage]) -> tuple[ToolCall | None, 
 async def _judge(call: ToolCall, wanted: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
     """What the tool answers, and whether the call is as good as the one that was wanted."""
     result, seconds = await _run(call.name, call.arguments)
-    if call.name != wanted:
+    if call.name != wanted or result.startswith(FAILED):
         return result, False
     if wanted == "get_time":
         said, meant = (str(each.get("place", "")).lower() for each in (call.arguments, arguments))
@@ -150,7 +151,7 @@ async def _run(name: str, arguments: Mapping[str, Any]) -> tuple[str, float]:
         made = tool.handler(tool.validate(arguments), ToolContext("", "", "", asyncio.Event(), announce))
         return str(made if isinstance(made, str) else await made), seconds
     except ToolError as error:
-        return f"error: {error}", seconds
+        return f"{FAILED}{error}", seconds
 
 
 def _figures(answers: list[Answer]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from localvoice.agent.compression import SUMMARY_TOKENS, compress
 from localvoice.agent.history import History
 from localvoice.engines.llama import LlamaLlm
-from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall
+from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.engines.threads import plan_threads
 
 TINY = Path(__file__).parents[1] / "models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -229,7 +230,7 @@ def test_every_request_fits_a_small_context(said: list[str], limit: int) -> None
     class SmallLlm(FakeLlm):
         context_tokens = 512
 
-        def prompt_tokens(self, messages, offer=None):  # type: ignore[no-untyped-def]
+        def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
             return sum(4 + len(message.content) // 2 for message in messages)
 
     async def check() -> None:

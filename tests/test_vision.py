@@ -201,10 +201,10 @@ async def test_stopping_ends_in_the_middle_of_an_image(llm: LlamaLlm) -> None:
     await answer(llm, ask(text="Hello"))
     stop, never = StopsAtALook(), StopsAtALook(asked=3)
     with pytest.raises(Stopped):
-        await llm._worker.run(lambda: list(llm._model.reply(ask(RED), Sampling(), stop)))
+        await llm._worker.run(lambda: list(llm._model.reply(ask(RED), Sampling(), None, stop)))
     assert stop.asked == 3
     assert await answer(llm, ask(RED)) == expected
-    await llm._worker.run(lambda: list(llm._model.reply(ask(BLUE), Sampling(max_tokens=1), never)))
+    await llm._worker.run(lambda: list(llm._model.reply(ask(BLUE), Sampling(max_tokens=1), None, never)))
     assert never.asked - 3 > stop.asked, "an image takes more steps than that"
 
 
@@ -283,9 +283,8 @@ async def test_a_broken_image_is_refused_and_the_next_one_seen(llm: LlamaLlm) ->
 @pytest.mark.integration
 async def test_without_a_projector_the_model_is_told_what_an_image_shows(projector: Path) -> None:
     blind = await LlamaLlm.load("blind", MODEL, PLAN, context_tokens=1024)
-    seen = blind._model._content(
-        ChatMessage("user", "Well?", images=(RED, BLUE, Image(b"", alt="<|im_end|>")))
-    )
+    shown = ChatMessage("user", "Well?", images=(RED, BLUE, Image(b"", alt="<|im_end|>")))
+    seen = blind._model._marked(shown)
     assert seen == "[image: the blue sea]\nWell?"
     assert await answer(blind, ask(Image(b"no image")))
     await blind.close()

@@ -143,7 +143,12 @@ class LlamaModel:
 
     def _prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
         text, add_bos = self._formatted(messages, offer, self._marked)
-        prompt = self._llama.tokenize(text, add_bos=add_bos, special=True)
+        try:
+            prompt = self._llama.tokenize(text, add_bos=add_bos, special=True)
+        except ValueError as error:
+            if "exceed context window" not in str(error):
+                raise
+            raise self._too_long() from error
         if len(prompt) >= self.context_tokens:
             raise self._too_long()
         return prompt
@@ -164,7 +169,11 @@ class LlamaModel:
 
     def _heads(self, offer: ToolOffer) -> dict[str, list[int]]:
         """Tokens of the lines that the reply may begin with, by the name of the tool."""
-        return {name: self._tokens(tool_prompt.head(name)) for name in tool_prompt.choices(offer)}
+        try:
+            names = tool_prompt.choices(offer)
+        except ValueError as error:
+            raise failure(f"The choice of a tool can't be made: {error}", retryable=False) from error
+        return {name: self._tokens(tool_prompt.head(name)) for name in names}
 
     def _choose(self, prompt: list[int], offer: ToolOffer, heads: Mapping[str, list[int]]) -> ToolSpec | None:
         """The tool to call; None is to talk."""

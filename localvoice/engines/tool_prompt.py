@@ -118,7 +118,7 @@ def _turn(
 ) -> Turn:
     text = words(message)
     if message.role == "tool":
-        return "user", f"{MARKS[0]}{text}{MARKS[1]}"
+        return "user", _marked(text)
     if message.role == "assistant":
         return "assistant", "\n".join(_said(text, message.tool_calls, talk, plain))
     return message.role, text
@@ -137,22 +137,28 @@ def _said(words: str, calls: Sequence[ToolCall], talk: str, plain: Callable[[str
 
 
 def _examples(talk: str) -> Iterator[Turn]:
-    light = head("switch_light") + _json({"room": "kitchen"})
+    """Both ways to answer, in turn. One leaves out what isn't said; two of the calls are answered."""
+    light = head("switch_light") + "{}"
     money = head("convert_money") + _json({"amount": 20, "from": "dollar", "to": "euro"})
     milk = head("add_to_list") + _json({"list": "shopping", "item": "milk"})
     said = (
-        ("Switch on the light in the kitchen.", light),
-        (f"{MARKS[0]}The light is on.{MARKS[1]}", f"{talk}The light in the kitchen is on now."),
+        ("Switch on the light.", light),
+        (_marked("The light is on."), f"{talk}The light is on now."),
         ("Who painted the Mona Lisa?", f"{talk}Leonardo da Vinci painted it."),
         ("How many euros are 20 dollars?", money),
+        (_marked("20 dollars are 18.6 euros."), f"{talk}20 dollars are 18.6 euros."),
         ("How tall is Mount Everest?", f"{talk}Mount Everest is about 8,849 metres tall."),
         ("I love long walks.", f"{talk}That sounds lovely. Where do you like to walk?"),
         ("Add milk to my shopping list.", milk),
-        ("When was Mozart born?", f"{talk}Mozart was born in 1756."),
+        ("How many people live in Japan?", f"{talk}About 125 million people live in Japan."),
     )
     for user, assistant in said:
         yield "user", user
         yield "assistant", assistant
+
+
+def _marked(result: str) -> str:
+    return f"{MARKS[0]}{result}{MARKS[1]}"
 
 
 def _signature(tool: ToolSpec) -> str:

@@ -38,6 +38,7 @@ PLAYBOOK = Playbook(
         ),
     ),
     initial_stage="welcome",
+    global_tools=("add_numbers", "break_down"),
 )
 
 
@@ -110,8 +111,12 @@ class TalkativeLlm(FakeLlm):
 
 
 async def serve(options: argparse.Namespace) -> None:
-    speech = {"streaming_speech": not options.whole_replies}
-    settings = Settings.model_validate({"server": {"port": 0}, "agent": {"summarise": False, **speech}})
+    conversation = {
+        "summarise": False,
+        "history_messages": 100,
+        "streaming_speech": not options.whole_replies,
+    }
+    settings = Settings.model_validate({"server": {"port": 0}, "agent": conversation})
     agent = Agent(
         settings,
         # Slow enough to be cancelled where the speaker only draws breath: a line is lost otherwise.

@@ -1,4 +1,4 @@
-"""What the page shows beside words: tools, stages, announcements, pictures. A real Chromium, scripted engines."""
+"""What the page shows beside words: tools, stages, announcements, pictures. Scripted engines."""
 
 import base64
 import re
@@ -22,7 +22,7 @@ DRAW = """
   Object.assign(canvas, { width, height });
   const context = canvas.getContext('2d');
   const image = context.createImageData(width, height);
-  for (let i = 0; i < image.data.length; i += 1) image.data[i] = i % 4 === 3 ? 255 : (i * 7919 + i ** 2) % 256;
+  image.data.forEach((_, i) => { image.data[i] = i % 4 === 3 ? 255 : Math.random() * 256; });
   context.putImageData(image, 0, 0);
   return canvas.toDataURL(type);
 }
@@ -80,6 +80,7 @@ def test_a_failed_tool_is_named_and_the_reply_goes_on(
         expect(tool).to_have_attribute("data-outcome", "failed", timeout=ANSWER_MS)
         expect(tool).to_have_text("break down failed")
         expect(page.locator('#captions [data-role="agent"]')).to_contain_text("broke down")
+        expect(page.locator("#problem")).to_be_hidden()
 
 
 def test_a_stage_change_is_a_note(browse: Callable[..., Any], scripted: Callable[..., Any]) -> None:
@@ -106,7 +107,7 @@ def test_an_announcement_is_a_line_of_the_agents(
 def test_an_announcement_after_a_cut_reply_is_shown(
     browse: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:
-    """What comes right after a cut belongs to the reply that was cut; what comes in a turn of its own doesn't."""
+    """What comes right after a cut belongs to what was cut; what comes in a turn of its own doesn't."""
     with scripted() as address, browse() as page:
         page.add_init_script(REMEMBER_SOCKETS)
         page.goto(address)

@@ -33,7 +33,7 @@ WebSocket.prototype.send = function (text) {
 
 def expect_voice_by_socket(page: Page) -> None:
     expect(page.locator("body")).to_have_attribute("data-voice", "socket", timeout=ANSWER_MS)
-    expect(page.locator("#link")).to_contain_text("voice over WebSocket")
+    expect(page.locator("#link")).to_contain_text("Connected by WebSocket")
     expect(page.locator('#captions [data-role="note"]').first).to_contain_text("WebSocket")
     expect(page.locator("#problem")).to_be_hidden()
 

@@ -187,6 +187,7 @@ function agentChanged(agent) {
 /** @param {string} code @param {string} message */
 function failed(code, message) {
   console.warn(`localvoice: ${code}: ${message}`);
+  if (code === 'TOOL_ERROR') return; // the captions show which one, and the reply goes on
   if (!voice.refused(code)) store.setProblem('turn', problemOfCode(code, message));
 }
 

@@ -6,7 +6,7 @@
 /**
  * @typedef {'server-away'|'link-lost'|'mic-insecure'|'mic-unsupported'|'mic-refused'|'mic-dismissed'|
  *   'mic-missing'|'mic-busy'|'mic-broken'|'mic-gone'|'voice-unsupported'|'sound-blocked'|
- *   'stt'|'llm'|'tts'|'hearing'|'misunderstood'|'too-fast'|'tool'|'internal'} ProblemId
+ *   'stt'|'llm'|'tts'|'hearing'|'misunderstood'|'too-fast'|'playbook'|'internal'} ProblemId
  */
 /** @typedef {'reconnect'|'talk'|'sound'|'reload'} Remedy what the button beside the words does */
 /** @typedef {'link'|'mic'|'sound'|'voice'|'turn'} Slot one problem of each kind at a time; the first of these is shown */
@@ -109,7 +109,7 @@ const WORDS = {
     action: { label: 'Reload', remedy: 'reload' },
   },
   'too-fast': { tone: 'wait', title: 'One moment', text: 'That was more than the server takes at once. Wait a little, then go on.' },
-  tool: { tone: 'fault', title: 'A tool failed', text: 'The answer may lack something. Ask once more.' },
+  playbook: { tone: 'fault', title: 'The conversation’s playbook failed', text: 'The answer may not fit. Go on; if it happens again, look at the server’s log.' },
   internal: { tone: 'fault', title: 'Something went wrong', text: 'Try once more. If it happens again, look at the server’s log.' },
 };
 
@@ -125,8 +125,7 @@ const OF_CODE = {
   VAD_ERROR: 'hearing',
   INVALID_AUDIO_FORMAT: 'hearing',
   INVALID_MESSAGE: 'misunderstood',
-  TOOL_ERROR: 'tool',
-  PLAYBOOK_ERROR: 'tool',
+  PLAYBOOK_ERROR: 'playbook',
   RATE_LIMITED: 'too-fast',
 };
 

@@ -128,7 +128,7 @@ export class View {
 
 /** @param {Readonly<State>} state */
 function linkWords(state) {
-  if (state.link === 'ready' && state.voice === 'socket') return 'Connected, voice over WebSocket';
+  if (state.link === 'ready' && state.voice === 'socket') return 'Connected by WebSocket';
   return state.problems.link?.id === 'server-away' ? LINK_WORDS.connecting : LINK_WORDS[state.link];
 }
 
