@@ -128,6 +128,8 @@ async def _ask(llm: Llm, messages: list[ChatMessage]) -> tuple[ToolCall | None, 
 
 async def _judge(call: ToolCall, wanted: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
     """What the tool answers, and whether the call is as good as the one that was wanted."""
+    if "seconds" in arguments:
+        arguments = {"duration": f"{arguments['seconds']} seconds"}
     result, seconds = await _run(call.name, call.arguments)
     if call.name != wanted or result.startswith(FAILED):
         return result, False

@@ -16,6 +16,7 @@ from localvoice.agent.reminders import Reminders
 from localvoice.agent.tools import ToolContext, ToolError, ToolRegistry
 from localvoice.agent.tools.builtin import builtin_tools, clock
 from localvoice.agent.tools.builtin.arithmetic import evaluate
+from localvoice.agent.tools.builtin.durations import seconds_of
 from localvoice.agent.tools.builtin.speech import spoken_duration, spoken_number
 from localvoice.agent.tools.executor import ToolExecutor
 from localvoice.engines.protocols import ToolCall
@@ -97,42 +98,58 @@ async def test_a_machine_without_time_zones_says_so(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("at_noon")
 @pytest.mark.parametrize(
-    ("arguments", "seconds", "length", "label"),
+    ("duration", "seconds", "length"),
     [
-        ({"minutes": 5}, 300, "5 minutes", ""),
-        ({"minutes": "1.5"}, 90, "1 minute 30 seconds", ""),
-        ({"hours": 2, "minutes": 90}, 12600, "3 hours 30 minutes", ""),
-        ({"seconds": 1, "label": "  the \n eggs "}, 1, "1 second", ": the eggs"),
-        ({"hours": 24}, 86400, "24 hours", ""),
+        ("5 minutes", 300, "5 minutes"),
+        ("five minutes", 300, "5 minutes"),
+        ("90 seconds", 90, "1 minute 30 seconds"),
+        ("1 hour 30 minutes", 5400, "1 hour 30 minutes"),
+        ("an hour and a half", 5400, "1 hour 30 minutes"),
+        ("half an hour", 1800, "30 minutes"),
+        ("twenty-five minutes", 1500, "25 minutes"),
+        ("a quarter of an hour", 900, "15 minutes"),
+        ("three quarters of an hour", 2700, "45 minutes"),
+        ("a couple of minutes", 120, "2 minutes"),
+        ("1.5h", 5400, "1 hour 30 minutes"),
+        ("2 min", 120, "2 minutes"),
+        ("24 hours", 86400, "24 hours"),
     ],
 )
 async def test_a_timer_says_when_it_ends_and_that_it_has_ended(
-    arguments: dict[str, Any], seconds: int, length: str, label: str
+    duration: str, seconds: int, length: str
 ) -> None:
     announced: list[tuple[float, str]] = []
-    said = await use("set_timer", announced, **arguments)
-    assert announced == [(seconds, f"Your timer of {length} is up{label}.")]
+    said = await use("set_timer", announced, duration=duration, label="  the \n eggs ")
+    assert announced == [(seconds, f"Your timer of {length} is up: the eggs.")]
     assert re.fullmatch(rf"The timer is set for {length}, until \d+:\d\d [AP]M\.", said)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("duration", "words"),
     [
-        ({}, "needs a time above 0"),
-        ({"minutes": 0, "label": "tea"}, "needs a time above 0"),
-        ({"minutes": -5}, "needs a time above 0"),
-        ({"minutes": 5, "seconds": -10}, "needs a time above 0"),
-        ({"seconds": 0.2}, "needs a time above 0"),
-        ({"minutes": float("inf")}, "needs a time above 0"),
-        ({"minutes": float("nan")}, "needs a time above 0"),
-        ({"hours": 24.1}, "24 hours at most"),
-        ({"minutes": "soon"}, "minutes: Input should be a valid number"),
+        ("", "above 0"),
+        ("0 minutes", "above 0"),
+        ("-5 minutes", "above 0"),
+        ("0.2 seconds", "a second at least"),
+        ("9" * 400 + " hours", "above 0"),
+        ("24.1 hours", "24 hours at most"),
+        ("five", "has no unit"),
+        ("soon", "isn't a length of time"),
+        ("1:30", "isn't a length of time"),
     ],
 )
-async def test_a_timer_without_sense_is_refused(arguments: dict[str, Any], words: str) -> None:
+async def test_a_timer_without_sense_is_refused(duration: str, words: str) -> None:
     announced: list[tuple[float, str]] = []
-    assert words in await use("set_timer", announced, **arguments)
+    assert words in await use("set_timer", announced, duration=duration)
     assert announced == []
+
+
+@given(st.text(max_size=60))
+def test_any_words_are_a_length_of_time_or_refused(words: str) -> None:
+    try:
+        assert seconds_of(words) > 0
+    except ToolError as error:
+        assert "90 seconds" in str(error)
 
 
 @pytest.mark.virtual_clock
@@ -141,7 +158,7 @@ async def test_a_timer_speaks_when_it_ends() -> None:
     reminders = Reminders(said.append)
     executor = ToolExecutor(ToolRegistry(builtin_tools()))
     await executor.run(
-        [ToolCall("c", "set_timer", {"minutes": 3, "label": "tea"})],
+        [ToolCall("c", "set_timer", {"duration": "3 minutes", "label": "tea"})],
         lambda call: ToolContext(call.call_id, "s", "t", asyncio.Event(), reminders.after),
     )
     await asyncio.sleep(179)

@@ -40,7 +40,7 @@ def llm() -> Iterator[LlamaLlm]:
 
 async def reply(llm: LlamaLlm, messages: Sequence[ChatMessage], **sampling: Any) -> list[str]:
     async with aclosing(llm.reply(messages, Sampling(**{"max_tokens": 24} | sampling))) as deltas:
-        return [delta async for delta in deltas]
+        return [str(delta) async for delta in deltas]
 
 
 @pytest.mark.integration

@@ -1,6 +1,5 @@
 """The built-in tools for time: the clock, here and elsewhere, and a timer."""
 
-import math
 import unicodedata
 from datetime import datetime, timedelta
 from functools import cache
@@ -10,23 +9,17 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field
 
 from localvoice.agent.tools import ToolContext, ToolError, tool
+from localvoice.agent.tools.builtin.durations import seconds_of
 from localvoice.agent.tools.builtin.speech import spoken_duration
 
 _LONGEST_SECONDS: Final = 24 * 3600
 _LABEL_CHARACTERS: Final = 80
 
-_HERE: Final = {
-    "",
-    "here",
-    "local",
-    "local time",
-    "current location",
-    "my location",
-    "none",
-    "null",
-    "now",
-    "today",
-}
+# What small models write where the user names no place.
+_HERE: Final = frozenset(
+    ("", "here", "home", "local", "local time", "current location", "my location", "user", "none", "null")
+    + ("now", "today", "day", "date", "time", "year", "city", "the city", "my city", "place", "world")
+)
 # Places that people ask for and that give no zone its name.
 _ZONE_OF: Final = {
     "America/New_York": "new york city, nyc, boston, washington, washington dc, philadelphia, miami, atlanta",
@@ -81,15 +74,16 @@ def get_time(
 
 @tool
 async def set_timer(
-    context: ToolContext, hours: float = 0, minutes: float = 0, seconds: float = 0, label: str | None = None
+    context: ToolContext,
+    duration: Annotated[str, Field(description="like 90 seconds or 1 hour 30 minutes")],
+    label: str | None = None,
 ) -> str:
     """Start a timer. It tells the user by itself when it ends."""
-    total = hours * 3600 + minutes * 60 + seconds
-    if not math.isfinite(total) or min(hours, minutes, seconds) < 0 or round(total) < 1:
-        raise ToolError("a timer needs a time above 0: give hours, minutes or seconds")
-    if total > _LONGEST_SECONDS:
+    whole = round(seconds_of(duration))
+    if whole < 1:
+        raise ToolError("a timer runs for a second at least")
+    if whole > _LONGEST_SECONDS:
         raise ToolError("a timer can run for 24 hours at most")
-    whole = round(total)
     purpose = " ".join((label or "").split())[:_LABEL_CHARACTERS]
     length = spoken_duration(whole)
     context.announce(whole, f"Your timer of {length} is up{f': {purpose}' if purpose else ''}.")
