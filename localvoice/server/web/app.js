@@ -240,7 +240,7 @@ async function openVoice() {
 function voiceChanged(status) {
   const before = store.state.voice;
   store.update({ voice: status });
-  if (status === 'socket' && before !== 'socket') {
+  if (status === 'socket' && before !== 'socket' && before !== 'unsupported') {
     conversation.note('Your voice goes over the WebSocket, for WebRTC doesn’t connect here.');
   }
   if (status === 'unsupported') {

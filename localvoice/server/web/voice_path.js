@@ -18,6 +18,8 @@ const REFUSALS = ['WEBRTC_UNAVAILABLE', 'CONNECTION_FAILED'];
 export class VoicePath {
   /** Once WebRTC has failed it is not tried again in this conversation: each try takes seconds. */
   #bySocket = false;
+  /** Whether WebRTC has connected before: if it then fails, that lies in the moment. */
+  #hasWorked = false;
   /** @type {MediaStream|null} */
   #stream = null;
   #link;
@@ -34,6 +36,7 @@ export class VoicePath {
     this.#onStatus = onStatus;
     this.#uplink = new Uplink(sendChunk);
     this.#link = new VoiceLink(sendOffer, onSound, (status) => {
+      if (status === 'on') this.#hasWorked = true;
       if (status === 'failed') this.#fallBack();
       else if (!this.#bySocket) onStatus(status);
     });
@@ -75,8 +78,10 @@ export class VoicePath {
     this.#link.setAudible(audible);
   }
 
-  /** The connection to the server is gone; `open()` goes on by the same way. */
+  /** The connection to the server is gone; `open()` finds a way again. */
   drop() {
+    if (this.#hasWorked) this.#bySocket = false;
+    if (!this.#bySocket) this.#uplink.stop();
     this.#link.close();
   }
 
