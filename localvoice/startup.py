@@ -1,5 +1,6 @@
 """From settings to an agent that is loaded, warm and ready for the first word."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -69,18 +70,8 @@ async def ready_agent(
 async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[Engines]:
     """The profile's engines, closed when the block is left."""
     begun = time.monotonic()
-    fallback = settings.agent.fallback_profile
     with console.status(f"Checking the model files of profile {settings.profile} …"):
-        catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
-        files = _engine_files(ready(catalog, settings.profile, folder))
-        if fallback is not None:
-            other = ready(catalog, fallback, folder)
-            if other.llm_file == files.llm:
-                raise ConfigError(
-                    f"agent.fallback_profile {fallback} has the same language model as {settings.profile}: "
-                    "name a profile with another one, or leave it empty."
-                )
-            files = replace(files, fallback_llm=other.llm_file, fallback_llm_name=other.profile.llm)
+        files = await asyncio.to_thread(_checked_files, settings)  # an application's loop may be at work
     with console.status("Loading the models …") as status:
         engines = await load_engines(files, _engine_options(settings))
         try:
@@ -91,6 +82,22 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
             yield engines
         finally:
             await close_all(engines)
+
+
+def _checked_files(settings: Settings) -> EngineFiles:
+    """The files of the profile, and of its fallback's LLM. Raises as `ready_agent` does."""
+    catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
+    files = _engine_files(ready(catalog, settings.profile, folder))
+    fallback = settings.agent.fallback_profile
+    if fallback is None:
+        return files
+    other = ready(catalog, fallback, folder)
+    if other.llm_file == files.llm:
+        raise ConfigError(
+            f"agent.fallback_profile {fallback} has the same language model as {settings.profile}: "
+            "name a profile with another one, or leave it empty."
+        )
+    return replace(files, fallback_llm=other.llm_file, fallback_llm_name=other.profile.llm)
 
 
 def _engine_files(files: ModelFiles) -> EngineFiles:

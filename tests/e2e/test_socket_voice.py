@@ -16,6 +16,20 @@ pytestmark = pytest.mark.e2e
 NO_WEBRTC = "delete window.RTCPeerConnection;"
 NEVER_CONNECTS = "RTCPeerConnection.prototype.setRemoteDescription = () => new Promise(() => {});"
 NO_WORKLETS = NO_WEBRTC + "delete window.AudioWorkletNode;"
+TROUBLE = """
+const channels = [];
+const create = RTCPeerConnection.prototype.createDataChannel;
+const answer = RTCPeerConnection.prototype.setRemoteDescription;
+RTCPeerConnection.prototype.createDataChannel = function (...words) {
+  const channel = create.apply(this, words);
+  channels.push(channel);
+  return channel;
+};
+window.trouble = (begins) => {
+  RTCPeerConnection.prototype.setRemoteDescription = begins ? () => new Promise(() => {}) : answer;
+  if (begins) channels.at(-1).close();
+};
+"""
 COUNT_CHUNKS = """
 const chunks = [];
 Object.defineProperty(window, 'chunks', { value: chunks });
@@ -145,3 +159,21 @@ def test_after_a_dropped_connection_the_microphone_goes_on(
         page.evaluate("window.sockets.at(-1).close()")
         expect(agent.last).to_contain_text("given 3 messages", timeout=ANSWER_MS)
         expect_voice_by_socket(page)
+
+
+def test_webrtc_that_has_worked_is_tried_again_with_the_next_connection(
+    browse: Callable[..., Any], scripted: Callable[..., Any]
+) -> None:
+    with scripted() as address, browse() as page:
+        page.add_init_script(TROUBLE + REMEMBER_SOCKETS)
+        page.goto(address)
+        page.click("#talk")
+        body = page.locator("body")
+        expect(body).to_have_attribute("data-voice", "on", timeout=ANSWER_MS)
+        page.evaluate("window.trouble(true)")
+        expect_voice_by_socket(page)
+        expect(body).to_have_attribute("data-mic", "on")
+        page.evaluate("window.trouble(false)")
+        page.evaluate("window.sockets.at(-1).close()")
+        expect(body).to_have_attribute("data-voice", "on", timeout=ANSWER_MS)
+        expect(body).to_have_attribute("data-mic", "on")

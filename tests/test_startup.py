@@ -1,0 +1,29 @@
+"""What is found out before the models are loaded."""
+
+import pytest
+from rich.console import Console
+
+from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
+from localvoice.config import ConfigError, Settings
+from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.startup import loaded_engines, ready_agent
+
+
+@pytest.mark.integration
+async def test_a_fallback_that_is_the_same_model_is_refused() -> None:
+    try:
+        ready(load_catalog(), "tiny", models_folder())
+    except ModelFilesError as missing:
+        pytest.skip(f"needs the models of the tiny profile: {missing}")
+    settings = Settings.model_validate({"profile": "tiny", "agent": {"fallback_profile": "tiny"}})
+    with pytest.raises(ConfigError, match="same language model"):
+        async with loaded_engines(settings, Console(quiet=True)):
+            pass
+
+
+async def test_a_playbook_without_its_tools_stops_the_start() -> None:
+    settings = Settings.model_validate({"agent": {"playbook": "examples/support_desk.yaml"}})
+    with pytest.raises(VoiceError, match="look_up_order") as caught:
+        async with ready_agent(settings, Console(quiet=True)):
+            pass
+    assert caught.value.code is ErrorCode.PLAYBOOK_ERROR
