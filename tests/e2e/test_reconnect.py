@@ -24,6 +24,11 @@ def health(address: str) -> dict[str, Any]:
         return found
 
 
+def expect_note(page: Page, words: str) -> None:
+    note = page.locator('#captions [data-role="note"]', has_text=words)
+    expect(note).to_be_visible(timeout=20_000)
+
+
 def answered(page: Page, question: str) -> str:
     """What the agent answers, once it has said it."""
     count = page.locator('#captions [data-role="agent"]').count()
@@ -48,7 +53,7 @@ def test_a_socket_cut_in_the_middle_of_a_reply(
         session = page.evaluate("window.localvoice.sessionId")
         page.evaluate("window.sockets.at(-1).close()")
         spoken_seconds = time.monotonic() - speaking_since
-        expect(page.locator('#captions [data-role="note"]')).to_contain_text("goes on", timeout=20_000)
+        expect_note(page, "goes on")
         wait_until(page, f"window.localvoice.remoteLevel() < {HEARD}")
 
         assert page.evaluate("window.sockets.length") == 2
@@ -78,7 +83,7 @@ def test_what_is_kept_of_the_cut_reply_is_what_was_heard(
         page.wait_for_timeout(2000)
         page.evaluate("window.sockets.at(-1).close()")
         heard_seconds = time.monotonic() - begun
-        expect(page.locator('#captions [data-role="note"]')).to_contain_text("goes on", timeout=20_000)
+        expect_note(page, "goes on")
         kept = answered(page, "What did you say?").strip().removeprefix("I said: ")
     assert STORY.startswith(kept) and kept != STORY
     words = len(kept.split())
@@ -102,7 +107,7 @@ def test_a_server_that_has_forgotten_is_told_and_the_talk_goes_on(
         session = page.evaluate("window.localvoice.sessionId")
         answered(page, "Hello.")
         page.evaluate("window.sockets.at(-1).close()")
-        expect(page.locator('#captions [data-role="note"]')).to_contain_text("forgotten", timeout=20_000)
+        expect_note(page, "forgotten")
         assert page.evaluate("window.localvoice.sessionId") != session
         assert answered(page, "How many messages were you given?").startswith("I was given 1 messages")
         expect(page.locator("#problem")).to_be_hidden()

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from localvoice.audio.frames import AudioFrame
 
-from .conftest import silence
+from .conftest import HAS_NETWORK, silence
 from .page import ANSWER_MS, HEARD, RECORD_LEVELS, REMEMBER_SOCKETS, ask, interruption, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -161,6 +161,7 @@ def test_after_a_dropped_connection_the_microphone_goes_on(
         expect_voice_by_socket(page)
 
 
+@pytest.mark.skipif(not HAS_NETWORK, reason="WebRTC needs a network interface beside loopback")
 def test_webrtc_that_has_worked_is_tried_again_with_the_next_connection(
     browse: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:

@@ -14,15 +14,14 @@ from fakes import loud
 from wrong_messages import PNG
 
 from localvoice.audio.frames import wav_bytes
-from localvoice.transports.candidates import host_addresses
 
-from .conftest import silence
+from .conftest import HAS_NETWORK, silence
 from .fake_server import STORY
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(
-        host_addresses() <= {"127.0.0.1", "::1"},
+        not HAS_NETWORK,
         reason="WebRTC needs a network interface beside loopback, and this machine has none up",
     ),
 ]
