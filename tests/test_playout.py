@@ -196,3 +196,32 @@ async def test_any_number_may_wait_for_the_same(playout: Playout) -> None:
     playout.complete()
     async with asyncio.timeout(1):
         await asyncio.gather(*waiting, *started)
+
+
+# --- a transport that reads ahead of what is heard ---
+
+
+async def test_what_is_read_ahead_is_heard_later(playout: Playout) -> None:
+    playout.ahead = 0.3
+    playout.begin()
+    await playout.write("one two three four five six seven eight nine ten", tone(1000))
+    playout.complete()
+    playout.read(playout.rate // 2)
+    assert playout.heard() == "one two", "half is read, 0.3 s of it is still to come"
+    playout.read(playout.rate // 2)
+    begun = asyncio.get_running_loop().time()
+    await playout.finished()
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(0.3)
+    assert playout.heard().split()[-1] == "ten"
+
+
+async def test_a_cut_counts_from_its_moment(playout: Playout) -> None:
+    playout.ahead = 0.3
+    playout.begin()
+    await playout.write("one two three four five six seven eight nine ten", tone(1000))
+    playout.complete()
+    playout.read(playout.rate // 2)
+    playout.stop()
+    await asyncio.wait_for(playout.finished(), 0.01)
+    await asyncio.sleep(5)
+    assert playout.heard() == "one two"

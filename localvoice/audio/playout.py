@@ -32,6 +32,8 @@ class _Reply:
     pieces: list[_Piece] = field(default_factory=list)
     complete: bool = False
     first_audible: float | None = None
+    cut: float | None = None
+    """Seconds that had been read and not yet heard when it was stopped."""
 
 
 class Playout:
@@ -40,6 +42,9 @@ class Playout:
     def __init__(self, rate: int) -> None:
         """`rate`: samples a second that the transport reads."""
         self.rate = rate
+        self.ahead = 0.0
+        """Seconds from a sample being read to its being heard; a transport that reads ahead says so here."""
+        self._last_read = 0.0
         self._chunks: deque[tuple[_Piece, Samples]] = deque()
         self._waiting = 0
         self._reply = _Reply(complete=True)
@@ -75,6 +80,7 @@ class Playout:
 
     def stop(self) -> None:
         """Silence from the next read on. `heard` stays as it was at this moment."""
+        self._reply.cut = self._unheard_seconds()
         self._chunks.clear()
         self._waiting = 0
         self._reply.complete = True
@@ -93,6 +99,7 @@ class Playout:
             if len(taken) < len(samples):
                 self._chunks.appendleft((piece, samples[len(taken) :]))
         if filled:
+            self._last_read = asyncio.get_running_loop().time()
             self._waiting -= filled
             self._note_first_sound(out)
             self._notify()
@@ -118,18 +125,31 @@ class Playout:
             await self._wait_for_change()
 
     async def finished(self) -> None:
-        """Wait until the reply is complete and has been read to its end, or was stopped."""
+        """Wait until the reply is complete and has been heard to its end, or was stopped."""
         while not self._at_end:
             await self._wait_for_change()
+        if self._reply.cut is None:
+            await asyncio.sleep(self._unheard_seconds())
 
     def heard(self) -> str:
         """The words of this reply that have been played; of a piece cut short, its share by length."""
-        words: list[str] = []
-        for piece in self._reply.pieces:
+        words: list[list[str]] = []
+        unheard = round(self._unheard_seconds() * self.rate)
+        for piece in reversed(self._reply.pieces):
             own = piece.text.split()
-            share = piece.played / piece.samples if piece.samples else 0.0
-            words += own if share >= 1 else own[: math.floor(share * len(own))]
-        return " ".join(words)
+            played = max(0, piece.played - unheard)
+            unheard -= piece.played - played
+            share = played / piece.samples if piece.samples else 0.0
+            words.insert(0, own if share >= 1 else own[: math.floor(share * len(own))])
+        return " ".join(word for own in words for word in own)
+
+    def _unheard_seconds(self) -> float:
+        """How much of what was read has not been heard yet."""
+        if self._reply.cut is not None:
+            return self._reply.cut
+        if not self.ahead:
+            return 0.0
+        return max(0.0, self._last_read + self.ahead - asyncio.get_running_loop().time())
 
     @property
     def _at_end(self) -> bool:

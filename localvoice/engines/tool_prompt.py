@@ -140,7 +140,7 @@ def _examples(talk: str) -> Iterator[Turn]:
     """Both ways to answer, in turn. One leaves out what isn't said; two of the calls are answered."""
     light = head("switch_light") + "{}"
     money = head("convert_money") + _json({"amount": 20, "from": "dollar", "to": "euro"})
-    milk = head("add_to_list") + _json({"list": "shopping", "item": "milk"})
+    rain = head("get_weather") + _json({"place": "here", "day": "today"})
     said = (
         ("Switch on the light.", light),
         (_marked("The light is on."), f"{talk}The light is on now."),
@@ -149,8 +149,8 @@ def _examples(talk: str) -> Iterator[Turn]:
         (_marked("20 dollars are 18.6 euros."), f"{talk}20 dollars are 18.6 euros."),
         ("How tall is Mount Everest?", f"{talk}Mount Everest is about 8,849 metres tall."),
         ("I love long walks.", f"{talk}That sounds lovely. Where do you like to walk?"),
-        ("Add milk to my shopping list.", milk),
-        ("How many people live in Japan?", f"{talk}About 125 million people live in Japan."),
+        ("Is it going to rain?", rain),
+        ("How many people live on earth?", f"{talk}About eight billion people live on earth."),
     )
     for user, assistant in said:
         yield "user", user

@@ -74,5 +74,5 @@ def _unavailable(reason: str) -> VoiceError:
     return VoiceError(
         ErrorCode.WEBRTC_UNAVAILABLE,
         Component.WEBRTC,
-        f"WebRTC can't be used: {reason}. Send `audio` messages over the WebSocket instead.",
+        f"WebRTC can't be used: {reason}. Send `audio` or `audio-chunk` messages over the WebSocket instead.",
     )

@@ -22,12 +22,16 @@ async def speak_in_messages(playout: Playout, emit: Callable[[ServerMessage], No
     """
     loop = asyncio.get_running_loop()
     count = int(_CHUNK_SECONDS * playout.rate)
-    while True:
-        await playout.sounding()
-        due = loop.time() - _LEAD_SECONDS
-        while playout.playing:
-            samples = playout.read(count)
-            if emit is not None:
-                emit(TtsChunk(base64.b64encode(samples.astype("<i2").tobytes()).decode(), playout.rate))
-            due += _CHUNK_SECONDS
-            await asyncio.sleep(due - loop.time())
+    playout.ahead = _LEAD_SECONDS
+    try:
+        while True:
+            await playout.sounding()
+            due = loop.time() - _LEAD_SECONDS
+            while playout.playing:
+                samples = playout.read(count)
+                if emit is not None:
+                    emit(TtsChunk(base64.b64encode(samples.astype("<i2").tobytes()).decode(), playout.rate))
+                due += _CHUNK_SECONDS
+                await asyncio.sleep(due - loop.time())
+    finally:
+        playout.ahead = 0.0  # who reads it next may not read ahead

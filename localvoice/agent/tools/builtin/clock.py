@@ -62,10 +62,10 @@ _ZONE_OF: Final = {
 
 @tool
 def get_time(
-    place: Annotated[str | None, Field(description="city, only if the user names one")] = None,
+    place: Annotated[str, Field(description="a city, or here")] = "here",
 ) -> str:
     """Tell the current time and date."""
-    name = " ".join((place or "").split()).removesuffix(" time")
+    name = " ".join(place.split()).removesuffix(" time")
     if _plain(name) in _HERE:
         return f"It is {_spoken_moment(_now())}."
     city = name.rpartition("/")[2].replace("_", " ")
