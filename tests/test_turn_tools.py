@@ -5,7 +5,7 @@ import base64
 from typing import Any
 
 import pytest
-from fakes import FakeLlm, FakeTts
+from fakes import FakeLlm, FakeStt, FakeTts
 from session_room import LONG, Rooms, codes
 
 from localvoice.agent.tools import ToolContext, tool
@@ -149,6 +149,14 @@ async def test_an_announcement_can_be_interrupted(room: Rooms) -> None:
     await r.session.settle()
     assert "tts-cancelled" in r.told() and r.said()[0][0] == "assistant"
     assert len(r.said()[0][1].split()) < 10, "history holds what was heard"
+
+
+async def test_an_announcement_that_is_cut_before_it_began_is_said_later(room: Rooms) -> None:
+    r = room(FakeStt("Hello."), FakeLlm("Hi."))
+    r.conversation.announce("Tea is ready.")
+    r.session.answer_text("Wait a moment.")
+    await r.session.settle()
+    assert r.tts.said == ["Hi.", "Tea is ready."]
 
 
 # --- pictures ---

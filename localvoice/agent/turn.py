@@ -69,6 +69,8 @@ class Turn:
 
     async def _live(self) -> None:
         words = await self._hear()
+        if self._interrupted and self._heard is None:
+            self._around.conversation.announcements.appendleft(self._announcement)  # nobody has heard it
         if not (words or self._announcement) or self._interrupted:
             return  # silence, a cough, a door: no error, no reply
         self._around.playout.begin()
