@@ -42,6 +42,7 @@ async def talk_on_sound_card(settings: Settings, console: Console) -> None:
             listener.cancel()
             await asyncio.wait([listener])
             await session.close()
+            conversation.reminders.close()
 
 
 def show_devices(console: Console) -> None:

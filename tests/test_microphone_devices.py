@@ -24,11 +24,11 @@ import pytest
 from fakes import WORD_SECONDS, fake_engines
 from rich.console import Console
 
+from localvoice.agent.agent import Agent
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate, read_wav, wav_bytes
 from localvoice.audio.playout import Playout
 from localvoice.config import Settings, load_settings
 from localvoice.contract.errors import VoiceError
-from localvoice.engines.protocols import Engines
 from localvoice.talking import talk_on_sound_card
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.microphone import SoundCard, list_devices
@@ -297,8 +297,8 @@ async def test_talk_is_a_conversation_through_the_sound_card(
     server: SoundServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.asynccontextmanager
-    async def no_models(settings: Settings, console: Console) -> AsyncIterator[Engines]:
-        yield fake_engines()
+    async def no_models(settings: Settings, console: Console) -> AsyncIterator[Agent]:
+        yield Agent(settings, fake_engines())
 
     monkeypatch.setattr("localvoice.talking.ready_agent", no_models)
     settings = load_settings(microphone={"input": "microphone", "output": "headphones"})
