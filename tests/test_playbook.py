@@ -248,7 +248,7 @@ async def test_the_examples_tools_work(support_desk: ModuleType) -> None:
 async def test_the_example_leads_a_call_from_the_order_to_the_ticket(support_desk: ModuleType) -> None:
     loaded = load_playbook(EXAMPLES / "support_desk.yaml")
     registry, settings = ToolRegistry(support_desk.TOOLS), AgentSettings.model_validate({})
-    llm: Any = ScriptedLlm("other")
+    llm: Any = ScriptedLlm()
     director = PlaybookDirector(loaded, registry, settings, llm, "session", Hooks(), NoMetrics())
 
     async def turn(turn_id: str, words: str, *made: tuple[ToolCall, ToolResult]) -> str | None:

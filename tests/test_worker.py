@@ -205,6 +205,21 @@ async def test_closing_the_worker_ends_running_and_queued_jobs(worker: Worker) -
     await worker.close()
 
 
+async def test_a_close_that_is_cancelled_still_ends_the_thread() -> None:
+    worker = Worker("hurried-worker")
+    busy = threading.Event()
+    job = asyncio.create_task(worker.run(busy.wait, 1.0))
+    await asyncio.sleep(0.01)
+    closing_task = asyncio.create_task(worker.close())
+    await asyncio.sleep(0.01)
+    closing_task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing_task
+    busy.set()
+    await job
+    await until(lambda: not [each for each in threading.enumerate() if each.name.startswith("hurried-worker")])
+
+
 def test_a_loop_that_ends_under_a_stream_does_not_keep_the_thread() -> None:
     worker = Worker("orphan-worker")
     left = threading.Event()

@@ -139,9 +139,13 @@ class Worker:
             last = self._submit(Stop(), lambda: None)
         except Stopped:  # closed before
             return
-        idle, _ = await asyncio.wait([last], timeout=LEAVE_SECONDS)
-        # Joining an idle thread takes microseconds. Queued jobs aren't taken off: each raises its `Stopped`.
-        self._executor.shutdown(wait=bool(idle))
+        idle: set[asyncio.Future[None]] = set()
+        try:
+            idle, _ = await asyncio.wait([last], timeout=LEAVE_SECONDS)
+        finally:
+            # Also when the closing task is cancelled. Joining an idle thread takes microseconds. Queued jobs
+            # aren't taken off: each raises its `Stopped`.
+            self._executor.shutdown(wait=bool(idle))
 
     def _submit(self, stop: Stop, fn: Callable[[], T]) -> asyncio.Future[T]:
         def job() -> T:
