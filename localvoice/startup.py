@@ -15,7 +15,7 @@ from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook import Playbook, check, load_playbook
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.agent.tools.builtin import builtin_tools
-from localvoice.catalog import ModelFiles, load_catalog, models_folder, ready
+from localvoice.catalog import ModelFiles, Profile, load_catalog, models_folder, ready
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.metrics import Metrics
 from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all
@@ -71,9 +71,10 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
     """The profile's engines, closed when the block is left."""
     begun = time.monotonic()
     with console.status(f"Checking the model files of profile {settings.profile} …"):
-        files = await asyncio.to_thread(_checked_files, settings)  # an application's loop may be at work
+        # In a thread: an application's loop may be at work.
+        profile, files = await asyncio.to_thread(_checked_files, settings)
     with console.status("Loading the models …") as status:
-        engines = await load_engines(files, _engine_options(settings))
+        engines = await load_engines(files, _engine_options(settings, profile))
         try:
             status.update("Warming up, so that the first answer is as quick as the others …")
             await warm_up_all(engines)
@@ -84,20 +85,22 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
             await close_all(engines)
 
 
-def _checked_files(settings: Settings) -> EngineFiles:
-    """The files of the profile, and of its fallback's LLM. Raises as `ready_agent` does."""
+def _checked_files(settings: Settings) -> tuple[Profile, EngineFiles]:
+    """The profile, its files, and those of its fallback's LLM. Raises as `ready_agent` does."""
     catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
-    files = _engine_files(ready(catalog, settings.profile, folder))
+    found = ready(catalog, settings.profile, folder)
+    files = _engine_files(found)
     fallback = settings.agent.fallback_profile
     if fallback is None:
-        return files
+        return found.profile, files
     other = ready(catalog, fallback, folder)
     if other.llm_file == files.llm:
         raise ConfigError(
             f"agent.fallback_profile {fallback} has the same language model as {settings.profile}: "
             "name a profile with another one, or leave it empty."
         )
-    return replace(files, fallback_llm=other.llm_file, fallback_llm_name=other.profile.llm)
+    files = replace(files, fallback_llm=other.llm_file, fallback_llm_name=other.profile.llm)
+    return found.profile, files
 
 
 def _engine_files(files: ModelFiles) -> EngineFiles:
@@ -115,9 +118,10 @@ def _engine_files(files: ModelFiles) -> EngineFiles:
     )
 
 
-def _engine_options(settings: Settings) -> EngineOptions:
+def _engine_options(settings: Settings, profile: Profile) -> EngineOptions:
     return EngineOptions(
-        device=settings.device,
+        device=profile.device if settings.device == "auto" else settings.device,
+        compute=profile.compute,
         language=settings.language,
         context_tokens=settings.agent.context_tokens,
         gpu_layers=settings.gpu_layers,

@@ -87,7 +87,8 @@ async def _measure(profile: str, requests: list[dict[str, Any]], speak: bool) ->
         answers = []
         for number, request in enumerate(requests):
             answers.append(await _answer(llm, request, speak))
-            print(f"\rrequest {number + 1}/{len(requests)}", end="", file=sys.stderr, flush=True)
+            if sys.stderr.isatty():
+                print(f"\rrequest {number + 1}/{len(requests)}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
         return answers
     finally:

@@ -106,6 +106,8 @@ class FakeLlm(_FakeEngine):
         self.asked: list[list[ChatMessage]] = []
         self.offers: list[ToolOffer | None] = []
         """The tools that came with each."""
+        self.asides: list[bool] = []
+        """Whether each was aside."""
         self.prepared: list[list[ChatMessage]] = []
         """What it was given to read ahead."""
         self.running = 0
@@ -120,10 +122,15 @@ class FakeLlm(_FakeEngine):
         return sum(8 + len(message.content.split()) for message in messages)
 
     async def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
     ) -> AsyncGenerator[str | ToolCall, None]:
         self.asked.append(list(messages))
         self.offers.append(offer)
+        self.asides.append(aside)
         reply = self.script.pop(0) if self.script else "I am fine."
         self.running += 1
         finished = False

@@ -34,7 +34,11 @@ class ScriptedLlm:
         self.asked: list[ToolOffer | None] = []
 
     async def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
     ) -> AsyncGenerator[str | ToolCall, None]:
         self.asked.append(offer)
         intent = self.script.pop(0)

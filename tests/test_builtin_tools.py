@@ -301,6 +301,7 @@ def test_arithmetic_is_pythons_on_whole_numbers(a: int, first: str, b: int, seco
         (6, "feet", "Centimetres", "6 feet is 182.88 centimeters"),
         (5, "lbs", "kilos", "5 pounds is about 2.268 kilograms"),
         (3, "stone", "kg", "3 stone is about 19.05 kilograms"),
+        (37, "degree_celsius", "degree_fahrenheit", "37 degrees Celsius is 98.6 degrees Fahrenheit"),
         (100, "°C", "F", "100 degrees Celsius is 212 degrees Fahrenheit"),
         (98.6, "degrees Fahrenheit", "celsius", "98.6 degrees Fahrenheit is 37 degrees Celsius"),
         (-40, "F", "degree C", "-40 degrees Fahrenheit is -40 degrees Celsius"),

@@ -42,14 +42,20 @@ def last_words(asked: list[ChatMessage]) -> str:
     return asked[-1].content
 
 
-async def test_what_is_pushed_out_becomes_notes_behind_the_prompt() -> None:
+async def test_what_is_pushed_out_becomes_notes_before_what_is_given() -> None:
     history, llm = after_turns(4), FakeLlm(PICKLE, COOKING)
     assert await compress(history, llm, 8)
     assert [last_words(asked) for asked in llm.asked] == ["User: question 0", "User: question 1"]
     history.make_room(8)
     prompt = history.for_llm("Be kind.", 8)
-    assert prompt[0].content == f"Be kind.\n\nEarlier in this conversation: {PICKLE} {COOKING}"
-    assert [message.content for message in prompt[1:]] == ["question 2", "answer 2", "question 3", "answer 3"]
+    assert llm.asides == [True, True], "the conversation stays read"
+    assert [message.content for message in prompt] == [
+        "Be kind.",
+        f"Earlier in this conversation: {PICKLE} {COOKING}\n\nquestion 2",
+        "answer 2",
+        "question 3",
+        "answer 3",
+    ]
 
 
 async def test_a_past_that_fits_is_left_alone() -> None:
@@ -261,7 +267,7 @@ async def test_a_real_model_writes_notes_that_the_next_prompt_holds() -> None:
         prompt = history.for_llm("Be kind.", 8)
         assert len(history.summary) > 10
         assert not {"tom", "bern", "kenya"} & set(re.findall(r"\w+", history.summary.lower()))
-        assert prompt[0].content == f"Be kind.\n\nEarlier in this conversation: {history.summary}"
+        assert prompt[1].content.startswith(f"Earlier in this conversation: {history.summary}\n\n")
         assert TALK[0][0] not in [message.content for message in prompt], "its words are not given any more"
         async with aclosing(llm.reply(prompt, Sampling(max_tokens=30))) as deltas:
             assert "".join([str(delta) async for delta in deltas]).strip()

@@ -46,7 +46,11 @@ class Mind:
         self.running = self.warmed = self.closed = self.prepared = 0
 
     async def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
     ) -> AsyncGenerator[str | ToolCall, None]:
         self.asked.append((now(), offer))
         script = self.script.pop(0) if len(self.script) > 1 else self.script[0]

@@ -252,7 +252,7 @@ def test_a_picture_is_given_in_every_pass_of_its_turn_and_let_go_after_it() -> N
 # The summary.
 
 
-def test_the_summary_stands_behind_the_prompt_and_for_what_is_not_given() -> None:
+def test_the_summary_stands_before_what_is_given() -> None:
     history = after_turns(4)
     passage = history.passage(8)
     assert passage is not None
@@ -264,8 +264,9 @@ def test_the_summary_stands_behind_the_prompt_and_for_what_is_not_given() -> Non
     ]
     assert history.sum_up(passage, len(passage.messages), "They asked two things.")
     messages = history.for_llm("Be kind.", 8)
-    assert messages[0].content == "Be kind.\n\nEarlier in this conversation: They asked two things."
-    assert contents(messages) == ["question 2", "answer 2", "question 3", "answer 3"]
+    assert messages[0].content == "Be kind.", "tools and examples come behind it: it stays as it is"
+    earlier = "Earlier in this conversation: They asked two things.\n\n"
+    assert contents(messages) == [f"{earlier}question 2", "answer 2", "question 3", "answer 3"]
     assert history.passage(8) is None
 
 

@@ -75,6 +75,21 @@ async def test_a_known_beginning_is_not_read_again(llm: LlamaLlm) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_question_aside_leaves_the_conversation_as_it_was(llm: LlamaLlm, stopped: bool) -> None:
+    talk = [ChatMessage("system", "Answer in one short sentence. " * 40), *QUESTION]
+    expected = await reply(llm, talk)
+    llama = llm._model._llama
+    read = llama.input_ids[: llama.n_tokens].tolist()
+    other = [ChatMessage("user", "Name a colour.")]
+    async with aclosing(llm.reply(other, Sampling(max_tokens=8), aside=True)) as deltas:
+        words = [await anext(deltas)] if stopped else [delta async for delta in deltas]
+    assert llama.input_ids[: llama.n_tokens].tolist() == read
+    assert await reply(llm, talk) == expected, "what was put back is what was read"
+    assert (await reply(llm, other, max_tokens=8))[: len(words)] == words
+
+
+@pytest.mark.integration
 async def test_closing_a_reply_in_a_long_prompt_frees_the_model_at_once(llm: LlamaLlm) -> None:
     expected = await reply(llm, QUESTION)
     long = [ChatMessage("user", "The quick brown fox jumps over the lazy dog. " * 200)]
@@ -107,7 +122,7 @@ async def test_a_step_that_was_aborted_is_not_taken_for_evaluated(llm: LlamaLlm)
     stop = Stop()
 
     def abort_the_first_step_after_the_prompt() -> None:
-        deltas = llm._model.reply(QUESTION, Sampling(), None, stop)
+        deltas = llm._model.reply(QUESTION, Sampling(), None, False, stop)
         next(deltas)
         stop.set()
         next(deltas)

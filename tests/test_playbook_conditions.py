@@ -214,7 +214,11 @@ class Classifier:
         self.offer: ToolOffer | None = None
 
     async def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
     ) -> AsyncGenerator[str | ToolCall, None]:
         self.messages, self.offer = messages, offer
         for item in self._items:

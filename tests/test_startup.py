@@ -6,7 +6,7 @@ from rich.console import Console
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.startup import loaded_engines, ready_agent
+from localvoice.startup import _engine_options, loaded_engines, ready_agent
 
 
 @pytest.mark.integration
@@ -19,6 +19,15 @@ async def test_a_fallback_that_is_the_same_model_is_refused() -> None:
     with pytest.raises(ConfigError, match="same language model"):
         async with loaded_engines(settings, Console(quiet=True)):
             pass
+
+
+def test_a_profile_says_where_and_how_it_computes_unless_the_settings_do() -> None:
+    profiles = load_catalog().profiles
+    options = _engine_options(Settings(), profiles["gpu"])
+    assert (options.device, options.compute) == ("cuda", "float16")
+    assert _engine_options(Settings(device="cpu"), profiles["gpu"]).device == "cpu"
+    options = _engine_options(Settings(), profiles["tiny"])
+    assert (options.device, options.compute) == ("auto", None)
 
 
 async def test_a_playbook_without_its_tools_stops_the_start() -> None:

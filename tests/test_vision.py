@@ -201,10 +201,12 @@ async def test_stopping_ends_in_the_middle_of_an_image(llm: LlamaLlm) -> None:
     await answer(llm, ask(text="Hello"))
     stop, never = StopsAtALook(), StopsAtALook(asked=3)
     with pytest.raises(Stopped):
-        await llm._worker.run(lambda: list(llm._model.reply(ask(RED), Sampling(), None, stop)))
+        await llm._worker.run(lambda: list(llm._model.reply(ask(RED), Sampling(), None, False, stop)))
     assert stop.asked == 3
     assert await answer(llm, ask(RED)) == expected
-    await llm._worker.run(lambda: list(llm._model.reply(ask(BLUE), Sampling(max_tokens=1), None, never)))
+    await llm._worker.run(
+        lambda: list(llm._model.reply(ask(BLUE), Sampling(max_tokens=1), None, False, never))
+    )
     assert never.asked - 3 > stop.asked, "an image takes more steps than that"
 
 

@@ -217,7 +217,9 @@ async def test_a_close_that_is_cancelled_still_ends_the_thread() -> None:
         await closing_task
     busy.set()
     await job
-    await until(lambda: not [each for each in threading.enumerate() if each.name.startswith("hurried-worker")])
+    await until(
+        lambda: not [each for each in threading.enumerate() if each.name.startswith("hurried-worker")]
+    )
 
 
 def test_a_loop_that_ends_under_a_stream_does_not_keep_the_thread() -> None:

@@ -26,9 +26,10 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
     "reconnect": {"sessionId": "unknown"},
     "audio": {"data": WAV, "attachments": [PICTURE]},
     "attachments": {"attachments": [PICTURE]},
+    "audio-chunk": {"data": base64.b64encode(bytes(1920)).decode(), "sampleRate": 16000},
     "text": {"text": "Hi."},
 }
-ON_THE_CHANNEL: Final = ("audio", "attachments", "text")
+ON_THE_CHANNEL: Final = ("audio", "audio-chunk", "attachments", "text")
 """The others are signalling, which stays on the WebSocket."""
 
 _ABSENT: Final = object()
@@ -76,6 +77,10 @@ _WRONG: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
         "attachments.0.data": (_ABSENT, *_NO_TEXT, "", *_NO_PICTURE),
         "attachments.0.mimeType": (7, 1.5, True, [], {}, "a" * 101),
         "attachments.0.alt": (*_NO_TEXT, "a" * (MAX_TEXT_CHARS + 1)),
+    },
+    "audio-chunk": {
+        "data": (_ABSENT, *_NO_TEXT, ""),
+        "sampleRate": (_ABSENT, *_NO_NUMBER, 0, -16000, 1, 1_000_000, 16000.5, float("nan"), float("inf")),
     },
     "text": {"text": (_ABSENT, *_NO_TEXT, "", " \n\t ", "a" * (MAX_TEXT_CHARS + 1))},
 }

@@ -52,10 +52,11 @@ class BetweenTurns:
         agent, conversation = self._around.agent, self._around.conversation
         limit = agent.settings.agent.history_messages
         await self._save()
+        conversation.history.make_room(limit)
+        await self.read_ahead()  # first: the user may speak at once
         if agent.settings.agent.summarise:
             await agent.quiet.use(compress(conversation.history, agent.engines.llm, limit))
-        conversation.history.make_room(limit)
-        await self.read_ahead()
+            await self.read_ahead()
 
     async def read_ahead(self) -> None:
         """Have the LLM read what its next prompt begins with, while nobody waits for it."""

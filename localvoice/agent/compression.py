@@ -1,7 +1,7 @@
 """Old messages become short notes, written by the LLM while nobody waits for it.
 
-What was said long ago is given to the LLM no more; the notes are, behind the system prompt. They change only
-here, so the LLM's cache of the prompt holds from one compression to the next.
+What was said long ago is given to the LLM no more; the notes are, before the first message that is still
+given. They change only here, so the LLM's cache of the prompt holds from one compression to the next.
 
 Small models decide how it is done. Asked to rewrite notes they lose the old ones and echo the conversation;
 given the assistant's words they take its mistakes for facts. So the LLM puts only what the user said into the
@@ -61,8 +61,7 @@ async def compress(history: History, llm: Llm, limit: int, max_tokens: int = SUM
     """Put into notes what `make_room(limit)` would forget and what is forgotten already; whether any was.
 
     May be cancelled at any time: a step changes the history when it is done, or not at all, and the next call
-    goes on from there. A failure is logged, and what is old stays forgotten until a later call succeeds. The
-    LLM's cache holds another prompt afterwards: `prepare` the next one.
+    goes on from there. A failure is logged, and what is old stays forgotten until a later call succeeds.
     """
     # A small context has no room for long notes beside the conversation.
     max_tokens = min(max_tokens, llm.context_tokens // 8)
@@ -110,7 +109,7 @@ async def _retell(spoken: str, llm: Llm) -> list[str]:
         spoken = spoken[: len(spoken) // 2]
     sampling = Sampling(max_tokens=_TURN_TOKENS, repeat_penalty=1.05, stop=("User:", "Assistant:"))
     written = ""
-    async with aclosing(llm.reply(request, sampling)) as deltas:
+    async with aclosing(llm.reply(request, sampling, aside=True)) as deltas:
         async for delta in deltas:
             if isinstance(delta, str):
                 written += delta

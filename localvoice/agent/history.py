@@ -19,8 +19,9 @@ CANCELLED: Final = '{"error": "cancelled: the user interrupted"}'
 """The answer to a call whose turn ended first. Told rather than dropped: the tool may have done its work, and
 the LLM's cache, in which the call stands, still fits."""
 
-_EARLIER: Final = "\n\nEarlier in this conversation: "
-"""Between the system prompt and the summary."""
+_EARLIER: Final = "Earlier in this conversation: {summary}\n\n{words}"
+"""The summary stands before the first message that is given. In the system prompt, which comes before tools
+and examples, each new one would have the LLM read all of these again."""
 
 _SHORTER_RESULTS: Final = (1000, 100)
 """Characters to which tools' answers are cut, one size after the other, where one turn passes the context."""
@@ -81,18 +82,15 @@ class History:
     def for_llm(
         self, system_prompt: str, limit: int, fits: Callable[[list[ChatMessage]], bool] = lambda _: True
     ) -> list[ChatMessage]:
-        """The system prompt with the summary, and at most `limit` messages of the past, the user's first.
+        """The system prompt, and at most `limit` messages of the past: the user's first, with the summary.
 
         Tool calls and their answers belong to their turn and don't count. Older turns are forgotten until the
         prompt `fits` the model's context, or only the latest is left; then its tools' answers are shortened.
         """
         self._forget(limit)
-        system = ChatMessage(
-            "system", f"{system_prompt}{_EARLIER}{self.summary}" if self.summary else system_prompt
-        )
         while True:
             given = self._given()
-            prompt = [system, *_merge_runs(given)]
+            prompt = [ChatMessage("system", system_prompt), *self._with_summary(_merge_runs(given))]
             if fits(prompt):
                 return prompt
             if self._first_given >= self._latest_user():
@@ -194,6 +192,13 @@ class History:
         """What is not forgotten, without what the agent said before the user: templates want that."""
         begun = (index for index in range(self._first_given, len(self.messages)) if self._is_users(index))
         return self.messages[next(begun, len(self.messages)) :]
+
+    def _with_summary(self, given: list[ChatMessage]) -> list[ChatMessage]:
+        if not self.summary or not given:
+            return given
+        first, *others = given
+        words = _EARLIER.format(summary=self.summary, words=first.content)
+        return [replace(first, content=words), *others]
 
     def _forget(self, limit: int) -> None:
         """When the limit is passed, half of the past goes at once.

@@ -12,6 +12,7 @@ from localvoice.catalog.catalog import Catalog, load_catalog, models_folder
 from localvoice.catalog.errors import CatalogError, DownloadError, ModelFilesError
 from localvoice.catalog.files import ModelFiles, ready
 from localvoice.catalog.listing import list_models, verify_profile
+from localvoice.catalog.schema import Profile
 
 __all__ = [
     "Catalog",
@@ -19,6 +20,7 @@ __all__ = [
     "DownloadError",
     "ModelFiles",
     "ModelFilesError",
+    "Profile",
     "download_profile",
     "list_models",
     "load_catalog",

@@ -198,9 +198,9 @@ class Profile(_Entry):
     turn: FileName
     """End of turn detection."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the models are meant to run."""
-    compute: Literal["int8", "int8_float16", "float16", "float32"] = "int8"
-    """How the speech to text model computes."""
+    """Where the models run, unless the settings say it."""
+    compute: Literal["int8", "int8_float16", "float16", "float32"] | None = None
+    """How the speech to text model computes; None is int8 on the CPU and float16 on a GPU."""
 
     def model_for(self, role: Role) -> str:
         """Name of the model that has this role."""

@@ -117,7 +117,11 @@ class ResilientLlm:
         return self._llm.prompt_tokens(messages, offer)
 
     async def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
     ) -> AsyncGenerator[str | ToolCall, None]:
         """The assistant's next message: text deltas, or one tool call. Hold it in `aclosing()`.
 
@@ -136,7 +140,7 @@ class ResilientLlm:
                 raise self._given_up(failure, tries) from failure
             given = False
             try:
-                async with aclosing(self._try(llm, messages, sampling, offer)) as items:
+                async with aclosing(self._try(llm, messages, sampling, offer, aside)) as items:
                     async for item in items:
                         given = True
                         yield item
@@ -168,9 +172,14 @@ class ResilientLlm:
         await asyncio.gather(*(llm.close() for llm in {self._primary, self._llm}))
 
     def _try(
-        self, llm: Llm, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None
+        self,
+        llm: Llm,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None,
+        aside: bool,
     ) -> AsyncGenerator[str | ToolCall, None]:
-        items = llm.reply(messages, sampling, offer)
+        items = llm.reply(messages, sampling, offer, aside)
         return reply_within(items, self._patience.first_token_seconds, self._patience.reply_seconds)
 
     def _pause(self, tries: int) -> float:

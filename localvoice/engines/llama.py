@@ -101,11 +101,16 @@ class LlamaLlm:
         return self._model.prompt_tokens(messages, offer)
 
     async def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
     ) -> AsyncGenerator[str | ToolCall, None]:
         """The assistant's next message: text deltas while it is being written, or one whole tool call.
 
-        Without an offer it is always text. Hold it in `aclosing()`.
+        Without an offer it is always text. A question `aside` leaves the conversation that has been read as
+        it is, so that its next prompt costs no more. Hold it in `aclosing()`.
         """
         if sampling.max_tokens < 1:
             raise failure(
@@ -114,7 +119,7 @@ class LlamaLlm:
             )
         # A whole reply fits into the queue: a slow listener never keeps the model from other sessions.
         items = self._worker.stream(
-            lambda stop: self._model.reply(messages, sampling, offer, stop),
+            lambda stop: self._model.reply(messages, sampling, offer, aside, stop),
             ahead=max(AHEAD, sampling.max_tokens),
         )
         try:

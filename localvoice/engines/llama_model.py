@@ -1,12 +1,11 @@
 """The language model itself: blocking, for the one thread of its worker."""
 
-import ctypes
 import json
 import math
 import re
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from llama_cpp.llama_grammar import LlamaGrammar
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import tool_prompt
+from localvoice.engines.llama_state import Aside, stoppable
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.seeing import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.threads import ThreadPlan
@@ -39,10 +39,6 @@ _CALL_TOKENS: Final = 512
 _RELUCTANCE: Final = 1.2
 """Nats by which calling must be likelier than talking. Small models call a little too gladly: measured with
 `make bench-tools`."""
-
-_ABORT_IF_NOT_EMPTY: Final = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
-"""llama.cpp asks some 600 times a token whether to abort. A callback into Python would take the interpreter's
-lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, 1 when it isn't."""
 
 
 def supports_gpu() -> bool:
@@ -84,6 +80,7 @@ class LlamaModel:
         self.context_tokens = context_tokens
         self._control, self._call_tokens = _marked_tokens(self._llama)
         self._template = _template(self._llama)
+        self._aside = Aside(self._llama)
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> int:
         """Tokens of the prompt, with the longest line that a reply may begin with."""
@@ -97,14 +94,21 @@ class LlamaModel:
         return count
 
     def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None, stop: Stop
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None,
+        aside: bool,
+        stop: Stop,
     ) -> Generator[str | ToolCall, None, None]:
         """The next message: text deltas, or one call. Raises `VoiceError` LLM_ERROR, or `Stopped`."""
         with ExitStack() as stack:
+            if aside:
+                stack.enter_context(self._aside.entered())
             if isinstance(self._llama, SeeingLlama):
                 images = [image for message in messages for image in message.images]
                 stack.enter_context(self._llama.showing(images, stop))
-            stack.enter_context(self._stoppable(stop))
+            stack.enter_context(stoppable(self._llama, stop))
             prompt = self._prompt(messages, offer)
             if offer is None:
                 yield from self._talk(prompt, sampling)
@@ -119,27 +123,6 @@ class LlamaModel:
                     yield call
                     return
             yield from self._talk(prompt + heads[tool_prompt.talk_name(offer)], sampling, guarded=True)
-
-    @contextmanager
-    def _stoppable(self, stop: Stop) -> Iterator[None]:
-        """Let the stop flag reach into the C code, and turn what comes of it into `Stopped`."""
-        llama = self._llama
-        # A flag for each job: one that is stopped late, when it is over, must not stop the next.
-        abort = ctypes.create_string_buffer(2)
-        stop.on_set(lambda: setattr(abort, "value", b"1"))
-        llama_cpp.llama_set_abort_callback(
-            llama.ctx, _ABORT_IF_NOT_EMPTY, ctypes.cast(abort, ctypes.c_void_p)
-        )
-        try:
-            yield
-        except RuntimeError:
-            # After an aborted step the last token's logits are gone. Without that token the next prompt can't
-            # be taken for one that is evaluated already.
-            llama.n_tokens = max(0, llama.n_tokens - 1)
-            stop.check()
-            raise
-        finally:
-            llama_cpp.llama_set_abort_callback(llama.ctx, llama_cpp.ggml_abort_callback(), None)
 
     def _prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
         text, add_bos = self._formatted(messages, offer, self._marked)

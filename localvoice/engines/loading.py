@@ -18,7 +18,7 @@ from localvoice.engines.protocols import Engine, Engines, Llm, Stt, Tts
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.silero import SileroVad
 from localvoice.engines.threads import Device, plan_threads
-from localvoice.engines.whisper import WhisperStt, gpu_count
+from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class EngineOptions:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where Whisper and the language model compute; "auto" takes a GPU where there is one."""
+    compute: ComputeType | None = None
+    """How Whisper computes; None is int8 on the CPU and float16 on a GPU."""
     language: str = "auto"
     """What the user speaks: "auto" or an ISO 639-1 code."""
     context_tokens: int = 4096
@@ -87,7 +89,12 @@ async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
 
     async def stt() -> Stt:
         whisper = await WhisperStt.load(
-            files.whisper_name, files.whisper_dir, plan.stt, device=device, language=options.language
+            files.whisper_name,
+            files.whisper_dir,
+            plan.stt,
+            device=device,
+            compute_type=options.compute,
+            language=options.language,
         )
         return DeadlineStt(whisper, deadlines.stt_seconds)
 

@@ -160,11 +160,16 @@ class Llm(Engine, Protocol):
     """The language model."""
 
     def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
     ) -> AsyncGenerator[str | ToolCall, None]:
         """The assistant's next message: text deltas while it is being written, or one whole tool call.
 
-        Without an offer it is always text. Hold it in `aclosing()`.
+        Without an offer it is always text. A question `aside` leaves the conversation that has been read as
+        it is, so that its next prompt costs no more. Hold it in `aclosing()`.
         """
         ...
 

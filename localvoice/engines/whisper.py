@@ -62,7 +62,7 @@ in a short utterance ends soon."""
 MOST_TOKENS: Final = 224
 """Half of the decoder's context: Whisper's own limit for one window."""
 
-ComputeType = Literal["int8", "float16", "float32"]
+ComputeType = Literal["int8", "int8_float16", "float16", "float32"]
 
 
 def gpu_count() -> int:

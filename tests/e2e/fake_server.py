@@ -99,7 +99,11 @@ class TalkativeLlm(FakeLlm):
     sees = True
 
     async def reply(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
     ) -> AsyncGenerator[str | ToolCall, None]:
         reply = answer(messages)
         if isinstance(reply, ToolCall):

@@ -208,7 +208,8 @@ async def classify(llm: Llm, wanted: Sequence[IntentCondition], exchange: Exchan
     )
     offer = ToolOffer((spec,), _INTENT_TOOL)
     messages = _question(described, exchange)
-    async with aclosing(llm.reply(messages, Sampling(max_tokens=_INTENT_TOKENS), offer)) as items:
+    sampling = Sampling(max_tokens=_INTENT_TOKENS)
+    async with aclosing(llm.reply(messages, sampling, offer, aside=True)) as items:
         async for item in items:
             if isinstance(item, ToolCall):
                 name, percent = item.arguments.get("intent"), item.arguments.get("confidence")

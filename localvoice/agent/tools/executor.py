@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import threading
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -104,7 +105,9 @@ class ToolExecutor:
         except ToolError as error:
             return _failed(call, str(error), loop.time() - began)
         except Exception as error:
-            log.warning("the tool %s failed", call.name, exc_info=True)
+            # Without its message, which may quote what the user said.
+            stack = "".join(traceback.format_tb(error.__traceback__))
+            log.warning("the tool %s failed with %s at\n%s", call.name, type(error).__name__, stack)
             return _failed(call, f"{type(error).__name__}: {error}", loop.time() - began)
         duration_ms = (loop.time() - began) * 1000
         return ToolResult(call.call_id, call.name, success=True, result=value, duration_ms=duration_ms)

@@ -129,6 +129,7 @@ _TEMPERATURES: Final = (
 _IRREGULAR: Final = {"inch": "inches", "foot": "feet", "century": "centuries", "stone": "stone"}
 _REWRITES: Final = (
     (re.compile(r"[.]"), ""),
+    (re.compile(r"_"), " "),
     (re.compile(r"°|\bdegrees?\b"), " "),
     (re.compile(r"\^|\*\*"), ""),
     (re.compile(r"²"), "2"),
@@ -139,7 +140,7 @@ _REWRITES: Final = (
     (re.compile(r"\bsquare (?=(?:[ckm]?m|in|ft|yd|mi)\b)(\w+)"), r"\g<1>2"),
     (re.compile(r"\bcubic (?=(?:c?m|ft)\b)(\w+)"), r"\g<1>3"),
     (re.compile(r"\bper( per)+\b"), "per"),
-    (re.compile(r"[\s_-]+"), " "),
+    (re.compile(r"[\s-]+"), " "),
 )
 
 

@@ -1,0 +1,79 @@
+"""What is done between turns: the next prompt is read ahead first, and notes wait for silence."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from fakes import FakeLlm, FakeStt, loud, silent
+from session_room import STEP, Room, Rooms
+
+from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer
+
+NOTE = "They told something."
+
+
+class NotingLlm(FakeLlm):
+    """Takes `seconds` to write a note."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.log: list[str] = []
+
+    async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
+        await super().prepare(messages, offer)
+        self.log.append("read")
+
+    async def reply(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None = None,
+        aside: bool = False,
+    ) -> AsyncGenerator[str | ToolCall, None]:
+        if not aside:
+            self.log.append("answer")
+            async for item in super().reply(messages, sampling, offer):
+                yield item
+            return
+        self.log.append("note begun")
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.log.append("note stopped")
+            raise
+        self.log.append("note")
+        yield NOTE
+
+
+async def tells(r: Room, *words: str) -> None:
+    for each in words:
+        r.session.answer_text(each)
+        await r.session.settle()
+        await asyncio.sleep(STEP)
+
+
+async def test_the_next_prompt_is_read_before_notes_are_written_and_after(room: Rooms) -> None:
+    llm = NotingLlm(0.1)
+    r = room(llm=llm, agent={"summarise": True, "history_messages": 4})
+    await tells(r, "My name is Ada.", "I live in Bath.")
+    await asyncio.sleep(1.0)
+    assert llm.log[-5:] == ["answer", "read", "note begun", "note", "read"]
+    read = llm.prepared[-1]
+    await tells(r, "Hello?")
+    assert llm.asked[-1][1].content == f"Earlier in this conversation: {NOTE}\n\nI live in Bath."
+    assert llm.asked[-1][:-1] == read, "with the note"
+
+
+async def test_notes_give_way_to_the_user_and_are_written_later(room: Rooms) -> None:
+    llm = NotingLlm(0.5)
+    r = room(FakeStt("And now?"), llm, agent={"summarise": True, "history_messages": 4})
+    await tells(r, "My name is Ada.", "I live in Bath.")
+    await asyncio.sleep(STEP)
+    assert llm.log[-1] == "note begun"
+    await r.user(loud(0.5))
+    assert llm.log[-2:] == ["note stopped", "read"], "as soon as the user speaks"
+    await r.user(silent(0.7))
+    await r.session.settle()
+    assert llm.asked[-1][1].content == "I live in Bath."
+    await asyncio.sleep(3.0)
+    assert "note" in llm.log
