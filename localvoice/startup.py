@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rich.console import Console
 
@@ -23,6 +23,8 @@ from localvoice.engines.protocols import Engines
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
+
+_WARMING_UP: Final = "Warming up, so that the first answer is as quick as the others …"
 
 
 @asynccontextmanager
@@ -54,11 +56,16 @@ async def ready_agent(
     hook_sets = [hooks or Hooks(), logging_hooks(level, monitor.transcripts, errors=False)]
     if recording is not None:
         hook_sets.append(recording.hooks())
+    begun = time.monotonic()
     async with loaded_engines(settings, console) as engines:
+        agent = Agent(
+            settings, engines, Hooks.combine(*hook_sets), own, registry, script, dict(handlers or {})
+        )
         try:
-            yield Agent(
-                settings, engines, Hooks.combine(*hook_sets), own, registry, script, dict(handlers or {})
-            )
+            with console.status(_WARMING_UP):
+                await agent.warm_up()
+            console.print(f"Models are ready after {time.monotonic() - begun:.1f} s.")
+            yield agent
         finally:
             if recording is not None:
                 await recording.close()
@@ -68,18 +75,16 @@ async def ready_agent(
 
 @asynccontextmanager
 async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[Engines]:
-    """The profile's engines, closed when the block is left."""
-    begun = time.monotonic()
+    """The profile's engines, warm, and closed when the block is left."""
     with console.status(f"Checking the model files of profile {settings.profile} …"):
         # In a thread: an application's loop may be at work.
         profile, files = await asyncio.to_thread(_checked_files, settings)
     with console.status("Loading the models …") as status:
         engines = await load_engines(files, _engine_options(settings, profile))
         try:
-            status.update("Warming up, so that the first answer is as quick as the others …")
+            status.update(_WARMING_UP)
             await warm_up_all(engines)
             status.stop()
-            console.print(f"Models are ready after {time.monotonic() - begun:.1f} s.")
             yield engines
         finally:
             await close_all(engines)

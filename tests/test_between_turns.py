@@ -77,3 +77,12 @@ async def test_notes_give_way_to_the_user_and_are_written_later(room: Rooms) -> 
     assert llm.asked[-1][1].content == "I live in Bath."
     await asyncio.sleep(3.0)
     assert "note" in llm.log
+
+
+async def test_what_is_read_at_the_start_begins_every_conversation(room: Rooms) -> None:
+    r = room(llm=FakeLlm())
+    await r.agent.warm_up()
+    at_the_start = r.llm.prepared[-1]
+    r.session.answer_text("Hello?")
+    await r.session.settle()
+    assert at_the_start and r.llm.asked[0][: len(at_the_start)] == at_the_start

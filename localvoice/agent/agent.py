@@ -12,7 +12,7 @@ from localvoice.agent.quiet import Quiet
 from localvoice.agent.tools import ToolRegistry
 from localvoice.config import Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
-from localvoice.engines.protocols import Engines
+from localvoice.engines.protocols import ChatMessage, Engines
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,8 @@ class Agent:
             self.metrics,
             self.handlers,
         )
+
+    async def warm_up(self) -> None:
+        """Have the LLM read what every conversation begins with. Raises its `VoiceError`."""
+        brief = self.direct("warm-up").brief()
+        await self.engines.llm.prepare([ChatMessage("system", brief.system_prompt)], brief.offer())
