@@ -68,10 +68,13 @@ class ListeningSettings(_Group):
         default=96, ge=32, le=1000, description="Speech this long starts a turn (or interrupts)."
     )
     pause_ms: int = Field(
-        default=192,
+        default=96,
         ge=64,
         le=2000,
         description="Silence after which transcription starts, ahead of the turn's end.",
+    )
+    eager: bool = Field(
+        default=True, description="Begin the reply in such a pause, in silence; dropped if the user goes on."
     )
     end_ms: int = Field(
         default=512, ge=96, le=5000, description="Silence after which the user's turn has ended."

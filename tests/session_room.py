@@ -24,7 +24,7 @@ from localvoice.observability.in_memory import InMemoryMetrics
 
 RATE = 16_000
 STEP = 0.02
-ONSET, PAUSE, END = 0.096, 0.192, 0.512
+ONSET, PAUSE, END = 0.096, 0.096, 0.512
 """Seconds, from the default settings."""
 LONG = "This is a rather long reply, and it has many words. They go on. " * 5
 

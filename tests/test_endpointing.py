@@ -19,7 +19,7 @@ from localvoice.audio.endpointing import (
 )
 from localvoice.config import ListeningSettings
 
-ONSET, PAUSE, END, TAIL, LEAD_IN = 3, 6, 16, 6, 10
+ONSET, PAUSE, END, TAIL, LEAD_IN = 3, 3, 16, 6, 10
 """Windows, from the default settings."""
 
 
@@ -52,7 +52,7 @@ def test_one_utterance_to_the_sample() -> None:
     assert at3 == 50 + END
     assert isinstance(ended, SpeechEnded) and ended.voiced_until == 50 * WINDOW
     whole = list(range(20 - LEAD_IN + 1, 50 + TAIL + 1))
-    assert windows_of(paused) == whole
+    assert windows_of(paused) == whole[: PAUSE - TAIL]
     assert windows_of(ended) == whole
 
 

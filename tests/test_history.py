@@ -456,8 +456,7 @@ def check_calls(messages: list[ChatMessage]) -> None:
 
 
 def check_prompt(prompt: list[ChatMessage], history: History, limit: int) -> None:
-    assert prompt[0].role == "system"
-    assert prompt[0].content.startswith("Be kind.") and history.summary in prompt[0].content
+    assert prompt[0] == ChatMessage("system", "Be kind.")
     check_calls(prompt[1:])
     everything, words = spoken_words(history.messages), spoken_words(prompt)
     users = [word for word in everything if word.startswith("u")]
@@ -467,6 +466,7 @@ def check_prompt(prompt: list[ChatMessage], history: History, limit: int) -> Non
     )
     if users:
         assert prompt[1].role == "user" and users[-1] in words
+        assert history.summary in prompt[1].content
     else:
         assert len(prompt) == 1
     last_user = max((index for index, each in enumerate(prompt) if each.role == "user"), default=0)

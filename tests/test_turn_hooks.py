@@ -152,14 +152,14 @@ def rejecting(say: str | None = None) -> Any:
 
 
 async def test_what_the_user_said_can_be_rejected(room: Rooms) -> None:
-    r = room(hooks=Hooks(on_stt_end=rejecting()))
+    r = room(hooks=Hooks(on_stt_end=rejecting()), listening={"eager": False})
     await r.says()
     await r.session.settle()
     assert not r.llm.asked and not r.said() and not r.tts.said and not codes(r)
 
 
 async def test_instead_of_an_answer_something_else_can_be_said(room: Rooms) -> None:
-    r = room(hooks=Hooks(on_stt_end=rejecting("I can't talk about that.")))
+    r = room(hooks=Hooks(on_stt_end=rejecting("I can't talk about that.")), listening={"eager": False})
     await r.says()
     await r.session.settle()
     assert not r.llm.asked and r.tts.said == ["I can't talk about that."]

@@ -88,6 +88,10 @@ class Director(Protocol):
         """The reply is complete; also when it was cut short."""
         ...
 
+    def foreseeable(self) -> bool:
+        """Whether what the LLM is asked next depends on nothing that has to be asked first."""
+        ...
+
     def seconds_left(self) -> float | None:
         """Until the stage's time is over: 0 when it is; None if it has no end."""
         ...
@@ -133,6 +137,10 @@ class PlainDirector:
     async def after_reply(self, exchange: Exchange) -> StageChange | None:
         """Nothing changes."""
         return None
+
+    def foreseeable(self) -> bool:
+        """Always."""
+        return True
 
     def seconds_left(self) -> float | None:
         """No end."""

@@ -129,6 +129,10 @@ class History:
             self._first_given = max(self._first_given, self._summarised)
         return True
 
+    def copy(self) -> "History":
+        """One that goes its own way from here."""
+        return replace(self, messages=list(self.messages))
+
     def clear(self) -> None:
         """Forget all."""
         self.messages.clear()

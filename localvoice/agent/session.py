@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from localvoice.agent.agent import Agent
 from localvoice.agent.between import BetweenTurns
 from localvoice.agent.director import StageChange
+from localvoice.agent.draft import Draft
 from localvoice.agent.ears import Ears
 from localvoice.agent.reporting import Reporter
 from localvoice.agent.sessions import Conversation
@@ -60,6 +61,7 @@ class Session:
         self.report_unforeseen = self._reporter.report_unforeseen
         self._state = AgentState.IDLE
         self._ears = Ears(agent.engines.vad, agent.settings.listening)
+        self._draft = Draft(agent.engines)
         self._transcription: asyncio.Task[Heard] | None = None
         self._turn: Turn | None = None
         self._turn_task: asyncio.Task[None] | None = None
@@ -119,6 +121,7 @@ class Session:
         self._drop_transcription()
         if ending:
             await asyncio.wait(ending)
+        await self._draft.close()
         await self._between.close()
         self._agent.quiet.calm(self)
         if self.conversation.on_announcement == self._say_announcements:
@@ -149,10 +152,13 @@ class Session:
                 self._enter(AgentState.LISTENING, "speech started")
                 self._reporter.fire(hooks.on_speech_start, session_id, unix_ms())
             case Paused(speech):
-                # Most pauses are the end: the transcript is ready, or nearly, when that is certain.
+                # Most pauses are the end: the transcript and the first words of the reply are ready, or
+                # nearly, when that is certain.
                 self._transcription = self._transcribe(speech)
+                self._transcription.add_done_callback(self._on_transcribed)
             case Resumed():
                 self._drop_transcription()
+                self._draft.drop()
             case SpeechEnded(speech, voiced_until):
                 self._emit(SpeechEnd())
                 self._reporter.fire(hooks.on_speech_end, session_id, unix_ms(), 1000 * speech.seconds)
@@ -160,6 +166,14 @@ class Session:
                 self._transcription = None
                 silence = self._ears.seconds_since(voiced_until)
                 self._start_turn(transcription, now() - silence, now(), speech)
+
+    def _on_transcribed(self, transcription: asyncio.Task[Heard]) -> None:
+        """Begin the reply, if the pause still lasts and nobody knows yet whether it is the end."""
+        eager = self._agent.settings.listening.eager and transcription is self._transcription
+        if eager and not transcription.cancelled() and transcription.exception() is None:
+            request = self._surroundings().foresee(transcription.result().transcript.text)
+            if request is not None:
+                self._draft.begin(request)
 
     def _interrupt(self) -> bool:
         """Whether there was a reply to interrupt."""
@@ -197,6 +211,8 @@ class Session:
             except Exception:
                 self.report_unforeseen(turn.context.turn_id)
             finally:
+                if turn is self._turn:
+                    self._draft.drop()
                 self._agent.quiet.calm(self)
                 self._between.begin()  # however it ended: also while the user, who interrupted, still speaks
             if llm.name != model:
@@ -222,7 +238,13 @@ class Session:
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
-            self._agent, self.conversation, self._playout, self._emit, self._enter, self.report
+            self._agent,
+            self.conversation,
+            self._playout,
+            self._emit,
+            self._enter,
+            self.report,
+            self._draft,
         )
 
     def _transcribe(self, speech: AudioFrame) -> asyncio.Task[Heard]:

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.draft import Draft, Request
 from localvoice.agent.hooks import LlmRequest, LlmResult, Timing, TurnContext, consult, notify
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.audio.frames import AudioFrame
@@ -26,8 +27,9 @@ class Heard:
 class Stages:
     """Transcription, reply and voice within one turn."""
 
-    def __init__(self, agent: Agent, context: TurnContext) -> None:
+    def __init__(self, agent: Agent, context: TurnContext, draft: Draft) -> None:
         self._agent = agent
+        self._draft = draft
         self._hooks = agent.hooks
         self._context = context
 
@@ -54,7 +56,7 @@ class Stages:
         deltas: list[str] = []
         calls: list[ToolCall] = []
         try:
-            async with aclosing(llm.reply(messages, sampling, offer)) as items:
+            async with aclosing(self._draft.reply(Request(tuple(messages), sampling, offer))) as items:
                 async for item in items:
                     watch.note_first()
                     if isinstance(item, ToolCall):
@@ -80,7 +82,7 @@ class Stages:
         watch = Stopwatch()
         count = 0
         try:
-            async with aclosing(tts.synthesize(text)) as frames:
+            async with aclosing(self._draft.voice(text)) as frames:
                 async for frame in frames:
                     await notify(self._hooks.on_tts_chunk, self._context, frame, count)
                     count += 1

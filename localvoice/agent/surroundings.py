@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.director import Brief
+from localvoice.agent.draft import Draft, Request
+from localvoice.agent.history import History
 from localvoice.agent.sessions import Conversation
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
@@ -39,7 +41,23 @@ class Surroundings:
     report: Callable[[VoiceError, str | None], None]
     """Tells the client, the hooks and the log of a failure in this turn."""
 
-    def prompt(self, brief: Brief, offer: ToolOffer | None) -> list[ChatMessage]:
+    draft: Draft
+    """What was begun in a pause, and the way to the LLM and the voice."""
+
+    def foresee(self, words: str) -> Request | None:
+        """What the LLM will be asked if the user has said this; None where that can't be told."""
+        director = self.conversation.director
+        if not words or not director.foreseeable():
+            return None
+        history = self.conversation.history.copy()
+        history.add_user(words, self.conversation.attachments)
+        brief = director.brief()
+        offer = brief.offer()
+        return Request(tuple(self.prompt(brief, offer, history)), brief.sampling, offer)
+
+    def prompt(
+        self, brief: Brief, offer: ToolOffer | None, history: History | None = None
+    ) -> list[ChatMessage]:
         """What the LLM is asked: as much of the past as its context holds beside the reply."""
         llm = self.agent.engines.llm
         room = llm.context_tokens - brief.sampling.max_tokens
@@ -48,4 +66,4 @@ class Surroundings:
             return llm.prompt_tokens(messages, offer) <= room
 
         limit = self.agent.settings.agent.history_messages
-        return self.conversation.history.for_llm(brief.system_prompt, limit, fits)
+        return (history or self.conversation.history).for_llm(brief.system_prompt, limit, fits)

@@ -47,7 +47,7 @@ class Turn:
         self._watch = Stopwatch(speech_ended)
         session_id = around.conversation.id
         self.context = TurnContext(secrets.token_hex(8), session_id, self._watch.start_time)
-        self._stages = Stages(around.agent, self.context)
+        self._stages = Stages(around.agent, self.context, around.draft)
         self._speaker = Speaker(around, self._stages)
         self._thinker = Thinker(around, self._stages, self._speaker, self._act, self.context.turn_id)
         self._actor = Actor(around, self.context, self._thinker.utter)

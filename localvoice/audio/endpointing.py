@@ -21,7 +21,8 @@ WINDOW_MS: Final = 1000 * WINDOW // SPEECH_RATE
 _LEAD_IN_WINDOWS: Final = 10
 """320 ms before the onset go with the utterance: the VAD hears a soft first consonant late."""
 _TAIL_WINDOWS: Final = 6
-"""192 ms of the silence after the speech go with it: a last consonant falls below the VAD's threshold."""
+"""192 ms of the silence after the speech go with it, as far as they were heard: a last consonant falls below
+the VAD's threshold."""
 _HYSTERESIS: Final = 0.15
 """Speech goes on until the probability falls this far below the one that started it."""
 

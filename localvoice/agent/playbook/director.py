@@ -141,6 +141,10 @@ class PlaybookDirector:
             return change
         return await self._judge(exchange, answered=True)
 
+    def foreseeable(self) -> bool:
+        """Not where the LLM is asked for the user's intent first: it would have to wait for a draft."""
+        return not any(isinstance(each.condition, IntentCondition) for each in self._ways())
+
     def seconds_left(self) -> float | None:
         """Until the first transition on `timeout`; 0 also when a change is still to be told."""
         if self._untold:

@@ -1,0 +1,133 @@
+"""A reply that is begun in a pause, before it is certain that the user has finished.
+
+Most pauses are the end, and then the first words are ready when that is certain. Nobody sees a draft: no
+hook, no caption, no history, and a tool that it would call is not run. The turn asks for its reply and its
+voice as always, and is given what was drafted if it asks for just that; otherwise the draft is dropped.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from localvoice.agent.sentences import Pieces
+from localvoice.audio.frames import AudioFrame
+from localvoice.engines.protocols import ChatMessage, Engines, Sampling, ToolCall, ToolOffer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the LLM is asked."""
+
+    messages: Sequence[ChatMessage]
+    """The prompt."""
+    sampling: Sampling
+    """How it picks its tokens."""
+    offer: ToolOffer | None
+    """What it may call."""
+
+
+class Draft:
+    """The draft of one session, and the way of its turns to the LLM and the voice."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        self._request: Request | None = None
+        self._reply: _Ahead[str | ToolCall] | None = None
+        self._piece = ""
+        self._voice: _Ahead[AudioFrame] | None = None
+        self._splitter = Pieces()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def begin(self, request: Request) -> None:
+        """Have the LLM write, and the voice say the first piece."""
+        self.drop()
+        self._request = request
+        self._splitter = Pieces()
+        items = self._engines.llm.reply(request.messages, request.sampling, request.offer)
+        self._reply = _Ahead(items, self._on_item)
+
+    def reply(self, request: Request) -> AsyncGenerator[str | ToolCall, None]:
+        """The LLM's answer to this request. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
+        if self._reply is not None and request == self._request:
+            reply, self._reply = self._reply, None
+            return reply.items()
+        self.drop()
+        return self._engines.llm.reply(request.messages, request.sampling, request.offer)
+
+    def voice(self, text: str) -> AsyncGenerator[AudioFrame, None]:
+        """The sound of this text. Hold it in `aclosing()`. Raises the voice's `VoiceError`."""
+        if self._voice is not None and text == self._piece:
+            voice, self._voice = self._voice, None
+            return voice.items()
+        return self._engines.tts.synthesize(text)
+
+    def drop(self) -> None:
+        """Forget what was drafted and not asked for; the models stop at once."""
+        for ahead in (self._reply, self._voice):
+            if ahead is not None:
+                self._ending.add(ahead.task)
+                ahead.task.add_done_callback(self._ending.discard)
+                ahead.task.cancel()
+        self._request = self._reply = self._voice = None
+        self._piece = ""
+
+    async def close(self) -> None:
+        """Drop it, and wait until the models have left it."""
+        self.drop()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _on_item(self, item: str | ToolCall | None) -> None:
+        """The LLM wrote this; None is the end. The first piece that is whole is spoken ahead."""
+        if self._voice is None and not self._piece and not isinstance(item, ToolCall):
+            for piece in self._splitter.flush() if item is None else self._splitter.feed(item):
+                self._piece = piece
+                self._voice = _Ahead(self._engines.tts.synthesize(piece), lambda _: None)
+                return
+
+
+class _Ahead(Generic[T]):
+    """Reads items before anybody asks for them."""
+
+    def __init__(self, items: AsyncGenerator[T, None], on_item: Callable[[T | None], None]) -> None:
+        self._items = items
+        self._on_item = on_item
+        self._read: asyncio.Queue[_Item[T] | _End] = asyncio.Queue()
+        self.task = asyncio.create_task(self._run(), name="draft")
+
+    async def items(self) -> AsyncGenerator[T, None]:
+        """What was read, and what still comes. Closing it stops the reading."""
+        try:
+            while isinstance(next_one := await self._read.get(), _Item):
+                yield next_one.value
+            if next_one.failure is not None:
+                raise next_one.failure
+        finally:
+            self.task.cancel()
+            await asyncio.wait([self.task])
+
+    async def _run(self) -> None:
+        failure: Exception | None = None
+        try:
+            async with aclosing(self._items) as items:
+                async for item in items:
+                    self._read.put_nowait(_Item(item))
+                    self._on_item(item)
+            self._on_item(None)
+        except Exception as error:  # whoever asks for the items gets it
+            failure = error
+        self._read.put_nowait(_End(failure))
+
+
+@dataclass(frozen=True)
+class _Item(Generic[T]):
+    value: T
+
+
+@dataclass(frozen=True)
+class _End:
+    failure: Exception | None
