@@ -94,7 +94,8 @@ async def _measure(profile: str, clips: list[AudioFrame], turns: int, interrupti
             pings = asyncio.create_task(_ping(client))
             for number in range(turns):
                 await _one_turn(client, clips[number % len(clips)], result)
-                print(f"\rturn {number + 1}/{turns}", end="", file=sys.stderr, flush=True)
+                if sys.stderr.isatty():
+                    print(f"\rturn {number + 1}/{turns}", end="", file=sys.stderr, flush=True)
             for number in range(interruptions):
                 await _one_interruption(client, clips[number % len(clips)], result)
             print(file=sys.stderr)
@@ -220,6 +221,13 @@ def _show(result: Result, console: Console) -> None:
                 label, f"{statistics.median(values):.0f}", f"{_percentile(values, 95):.0f}", str(len(values))
             )
     console.print(table)
+    if len(result.voice_to_voice) > 20:
+        first, *later = result.voice_to_voice
+        begun, late = statistics.median(later[:10]), statistics.median(later[-10:])
+        console.print(
+            f"The first turn took {first / statistics.median(later):.2f} times as long as the others, "
+            f"the last ten {late / begun:.2f} times as long as the ten after the first."
+        )
     memory = "unknown" if result.memory_mb is None else f"{result.memory_mb:.0f} MB"
     console.print(
         f"Server ready after {result.ready_seconds} s. Memory: {memory}. Failed turns: {result.failures}."

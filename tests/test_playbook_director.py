@@ -111,6 +111,11 @@ async def test_an_intent_is_asked_for_once_a_turn() -> None:
     assert spec.parameters["properties"]["intent"]["enum"] == ["pay", "leave", "other"]
 
 
+def test_a_reply_is_not_drafted_where_the_llm_is_asked_for_an_intent_first() -> None:
+    assert Talk(way("t", said("go"))).director.foreseeable()
+    assert not Talk(way("t", said("go")), way("u", IntentCondition(intent="pay"))).director.foreseeable()
+
+
 async def test_no_intent_is_asked_for_where_something_before_it_leads_on() -> None:
     talk = Talk(way("t", IntentCondition(intent="pay")), way("u", said("go"), to="c", priority=1))
     assert targets(*await talk.turn("go")) == ["c", None]

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from localvoice.agent.sentences import Pieces
@@ -39,16 +40,14 @@ class Draft:
         self._reply: _Ahead[str | ToolCall] | None = None
         self._piece = ""
         self._voice: _Ahead[AudioFrame] | None = None
-        self._splitter = Pieces()
         self._ending: set[asyncio.Task[None]] = set()
 
     def begin(self, request: Request) -> None:
         """Have the LLM write, and the voice say the first piece."""
         self.drop()
         self._request = request
-        self._splitter = Pieces()
         items = self._engines.llm.reply(request.messages, request.sampling, request.offer)
-        self._reply = _Ahead(items, self._on_item)
+        self._reply = _Ahead(items, partial(self._on_item, request, Pieces()))
 
     def reply(self, request: Request) -> AsyncGenerator[str | ToolCall, None]:
         """The LLM's answer to this request. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
@@ -81,13 +80,14 @@ class Draft:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _on_item(self, item: str | ToolCall | None) -> None:
+    def _on_item(self, request: Request, splitter: Pieces, item: str | ToolCall | None) -> None:
         """The LLM wrote this; None is the end. The first piece that is whole is spoken ahead."""
-        if self._voice is None and not self._piece and not isinstance(item, ToolCall):
-            for piece in self._splitter.flush() if item is None else self._splitter.feed(item):
-                self._piece = piece
-                self._voice = _Ahead(self._engines.tts.synthesize(piece), lambda _: None)
-                return
+        if request is not self._request or self._piece or isinstance(item, ToolCall):
+            return
+        pieces = splitter.flush() if item is None else splitter.feed(item)
+        if pieces:
+            self._piece = pieces[0]
+            self._voice = _Ahead(self._engines.tts.synthesize(pieces[0]), lambda _: None)
 
 
 class _Ahead(Generic[T]):
