@@ -2,20 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fakes import LLM_FAILED, FakeLlm, FakeStt, FakeTts, fake_engines, loud, silent
 from session_room import STEP, Room, Rooms, codes
 
-from localvoice.agent.draft import Draft, Request
-from localvoice.agent.hooks import Hooks, Rejection
+from localvoice.agent.draft import Draft
+from localvoice.agent.hooks import Hooks, LlmRequest, Rejection
 from localvoice.agent.tools import tool
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, TranscriptMessage
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall
 
-ASKED = Request((ChatMessage("user", "Hello?"),), Sampling(), None)
+ASKED = LlmRequest((ChatMessage("user", "Hello?"),), Sampling(), None, FakeLlm.name)
 
 
 async def pauses(r: Room, seconds: float = 0.35) -> None:
@@ -115,7 +116,7 @@ def draft_of(
     return Draft(fake_engines(llm=llm, tts=FakeTts())), llm
 
 
-async def words_of(draft: Draft, request: Request) -> str:
+async def words_of(draft: Draft, request: LlmRequest) -> str:
     return "".join([str(item) async for item in draft.reply(request)])
 
 
@@ -123,7 +124,7 @@ async def test_another_request_gets_an_answer_of_its_own() -> None:
     draft, llm = draft_of("Drafted.", "Asked.", delay=0.01)
     draft.begin(ASKED)
     await asyncio.sleep(0)
-    assert await words_of(draft, Request(ASKED.messages, Sampling(temperature=1.0), None)) == "Asked."
+    assert await words_of(draft, replace(ASKED, sampling=Sampling(temperature=1.0))) == "Asked."
     assert llm.closed == 1
     await draft.close()
 

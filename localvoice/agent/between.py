@@ -54,7 +54,7 @@ class BetweenTurns:
         await self._save()
         conversation.history.make_room(limit)
         await self.read_ahead()  # first: the user may speak at once
-        if agent.settings.agent.summarise:
+        if agent.settings.agent.summarise and conversation.history.passage(limit) is not None:
             await agent.quiet.use(compress(conversation.history, agent.engines.llm, limit))
             await self.read_ahead()
 

@@ -6,29 +6,18 @@ voice as always, and is given what was drafted if it asks for just that; otherwi
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+from localvoice.agent.hooks import LlmRequest
 from localvoice.agent.sentences import Pieces
 from localvoice.audio.frames import AudioFrame
-from localvoice.engines.protocols import ChatMessage, Engines, Sampling, ToolCall, ToolOffer
+from localvoice.engines.protocols import Engines, ToolCall
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the LLM is asked."""
-
-    messages: Sequence[ChatMessage]
-    """The prompt."""
-    sampling: Sampling
-    """How it picks its tokens."""
-    offer: ToolOffer | None
-    """What it may call."""
 
 
 class Draft:
@@ -36,26 +25,25 @@ class Draft:
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
-        self._request: Request | None = None
+        self._request: LlmRequest | None = None
         self._reply: _Ahead[str | ToolCall] | None = None
         self._piece = ""
         self._voice: _Ahead[AudioFrame] | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: LlmRequest) -> None:
         """Have the LLM write, and the voice say the first piece."""
         self.drop()
         self._request = request
-        items = self._engines.llm.reply(request.messages, request.sampling, request.offer)
-        self._reply = _Ahead(items, partial(self._on_item, request, Pieces()))
+        self._reply = _Ahead(self._ask(request), partial(self._on_item, request, Pieces()))
 
-    def reply(self, request: Request) -> AsyncGenerator[str | ToolCall, None]:
+    def reply(self, request: LlmRequest) -> AsyncGenerator[str | ToolCall, None]:
         """The LLM's answer to this request. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
         if self._reply is not None and request == self._request:
             reply, self._reply = self._reply, None
             return reply.items()
         self.drop()
-        return self._engines.llm.reply(request.messages, request.sampling, request.offer)
+        return self._ask(request)
 
     def voice(self, text: str) -> AsyncGenerator[AudioFrame, None]:
         """The sound of this text. Hold it in `aclosing()`. Raises the voice's `VoiceError`."""
@@ -80,7 +68,10 @@ class Draft:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _on_item(self, request: Request, splitter: Pieces, item: str | ToolCall | None) -> None:
+    def _ask(self, request: LlmRequest) -> AsyncGenerator[str | ToolCall, None]:
+        return self._engines.llm.reply(request.messages, request.sampling, request.offer)
+
+    def _on_item(self, request: LlmRequest, splitter: Pieces, item: str | ToolCall | None) -> None:
         """The LLM wrote this; None is the end. The first piece that is whole is spoken ahead."""
         if request is not self._request or self._piece or isinstance(item, ToolCall):
             return

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from localvoice.agent.agent import Agent
-from localvoice.agent.draft import Draft, Request
+from localvoice.agent.draft import Draft
 from localvoice.agent.hooks import LlmRequest, LlmResult, Timing, TurnContext, consult, notify
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.audio.frames import AudioFrame
@@ -56,7 +56,7 @@ class Stages:
         deltas: list[str] = []
         calls: list[ToolCall] = []
         try:
-            async with aclosing(self._draft.reply(Request(tuple(messages), sampling, offer))) as items:
+            async with aclosing(self._draft.reply(request)) as items:
                 async for item in items:
                     watch.note_first()
                     if isinstance(item, ToolCall):

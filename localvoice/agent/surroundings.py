@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.director import Brief
-from localvoice.agent.draft import Draft, Request
+from localvoice.agent.draft import Draft
 from localvoice.agent.history import History
+from localvoice.agent.hooks import LlmRequest
 from localvoice.agent.sessions import Conversation
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
@@ -40,11 +41,10 @@ class Surroundings:
     """Says what the agent is doing now, and which event made it so."""
     report: Callable[[VoiceError, str | None], None]
     """Tells the client, the hooks and the log of a failure in this turn."""
-
     draft: Draft
     """What was begun in a pause, and the way to the LLM and the voice."""
 
-    def foresee(self, words: str) -> Request | None:
+    def foresee(self, words: str) -> LlmRequest | None:
         """What the LLM will be asked if the user has said this; None where that can't be told."""
         director = self.conversation.director
         if not words or not director.foreseeable():
@@ -53,7 +53,8 @@ class Surroundings:
         history.add_user(words, self.conversation.attachments)
         brief = director.brief()
         offer = brief.offer()
-        return Request(tuple(self.prompt(brief, offer, history)), brief.sampling, offer)
+        prompt = tuple(self.prompt(brief, offer, history))
+        return LlmRequest(prompt, brief.sampling, offer, self.agent.engines.llm.name)
 
     def prompt(
         self, brief: Brief, offer: ToolOffer | None, history: History | None = None

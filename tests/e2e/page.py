@@ -1,6 +1,6 @@
 """What the tests do with the page, beside what Playwright does."""
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 ANSWER_MS = 60_000
 """Patience, not a bar of speed: a CI machine may be busy."""
@@ -44,6 +44,18 @@ def wait_until(page: Page, condition: str) -> None:
             return
         page.wait_for_timeout(50)
     raise AssertionError(f"never true: {condition}")
+
+
+def expect_spoken_answer(page: Page, question: str) -> None:
+    """The user's words are shown, and the agent answers in words and sound, once, to its end."""
+    user = page.locator('#captions [data-role="user"]')
+    agent = page.locator('#captions [data-role="agent"]')
+    expect(user).to_contain_text(question, timeout=ANSWER_MS)
+    expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
+    wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
+    expect(agent).not_to_be_empty()
+    assert float(agent.get_attribute("data-turn-ms", timeout=ANSWER_MS) or "nan") > 0
+    expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
 
 
 def interruption(levels: list[tuple[float, float, float]]) -> tuple[float, float]:

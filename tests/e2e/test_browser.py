@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from localvoice.audio.frames import AudioFrame
 
 from .conftest import HAS_NETWORK, LAUNCH, silence
-from .page import ANSWER_MS, HEARD, RECORD_LEVELS, interruption, wait_until
+from .page import ANSWER_MS, HEARD, RECORD_LEVELS, expect_spoken_answer, interruption, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -20,14 +20,7 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
     with browse(silence(1), speak("What is the capital of France?")) as page:
         page.goto(address)
         page.click("#talk")
-        user = page.locator('#captions [data-role="user"]')
-        agent = page.locator('#captions [data-role="agent"]')
-        expect(user).to_contain_text("capital of", timeout=ANSWER_MS)
-        expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
-        wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
-        expect(agent).not_to_be_empty()
-        assert float(agent.get_attribute("data-turn-ms", timeout=ANSWER_MS) or "nan") > 0
-        expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
+        expect_spoken_answer(page, "capital of")
         expect(page.locator("#problem")).to_be_hidden()
         expect(page.locator("body")).to_have_attribute("data-voice", "on" if HAS_NETWORK else "socket")
 

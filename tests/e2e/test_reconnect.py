@@ -39,14 +39,19 @@ def answered(page: Page, question: str) -> str:
     return reply.locator(".words").text_content() or ""
 
 
+def hear_a_story(page: Page, address: str) -> None:
+    """The agent is in the middle of a long reply, and the page's sockets are at hand."""
+    page.add_init_script(REMEMBER_SOCKETS)
+    page.goto(address)
+    ask(page, "Tell me a story.")
+    expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
+
+
 def test_a_socket_cut_in_the_middle_of_a_reply(
     browse: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:
     with scripted() as address, browse(silence(1)) as page:
-        page.add_init_script(REMEMBER_SOCKETS)
-        page.goto(address)
-        ask(page, "Tell me a story.")
-        expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
+        hear_a_story(page, address)
         speaking_since = time.monotonic()
         wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
         page.wait_for_timeout(1500)
@@ -75,10 +80,7 @@ def test_what_is_kept_of_the_cut_reply_is_what_was_heard(
     browse: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:
     with scripted() as address, browse(silence(1)) as page:
-        page.add_init_script(REMEMBER_SOCKETS)
-        page.goto(address)
-        ask(page, "Tell me a story.")
-        expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
+        hear_a_story(page, address)
         begun = time.monotonic()
         page.wait_for_timeout(2000)
         page.evaluate("window.sockets.at(-1).close()")

@@ -9,7 +9,16 @@ from playwright.sync_api import Page, expect
 from localvoice.audio.frames import AudioFrame
 
 from .conftest import HAS_NETWORK, silence
-from .page import ANSWER_MS, HEARD, RECORD_LEVELS, REMEMBER_SOCKETS, ask, interruption, wait_until
+from .page import (
+    ANSWER_MS,
+    HEARD,
+    RECORD_LEVELS,
+    REMEMBER_SOCKETS,
+    ask,
+    expect_spoken_answer,
+    interruption,
+    wait_until,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -59,14 +68,7 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
         page.goto(address_without_webrtc)
         page.click("#talk")
         expect_voice_by_socket(page)
-        user = page.locator('#captions [data-role="user"]')
-        agent = page.locator('#captions [data-role="agent"]')
-        expect(user).to_contain_text("capital of", timeout=ANSWER_MS)
-        expect(page.locator("#state")).to_have_attribute("data-state", "speaking", timeout=ANSWER_MS)
-        wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
-        expect(agent).not_to_be_empty()
-        assert float(agent.get_attribute("data-turn-ms", timeout=ANSWER_MS) or "nan") > 0
-        expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
+        expect_spoken_answer(page, "capital of")
         expect_voice_by_socket(page)
 
 
