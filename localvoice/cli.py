@@ -204,12 +204,13 @@ async def _turn(settings: Settings, speech: AudioFrame) -> "Answer":
 
 
 def _stages(metrics: TurnMetrics) -> Table:
-    table = Table("stage", "ms")
+    table = Table("stage", "ms after the speech")
     for label, value in (
-        ("transcription", metrics.stt_ms),
-        ("first token", metrics.first_token_ms),
-        ("first sound after it", metrics.first_audio_ms),
-        ("all, file to first sound", metrics.voice_to_voice_ms),
+        ("words known", metrics.transcript_ms),
+        ("end of turn certain", metrics.endpoint_ms),
+        ("first word of the reply", metrics.first_token_ms),
+        ("first piece of the reply", metrics.first_piece_ms),
+        ("first sound", metrics.voice_to_voice_ms),
     ):
         table.add_row(label, "–" if value is None else f"{value:.0f}")
     return table

@@ -105,7 +105,7 @@ def test_a_turn_on_a_file_prints_both_sides_and_writes_the_reply(tiny_folder: Pa
     done = localvoice("turn", str(question), "--out", str(reply), "--profile", "tiny")
     assert done.returncode == 0, done.stderr
     assert "What is the weather in Paris?" in done.stdout
-    assert all(stage in done.stdout for stage in ("transcription", "first token", "first sound"))
+    assert all(stage in done.stdout for stage in ("words known", "first word", "first sound"))
     assert read_wav(reply).seconds > 1 and read_wav(reply).rms_dbfs > -40
 
 

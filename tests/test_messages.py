@@ -146,13 +146,14 @@ def test_whatever_comes_nothing_but_a_voice_error_is_raised(message: str | bytes
         (StateMessage("idle"), {"type": "state", "state": "idle"}),
         (ReplyHeard("Well,"), {"type": "reply-heard", "text": "Well,"}),
         (
-            TurnMetrics(1.0, None, 2.0, 3.0, 4.0),
+            TurnMetrics(5.0, None, 2.0, 3.0, 4.0, 1.0),
             {
                 "type": "turn-metrics",
-                "voiceToVoiceMs": 1.0,
-                "sttMs": 2.0,
+                "voiceToVoiceMs": 5.0,
+                "transcriptMs": 2.0,
                 "firstTokenMs": 3.0,
-                "firstAudioMs": 4.0,
+                "firstPieceMs": 4.0,
+                "sttMs": 1.0,
             },
         ),
     ],

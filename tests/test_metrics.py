@@ -23,7 +23,14 @@ llmrtc.connections.active llmrtc.reconnections llmrtc.tool.duration_ms llmrtc.to
 llmrtc.playbook.stage.duration_ms llmrtc.playbook.transitions llmrtc.playbook.stage.turns
 llmrtc.playbook.stage.current llmrtc.playbook.completions
 """.split()
-OURS = {Metric.VOICE_TO_VOICE, Metric.ENDPOINT_DELAY, Metric.BARGE_IN_STOP}
+OURS = {
+    Metric.VOICE_TO_VOICE,
+    Metric.ENDPOINT_DELAY,
+    Metric.TRANSCRIPT_DELAY,
+    Metric.FIRST_TOKEN_DELAY,
+    Metric.FIRST_PIECE_DELAY,
+    Metric.BARGE_IN_STOP,
+}
 
 
 def test_the_names_are_exact() -> None:

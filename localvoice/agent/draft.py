@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from localvoice.agent.hooks import LlmRequest
 from localvoice.agent.sentences import Pieces
+from localvoice.agent.stopwatch import now
 from localvoice.audio.frames import AudioFrame
 from localvoice.engines.protocols import Engines, ToolCall
 
@@ -29,6 +30,10 @@ class Draft:
         self._reply: _Ahead[str | ToolCall] | None = None
         self._piece = ""
         self._voice: _Ahead[AudioFrame] | None = None
+        self.first_token: float | None = None
+        """When the LLM wrote the first text of this turn, drafted or not; the event loop's time."""
+        self.first_piece: float | None = None
+        """When the first piece that can be spoken was whole."""
         self._ending: set[asyncio.Task[None]] = set()
 
     def begin(self, request: LlmRequest) -> None:
@@ -47,6 +52,8 @@ class Draft:
 
     def voice(self, text: str) -> AsyncGenerator[AudioFrame, None]:
         """The sound of this text. Hold it in `aclosing()`. Raises the voice's `VoiceError`."""
+        if self.first_piece is None:
+            self.first_piece = now()
         if self._voice is not None and text == self._piece:
             voice, self._voice = self._voice, None
             return voice.items()
@@ -61,6 +68,7 @@ class Draft:
                 ahead.task.cancel()
         self._request = self._reply = self._voice = None
         self._piece = ""
+        self.first_token = self.first_piece = None
 
     async def close(self) -> None:
         """Drop it, and wait until the models have left it."""
@@ -68,8 +76,13 @@ class Draft:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _ask(self, request: LlmRequest) -> AsyncGenerator[str | ToolCall, None]:
-        return self._engines.llm.reply(request.messages, request.sampling, request.offer)
+    async def _ask(self, request: LlmRequest) -> AsyncGenerator[str | ToolCall, None]:
+        reply = self._engines.llm.reply(request.messages, request.sampling, request.offer)
+        async with aclosing(reply) as items:
+            async for item in items:
+                if self.first_token is None and isinstance(item, str):
+                    self.first_token = now()
+                yield item
 
     def _on_item(self, request: LlmRequest, splitter: Pieces, item: str | ToolCall | None) -> None:
         """The LLM wrote this; None is the end. The first piece that is whole is spoken ahead."""
@@ -78,6 +91,7 @@ class Draft:
         pieces = splitter.flush() if item is None else splitter.feed(item)
         if pieces:
             self._piece = pieces[0]
+            self.first_piece = now()
             self._voice = _Ahead(self._engines.tts.synthesize(pieces[0]), lambda _: None)
 
 

@@ -260,7 +260,7 @@ class Session:
     async def _timed_transcription(self, speech: AudioFrame) -> Heard:
         watch = Stopwatch()
         transcript = await self._agent.engines.stt.transcribe(speech)
-        return Heard(transcript, watch.timing())
+        return Heard(transcript, watch.timing(), now())
 
     def _enter(self, state: AgentState, event: str) -> None:
         if state is not self._state:

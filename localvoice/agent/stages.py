@@ -22,6 +22,8 @@ class Heard:
     """Its words."""
     timing: Timing | None
     """The transcription alone; None for a typed message."""
+    known: float | None = None
+    """When its words were known, the event loop's time; None for a typed message."""
 
 
 class Stages:

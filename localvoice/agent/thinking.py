@@ -47,8 +47,6 @@ class Thinker:
         """What was written so far."""
         self.asked: float | None = None
         """When the LLM was asked first, the event loop's time."""
-        self.first_token: float | None = None
-        """When its first text came."""
         self.failure: VoiceError | None = None
         """Why the reply ends early."""
 
@@ -112,8 +110,6 @@ class Thinker:
         return calls
 
     async def _take(self, delta: str) -> None:
-        if self.first_token is None:
-            self.first_token = now()
         if self._uttered:
             self._append(" ")
             self._uttered = False

@@ -51,7 +51,7 @@ class Turn:
         self._speaker = Speaker(around, self._stages)
         self._thinker = Thinker(around, self._stages, self._speaker, self._act, self.context.turn_id)
         self._actor = Actor(around, self.context, self._thinker.utter)
-        self._stt_ms: float | None = None
+        self._known: Heard | None = None
         self._answering = False
         self._interrupted = False
 
@@ -107,9 +107,9 @@ class Turn:
             heard = await self._stages.listen(self._speech, self._heard)
         else:
             heard = await self._heard
+        self._known = heard
         words = heard.transcript.text
         if heard.timing is not None:
-            self._stt_ms = heard.timing.duration_ms
             if words:
                 around.emit(TranscriptMessage(words))
             try:
@@ -153,21 +153,34 @@ class Turn:
 
     async def _measure(self) -> None:
         first_audio = await self._around.playout.started()
-        if first_audio is None or self._heard is None:
+        if first_audio is None or self._known is None:
             return
-        asked, token = self._thinker.asked, self._thinker.first_token
+        timing, draft = self._known.timing, self._around.draft
         metrics = TurnMetrics(
-            voice_to_voice_ms=_milliseconds(self._watch.begun, first_audio),
-            endpoint_ms=_milliseconds(self._watch.begun, self._endpoint),
-            stt_ms=self._stt_ms,
-            first_token_ms=_milliseconds(asked, token),
-            first_audio_ms=_milliseconds(token, first_audio),
+            voice_to_voice_ms=self._since_speech(first_audio),
+            endpoint_ms=self._since_speech(self._endpoint),
+            transcript_ms=self._since_speech(self._known.known),
+            first_token_ms=self._since_speech(draft.first_token),
+            first_piece_ms=self._since_speech(draft.first_piece),
+            stt_ms=None if timing is None else timing.duration_ms,
         )
         self._around.emit(metrics)
-        if self._speech is not None and metrics.voice_to_voice_ms is not None:
-            self._around.agent.metrics.timing(Metric.VOICE_TO_VOICE, metrics.voice_to_voice_ms)
-        if metrics.endpoint_ms is not None:
-            self._around.agent.metrics.timing(Metric.ENDPOINT_DELAY, metrics.endpoint_ms)
+        if self._speech is not None:
+            self._report(metrics)
+
+    def _report(self, metrics: TurnMetrics) -> None:
+        for metric, ms in (
+            (Metric.VOICE_TO_VOICE, metrics.voice_to_voice_ms),
+            (Metric.ENDPOINT_DELAY, metrics.endpoint_ms),
+            (Metric.TRANSCRIPT_DELAY, metrics.transcript_ms),
+            (Metric.FIRST_TOKEN_DELAY, metrics.first_token_ms),
+            (Metric.FIRST_PIECE_DELAY, metrics.first_piece_ms),
+        ):
+            if ms is not None:
+                self._around.agent.metrics.timing(metric, ms)
+
+    def _since_speech(self, moment: float | None) -> float | None:
+        return None if moment is None else round(1000 * (moment - self._watch.begun), 1)
 
     def _remember(self, finished: bool) -> str:
         """Put into the history what was heard; the words of it.
@@ -183,7 +196,3 @@ class Turn:
             around.conversation.history.add_assistant(kept)
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
         return kept
-
-
-def _milliseconds(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else round(1000 * (end - start), 1)

@@ -220,16 +220,22 @@ class ReplyHeard(ServerMessage):
 
 @dataclass(frozen=True)
 class TurnMetrics(ServerMessage):
-    """Where a turn's time went, in ms; sent when its first sound plays. Our own addition."""
+    """When each stage of a turn was ready; sent when its first sound plays. Our own addition.
+
+    All but `stt_ms` count from the end of the user's speech (its last voiced window, or the typed message). The
+    stages overlap: what is drafted in a pause may be ready before the end of the turn is known.
+    """
 
     type = "turn-metrics"
     voice_to_voice_ms: float | None
-    """End of the user's speech (or the typed message) to the first audible sample played."""
+    """The first audible sample is played."""
     endpoint_ms: float | None
-    """End of the user's speech to the decision that the turn is theirs no longer."""
-    stt_ms: float | None
-    """The transcription alone; part of it runs while the end of the turn is awaited."""
+    """It is certain that the turn is theirs no longer."""
+    transcript_ms: float | None
+    """What was said is known."""
     first_token_ms: float | None
-    """Request to the LLM until its first token."""
-    first_audio_ms: float | None
-    """First token until the first audible sample."""
+    """The LLM has written its first word."""
+    first_piece_ms: float | None
+    """The LLM has written the first piece that can be spoken."""
+    stt_ms: float | None
+    """How long the transcription took."""

@@ -1,6 +1,6 @@
 """What is measured: the names that dashboards know, and the adapter that carries the figures somewhere.
 
-Names are exact, those of the cloud server; the last three are our own, in the same style. Durations are in
+Names are exact, those of the cloud server; the last six are our own, in the same style. Durations are in
 milliseconds. Ready-made adapters are in `localvoice.observability`.
 """
 
@@ -41,6 +41,12 @@ class Metric(StrEnum):
     """End of the user's speech to the first audible sample of the reply. Our own."""
     ENDPOINT_DELAY = "llmrtc.endpoint.delay_ms"
     """End of the user's speech to the decision that their turn has ended. Our own."""
+    TRANSCRIPT_DELAY = "llmrtc.transcript.delay_ms"
+    """End of the user's speech to its words being known. Our own."""
+    FIRST_TOKEN_DELAY = "llmrtc.first_token.delay_ms"
+    """End of the user's speech to the LLM's first word. Our own."""
+    FIRST_PIECE_DELAY = "llmrtc.first_piece.delay_ms"
+    """End of the user's speech to the first piece that can be spoken. Our own."""
     BARGE_IN_STOP = "llmrtc.barge_in.stop_ms"
     """Onset of the user's speech over the agent's to the agent's silence. Our own."""
 

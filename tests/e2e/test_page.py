@@ -222,3 +222,18 @@ def test_whole_replies_are_heard_without_webrtc(
         expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
         page.wait_for_timeout(1000)
         assert page.evaluate("window.localvoice.remoteLevel()") == 0
+
+
+def test_an_answer_shows_where_its_time_went(browse: Callable[..., Any], scripted: Callable[..., Any]) -> None:
+    with scripted() as address, browse() as page:
+        page.goto(address)
+        ask(page, "Please add them.")
+        timing = page.locator('#captions [data-role="agent"] .timing')
+        timing.locator("summary").click(timeout=ANSWER_MS)
+        expect(timing.locator("summary")).to_contain_text(re.compile(r"Answered in \d+\.\d\d s"))
+        rows = timing.locator("[data-stage]")
+        names = rows.evaluate_all("rows => rows.map(row => row.dataset.stage)")
+        assert names == ["token", "piece", "voice"], "typed: nobody spoke and nothing was transcribed"
+        widths = rows.locator(".bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+        assert len(widths) == 3 and all(width > 0 for width in widths)
+        expect(timing.locator(".advice")).to_contain_text("Longest: ")

@@ -7,6 +7,7 @@
  */
 
 import { splitHeard } from './conversation.js';
+import { waterfall } from './waterfall.js';
 
 /** @typedef {import('./conversation.js').Entry} Entry */
 /** @typedef {import('./conversation.js').Metrics} Metrics */
@@ -16,14 +17,6 @@ const OUTCOMES = { running: 'running', done: 'done', failed: 'failed', stopped: 
 const CUT = { interrupted: 'You interrupted', dropped: 'Cut off when the connection dropped' };
 /** Within this distance of the end the reader follows the conversation; further up they are reading. */
 const FOLLOWS_WITHIN_PX = 80;
-
-/** @type {[keyof Metrics, string][]} */
-const STAGES = [
-  ['endpointMs', 'End of speech noticed'],
-  ['sttMs', 'Transcription'],
-  ['firstTokenMs', 'First token'],
-  ['firstAudioMs', 'First speech'],
-];
 
 export class Captions {
   #list;
@@ -128,34 +121,9 @@ function fillHeard(words, text, heard) {
 /** @param {HTMLElement} item @param {Metrics} metrics */
 function addTiming(item, metrics) {
   const whole = metrics.voiceToVoiceMs;
-  const stages = STAGES.flatMap(([field, name]) => {
-    const ms = metrics[field];
-    return typeof ms === 'number' ? [{ field, name, ms }] : [];
-  });
   if (typeof whole === 'number') item.dataset.turnMs = String(Math.round(whole));
-  if (typeof whole !== 'number' && stages.length === 0) return;
-  const details = /** @type {HTMLDetailsElement} */ (make('details', 'timing'));
-  const summary = make('summary', '', typeof whole === 'number' ? `Answered in ${seconds(whole)}` : 'Times');
-  summary.title = stages.map(({ name, ms }) => `${name}: ${seconds(ms)}`).join('\n');
-  const bar = make('span', 'bar');
-  const table = make('dl', 'stages');
-  for (const { field, name, ms } of stages) {
-    const part = make('span', `part part-${field}`);
-    part.style.flexGrow = String(Math.max(ms, 1));
-    bar.append(part);
-    const row = make('div', '');
-    row.append(make('dt', `key key-${field}`, name), make('dd', '', seconds(ms)));
-    table.append(row);
-  }
-  summary.append(bar);
-  details.append(summary, table);
-  details.addEventListener('toggle', () => details.scrollIntoView({ block: 'nearest' }));
-  item.append(details);
-}
-
-/** @param {number} ms */
-function seconds(ms) {
-  return `${(ms / 1000).toFixed(2)} s`;
+  const timing = waterfall(metrics);
+  if (timing) item.append(timing);
 }
 
 /** @param {string} tag @param {string} className @param {string} [text] @returns {HTMLElement} */

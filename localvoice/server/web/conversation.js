@@ -5,12 +5,13 @@
 
 /** @typedef {import('./connection.js').Message} Message */
 /**
- * @typedef {Object} Metrics all in ms; a field that is missing was not measured
+ * @typedef {Object} Metrics ms after the end of the user's speech; a field that is missing was not measured
  * @property {number} [voiceToVoiceMs]
  * @property {number} [endpointMs]
- * @property {number} [sttMs]
+ * @property {number} [transcriptMs]
  * @property {number} [firstTokenMs]
- * @property {number} [firstAudioMs]
+ * @property {number} [firstPieceMs]
+ * @property {number} [sttMs] how long the transcription took
  */
 /**
  * @typedef {Object} Entry
