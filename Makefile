@@ -13,12 +13,13 @@ BIN := .venv/bin
 gpu := $(if $(filter 1,$(CUDA)),-cuda)
 RUNTIME := .venv/.installed$(gpu)
 DEV := .venv/.installed-dev$(gpu)
+PEERS := .venv-peers/.installed
 INSTALLER := scripts/install.py scripts/build_llama.py scripts/steps.py scripts/lean.cmake
 LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.lock scripts/build.lock
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-tools lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -67,13 +68,40 @@ format: $(DEV) ## format the code and mend what can be mended by itself
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-bench: $(RUNTIME) ## measure the voice-to-voice time and each stage with PROFILE
+bench: $(RUNTIME) ## measure the voice-to-voice time and each stage with PROFILE, against the goals
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	$(BIN)/python scripts/bench.py --profile $(PROFILE) $(ARGS)
+
+bench-words: $(RUNTIME) ## count wrong words and time of PROFILE's speech recognition, ours and the stock way
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	$(BIN)/python scripts/bench_words.py --profile $(PROFILE) $(ARGS)
+
+bench-endpointing: $(RUNTIME) ## measure how soon the end of a turn is known, and how often a pause is taken for it
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	$(BIN)/python scripts/bench_endpointing.py --profile $(PROFILE) $(ARGS)
+
+bench-threads: $(RUNTIME) ## measure PROFILE's engines under our thread plan and under others
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	$(BIN)/python scripts/bench_threads.py --profile $(PROFILE) $(ARGS)
+
+bench-browser: $(DEV) ## measure what a real Chromium adds to the voice-to-voice time, and what our client adds
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	$(BIN)/python scripts/bench_browser.py --profile $(PROFILE) $(ARGS)
 
 bench-tools: $(RUNTIME) ## measure how reliably PROFILE chooses between calling a tool and talking
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	$(BIN)/python scripts/bench_tools.py --profile $(PROFILE) $(ARGS)
+
+bench-peers: $(RUNTIME) $(PEERS) ## measure localvoice beside a naive pipeline and pipecat, on the models of PROFILE
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	PYTHONPATH=scripts $(BIN)/python -m peers.run --profile $(PROFILE) $(ARGS)
+
+# pipecat in an environment of its own, made anew when its lock has changed.
+$(PEERS): scripts/peers/requirements.lock | $(RUNTIME)
+	@echo "Installing pipecat in .venv-peers ..."
+	@rm -rf .venv-peers && $(BIN)/python -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 lock: ## make the lock files anew after a change of pyproject.toml; UPGRADE=1 takes the newest of everything
 	sh scripts/lock.sh $(PYTHON)
@@ -82,6 +110,6 @@ clean: ## remove caches and build results
 	rm -rf build dist bench-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find localvoice scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean ## also remove .venv and the downloaded models
-	rm -rf .venv
+distclean: clean ## also remove .venv, .venv-peers and the downloaded models
+	rm -rf .venv .venv-peers
 	find models -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +

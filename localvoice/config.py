@@ -25,6 +25,9 @@ SYSTEM_PROMPT: Final = (
 )
 
 
+Eagerness = Literal["patient", "balanced", "quick"]
+
+
 class ConfigError(Exception):
     """A setting that can't be used; the message names it, what is wrong and where it came from."""
 
@@ -65,19 +68,38 @@ class ListeningSettings(_Group):
         default=0.5, gt=0, lt=1, description="VAD probability from which a 32 ms window counts as speech."
     )
     onset_ms: int = Field(
-        default=96, ge=32, le=1000, description="Speech this long starts a turn (or interrupts)."
+        default=64, ge=32, le=1000, description="Speech this long starts a turn, or silences the agent."
+    )
+    interrupt_ms: int = Field(
+        default=1000,
+        ge=32,
+        le=10_000,
+        description="Speech this long over the agent's interrupts it; shorter speech does if it holds words.",
     )
     pause_ms: int = Field(
-        default=96,
-        ge=64,
+        default=32,
+        ge=32,
         le=2000,
         description="Silence after which transcription starts, ahead of the turn's end.",
+    )
+    partial_ms: int = Field(
+        default=1500,
+        ge=0,
+        le=10_000,
+        description="Speech after which its words so far are transcribed ahead of any pause; 0 is never.",
     )
     eager: bool = Field(
         default=True, description="Begin the reply in such a pause, in silence; dropped if the user goes on."
     )
+    eagerness: Eagerness = Field(
+        default="balanced",
+        description="How soon a pause counts as the end of the user's turn: patient, balanced or quick.",
+    )
     end_ms: int = Field(
-        default=512, ge=96, le=5000, description="Silence after which the user's turn has ended."
+        default=512,
+        ge=96,
+        le=5000,
+        description="Silence that ends the turn whenever turn detection has no answer.",
     )
     max_utterance_seconds: float = Field(
         default=60, gt=1, le=60, description="Longer speech is answered in parts."

@@ -120,6 +120,8 @@ def _engine_files(files: ModelFiles) -> EngineFiles:
         voice_config=files.voice_config_file,
         voice_name=profile.tts,
         vad=files.vad_file,
+        turn=files.turn_file,
+        turn_name=profile.turn,
     )
 
 

@@ -5,6 +5,7 @@ The benchmark measures with it. It keeps to what any client can know: when it sp
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -21,6 +22,16 @@ from localvoice.audio.frames import AUDIBLE, AudioFrame, Samples
 RATE: Final = 48_000
 FRAME: Final = RATE // 50
 
+PING_SECONDS: Final = 15
+"""Between two pings."""
+HELD_PACKETS: Final = 3
+"""Packets of 20 ms that the client holds back before it hears them; aiortc holds 4, and never less than 1.
+With 3, the way there and back is nearest to Chromium's: see docs/latency.md and `make bench-browser`."""
+
+
+class ServerReported(RuntimeError):
+    """The server sent an error instead of what was waited for."""
+
 
 class Mouth(MediaStreamTrack):
     """A microphone into which sound is put; silence in between."""
@@ -31,6 +42,8 @@ class Mouth(MediaStreamTrack):
         super().__init__()
         self.open = asyncio.Event()
         """Set once sound is sent."""
+        self.onset = 0.0
+        """The loop's time at which the first voiced sample of what was last said is spoken."""
         self._start = 0.0
         self._sent = 0
         self._sound: Samples = np.zeros(0, np.int16)
@@ -39,6 +52,7 @@ class Mouth(MediaStreamTrack):
         """Speak from the next frame on. The loop's time at which the last voiced sample is spoken."""
         self._sound = speech.resampled(RATE).samples
         voiced = np.flatnonzero(np.abs(self._sound, dtype=np.int32) > AUDIBLE)
+        self.onset = self._start + (self._sent + int(voiced[0])) / RATE
         return self._start + (self._sent + int(voiced[-1])) / RATE
 
     @property
@@ -47,14 +61,14 @@ class Mouth(MediaStreamTrack):
         return len(self._sound) > 0
 
     async def recv(self) -> av.AudioFrame:
-        """The next 20 ms, in real time."""
+        """The next 20 ms, once they have been spoken."""
         if self.readyState != "live":
             raise MediaStreamError
         loop = asyncio.get_running_loop()
         if not self.open.is_set():
             self._start = loop.time()
             self.open.set()
-        await asyncio.sleep(self._start + self._sent / RATE - loop.time())
+        await asyncio.sleep(self._start + (self._sent + FRAME) / RATE - loop.time())
         samples = np.zeros(FRAME, np.int16)
         now, self._sound = self._sound[:FRAME], self._sound[FRAME:]
         samples[: len(now)] = now
@@ -67,7 +81,9 @@ class Mouth(MediaStreamTrack):
 class VoiceClient:
     """One connection to a server, with a mouth and ears."""
 
-    def __init__(self, socket: ClientWebSocketResponse) -> None:
+    def __init__(self, socket: ClientWebSocketResponse, held_packets: int = HELD_PACKETS) -> None:
+        """`held_packets`: of its jitter buffer, at least 1; see `HELD_PACKETS`."""
+        self._held_packets = held_packets
         self.mouth = Mouth()
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.last_sound = 0.0
@@ -83,7 +99,7 @@ class VoiceClient:
 
     async def connect(self, more_candidates: tuple[str, ...] = ()) -> None:
         """Negotiate, and return when sound flows both ways. `more_candidates` are put into the offer."""
-        self._tasks.append(asyncio.create_task(self._read()))
+        self._tasks += [asyncio.create_task(self._read()), asyncio.create_task(self._ping())]
         self._peer.createDataChannel("data")
         self._peer.addTrack(self.mouth)
         await self._peer.setLocalDescription(await self._peer.createOffer())
@@ -101,11 +117,16 @@ class VoiceClient:
         await self._socket.send_str(json.dumps(message))
 
     async def wait_for(self, kind: str) -> dict[str, Any]:
-        """The next message of this type; the ones before it are passed over."""
+        """The next message of this type; the ones before it are passed over. Raises `ServerReported`."""
         while (message := await self.messages.get())["type"] != kind:
             if message["type"] == "error":
-                raise RuntimeError(f"the server reports {message['code']}: {message['message']}")
+                raise ServerReported(f"the server reports {message['code']}: {message['message']}")
         return message
+
+    def forget(self) -> None:
+        """Pass over the messages that have come."""
+        while not self.messages.empty():
+            self.messages.get_nowait()
 
     async def first_sound_after(self, moment: float) -> float:
         """The loop's time of the first audible frame that comes after this moment."""
@@ -133,11 +154,22 @@ class VoiceClient:
             else:
                 self.messages.put_nowait(body)
 
+    async def _ping(self) -> None:
+        """As a browser's client does: the server ends a connection that says nothing for a minute."""
+        while True:
+            await self.send({"type": "ping", "timestamp": time.time()})
+            await asyncio.sleep(PING_SECONDS)
+
     def _on_state(self) -> None:
         if self._peer.connectionState == "connected":
             self._connected.set()
 
     def _on_track(self, track: MediaStreamTrack) -> None:
+        for transceiver in self._peer.getTransceivers():
+            if transceiver.receiver.track is track:
+                # There is no public way to say so.
+                buffer = transceiver.receiver._RTCRtpReceiver__jitter_buffer  # type: ignore[attr-defined]
+                buffer._prefetch = self._held_packets
         self._tasks.append(asyncio.create_task(self._hear(track)))
 
     async def _hear(self, track: MediaStreamTrack) -> None:
@@ -154,10 +186,12 @@ class VoiceClient:
 
 
 @asynccontextmanager
-async def voice_client(address: str, more_candidates: tuple[str, ...] = ()) -> AsyncIterator[VoiceClient]:
+async def voice_client(
+    address: str, more_candidates: tuple[str, ...] = (), held_packets: int = HELD_PACKETS
+) -> AsyncIterator[VoiceClient]:
     """A connected client, hung up when the block is left."""
     async with ClientSession() as http, http.ws_connect(f"{address}/ws") as socket:
-        client = VoiceClient(socket)
+        client = VoiceClient(socket, held_packets)
         try:
             async with asyncio.timeout(20):
                 await client.connect(more_candidates)

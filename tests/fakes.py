@@ -18,6 +18,7 @@ WORD_SECONDS = 0.06
 STT_FAILED = VoiceError(ErrorCode.STT_ERROR, Component.STT, "The ears failed.")
 LLM_FAILED = VoiceError(ErrorCode.LLM_ERROR, Component.LLM, "The mind failed.")
 TTS_FAILED = VoiceError(ErrorCode.TTS_ERROR, Component.TTS, "The voice failed.")
+TURN_FAILED = VoiceError(ErrorCode.VAD_ERROR, Component.VAD, "The tact failed.")
 VAD_FAILED = VoiceError(ErrorCode.VAD_ERROR, Component.VAD, "The attention failed.")
 
 
@@ -89,6 +90,25 @@ class FakeStt(_FakeEngine):
         if isinstance(said, Exception):
             raise said
         return Transcript(said)
+
+
+class FakeTurn(_FakeEngine):
+    """Thinks of each pause what the script says, and then that the turn is complete."""
+
+    name = "fake-tact"
+
+    def __init__(self, *script: float | Exception, delay: float = 0.05) -> None:
+        self.script = list(script)
+        self.delay = delay
+        self.heard: list[AudioFrame] = []
+
+    async def complete(self, speech: AudioFrame) -> float:
+        self.heard.append(speech)
+        thought = self.script.pop(0) if self.script else 0.99
+        await asyncio.sleep(self.delay)
+        if isinstance(thought, Exception):
+            raise thought
+        return thought
 
 
 class FakeLlm(_FakeEngine):
@@ -178,6 +198,7 @@ def fake_engines(
     llm: FakeLlm | None = None,
     tts: FakeTts | None = None,
     vad: FakeVad | None = None,
+    turn: FakeTurn | None = None,
 ) -> Engines:
     """A whole set, in which what isn't given is the plain fake."""
-    return Engines(vad or FakeVad(), stt or FakeStt(), llm or FakeLlm(), tts or FakeTts())
+    return Engines(vad or FakeVad(), stt or FakeStt(), llm or FakeLlm(), tts or FakeTts(), turn)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
-from fakes import FakeLlm, FakeStt, FakeTts, FakeVad, fake_engines, loud, silent
+from fakes import FakeLlm, FakeStt, FakeTts, FakeTurn, FakeVad, fake_engines, loud, silent
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.hooks import Hooks
@@ -24,7 +24,7 @@ from localvoice.observability.in_memory import InMemoryMetrics
 
 RATE = 16_000
 STEP = 0.02
-ONSET, PAUSE, END = 0.096, 0.096, 0.512
+ONSET, PAUSE, END = 0.064, 0.032, 0.512
 """Seconds, from the default settings."""
 LONG = "This is a rather long reply, and it has many words. They go on. " * 5
 
@@ -33,7 +33,14 @@ class Room:
     """A user with a microphone and a loudspeaker, and the session between them."""
 
     def __init__(
-        self, stt: FakeStt, llm: FakeLlm, tts: FakeTts, vad: FakeVad, settings: Settings, **brought: Any
+        self,
+        stt: FakeStt,
+        llm: FakeLlm,
+        tts: FakeTts,
+        vad: FakeVad,
+        turn: FakeTurn | None,
+        settings: Settings,
+        **brought: Any,
     ) -> None:
         self.stt, self.llm, self.tts, self.vad = stt, llm, tts, vad
         self.messages: list[ServerMessage] = []
@@ -41,7 +48,7 @@ class Room:
         self.played: list[tuple[float, bool]] = []
         self.playout = Playout(RATE)
         self.metrics = InMemoryMetrics()
-        engines = fake_engines(stt, llm, tts, vad)
+        engines = fake_engines(stt, llm, tts, vad, turn)
         self.agent = Agent(settings, engines, metrics=self.metrics, **brought)
         self.conversation = Conversation("test", self.agent.direct("test"))
         self.session = Session(self.agent, self.conversation, self.playout, self._emit)
@@ -112,6 +119,7 @@ async def room() -> AsyncIterator[Callable[..., Room]]:
         llm: FakeLlm | None = None,
         tts: FakeTts | None = None,
         vad: FakeVad | None = None,
+        turn: FakeTurn | None = None,
         hooks: Hooks | None = None,
         tools: Iterable[Tool] = (),
         playbook: Playbook | None = None,
@@ -122,6 +130,7 @@ async def room() -> AsyncIterator[Callable[..., Room]]:
             llm or FakeLlm(),
             tts or FakeTts(),
             vad or FakeVad(),
+            turn,
             # A scripted LLM would give its lines to the summary.
             Settings(**settings | {"agent": {"summarise": False, **settings.get("agent", {})}}),
             hooks=hooks or Hooks(),

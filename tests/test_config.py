@@ -86,6 +86,7 @@ def test_every_setting_is_documented_and_can_be_set_from_the_environment(
         "monitor.log_format": "json",
         "max_utterance_seconds": "30",
         "listening.speech_probability": "0.6",
+        "listening.eagerness": "quick",
     }
     numbers = {"server.port": "99", "agent.top_p": "0.5", "listening.max_utterance_seconds": "30"}
     text = others.get(name) or numbers.get(name)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from localvoice.audio.endpointing import (
     WINDOW,
+    Continued,
     EndpointEvent,
     Endpointing,
     Paused,
@@ -19,12 +20,13 @@ from localvoice.audio.endpointing import (
 )
 from localvoice.config import ListeningSettings
 
-ONSET, PAUSE, END, TAIL, LEAD_IN = 3, 3, 16, 6, 10
-"""Windows, from the default settings."""
+ONSET, PAUSE, END, TAIL, LEAD_IN = 2, 3, 16, 6, 10
+"""Windows, from the default settings but for a longer pause, in which more can be told apart."""
+DEFAULTS = {"pause_ms": 96, "partial_ms": 0}
 
 
 def listening(**changes: float) -> ListeningSettings:
-    return ListeningSettings.model_validate(changes)
+    return ListeningSettings.model_validate(DEFAULTS | changes)
 
 
 def window(number: int) -> np.ndarray:
@@ -40,7 +42,7 @@ def run(probabilities: list[float], **changes: float) -> list[tuple[int, Endpoin
 
 
 def windows_of(event: EndpointEvent) -> list[int]:
-    assert isinstance(event, Paused | SpeechEnded)
+    assert isinstance(event, Continued | Paused | SpeechEnded)
     assert len(event.speech.samples) % WINDOW == 0
     return [int(number) for number in event.speech.samples[::WINDOW]]
 
@@ -67,6 +69,16 @@ def test_a_pause_that_is_gone_on_from() -> None:
     assert [type(event) for _, event in events] == [SpeechStarted, Paused, Resumed, Paused, SpeechEnded]
     assert [at for at, _ in events] == [ONSET, 10 + PAUSE, 10 + END, 35 + PAUSE, 35 + END]
     assert windows_of(events[-1][1]) == list(range(1, 35 + TAIL + 1)), "the silence inside is kept"
+
+
+def test_what_was_said_so_far_is_told_while_the_user_speaks_on() -> None:
+    spoken = [0.9] * 70 + [0.0] * 5 + [0.9] * 40 + [0.0] * 20
+    events = run([0.0] * 20 + spoken, partial_ms=960)
+    told = [(at, event) for at, event in events if isinstance(event, Continued)]
+    # Each 30 windows of voice, counted anew from a pause, in which it is told, too.
+    assert [at for at, _ in told] == [50, 80, 125]
+    assert windows_of(told[1][1]) == list(range(20 - LEAD_IN + 1, 81))
+    assert not any(isinstance(event, Continued) for _, event in run([0.0] * 20 + spoken))
 
 
 def test_a_breath_is_not_even_a_pause() -> None:
@@ -114,7 +126,56 @@ def test_settings_are_in_milliseconds() -> None:
 
 def test_an_end_before_the_pause_is_the_pause() -> None:
     events = run([0.9] * 10 + [0.0] * 60, pause_ms=640, end_ms=320)
-    assert [(at, type(event)) for at, event in events] == [(3, SpeechStarted), (10 + 20, SpeechEnded)]
+    assert [(at, type(event)) for at, event in events] == [(ONSET, SpeechStarted), (10 + 20, SpeechEnded)]
+
+
+# --- a pause that is judged ---
+
+
+def run_judged(
+    probabilities: list[float], judged: dict[int, int], **changes: float
+) -> list[tuple[int, type[EndpointEvent]]]:
+    """As `run`; `judged` says after which windows the end of the pause is set, and to how many ms."""
+    endpointing = Endpointing(listening(**changes))
+    events: list[tuple[int, type[EndpointEvent]]] = []
+    for at, probability in enumerate(probabilities, 1):
+        event = endpointing(window(at), probability)
+        if event is not None:
+            events.append((at, type(event)))
+        if at in judged:
+            endpointing.end_after(judged[at])
+    return events
+
+
+@pytest.mark.parametrize(("milliseconds", "silent_windows"), [(160, 6), (256, 8), (1200, 38), (32, 6)])
+def test_the_silence_that_ends_this_pause_can_be_set(milliseconds: int, silent_windows: int) -> None:
+    """What has lasted long enough already ends with the next window."""
+    events = run_judged([0.9] * 20 + [0.0] * 60, {25: milliseconds})
+    assert events[-1] == (20 + silent_windows, SpeechEnded)
+
+
+def test_the_last_judgement_holds() -> None:
+    events = run_judged([0.9] * 20 + [0.0] * 60, {24: 1200, 30: 416})
+    assert events[-1] == (20 + 13, SpeechEnded)
+
+
+def test_it_holds_for_this_pause_only() -> None:
+    once = [0.9] * 20 + [0.0] * 10
+    events = run_judged(once + [0.9] * 20 + [0.0] * 60, {24: 1200})
+    assert events[-1] == (50 + END, SpeechEnded)
+    events = run_judged(once + [0.0] * 10 + [0.9] * 20 + [0.0] * 60, {24: 192})
+    assert [at for at, kind in events if kind is SpeechEnded] == [20 + 6, 60 + END]
+
+
+@pytest.mark.parametrize("at", [1, 10, 22])
+def test_without_a_pause_there_is_nothing_to_end(at: int) -> None:
+    """22 is a silence, but not yet a pause."""
+    assert run_judged([0.9] * 20 + [0.0] * 60, {at: 1200})[-1] == (20 + END, SpeechEnded)
+
+
+def test_a_judged_pause_ends_at_the_longest_utterance_all_the_same() -> None:
+    events = run_judged([0.9] * 50 + [0.0] * 60, {55: 5000}, max_utterance_seconds=2)
+    assert events[-1] == (62, SpeechEnded)
 
 
 @given(

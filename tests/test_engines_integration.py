@@ -27,6 +27,8 @@ FILES = EngineFiles(
     voice_config=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx.json",
     voice_name="en_US-joe-medium",
     vad=MODELS / "silero-vad-v6" / "silero_vad_16k_op15.onnx",
+    turn=MODELS / "smart-turn-v3.2" / "smart-turn-v3.2-cpu.onnx",
+    turn_name="smart-turn-v3.2",
 )
 ON_CPU = EngineOptions(device="cpu", context_tokens=2048)
 

@@ -49,6 +49,7 @@ ONLY_IN = {
         "engines/vision.py",
         "engines/tool_grammar.py",
         "engines/llama_model.py",
+        "engines/llama_prompt.py",
         "engines/llama_state.py",
     },
     "faster_whisper": {"engines/whisper.py"},

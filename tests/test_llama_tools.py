@@ -93,15 +93,15 @@ async def test_the_prompt_is_never_longer_than_told(llm: LlamaLlm) -> None:
     for messages in (ASKED, [*ASKED, ChatMessage("assistant", "Done."), ChatMessage("user", "Thanks " * 40)]):
         for each in (None, offer):
             told = llm.prompt_tokens(messages, each)
-            await llm.prepare(messages, each)
-            assert llm._model._llama.n_tokens <= told
+            assert len(llm._model.prompts.tokens(messages, each)) <= told
 
 
 async def test_another_choice_reads_nothing_anew(llm: LlamaLlm) -> None:
     """What was read ahead for talking serves for choosing."""
     offer = ToolOffer((LIGHT, MUSIC))
     prompts = [
-        llm._model._prompt(ASKED, ToolOffer(offer.tools, choice)) for choice in ("auto", "none", "required")
+        llm._model.prompts.tokens(ASKED, ToolOffer(offer.tools, choice))
+        for choice in ("auto", "none", "required")
     ]
     assert prompts[0] == prompts[1] == prompts[2]
 

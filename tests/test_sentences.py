@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from localvoice.agent.sentences import Pieces
+from localvoice.agent.sentences import Pieces, ends_within_sentence
 
 
 def cut(*deltas: str) -> list[str]:
@@ -26,9 +26,18 @@ def cut(*deltas: str) -> list[str]:
             ["Of course I can,", "and I will.", "One, two, three."],
         ),
         ("Well, of course I can.", ["Well, of course I can."]),
+        # The second may be a clause, if it is long enough; from the third on they are whole.
+        (
+            "Bees make honey, which they keep in the hive all winter, and eat, and we take some of it, too.",
+            [
+                "Bees make honey,",
+                "which they keep in the hive all winter,",
+                "and eat, and we take some of it, too.",
+            ],
+        ),
         ("The quick brown fox jumps over the lazy dog near the river.", None),
         # A full stop that ends no sentence.
-        ("Ask Dr. Smith or Mrs. Jones. They know.", ["Ask Dr. Smith or Mrs. Jones.", "They know."]),
+        ("Ask Dr. Smith or Mrs. Jones. They know.", ["Ask Dr. Smith", "or Mrs. Jones.", "They know."]),
         ("It is 3.14 roughly. Yes.", ["It is 3.14 roughly.", "Yes."]),
         ("See e.g. the moon. It shines.", ["See e.g. the moon.", "It shines."]),
         ("J. R. R. Tolkien wrote. He did.", ["J. R. R. Tolkien wrote.", "He did."]),
@@ -52,7 +61,7 @@ def cut(*deltas: str) -> list[str]:
 def test_where_a_reply_is_cut(reply: str, pieces: list[str] | None) -> None:
     found = cut(reply)
     if pieces is None:  # the first one is short, whatever the rest
-        assert len(found) > 1 and 3 <= len(found[0].split()) <= 8
+        assert len(found) > 1 and 3 <= len(found[0].split()) <= 6
     else:
         assert found == pieces
 
@@ -61,6 +70,17 @@ def test_a_first_piece_without_punctuation_ends_before_a_small_word() -> None:
     assert cut("The train to the coast leaves from platform nine every single hour.")[0] == (
         "The train to the coast leaves"
     )
+
+
+@pytest.mark.parametrize(
+    ("piece", "within"),
+    [
+        ("Bees make honey,", True), ("The capital of France", True), ("Note:", True), ("Yes.", False),
+        ('He said "Stop."', False), ("(It works!)", False), ("「はい。」", False), ("Hm…", False),
+    ],
+)  # fmt: skip
+def test_which_pieces_end_amid_a_sentence(piece: str, within: bool) -> None:
+    assert ends_within_sentence(piece) == within
 
 
 def test_a_piece_is_given_as_soon_as_it_is_whole() -> None:

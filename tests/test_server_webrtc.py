@@ -83,6 +83,7 @@ async def test_text_on_the_data_channel_and_barge_in_over_it() -> None:
         assert browser.channel is not None
         browser.channel.send(json.dumps({"type": "text", "text": "Talk."}))
         await browser.until_heard()
+        await asyncio.sleep(0.3)  # some words
         browser.channel.send(json.dumps({"type": "text", "text": "Stop."}))
         await client.expect("tts-cancelled")
         for broken in ('{"type":"ping","timestamp":1}', "nonsense", b"\0\1"):

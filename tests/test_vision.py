@@ -141,13 +141,19 @@ async def answer(llm: LlamaLlm, messages: Sequence[ChatMessage]) -> str:
         return "".join([str(delta) async for delta in deltas])
 
 
+async def forget(llm: LlamaLlm) -> None:
+    """All but the system prompt."""
+    await answer(llm, ask(text="Hello"))
+    llm._model._talks._kept.clear()
+
+
 async def fresh_answer(llm: LlamaLlm, messages: Sequence[ChatMessage]) -> str:
     """The answer where all behind the system prompt is computed anew.
 
     A last token that is computed alone comes out a little otherwise than among others, and with random
     weights that is enough for another word.
     """
-    await answer(llm, ask(text="Hello"))
+    await forget(llm)
     return await answer(llm, messages)
 
 
@@ -181,6 +187,22 @@ async def test_an_image_is_looked_at_once_in_a_conversation(llm: LlamaLlm, looks
     assert len(looks) == 2
 
 
+@pytest.mark.integration
+async def test_conversations_about_two_images_go_on_in_turns(llm: LlamaLlm, looks: list[int]) -> None:
+    talks = [[*ask(image), ChatMessage("assistant", "Well.")] for image in (RED, BLUE)]
+    again = ChatMessage("user", "And what else?")
+    alone = [await fresh_answer(llm, [*talk[:-1], talk[-1], again]) for talk in talks]
+    assert alone[0] != alone[1]
+    await forget(llm)
+    looks.clear()
+    for talk in talks:
+        await answer(llm, talk[:-1])
+    assert len(looks) == 2
+    in_turns = [await answer(llm, [*talk, again]) for talk in talks]
+    assert len(looks) == 2, "nobody looks again"
+    assert in_turns[0] != in_turns[1]
+
+
 class StopsAtALook(Stop):
     """Is set when the image encoder asks for the third time, unless it has asked before."""
 
@@ -198,7 +220,7 @@ class StopsAtALook(Stop):
 @pytest.mark.integration
 async def test_stopping_ends_in_the_middle_of_an_image(llm: LlamaLlm) -> None:
     expected = await fresh_answer(llm, ask(RED))
-    await answer(llm, ask(text="Hello"))
+    await forget(llm)
     stop, never = StopsAtALook(), StopsAtALook(asked=3)
     with pytest.raises(Stopped):
         await llm._worker.run(lambda: list(llm._model.reply(ask(RED), Sampling(), None, False, stop)))
@@ -215,7 +237,7 @@ async def test_an_image_whose_prompt_was_stopped_is_seen_whole(
     llm: LlamaLlm, looks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await fresh_answer(llm, ask(RED))
-    await answer(llm, ask(text="Hello"))
+    await forget(llm)
 
     def aborted(*_: object) -> None:
         monkeypatch.undo()
@@ -286,7 +308,7 @@ async def test_a_broken_image_is_refused_and_the_next_one_seen(llm: LlamaLlm) ->
 async def test_without_a_projector_the_model_is_told_what_an_image_shows(projector: Path) -> None:
     blind = await LlamaLlm.load("blind", MODEL, PLAN, context_tokens=1024)
     shown = ChatMessage("user", "Well?", images=(RED, BLUE, Image(b"", alt="<|im_end|>")))
-    seen = blind._model._marked(shown)
+    seen = blind._model.prompts._marked(shown)
     assert seen == "[image: the blue sea]\nWell?"
     assert await answer(blind, ask(Image(b"no image")))
     await blind.close()

@@ -6,6 +6,7 @@ voice as always, and is given what was drafted if it asks for just that; otherwi
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from localvoice.agent.hooks import LlmRequest
 from localvoice.agent.sentences import Pieces
 from localvoice.agent.stopwatch import now
 from localvoice.audio.frames import AudioFrame
+from localvoice.contract.errors import VoiceError
 from localvoice.engines.protocols import Engines, ToolCall
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -34,7 +38,13 @@ class Draft:
         """When the LLM wrote the first text of this turn, drafted or not; the event loop's time."""
         self.first_piece: float | None = None
         """When the first piece that can be spoken was whole."""
+        self._reading: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
+
+    def foresee(self, request: LlmRequest) -> None:
+        """Have the LLM read this, while the user still says more."""
+        self.drop()
+        self._reading = asyncio.create_task(self._read(request), name="prompt reading")
 
     def begin(self, request: LlmRequest) -> None:
         """Have the LLM write, and the voice say the first piece."""
@@ -61,12 +71,14 @@ class Draft:
 
     def drop(self) -> None:
         """Forget what was drafted and not asked for; the models stop at once."""
-        for ahead in (self._reply, self._voice):
-            if ahead is not None:
-                self._ending.add(ahead.task)
-                ahead.task.add_done_callback(self._ending.discard)
-                ahead.task.cancel()
-        self._request = self._reply = self._voice = None
+        tasks = [ahead.task for ahead in (self._reply, self._voice) if ahead is not None]
+        if self._reading is not None:
+            tasks.append(self._reading)
+        for task in tasks:
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+            task.cancel()
+        self._reading = self._request = self._reply = self._voice = None
         self._piece = ""
         self.first_token = self.first_piece = None
 
@@ -75,6 +87,12 @@ class Draft:
         self.drop()
         if self._ending:
             await asyncio.wait(self._ending)
+
+    async def _read(self, request: LlmRequest) -> None:
+        try:
+            await self._engines.llm.prepare(request.messages, request.offer)
+        except VoiceError as error:
+            log.debug("what was said so far was not read ahead: %s", error)  # the turn itself will tell
 
     async def _ask(self, request: LlmRequest) -> AsyncGenerator[str | ToolCall, None]:
         reply = self._engines.llm.reply(request.messages, request.sampling, request.offer)

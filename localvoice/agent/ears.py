@@ -28,9 +28,18 @@ class Ears:
         """Samples heard so far, at 16 kHz."""
         return self._endpointing.position
 
+    @property
+    def voiced_ms(self) -> float:
+        """How much of the present utterance is voice, without its pauses."""
+        return self._endpointing.voiced_ms
+
     def seconds_since(self, position: int) -> float:
         """Seconds of sound between a position of the past and now."""
         return (self._endpointing.position - position) / SPEECH_RATE
+
+    def end_after(self, milliseconds: int) -> None:
+        """How long the present pause, if there is one, has to be to end the turn."""
+        self._endpointing.end_after(milliseconds)
 
     def hear(self, frame: AudioFrame) -> Iterator[EndpointEvent]:
         """Take the next stretch of sound, any length and rate, and give what it changed.

@@ -1,7 +1,8 @@
 """From the tokens of a reply to pieces that can be spoken.
 
-The first piece is short, a clause, so that speech begins early; the others are whole sentences, so that the
-voice sounds natural. Joined with spaces, the pieces are the reply.
+The first piece is short, a clause, so that speech begins early. The second may end with a clause, so that it
+is there when the first has been spoken. The others are whole sentences, so that the voice sounds natural.
+Joined with spaces, the pieces are the reply.
 """
 
 import re
@@ -17,12 +18,16 @@ _WHOLE_WORD: Final = re.compile(r"(?<!\S)\S++(?=\s)")
 _CLAUSE_END: Final = re.compile(r"[,;:](?=\s)|\s[–—-](?=\s)|[，、；：]")
 _FIRST_CLAUSE_WORDS: Final = 3
 """A clause shorter than this isn't worth a break: "Well," sounds cut off by itself."""
-_FIRST_PIECE_WORDS: Final = 8
+_FIRST_PIECE_WORDS: Final = 6
 """Where no clause ends in so many words, the first piece ends before the next small word, or here."""
+_SECOND_CLAUSE_WORDS: Final = 6
+"""A clause shorter than this doesn't end the second piece."""
 _LEADS_A_PHRASE: Final = frozenset(
     "and or but so because that which who where when while if as than with without for from in into on at of "
     "to by about between through".split()
 )
+_SENTENCE_CLOSERS: Final = frozenset(".!?…。！？")
+_AFTER_CLOSER: Final = "\"'”’)]」』"
 _ABBREVIATIONS: Final = frozenset(
     "mr mrs ms dr prof st sr jr vs etc inc ltd co vol fig approx dept e.g i.e a.m p.m u.s u.k "
     "jan feb apr jun jul aug sep sept oct nov dec mon tue wed thu fri".split()
@@ -59,17 +64,17 @@ class Pieces:
 
     def _boundary(self) -> int | None:
         """Where the next piece ends. Depends on the text alone, not on the deltas that it came in."""
-        if self._given:
-            return self._sentence_end()
-        ends = [end for end in (self._sentence_end(), self._first_clause_end()) if end is not None]
-        end = min(ends, default=None)
-        cut = self._first_phrase_end()
-        return cut if end is None or (cut is not None and cut < end) else end
+        ends = [self._sentence_end()]
+        if self._given == 0:
+            ends += [self._clause_end(_FIRST_CLAUSE_WORDS), self._first_phrase_end()]
+        elif self._given == 1:
+            ends.append(self._clause_end(_SECOND_CLAUSE_WORDS))
+        return min((end for end in ends if end is not None), default=None)
 
     def _first_phrase_end(self) -> int | None:
         # The last word may still be growing, so it neither counts nor ends the piece.
         whole = list(islice(_WHOLE_WORD.finditer(self._text), _FIRST_PIECE_WORDS + 1))
-        for number in range(_FIRST_CLAUSE_WORDS + 1, len(whole)):
+        for number in range(_FIRST_CLAUSE_WORDS, len(whole)):
             if number == _FIRST_PIECE_WORDS or whole[number].group().lower() in _LEADS_A_PHRASE:
                 return whole[number - 1].end()
         return None
@@ -80,11 +85,16 @@ class Pieces:
                 return match.end()
         return None
 
-    def _first_clause_end(self) -> int | None:
+    def _clause_end(self, least_words: int) -> int | None:
         for match in _CLAUSE_END.finditer(self._text):
-            if len(self._text[: match.end()].split()) >= _FIRST_CLAUSE_WORDS:
+            if len(self._text[: match.end()].split()) >= least_words:
                 return match.end()
         return None
+
+
+def ends_within_sentence(piece: str) -> bool:
+    """Whether the sentence goes on in the next piece."""
+    return piece.rstrip(_AFTER_CLOSER)[-1:] not in _SENTENCE_CLOSERS
 
 
 def _is_false_end(text: str) -> bool:

@@ -9,14 +9,18 @@ from localvoice.agent.between import BetweenTurns
 from localvoice.agent.director import StageChange
 from localvoice.agent.draft import Draft
 from localvoice.agent.ears import Ears
+from localvoice.agent.hooks import LlmRequest
+from localvoice.agent.interruption import Conversing, Interruption, Utterance
 from localvoice.agent.reporting import Reporter
 from localvoice.agent.sessions import Conversation
 from localvoice.agent.stages import Heard
-from localvoice.agent.stopwatch import Stopwatch, now, unix_ms
+from localvoice.agent.stopwatch import now, unix_ms
 from localvoice.agent.surroundings import AgentState, Surroundings
 from localvoice.agent.trace import Trace
+from localvoice.agent.transcribing import Transcriber, typed
 from localvoice.agent.turn import Turn
-from localvoice.audio.endpointing import EndpointEvent, Paused, Resumed, SpeechEnded, SpeechStarted
+from localvoice.agent.turn_taking import TurnTaking
+from localvoice.audio.endpointing import Continued, EndpointEvent, Paused, Resumed, SpeechEnded, SpeechStarted
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
@@ -26,9 +30,8 @@ from localvoice.contract.messages import (
     SpeechStart,
     StageChangeMessage,
     StateMessage,
+    TranscriptMessage,
 )
-from localvoice.contract.metrics import Metric
-from localvoice.engines.protocols import Transcript
 from localvoice.log_context import log_context
 
 log = logging.getLogger(__name__)
@@ -61,10 +64,15 @@ class Session:
         self.report_unforeseen = self._reporter.report_unforeseen
         self._state = AgentState.IDLE
         self._ears = Ears(agent.engines.vad, agent.settings.listening)
+        self._turn_taking = TurnTaking(agent.engines.turn, self._ears, agent.settings.listening, self.report)
         self._draft = Draft(agent.engines)
-        self._transcription: asyncio.Task[Heard] | None = None
+        self._transcriber = Transcriber(agent.engines.stt, self._on_transcribed, self._on_partial)
         self._turn: Turn | None = None
         self._turn_task: asyncio.Task[None] | None = None
+        conversing = Conversing(
+            self._running, lambda: self._state, self._interrupt, self._answer, self._enter, self._rest
+        )
+        self._interruption = Interruption(conversing, playout, agent, self._ears, self._reporter)
         self._attach(conversation)
 
     async def listen(self, frames: AsyncIterator[AudioFrame]) -> None:
@@ -88,20 +96,23 @@ class Session:
         """Take the next stretch of the user's sound, any length and rate."""
         for event in self._ears.hear(frame):
             self._on_endpoint(event)
+        self._interruption.on_voice(self._ears.voiced_ms)
 
     def answer_text(self, text: str) -> None:
         """The user typed instead of speaking; a running turn gives way."""
-        self._start_turn(_known(Heard(Transcript(text), None)), now())
+        self._start_turn(typed(text), now())
 
     def answer_utterance(self, speech: AudioFrame) -> None:
         """The user sent a whole spoken utterance; a running turn gives way."""
         speech = speech.resampled(SPEECH_RATE)
-        self._start_turn(self._transcribe(speech), now(), speech=speech)
+        self._start_turn(self._transcriber.transcribe(speech), now(), speech=speech)
 
     async def settle(self) -> None:
         """Wait until nothing is being answered."""
-        while self._turn_task is not None and not self._turn_task.done():
-            await asyncio.wait([self._turn_task])
+        tasks = self._turn_task, *self._interruption.undecided
+        while working := {task for task in tasks if task is not None and not task.done()}:
+            await asyncio.wait(working)
+            tasks = self._turn_task, *self._interruption.undecided
 
     async def resume(self, conversation: Conversation) -> None:
         """Go on with another conversation's history; a running turn ends first, in its own."""
@@ -116,11 +127,14 @@ class Session:
         await self._reporter.close()
 
     async def _end_work(self) -> None:
+        for utterance in self._interruption.take_undecided():
+            self._answer(utterance)
         self._interrupt()
-        ending = [task for task in (self._transcription, self._turn_task) if task is not None]
-        self._drop_transcription()
-        if ending:
-            await asyncio.wait(ending)
+        self._transcriber.drop()
+        if self._turn_task is not None:
+            await asyncio.wait([self._turn_task])
+        await self._transcriber.close()
+        await self._turn_taking.close()
         await self._draft.close()
         await self._between.close()
         self._agent.quiet.calm(self)
@@ -145,42 +159,69 @@ class Session:
         match event:
             case SpeechStarted(position):
                 self._emit(SpeechStart())
-                if self._interrupt():
-                    stop_ms = 1000 * self._ears.seconds_since(position)
-                    self._agent.metrics.timing(Metric.BARGE_IN_STOP, stop_ms)
+                self._interruption.on_speech(0.0, 1000 * self._ears.seconds_since(position))
                 self._agent.quiet.disturb(self)
                 self._enter(AgentState.LISTENING, "speech started")
                 self._reporter.fire(hooks.on_speech_start, session_id, unix_ms())
+            case Continued(speech):
+                self._transcriber.listen_in(speech)
             case Paused(speech):
+                self._turn_taking.on_pause(speech)
                 # Most pauses are the end: the transcript and the first words of the reply are ready, or
                 # nearly, when that is certain.
-                self._transcription = self._transcribe(speech)
-                self._transcription.add_done_callback(self._on_transcribed)
+                self._transcriber.begin(speech)
             case Resumed():
-                self._drop_transcription()
+                self._turn_taking.drop()
                 self._draft.drop()
+                self._transcriber.go_on()
+                self._interruption.on_speech(self._ears.voiced_ms)
+                self._enter(AgentState.LISTENING, "speech resumed")
             case SpeechEnded(speech, voiced_until):
+                self._turn_taking.drop()
                 self._emit(SpeechEnd())
                 self._reporter.fire(hooks.on_speech_end, session_id, unix_ms(), 1000 * speech.seconds)
-                transcription = self._transcription or self._transcribe(speech)
-                self._transcription = None
-                silence = self._ears.seconds_since(voiced_until)
-                self._start_turn(transcription, now() - silence, now(), speech)
+                transcription = self._transcriber.take(speech)
+                ended = now() - self._ears.seconds_since(voiced_until)
+                self._interruption.on_end(Utterance(transcription, speech, ended, now()))
+
+    def _on_partial(self, words: str) -> None:
+        """The user has said this, and speaks on."""
+        if words and not self._interruption.holding:
+            self._emit(TranscriptMessage(words, is_final=False))
+            self._foresee(words, self._draft.foresee)
 
     def _on_transcribed(self, transcription: asyncio.Task[Heard]) -> None:
         """Begin the reply, if the pause still lasts and nobody knows yet whether it is the end."""
-        eager = self._agent.settings.listening.eager and transcription is self._transcription
-        if eager and not transcription.cancelled() and transcription.exception() is None:
-            request = self._surroundings().foresee(transcription.result().transcript.text)
-            if request is not None:
-                self._draft.begin(request)
+        meant = self._interruption.on_words(transcription)
+        if transcription.exception() is not None:
+            return
+        self._turn_taking.on_transcript(transcription.result().transcript)
+        if not meant or not self._agent.settings.listening.eager:
+            return
+        if self._turn_task is None or self._turn_task.done():
+            self._begin_draft(transcription)
+        else:  # it was interrupted, and what was heard of it is still to be noted
+            self._turn_task.add_done_callback(lambda _: self._begin_draft(transcription))
+
+    def _begin_draft(self, transcription: asyncio.Task[Heard]) -> None:
+        if self._transcriber.is_current(transcription):
+            self._foresee(transcription.result().transcript.text, self._draft.begin)
+
+    def _foresee(self, words: str, prepare: Callable[[LlmRequest], None]) -> None:
+        request = self._surroundings().foresee(words)
+        if request is not None:
+            prepare(request)
 
     def _interrupt(self) -> bool:
         """Whether there was a reply to interrupt."""
+        self._interruption.forget()
         if self._turn is not None and self._turn_task is not None and self._turn.interrupt():
             self._turn_task.cancel()
             return True
         return False
+
+    def _answer(self, said: Utterance) -> None:
+        self._start_turn(said.transcription, said.ended, said.endpoint, said.speech)
 
     def _start_turn(
         self,
@@ -218,9 +259,14 @@ class Session:
             if llm.name != model:
                 words = f"The language model {model} failed. From now on {llm.name} answers."
                 self.report(VoiceError(ErrorCode.LLM_ERROR, Component.LLM, words), turn.context.turn_id)
-            if turn is self._turn and not self._ears.speaking:
-                self._enter(AgentState.IDLE, "turn ended")
-                self._say_announcements()
+            if turn is self._turn:
+                self._rest("turn ended")
+
+    def _rest(self, event: str) -> None:
+        """Nobody speaks any more, unless somebody does."""
+        if self._running() is None and not self._ears.speaking and not self._interruption.undecided:
+            self._enter(AgentState.IDLE, event)
+            self._say_announcements()
 
     def _say_announcements(self) -> None:
         """Say what is due, if nobody is speaking; otherwise it is said when they have finished."""
@@ -238,38 +284,15 @@ class Session:
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
-            self._agent,
-            self.conversation,
-            self._playout,
-            self._emit,
-            self._enter,
-            self.report,
-            self._draft,
+            self._agent, self.conversation, self._playout, self._emit, self._enter, self.report, self._draft
         )
 
-    def _transcribe(self, speech: AudioFrame) -> asyncio.Task[Heard]:
-        return asyncio.create_task(self._timed_transcription(speech), name="transcription")
-
-    def _drop_transcription(self) -> None:
-        if self._transcription is not None:
-            self._transcription.cancel()
-            # It may have failed already; nobody needs to know.
-            self._transcription.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self._transcription = None
-
-    async def _timed_transcription(self, speech: AudioFrame) -> Heard:
-        watch = Stopwatch()
-        transcript = await self._agent.engines.stt.transcribe(speech)
-        return Heard(transcript, watch.timing(), now())
+    def _running(self) -> Turn | None:
+        going_on = self._turn_task is not None and not self._turn_task.done()
+        return self._turn if going_on and self._turn is not None and self._turn.interruptible else None
 
     def _enter(self, state: AgentState, event: str) -> None:
         if state is not self._state:
             self.trace.add(self._state, event, state)
             self._state = state
             self._emit(StateMessage(state))
-
-
-def _known(heard: Heard) -> asyncio.Future[Heard]:
-    future: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
-    future.set_result(heard)
-    return future

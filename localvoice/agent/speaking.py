@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Final
 
 from localvoice.agent.hooks import Rejection
+from localvoice.agent.sentences import ends_within_sentence
 from localvoice.agent.stages import Stages
 from localvoice.agent.surroundings import AgentState, Surroundings
 from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
@@ -29,6 +30,7 @@ class Speaker:
         self._stages = stages
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue(_PIECES_AHEAD)
         self._dropped = 0
+        self._within = False  # the piece before ended amid a sentence
         self.sounding = False
         """Whether sound of the reply has been given to the playout."""
         self.faithful = True
@@ -70,11 +72,15 @@ class Speaker:
 
     async def _speak_piece(self, piece: str) -> None:
         dropped = self._dropped
+        goes_on, self._within = self._within, ends_within_sentence(piece)
         async with aclosing(self._sound_of(piece)) as sounds:
             async for text, frame in sounds:
                 if dropped != self._dropped:
                     return
-                await self._play(text, frame)
+                # Amid a sentence the voice's own silence before and after a piece would be heard as a gap.
+                if goes_on:
+                    frame, goes_on = frame.without_lead_in(), False
+                await self._play(text, frame.without_tail() if self._within else frame)
 
     async def _speak_whole(self) -> None:
         """The whole reply in one message, for a client without an audio track, and in the playout."""
@@ -108,6 +114,7 @@ class Speaker:
 
     async def _play(self, text: str, frame: AudioFrame) -> None:
         if not self.sounding:
+            await self._around.playout.released()
             self.sounding = True
             self._around.emit(TtsStart())
             self._around.enter(AgentState.SPEAKING, "first sound")

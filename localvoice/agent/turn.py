@@ -54,6 +54,7 @@ class Turn:
         self._known: Heard | None = None
         self._answering = False
         self._interrupted = False
+        self._over = False
 
     async def run(self) -> None:
         """Answer. Raises `VoiceError` if a part of it failed; what was said before that still counts."""
@@ -63,12 +64,14 @@ class Turn:
             try:
                 await self._live()
             finally:
+                self._over = True
                 timing = self._watch.timing()
                 self._around.agent.metrics.timing(Metric.TURN_DURATION, timing.duration_ms)
                 await notify(hooks.on_turn_end, self.context, timing)
 
     async def _live(self) -> None:
         words = await self._hear()
+        await self._around.playout.released()  # whoever speaks on has perhaps not finished the question
         if self._interrupted and self._heard is None:
             self._around.conversation.announcements.appendleft(self._announcement)  # nobody has heard it
         if not (words or self._announcement) or self._interrupted:
@@ -81,21 +84,39 @@ class Turn:
             finished = True
         finally:
             self._answering = False
+            self._over = True
             await self._thinker.conclude(self._remember(finished))
         if failure := self._thinker.failure or self._speaker.failure:
             raise failure
 
+    @property
+    def interruptible(self) -> bool:
+        """Whether something is left to interrupt: it was not yet, and has not been heard to its end."""
+        return not (self._interrupted or self._over)
+
+    def hold(self) -> bool:
+        """Silence at once, until it is known whether the user interrupts. False if there is nothing left to.
+
+        Whoever finds that they don't lets the playout resume. Until then the LLM goes on writing, but the
+        voice doesn't begin and no tool is run.
+        """
+        if self.interruptible:
+            self._around.playout.hold()
+        return self.interruptible
+
     def interrupt(self) -> bool:
-        """Silence at once; history keeps what was heard. True if whoever runs the turn must cancel it now.
+        """Silence for good; history keeps what was heard. True if whoever runs the turn must cancel it now.
 
         Before the answer there is nothing to cancel: what the user said is still noted, in its order.
         """
         cuts_answer = self._answering and not self._interrupted
-        self._interrupted = True
-        if cuts_answer:
+        if not self._interrupted:
+            if not self._answering:
+                self._around.playout.resume()  # for its question is noted, though not answered
             self._around.playout.stop()
-            if self._speaker.sounding:
-                self._around.emit(TtsCancelled())
+        self._interrupted = True
+        if cuts_answer and self._speaker.sounding:
+            self._around.emit(TtsCancelled())
         return cuts_answer
 
     async def _hear(self) -> str:
@@ -149,6 +170,7 @@ class Turn:
             self._speaker.tell_complete()
 
     async def _act(self, calls: Sequence[ToolCall]) -> Sequence[ToolResult]:
+        await self._around.playout.released()  # perhaps the user is about to forbid it
         return await self._actor.run(self._around.conversation.director.brief(), calls)
 
     async def _measure(self) -> None:
@@ -188,9 +210,10 @@ class Turn:
         A reply that wasn't cut short stays as it was written, so that the LLM's cache still fits it.
         """
         around = self._around
-        around.playout.stop()
+        if not self._interrupted:  # else the playout may be the next turn's already
+            around.playout.stop()
         kept = self._thinker.reply if finished and self._speaker.faithful else around.playout.heard()
-        if self._speaker.sounding and not finished:
+        if self._thinker.reply and not finished:
             around.emit(ReplyHeard(kept))
         if kept.strip():
             around.conversation.history.add_assistant(kept)

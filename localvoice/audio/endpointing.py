@@ -36,6 +36,14 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, eq=False)
+class Continued:
+    """The user goes on speaking, for a while already."""
+
+    speech: AudioFrame
+    """The utterance so far, at 16 kHz."""
+
+
+@dataclass(frozen=True, eq=False)
 class Paused:
     """The user has stopped, for now; it may be the end."""
 
@@ -58,7 +66,7 @@ class SpeechEnded:
     """The last sample that was speech, in samples since the start of the stream."""
 
 
-EndpointEvent = SpeechStarted | Paused | Resumed | SpeechEnded
+EndpointEvent = SpeechStarted | Continued | Paused | Resumed | SpeechEnded
 
 
 class Endpointing:
@@ -70,13 +78,17 @@ class Endpointing:
         self._lower_threshold = max(self._threshold - _HYSTERESIS, self._threshold / 2)
         self._onset = _windows(settings.onset_ms)
         self._pause = _windows(settings.pause_ms)
-        self._end = max(_windows(settings.end_ms), self._pause)
+        self._usual_end = max(_windows(settings.end_ms), self._pause)
+        self._end = self._usual_end
+        self._partial = _windows(settings.partial_ms) if settings.partial_ms else None
         self._longest = int(settings.max_utterance_seconds * SPEECH_RATE) // WINDOW
         self._position = 0
         self._speaking = False
         self._voiced_run = 0
         self._silent_run = 0
+        self._voiced = 0
         self._voiced_until = 0
+        self._told = 0  # what of it was voice in the latest event that gave it
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
         self._utterance: list[Samples] = []
@@ -90,6 +102,19 @@ class Endpointing:
     def position(self) -> int:
         """Samples heard so far."""
         return self._position
+
+    @property
+    def voiced_ms(self) -> float:
+        """How much of the present utterance is voice, without its pauses."""
+        return self._voiced * WINDOW_MS
+
+    def end_after(self, milliseconds: int) -> None:
+        """The present pause ends the turn when it is this long, with the next window if it is already.
+
+        It holds for this pause only, and without one nothing changes.
+        """
+        if self._speaking and self._silent_run >= self._pause:
+            self._end = _windows(milliseconds)
 
     def __call__(self, window: Samples, probability: float) -> EndpointEvent | None:
         """Take the next window, shape (512,), int16 at 16 kHz, and say what it changed, if anything."""
@@ -106,30 +131,42 @@ class Endpointing:
             return None
         self._speaking = True
         self._silent_run = 0
+        self._end = self._usual_end
+        self._voiced = self._onset
+        self._told = 0
         self._voiced_until = self._position
         self._utterance = list(self._before)
         self._before.clear()
         return SpeechStarted(self._position - self._onset * WINDOW)
 
-    def _during_speech(self, probability: float) -> Paused | Resumed | SpeechEnded | None:
+    def _during_speech(self, probability: float) -> Continued | Paused | Resumed | SpeechEnded | None:
         if probability >= self._lower_threshold:
             paused = self._silent_run >= self._pause
             self._silent_run = 0
+            self._end = self._usual_end
+            self._voiced += 1
             self._voiced_until = self._position
             if paused:
                 return Resumed()  # even when it is too long: what the pause held is no longer the whole
-            return self._finish() if len(self._utterance) >= self._longest else None
+            if len(self._utterance) >= self._longest:
+                return self._finish()
+            due = self._partial is not None and self._voiced - self._told >= self._partial
+            return Continued(self._so_far()) if due else None
         self._silent_run += 1
         if self._silent_run >= self._end or len(self._utterance) >= self._longest:
             return self._finish()
-        return Paused(self._speech()) if self._silent_run == self._pause else None
+        return Paused(self._so_far()) if self._silent_run == self._pause else None
 
     def _finish(self) -> SpeechEnded:
         ended = SpeechEnded(self._speech(), self._voiced_until)
         self._speaking = False
-        self._voiced_run = 0
+        self._voiced_run = self._voiced = 0
         self._utterance = []
         return ended
+
+    def _so_far(self) -> AudioFrame:
+        self._told = self._voiced
+        return self._speech()
 
     def _speech(self) -> AudioFrame:
         surplus = max(0, self._silent_run - _TAIL_WINDOWS)

@@ -32,6 +32,8 @@ class AudioFrame:
     """Shape (n,), int16."""
     rate: int
     """Samples a second."""
+    word_ends: tuple[float, ...] = ()
+    """Of speech that was made from a text: where its words end, in seconds, as far as the voice knows."""
 
     @property
     def seconds(self) -> float:
@@ -50,13 +52,21 @@ class AudioFrame:
         """From 10 ms before the first audible sample on; a frame without one stays as it is."""
         audible = np.flatnonzero(np.abs(self.samples, dtype=np.int32) > AUDIBLE)
         start = max(0, int(audible[0]) - self.rate // 100) if len(audible) else 0
-        return AudioFrame(self.samples[start:], self.rate)
+        ends = tuple(max(0.0, end - start / self.rate) for end in self.word_ends)
+        return AudioFrame(self.samples[start:], self.rate, ends)
+
+    def without_tail(self) -> "AudioFrame":
+        """Up to 30 ms after the last audible sample; a frame without one stays as it is."""
+        audible = np.flatnonzero(np.abs(self.samples, dtype=np.int32) > AUDIBLE)
+        end = int(audible[-1]) + 3 * self.rate // 100 if len(audible) else len(self.samples)
+        return AudioFrame(self.samples[:end], self.rate, self.word_ends)
 
     def resampled(self, rate: int) -> "AudioFrame":
         """The same sound at another rate. Whole frames only: a stream needs a `Resampler`."""
         if rate == self.rate:
             return self
-        return AudioFrame(soxr.resample(self.samples, self.rate, rate, quality="HQ"), rate)
+        samples = soxr.resample(self.samples, self.rate, rate, quality="HQ")
+        return AudioFrame(samples, rate, self.word_ends)
 
     def as_float(self) -> npt.NDArray[np.float32]:
         """Shape (n,), float32 in [-1, 1): what the models read."""

@@ -1,12 +1,14 @@
 """What the agent says, on its way to the loudspeaker, and how much of it has been heard.
 
-The turn writes pieces of the reply, a transport reads 20 ms at a time. `stop()` is barge-in: from the next
-read on there is silence. All of it happens on one event loop; a transport whose sound card calls back on a
-thread of its own reads on the loop and hands over.
+The turn writes pieces of the reply, a transport reads 20 ms at a time. `hold()` and `stop()` are barge-in:
+from the next read on there is silence, until it is known what the user means, or for good. All of it happens
+on one event loop; a transport whose sound card calls back on a thread of its own reads on the loop and hands
+over.
 """
 
 import asyncio
 import math
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +20,12 @@ from localvoice.audio.frames import AUDIBLE, AudioFrame, Samples
 _AHEAD_SECONDS: Final = 8.0
 """Sound that may wait unplayed: two sentences, so that speech never starves, yet little is made in vain
 when the user interrupts."""
+_REWIND_SECONDS: Final = 1.5
+"""How far back it can go, beside what was read ahead: more than the longest words take."""
+_UNSURE_SECONDS: Final = 0.05
+"""How exactly it is known what was heard when the sound was cut."""
+_FADE_SECONDS: Final = 0.005
+"""For a beginning in mid-sound, which would click."""
 
 
 @dataclass
@@ -25,6 +33,13 @@ class _Piece:
     text: str
     samples: int = 0
     played: int = 0
+    ends: list[int] = field(default_factory=list)
+    """Where in its samples the words end, as far as the voice has told."""
+
+    def word_ends(self) -> list[int]:
+        """The same, words of equal length where the voice doesn't tell."""
+        count = len(self.text.split())
+        return self.ends or [self.samples * number // count for number in range(1, count + 1)]
 
 
 @dataclass
@@ -44,15 +59,18 @@ class Playout:
         self.rate = rate
         self.ahead = 0.0
         """Seconds from a sample being read to its being heard; a transport that reads ahead says so here."""
-        self._last_read = 0.0
+        self._last_read = -math.inf
         self._chunks: deque[tuple[_Piece, Samples]] = deque()
         self._waiting = 0
+        self._read: deque[tuple[_Piece, Samples]] = deque()
+        """The latest that was read, for going back."""
         self._reply = _Reply(complete=True)
         self._changed = asyncio.Event()
+        self._held: asyncio.Event | None = None
 
     def begin(self) -> None:
         """A new reply begins; what is left of the one before is thrown away."""
-        self.stop()
+        self._discard()
         self._reply = _Reply()
 
     async def write(self, text: str, frame: AudioFrame) -> None:
@@ -68,6 +86,8 @@ class Playout:
         samples = frame.resampled(self.rate).samples
         if not len(samples):
             return
+        ends = (min(round(end * self.rate), len(samples)) for end in frame.word_ends)
+        piece.ends += [piece.samples + end for end in ends]
         piece.samples += len(samples)
         self._chunks.append((piece, samples))
         self._waiting += len(samples)
@@ -78,37 +98,61 @@ class Playout:
         self._reply.complete = True
         self._notify()
 
+    def hold(self) -> None:
+        """Silence from the next read on, until `resume` or `stop`. What has not been heard is kept."""
+        if self._held is not None:
+            return
+        self._held = asyncio.Event()
+        self._rewind(round(self._unheard_seconds() * self.rate))
+        self._last_read = -math.inf
+        self._notify()
+
+    def resume(self) -> None:
+        """Go on after a `hold`, from the beginning of the last word that may not have been heard whole."""
+        if self._held is None:
+            return
+        self._held.set()
+        self._held = None
+        self._rewind(self._since_whole_word())
+        if self._chunks:
+            self._fade_in()
+        self._notify()
+
+    async def released(self) -> None:
+        """Wait until what is held resumes. What is stopped never does: cancel who waits."""
+        if self._held is not None:
+            await self._held.wait()
+
     def stop(self) -> None:
         """Silence from the next read on. `heard` stays as it was at this moment."""
-        self._reply.cut = self._unheard_seconds()
-        self._chunks.clear()
-        self._waiting = 0
-        self._reply.complete = True
-        self._notify()
+        self._discard()
+        self._held = None
 
     def read(self, count: int) -> Samples:
         """The next `count` samples, shape (count,), int16; silence where there is nothing to say."""
         out = np.zeros(count, np.int16)
         filled = 0
-        while filled < count and self._chunks:
+        while filled < count and self.playing:
             piece, samples = self._chunks.popleft()
             taken = samples[: count - filled]
             out[filled : filled + len(taken)] = taken
             filled += len(taken)
             piece.played += len(taken)
+            self._read.append((piece, taken))
             if len(taken) < len(samples):
                 self._chunks.appendleft((piece, samples[len(taken) :]))
         if filled:
             self._last_read = asyncio.get_running_loop().time()
             self._waiting -= filled
+            self._forget_old()
             self._note_first_sound(out)
             self._notify()
         return out
 
     @property
     def playing(self) -> bool:
-        """Whether there is sound left to read."""
-        return bool(self._chunks)
+        """Whether there is sound to read now."""
+        return bool(self._chunks) and self._held is None
 
     async def started(self) -> float | None:
         """Wait for the reply's first audible sample: the event loop's time at which it was read.
@@ -121,27 +165,76 @@ class Playout:
 
     async def sounding(self) -> None:
         """Wait until there is sound to read."""
-        while not self._chunks:
+        while not self.playing:
             await self._wait_for_change()
 
     async def finished(self) -> None:
         """Wait until the reply is complete and has been heard to its end, or was stopped."""
-        while not self._at_end:
-            await self._wait_for_change()
-        if self._reply.cut is None:
-            await asyncio.sleep(self._unheard_seconds())
+        while not self._at_end or (self._reply.cut is None and self._unheard_seconds() > 0):
+            if self._at_end:
+                await asyncio.sleep(self._unheard_seconds())
+            else:
+                await self._wait_for_change()
 
     def heard(self) -> str:
-        """The words of this reply that have been played; of a piece cut short, its share by length."""
-        words: list[list[str]] = []
+        """The words of this reply that have been played to their ends."""
+        return " ".join(self.words()[0])
+
+    def words(self) -> tuple[list[str], list[str]]:
+        """The words of this reply that have been played to their ends, and those that are still to come."""
+        heard: list[str] = []
+        to_come: list[str] = []
         unheard = round(self._unheard_seconds() * self.rate)
         for piece in reversed(self._reply.pieces):
-            own = piece.text.split()
             played = max(0, piece.played - unheard)
             unheard -= piece.played - played
-            share = played / piece.samples if piece.samples else 0.0
-            words.insert(0, own if share >= 1 else own[: math.floor(share * len(own))])
-        return " ".join(word for own in words for word in own)
+            own = piece.text.split()
+            count = bisect_right(piece.word_ends(), played) if played else 0
+            heard = own[:count] + heard
+            to_come = own[count:] + to_come
+        return heard, to_come
+
+    def _discard(self) -> None:
+        self._reply.cut = self._unheard_seconds()
+        self._chunks.clear()
+        self._read.clear()
+        self._waiting = 0
+        self._reply.complete = True
+        self._notify()
+
+    def _rewind(self, count: int) -> None:
+        """Make the latest samples that were read the next to be read, as far as they are still known."""
+        while count > 0 and self._read:
+            piece, samples = self._read.pop()
+            again = samples[-count:]
+            if len(again) < len(samples):
+                self._read.append((piece, samples[: -len(again)]))
+            self._chunks.appendleft((piece, again))
+            piece.played -= len(again)
+            self._waiting += len(again)
+            count -= len(again)
+
+    def _since_whole_word(self) -> int:
+        """Samples since the end of the last word that was certainly heard, in the piece that was cut."""
+        if not self._read:
+            return 0
+        piece = self._read[-1][0]
+        certain = piece.played - round(_UNSURE_SECONDS * self.rate)
+        return piece.played - max((end for end in piece.word_ends() if end <= certain), default=0)
+
+    def _fade_in(self) -> None:
+        """Have what is read next begin softly."""
+        piece, samples = self._chunks.popleft()
+        count = min(len(samples), int(_FADE_SECONDS * self.rate))
+        if count < len(samples):
+            self._chunks.appendleft((piece, samples[count:]))
+        self._chunks.appendleft((piece, (samples[:count] * np.linspace(0, 1, count)).astype(np.int16)))
+
+    def _forget_old(self) -> None:
+        """Keep no more of what was read than is ever gone back to."""
+        kept = sum(len(samples) for _, samples in self._read)
+        while kept - len(self._read[0][1]) >= (self.ahead + _REWIND_SECONDS) * self.rate:
+            kept -= len(self._read.popleft()[1])
 
     def _unheard_seconds(self) -> float:
         """How much of what was read has not been heard yet."""

@@ -222,8 +222,8 @@ class ReplyHeard(ServerMessage):
 class TurnMetrics(ServerMessage):
     """When each stage of a turn was ready; sent when its first sound plays. Our own addition.
 
-    All but `stt_ms` count from the end of the user's speech (its last voiced window, or the typed message). The
-    stages overlap: what is drafted in a pause may be ready before the end of the turn is known.
+    All but `stt_ms` count from the end of the user's speech, its last voiced window, or the typed message.
+    The stages overlap: what is drafted in a pause may be ready before the end of the turn is known.
     """
 
     type = "turn-metrics"

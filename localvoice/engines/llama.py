@@ -1,13 +1,13 @@
 """The language model: a GGUF through llama-cpp-python.
 
-llama.cpp keeps the last conversation's state, and a prompt that begins like it costs only its new tokens:
-the second turn's first word comes at once. One stop flag reaches into the C code, so that a barge-in also
-ends a long prompt in the middle.
+What was read of a conversation is kept, and a prompt that begins like it costs only its new tokens: the
+second turn's first word comes at once, also when others spoke in between. One stop flag reaches into the C
+code, so that a barge-in also ends a long prompt in the middle.
 """
 
 import ctypes
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +17,11 @@ import llama_cpp
 from llama_cpp._utils import suppress_stdout_stderr
 
 from localvoice.contract.errors import VoiceError
-from localvoice.engines.llama_model import LlamaModel, failure
+from localvoice.engines.llama_model import LlamaModel
+from localvoice.engines.llama_prompt import failure
 from localvoice.engines.protocols import CALL_NOTHING, ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.worker import AHEAD, Stopped, Worker
+from localvoice.engines.worker import Stop, Stopped, Worker
 
 ALL_LAYERS: Final = -1
 """For `gpu_layers`: everything on the GPU."""
@@ -98,7 +99,7 @@ class LlamaLlm:
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
         """About how many tokens of context the prompt takes; never fewer than it really does."""
-        return self._model.prompt_tokens(messages, offer)
+        return self._model.prompts.count(messages, offer)
 
     async def reply(
         self,
@@ -109,23 +110,37 @@ class LlamaLlm:
     ) -> AsyncGenerator[str | ToolCall, None]:
         """The assistant's next message: text deltas while it is being written, or one whole tool call.
 
-        Without an offer it is always text. A question `aside` leaves the conversation that has been read as
-        it is, so that its next prompt costs no more. Hold it in `aclosing()`.
+        Without an offer it is always text. A question `aside` leaves the conversations that have been read as
+        they are, so that their next prompts cost no more. Hold it in `aclosing()`.
         """
         if sampling.max_tokens < 1:
             raise failure(
                 f"A reply needs room: set max_tokens to at least 1, not {sampling.max_tokens}.",
                 retryable=False,
             )
-        # A whole reply fits into the queue: a slow listener never keeps the model from other sessions.
-        items = self._worker.stream(
-            lambda stop: self._model.reply(messages, sampling, offer, aside, stop),
-            ahead=max(AHEAD, sampling.max_tokens),
-        )
+        items = self._stream(lambda stop: self._model.reply(messages, sampling, offer, aside, stop))
+        async with aclosing(items):
+            async for item in items:
+                yield item
+
+    async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
+        """Read messages that the next prompt will begin with, while no reply is being written."""
+        if offer is not None:
+            offer = replace(offer, choice=CALL_NOTHING)
+        items = self._stream(lambda stop: self._model.read(messages, offer, stop), urgent=False)
+        async with aclosing(items):
+            async for _ in items:
+                pass
+
+    async def _stream(
+        self, make: Callable[[Stop], Generator[str | ToolCall, None, None]], urgent: bool = True
+    ) -> AsyncGenerator[str | ToolCall, None]:
+        """The worker's items that bring something; what goes wrong as `VoiceError`."""
         try:
-            async with aclosing(items):
+            async with aclosing(self._worker.stream(make, urgent=urgent)) as items:
                 async for item in items:
-                    yield item
+                    if item:
+                        yield item
         except VoiceError:
             raise
         except Stopped as error:
@@ -136,17 +151,11 @@ class LlamaLlm:
                 f"The language model failed ({error}). Ask again; if it fails every time, restart localvoice."
             ) from error
 
-    async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
-        """Read messages that the next prompt will begin with; llama.cpp then reads only what differs."""
-        if offer is not None:
-            offer = replace(offer, choice=CALL_NOTHING)
-        async with aclosing(self.reply(messages, Sampling(max_tokens=1), offer)) as items:
-            async for _ in items:
-                pass
-
     async def warm_up(self) -> None:
         """Map the weights into memory and start the threads."""
-        await self.prepare([ChatMessage("user", "Hello")])
+        async with aclosing(self.reply([ChatMessage("user", "Hello")], Sampling(max_tokens=1))) as items:
+            async for _ in items:
+                pass
 
     async def close(self) -> None:
         """End the worker; a reply that is being written ends too."""

@@ -1,7 +1,7 @@
-"""What the binding leaves out of llama.cpp: stopping amid a step, and a second conversation aside."""
+"""What the binding leaves out of llama.cpp: stopping amid a step, and many conversations at one model."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +12,22 @@ import numpy.typing as npt
 
 from localvoice.engines.worker import Stop
 
+Tokens = npt.NDArray[np.intc]
+"""Shape (tokens,)."""
+
+MOST_KEPT: Final = 8
+"""Conversations kept beside the one in the cache."""
+
+MOST_BYTES: Final = 256 * 2**20
+"""What they may take together. On `base` eight conversations of 2600 tokens, on `quality` of 1100."""
+
+WORTH_A_CHANGE: Final = 16
+"""Tokens whose reading must be saved by keeping a conversation, or by changing to one. The change itself
+takes as long as reading 1 to 4."""
+
+READ_STEP: Final = 32
+"""Tokens of a prompt that the CPU reads before others may have the model. More are hardly faster."""
+
 _ABORT_IF_NOT_EMPTY: Final = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
 """llama.cpp asks some 600 times a token whether to abort. A callback into Python would take the interpreter's
 lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, 1 when it isn't."""
@@ -20,68 +36,196 @@ _SEQUENCE: Final = 0
 """The one that the binding uses."""
 
 
-@contextmanager
-def stoppable(llama: llama_cpp.Llama, stop: Stop) -> Iterator[None]:
-    """Let the stop flag reach into the C code, and turn what comes of it into `Stopped`."""
-    # A flag for each job: one that is stopped late, when it is over, must not stop the next.
-    abort = ctypes.create_string_buffer(2)
-    stop.on_set(lambda: setattr(abort, "value", b"1"))
-    llama_cpp.llama_set_abort_callback(llama.ctx, _ABORT_IF_NOT_EMPTY, ctypes.cast(abort, ctypes.c_void_p))
-    try:
-        yield
-    except RuntimeError:
-        # After an aborted step the last token's logits are gone. Without that token the next prompt can't be
-        # taken for one that is evaluated already.
-        llama.n_tokens = max(0, llama.n_tokens - 1)
-        stop.check()
-        raise
-    finally:
-        llama_cpp.llama_set_abort_callback(llama.ctx, llama_cpp.ggml_abort_callback(), None)
-
-
-@dataclass(frozen=True)
-class _Kept:
+@dataclass(frozen=True, eq=False)
+class Kept:
     """A conversation out of the cache."""
 
-    tokens: npt.NDArray[np.intc]
-    """What was read of it, shape (tokens,)."""
-    state: Any
+    tokens: Tokens
+    """What was read and written of it."""
+    state: npt.NDArray[np.uint8]
     """As llama.cpp writes it: 12 to 30 kB a token."""
 
 
-class Aside:
-    """A second conversation beside the one in the cache: a question to the model that is no part of the talk.
+class Passage:
+    """What one job reads and writes in the cache. Between its steps others may have the cache."""
 
-    Going there and back takes some ms; reading the talk anew would take seconds.
+    def __init__(self, stop: Stop, aside: bool = False) -> None:
+        self.stop = stop
+        """Ends it, also amid a step."""
+        self.aside = aside
+        """Whether it is no part of a talk: where there are too many, it is forgotten first."""
+        self.abort = ctypes.create_string_buffer(2)
+        """What the C code asks: of each job its own, or one that is stopped late would stop the next."""
+        stop.on_set(lambda: setattr(self.abort, "value", b"1"))
+        self.prompt = 0
+        """Tokens of its prompt; 0 before it is read."""
+        self.kept: Kept | None = None
+        """While another has the cache: all that was in it."""
+        self.sampler: Any = None
+        """While another has the cache: the binding's sampler, which picks the next token."""
+
+
+def shared(one: Sequence[int] | Tokens, other: Sequence[int] | Tokens) -> int:
+    """With how many tokens both begin alike."""
+    length = min(len(one), len(other))
+    differ = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
+    return int(differ[0]) if differ.size else length
+
+
+def best_start(prompt: Sequence[int], present: Tokens, kept: Sequence[Tokens], cuts: bool) -> int | None:
+    """Index of the kept conversation to read the prompt on from; None: the one in the cache, `present`.
+
+    A model whose state can't be cut (`cuts` is false) only goes on where a conversation ended.
     """
 
-    def __init__(self, llama: llama_cpp.Llama) -> None:
+    def saved(tokens: Tokens) -> int:
+        known = shared(prompt, tokens)
+        return known if cuts or known == len(tokens) else 0
+
+    each = [(saved(tokens), -len(tokens)) for tokens in kept]  # among equals the shortest is loaded soonest
+    best = max(range(len(kept)), key=each.__getitem__, default=None)
+    return best if best is not None and each[best][0] >= saved(present) + WORTH_A_CHANGE else None
+
+
+class Conversations:
+    """The one conversation in the model's cache, and those out of it that may be asked for again.
+
+    Changing takes some ms; reading a conversation anew would take seconds.
+    """
+
+    def __init__(self, llama: llama_cpp.Llama, read_step: int = READ_STEP) -> None:
         self._llama = llama
-        self._kept: _Kept | None = None
+        self._read_step = read_step
+        model = llama.model
+        self._cuts = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+        self._kept: list[Kept] = []  # the first is forgotten first
+        self._open: Passage | None = None
+        """Who has the cache, and goes on."""
+        self._last = Passage(Stop())
+        """Who had it last and goes on no more."""
+        self._worth = 0
+        """Tokens of the last one that may be asked for again."""
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """The cache holds the conversation aside; afterwards, whatever happens, the one before."""
-        talk = _take(self._llama)
-        _put(self._llama, self._kept)
+    def held(self, passage: Passage) -> Iterator[None]:
+        """Inside, the cache is as the passage left it, or anybody's if it is new.
+
+        Raises `Stopped` if the passage is stopped there.
+        """
+        if self._open is not passage:
+            self._change(passage)
+        llama, flag = self._llama, ctypes.cast(passage.abort, ctypes.c_void_p)
+        llama_cpp.llama_set_abort_callback(llama.ctx, _ABORT_IF_NOT_EMPTY, flag)
         try:
             yield
+        except RuntimeError:
+            # After an aborted step the last token's logits are gone. Without that token the next prompt can't
+            # be taken for one that is evaluated already.
+            llama.n_tokens = max(0, llama.n_tokens - 1)
+            passage.stop.check()
+            raise
         finally:
-            self._kept = _take(self._llama)
-            _put(self._llama, talk)
+            llama_cpp.llama_set_abort_callback(llama.ctx, llama_cpp.ggml_abort_callback(), None)
+
+    def end(self, passage: Passage, whole: bool) -> None:
+        """The passage goes on no more. What one that isn't `whole` wrote behind its prompt is not kept."""
+        passage.kept = passage.sampler = None
+        if self._open is not passage:
+            return
+        self._open = None
+        if passage.prompt:
+            count = self._llama.n_tokens
+            cut = min(count, passage.prompt) if self._cuts else 0
+            self._last, self._worth = passage, count if whole else cut
+
+    def read(self, passage: Passage, prompt: Sequence[int]) -> Iterator[None]:
+        """Have the prompt evaluated but for its last tokens, in steps, each to be taken inside of `held`.
+
+        Afterwards the cache holds what is evaluated of it, or more.
+        """
+        llama = self._llama
+        self._find(prompt)
+        passage.prompt = len(prompt)
+        known = shared(prompt, self._tokens())
+        if known == len(prompt):
+            return
+        if llama._ctx.kv_cache_seq_rm(-1, known, -1):
+            llama.n_tokens = known
+        else:
+            llama.reset()  # type: ignore[no-untyped-call]
+        if min(prompt[llama.n_tokens :]) < 0:
+            return  # an image: only the job that brings it can look at it, and in one go
+        while len(prompt) - llama.n_tokens > self._read_step:
+            llama.eval(prompt[llama.n_tokens : llama.n_tokens + self._read_step])
+            yield
+
+    def _change(self, passage: Passage) -> None:
+        if self._open is not None:
+            self._open.sampler = self._llama._sampler
+            self._open.kept = self._put_away()
+        if passage.kept is not None:
+            self._kept = [kept for kept in self._kept if kept is not passage.kept]
+            if self._worth >= WORTH_A_CHANGE:
+                self._put_away()
+            self._load(passage.kept)
+            self._llama._sampler = passage.sampler
+            passage.kept = passage.sampler = None
+        self._open = passage
+
+    def _find(self, prompt: Sequence[int]) -> None:
+        """Have the cache hold the conversation that begins most like the prompt."""
+        index = best_start(prompt, self._tokens(), [kept.tokens for kept in self._kept], self._cuts)
+        start = None if index is None else self._kept.pop(index)
+        stays = shared(prompt, self._tokens()) if start is None else 0
+        # Where the whole last prompt stays, it is the same talk: only the end of a reply is taken back.
+        if self._worth - stays >= WORTH_A_CHANGE and (not stays or stays < self._last.prompt):
+            self._put_away()
+        self._worth = 0
+        if start is not None:
+            self._load(start)
+            if len(start.tokens) - shared(prompt, start.tokens) >= WORTH_A_CHANGE:
+                self._keep(start)  # another's, of which only the beginning is of use
+
+    def _tokens(self) -> Tokens:
+        return self._llama.input_ids[: self._llama.n_tokens]
+
+    def _put_away(self) -> Kept:
+        """Keep what is in the cache."""
+        llama = self._llama
+        llama._ctx.kv_cache_seq_rm(-1, llama.n_tokens, -1)  # what a step that was aborted left behind
+        state = np.empty(llama_cpp.llama_state_seq_get_size(llama.ctx, _SEQUENCE), np.uint8)
+        if not llama_cpp.llama_state_seq_get_data(llama.ctx, _pointer(state), state.size, _SEQUENCE):
+            raise RuntimeError("llama.cpp gave no state of the conversation")
+        kept = Kept(self._tokens().copy(), state)
+        self._keep(kept, first_to_go=(self._open or self._last).aside)
+        self._worth = 0
+        return kept
+
+    def _keep(self, new: Kept, first_to_go: bool = False) -> None:
+        """Keep it instead of those that it holds nearly whole."""
+        others = [
+            kept
+            for kept in self._kept
+            if len(kept.tokens) - shared(kept.tokens, new.tokens) >= WORTH_A_CHANGE
+        ]
+        self._kept = [new, *others] if first_to_go else [*others, new]
+        while len(self._kept) > MOST_KEPT or sum(kept.state.nbytes for kept in self._kept) > MOST_BYTES:
+            del self._kept[0]
+
+    def _load(self, kept: Kept) -> None:
+        """Have the cache hold this one."""
+        llama = self._llama
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), False)
+        llama.reset()  # type: ignore[no-untyped-call]  # the logits are those of the other conversation
+        if not kept.tokens.size:
+            return
+        if not llama_cpp.llama_state_seq_set_data(
+            llama.ctx, _pointer(kept.state), kept.state.size, _SEQUENCE
+        ):
+            raise RuntimeError("llama.cpp didn't take the state of the conversation back")
+        llama.n_tokens = kept.tokens.size
+        llama.input_ids[: kept.tokens.size] = kept.tokens
 
 
-def _take(llama: llama_cpp.Llama) -> _Kept | None:
-    size = llama_cpp.llama_state_seq_get_size(llama.ctx, _SEQUENCE)
-    state = (ctypes.c_uint8 * size)()
-    if not llama_cpp.llama_state_seq_get_data(llama.ctx, state, size, _SEQUENCE):
-        return None  # it will be read anew
-    return _Kept(llama.input_ids[: llama.n_tokens].copy(), state)
-
-
-def _put(llama: llama_cpp.Llama, kept: _Kept | None) -> None:
-    llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), False)
-    llama.reset()  # type: ignore[no-untyped-call]  # the logits are those of the other conversation
-    if kept and llama_cpp.llama_state_seq_set_data(llama.ctx, kept.state, len(kept.state), _SEQUENCE):
-        llama.n_tokens = len(kept.tokens)
-        llama.input_ids[: len(kept.tokens)] = kept.tokens
+def _pointer(state: npt.NDArray[np.uint8]) -> Any:
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -17,6 +17,7 @@ from localvoice.engines.piper import PiperTts
 from localvoice.engines.protocols import Engine, Engines, Llm, Stt, Tts
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.silero import SileroVad
+from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, plan_threads
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
@@ -51,6 +52,10 @@ class EngineFiles:
     fallback_llm: Path | None = None
     """GGUF of the language model that takes over when the first fails."""
     fallback_llm_name: str = ""
+    """Its catalogue name."""
+    turn: Path | None = None
+    """ONNX of Smart Turn; None where only the length of a silence ends a turn."""
+    turn_name: str = ""
     """Its catalogue name."""
 
 
@@ -122,27 +127,40 @@ async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
                 llm_task = group.create_task(_keep(llm, loaded))
                 tts_task = group.create_task(_keep(tts, loaded))
                 vad_task = group.create_task(_load_vad(files.vad))
+                turn_task = group.create_task(_load_turn(files, loaded))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         loaded.pop_all()
-        return Engines(vad_task.result(), stt_task.result(), llm_task.result(), tts_task.result())
+        return Engines(
+            vad_task.result(), stt_task.result(), llm_task.result(), tts_task.result(), turn_task.result()
+        )
 
 
 async def warm_up_all(engines: Engines) -> None:
     """Run each engine once. One by one: each has its threads planned for having the cores to itself."""
-    for engine in (engines.stt, engines.tts, engines.llm):
+    for engine in _with_workers(engines):
         await engine.warm_up()
 
 
 async def close_all(engines: Engines) -> None:
     """End every worker."""
-    await asyncio.gather(engines.stt.close(), engines.llm.close(), engines.tts.close())
+    await asyncio.gather(*(engine.close() for engine in _with_workers(engines)))
+
+
+def _with_workers(engines: Engines) -> list[Engine]:
+    turn = () if engines.turn is None else (engines.turn,)
+    return [engines.stt, engines.tts, engines.llm, *turn]
 
 
 async def _keep(load: Callable[[], Coroutine[Any, Any, E]], loaded: AsyncExitStack) -> E:
     engine = await load()
     loaded.push_async_callback(engine.close)
     return engine
+
+
+async def _load_turn(files: EngineFiles, loaded: AsyncExitStack) -> SmartTurn | None:
+    path = files.turn
+    return None if path is None else await _keep(lambda: SmartTurn.load(files.turn_name, path), loaded)
 
 
 async def _load_vad(model_path: Path) -> SileroVad:

@@ -21,8 +21,8 @@ class Session(Protocol):
         ...
 
 
-def open_session(model_path: Path, threads: int) -> Session:
-    """The model on the CPU, with that many threads. Raises what onnxruntime raises."""
+def open_session(model: Path | bytes, threads: int) -> Session:
+    """The model, a file or its bytes, on the CPU, with that many threads. Raises what onnxruntime raises."""
     options = ort.SessionOptions()  # type: ignore[attr-defined]
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -31,7 +31,7 @@ def open_session(model_path: Path, threads: int) -> Session:
     # Warnings about the graph are for whoever exported it.
     options.log_severity_level = 3
     session = ort.InferenceSession(  # type: ignore[attr-defined]
-        str(model_path), options, providers=["CPUExecutionProvider"]
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
     )
     return cast(Session, session)
 

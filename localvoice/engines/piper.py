@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from piper import PiperConfig, PiperVoice, SynthesisConfig
+from piper import AudioChunk, PiperConfig, PiperVoice, SynthesisConfig
 from piper.config import PhonemeType
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.alignment import WordEnds, with_durations
 from localvoice.engines.onnx import Inputs, Session, open_session, run_stoppable
 from localvoice.engines.speech_text import speakable, split_long
 from localvoice.engines.worker import Stop, Stopped, Worker
@@ -26,6 +27,9 @@ SPEECH_LEVEL: Final = 0.1
 
 PEAK: Final = 0.99
 """Of full scale; no sample goes beyond it."""
+
+ALIGNED_CHARACTERS: Final = 1000
+"""Longer texts get no word ends: to find them takes time that grows with the square of the length."""
 
 MOST_GAIN: Final = 4.0
 """So that a chunk of nearly nothing isn't blown up to a loud hiss."""
@@ -96,7 +100,8 @@ class _Voice:
                 "would download while it speaks. Choose a voice that uses espeak."
             )
         try:
-            self._session = _StoppableSession(open_session(model_path, threads))
+            model = with_durations(model_path.read_bytes())
+            self._session = _StoppableSession(open_session(model, threads))
         except Exception as error:
             raise _unusable(model_path, error) from error
         self._voice = PiperVoice(session=self._session, config=config)
@@ -105,11 +110,23 @@ class _Voice:
         self._synthesis = SynthesisConfig(normalize_audio=False)
 
     def speak(self, text: str, stop: Stop) -> Generator[AudioFrame, None, None]:
-        self._session.stop = stop
-        for piece in split_long(speakable(text)):
-            for chunk in self._voice.synthesize(piece, self._synthesis):
-                levelled = _level(chunk.audio_float_array, chunk.sample_rate)
-                yield AudioFrame((levelled * 32767).astype(np.int16), chunk.sample_rate)
+        pieces = split_long(speakable(text))
+        word_ends = self._word_ends(text, pieces)
+        for piece in pieces:
+            self._session.stop = stop
+            for chunk in self._voice.synthesize(piece, self._synthesis, include_alignments=True):
+                samples = (_level(chunk.audio_float_array, chunk.sample_rate) * 32767).astype(np.int16)
+                yield AudioFrame(samples, chunk.sample_rate, word_ends.take(_durations(chunk)))
+                self._session.stop = stop  # another may have spoken meanwhile
+
+    def _word_ends(self, text: str, pieces: list[str]) -> WordEnds:
+        """For the words of the text as it was given, with its markup: it is them that are heard or not."""
+        words = text.split() if len(text) <= ALIGNED_CHARACTERS else []
+        alone = [self._sounds(speakable(word)) for word in words]
+        return WordEnds(alone, [sound for piece in pieces for sound in self._sounds(piece)])
+
+    def _sounds(self, text: str) -> list[str]:
+        return [phoneme for sentence in self._voice.phonemize(text) for phoneme in sentence]
 
 
 class _StoppableSession:
@@ -133,6 +150,14 @@ def _level(sound: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]
     speech = float(np.sqrt(energy[energy > energy.max() / 1000].mean()))
     gain = min(SPEECH_LEVEL / speech, PEAK / float(np.abs(sound).max()), MOST_GAIN)
     return sound * np.float32(gain)
+
+
+def _durations(chunk: AudioChunk) -> list[tuple[str, float]]:
+    """The phonemes of a sentence with their seconds; equally long ones where the voice doesn't tell."""
+    if chunk.phoneme_alignments is not None:
+        return [(each.phoneme, each.num_samples / chunk.sample_rate) for each in chunk.phoneme_alignments]
+    seconds = len(chunk.audio_float_array) / chunk.sample_rate
+    return [(phoneme, seconds / len(chunk.phonemes)) for phoneme in chunk.phonemes]
 
 
 def _unusable(path: Path, error: Exception) -> VoiceError:

@@ -148,6 +148,14 @@ class Vad(Protocol):
         ...
 
 
+class TurnDetector(Engine, Protocol):
+    """Tells by the sound of it whether a speaker has finished."""
+
+    async def complete(self, speech: AudioFrame) -> float:
+        """Probability, 0 to 1, that the turn is complete; speech at 16 kHz with some silence at its end."""
+        ...
+
+
 class Stt(Engine, Protocol):
     """Speech to text."""
 
@@ -211,3 +219,5 @@ class Engines:
     stt: Stt
     llm: Llm
     tts: Tts
+    turn: TurnDetector | None = None
+    """None where only the length of a silence ends a turn."""

@@ -33,6 +33,8 @@ sctp_guard.install()
 
 _FRAME: Final = OUT_RATE // 50
 """20 ms, one Opus packet."""
+_ON_ITS_WAY_SECONDS: Final = 0.08
+"""From a sample being read to its being heard: packets, and the browser's jitter buffer."""
 _MAX_CHANNEL_MESSAGE: Final = 256 * 1024
 _MAX_BUFFERED: Final = 1024 * 1024
 """Bytes waiting on the data channel; past it, messages go on the WebSocket alone, which carries all."""
@@ -212,6 +214,7 @@ class _SpeechTrack(MediaStreamTrack):
         elif wait < -0.2:
             # The process stood still: go on from now, rather than rush what was missed.
             self._start -= wait
+        self._playout.ahead = _ON_ITS_WAY_SECONDS
         frame = av.AudioFrame.from_ndarray(self._playout.read(_FRAME)[np.newaxis], "s16", "mono")
         frame.sample_rate = OUT_RATE
         frame.pts = self._sent

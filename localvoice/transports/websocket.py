@@ -12,7 +12,10 @@ OUT_RATE: Final = 48_000
 """Hz of what is sent, and of the WebRTC track beside it: Opus' own rate, so nothing is resampled twice."""
 _CHUNK_SECONDS: Final = 0.1
 _LEAD_SECONDS: Final = 0.3
-"""Sent ahead of its time, so that a busy client doesn't stutter; it throws it away at `tts-cancelled`."""
+"""Sent ahead of its time, so that a busy client doesn't stutter; it throws away what it has not played at
+`speech-start` and at `tts-cancelled`."""
+_CLIENT_SECONDS: Final = 0.12
+"""What our page holds back before it plays the first chunk."""
 
 
 async def speak_in_messages(playout: Playout, emit: Callable[[ServerMessage], None] | None) -> None:
@@ -22,7 +25,7 @@ async def speak_in_messages(playout: Playout, emit: Callable[[ServerMessage], No
     """
     loop = asyncio.get_running_loop()
     count = int(_CHUNK_SECONDS * playout.rate)
-    playout.ahead = _LEAD_SECONDS
+    playout.ahead = _LEAD_SECONDS + _CHUNK_SECONDS + _CLIENT_SECONDS
     try:
         while True:
             await playout.sounding()

@@ -224,7 +224,9 @@ def test_whole_replies_are_heard_without_webrtc(
         assert page.evaluate("window.localvoice.remoteLevel()") == 0
 
 
-def test_an_answer_shows_where_its_time_went(browse: Callable[..., Any], scripted: Callable[..., Any]) -> None:
+def test_an_answer_shows_where_its_time_went(
+    browse: Callable[..., Any], scripted: Callable[..., Any]
+) -> None:
     with scripted() as address, browse() as page:
         page.goto(address)
         ask(page, "Please add them.")
@@ -234,6 +236,6 @@ def test_an_answer_shows_where_its_time_went(browse: Callable[..., Any], scripte
         rows = timing.locator("[data-stage]")
         names = rows.evaluate_all("rows => rows.map(row => row.dataset.stage)")
         assert names == ["token", "piece", "voice"], "typed: nobody spoke and nothing was transcribed"
-        widths = rows.locator(".bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+        widths = rows.locator(".bar").evaluate_all("bars => bars.map(bar => bar.offsetWidth)")
         assert len(widths) == 3 and all(width > 0 for width in widths)
         expect(timing.locator(".advice")).to_contain_text("Longest: ")

@@ -97,6 +97,28 @@ def test_an_interruption_silences_the_agent_within_half_a_second(
     assert silent - onset <= 500, f"silent {silent - onset:.0f} ms after the user began to speak"
 
 
+@pytest.mark.parametrize("webrtc", [False, HAS_NETWORK], ids=["socket", "track"])
+def test_a_cough_mutes_the_agent_and_then_it_goes_on(
+    browse: Callable[..., Any], scripted: Callable[..., Any], speak: Callable[[str], AudioFrame], webrtc: bool
+) -> None:
+    """What the STT hears of the second utterance is nothing."""
+    sounds = silence(2), speak("Please tell me a story."), silence(6), speak("Hum."), silence(20)
+    with scripted("Tell me a story.", "", webrtc=webrtc) as address, browse(*sounds) as page:
+        page.add_init_script(RECORD_LEVELS)
+        page.goto(address)
+        page.click("#talk")
+        state = page.locator("#state")
+        for expected in ("speaking", "listening", "speaking"):
+            expect(state).to_have_attribute("data-state", expected, timeout=ANSWER_MS)
+        page.wait_for_timeout(1000)
+        assert page.evaluate("window.localvoice.remoteLevel()") > HEARD, "heard again"
+        levels: list[tuple[float, float, float]] = page.evaluate("window.levels")
+        expect(page.locator('#captions [data-cut="true"]')).to_have_count(0)
+        expect(page.locator('#captions [data-role="user"]')).to_have_count(1)
+    onset, silent = interruption(levels)
+    assert silent - onset <= 500, "muted"
+
+
 @pytest.mark.parametrize("broken", [NO_WEBRTC, NEVER_CONNECTS], ids=["no WebRTC", "never connects"])
 def test_a_browser_whose_webrtc_does_not_work(
     browse: Callable[..., Any], scripted: Callable[..., Any], speak: Callable[[str], AudioFrame], broken: str

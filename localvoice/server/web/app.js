@@ -164,7 +164,7 @@ function receive(message) {
     case 'state': return agentChanged(message.state);
     case 'speech-start': {
       store.setProblem('turn', undefined);
-      agentVoice.hush(); // also the end of a reply that the server has sent already
+      hush(); // until the server knows whether it is an interruption
       sendPictures();
       return store.update({ userSpeaking: true, agent: 'listening' });
     }
@@ -180,6 +180,7 @@ function receive(message) {
 
 /** @param {import('./state.js').State['agent']} agent */
 function agentChanged(agent) {
+  if (agent === 'speaking') voice.setAudible(true); // also when what was heard was no interruption
   if (agent === 'idle' || agent === 'listening') announcer.silence(micOpen(store.state));
   store.update({ agent, userSpeaking: store.state.userSpeaking && agent === 'listening' });
 }

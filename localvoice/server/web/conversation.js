@@ -81,7 +81,6 @@ export class Conversation {
       case 'tts-start': return void (this.#speaking = true);
       case 'tts-complete': return this.#ended();
       case 'tts-cancelled': return this.#cut('interrupted');
-      case 'speech-start': return this.#interruptUnspoken();
       case 'state': return this.#stateChanged(message.state);
       default:
     }
@@ -147,7 +146,13 @@ export class Conversation {
   /** @param {string} state of the agent */
   #stateChanged(state) {
     if (state === 'thinking') this.#stale = false;
-    else if (state === 'idle') this.#ended();
+    else if (state === 'idle') this.#rest();
+  }
+
+  #rest() {
+    this.#ended();
+    const words = this.#last('user');
+    if (words?.open) this.#remove(words); // in the end there were none
   }
 
   /** @param {Message} call */

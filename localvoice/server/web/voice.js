@@ -75,8 +75,8 @@ export class VoiceLink {
   }
 
   /**
-   * Silences what the browser still holds of a reply that was cut off: its jitter buffer is a tenth of a
-   * second and more. @param {boolean} audible
+   * Silences what the browser still holds of a reply that the user speaks over: its jitter buffer is a tenth of
+   * a second and more. @param {boolean} audible
    */
   setAudible(audible) {
     if (this.#sound) this.#sound.enabled = audible;

@@ -73,7 +73,7 @@ export class VoicePath {
     return true;
   }
 
-  /** Silences what the browser still holds of a reply that was cut off. @param {boolean} audible */
+  /** Silences what the browser still holds of a reply that the user speaks over. @param {boolean} audible */
   setAudible(audible) {
     this.#link.setAudible(audible);
   }

@@ -1,0 +1,54 @@
+"""What a listener says without wanting to speak: "mm-hm", "yeah", "I see", a laugh. By language."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+_ASIDE: Final = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*|♪")
+"""What a transcript tells of sounds: "(laughs)", "[cough]"."""
+_WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_LAUGH: Final = re.compile(r"(?:[bmw]?u?a?(?:ha|he|hi|ho){2,}h?|(?:ha|heh?|hah|ho)|(?:ja){2,}|x+d+|lol)")
+_HUM: Final = re.compile(r"m+|m+h+m*|h+m+|a+h+|o+h+|aha+|(?:a|u)h(?:a|u)h|ooh+")
+
+_PHRASES: Final[Mapping[str, frozenset[tuple[str, ...]]]] = {
+    language: frozenset(tuple(phrase.split()) for phrase in phrases.split("|"))
+    for language, phrases in {
+        "en": "yeah|yep|yup|yes|ok|okay|right|sure|of course|i see|got it|all right|alright|cool|nice|"
+        "wow|great|good|very good|true|exactly|indeed|really|makes sense|that makes sense|interesting|"
+        "fair enough|no way",
+        "de": "ja|jaja|genau|okay|ok|aha|achso|ach so|ach ja|klar|stimmt|gut|sehr gut|alles klar|richtig|"
+        "verstehe|ich verstehe|ach was|tatsächlich|natürlich|jo|jawohl",
+        "fr": "oui|ouais|d'accord|ok|okay|ah bon|ah oui|bien sûr|voilà|exactement|je vois|c'est ça|très bien|"
+        "d'ac|super|vraiment|hein",
+        "es": "sí|si|ya|claro|vale|ajá|aja|bueno|de acuerdo|entiendo|exacto|ok|okay|muy bien|ya veo|así es|"
+        "por supuesto|de verdad",
+    }.items()
+}
+
+
+def is_backchannel(text: str, language: str, asked: bool = False) -> bool:
+    """Whether a transcript holds no more than that. An empty one doesn't ask for the floor either.
+
+    `language` is an ISO 639-1 code. After a question (`asked`) "yeah" is an answer; only a laugh is none.
+    """
+    words = _words(text)
+    if asked:
+        return all(_LAUGH.fullmatch(word) for word in words)
+    phrases = _PHRASES.get(language, frozenset()) | {("uh", "huh")}
+    at = 0
+    while at < len(words):
+        taken = _length_of_one(words[at:], phrases)
+        if not taken:
+            return False
+        at += taken
+    return True
+
+
+def _length_of_one(words: Sequence[str], phrases: frozenset[tuple[str, ...]]) -> int:
+    """How many words the backchannel takes that they begin with; 0 if they begin with none."""
+    longest = next((size for size in (3, 2, 1) if tuple(words[:size]) in phrases), 0)
+    return longest or int(bool(_LAUGH.fullmatch(words[0]) or _HUM.fullmatch(words[0])))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(_ASIDE.sub(" ", text).lower().replace("’", "'"))

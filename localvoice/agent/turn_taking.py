@@ -1,0 +1,83 @@
+"""When it is the agent's turn: how long the pause that the user makes now has to be to end theirs."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from localvoice.agent.ears import Ears
+from localvoice.audio.end_of_turn import silence_ms
+from localvoice.audio.frames import AudioFrame
+from localvoice.config import ListeningSettings
+from localvoice.contract.errors import VoiceError
+from localvoice.engines.protocols import Transcript, TurnDetector
+
+log = logging.getLogger(__name__)
+
+
+class TurnTaking:
+    """Judges the pauses of one session when the detector has answered, and again when the words are there.
+
+    Without a detector, until its answer is there and when it fails, the silence of the settings decides.
+    """
+
+    def __init__(
+        self,
+        detector: TurnDetector | None,
+        ears: Ears,
+        settings: ListeningSettings,
+        report: Callable[[VoiceError], None],
+    ) -> None:
+        self._detector = detector
+        self._ears = ears
+        self._settings = settings
+        self._report = report
+        self._failing = False
+        self._judging: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._probability: float | None = None
+        self._transcript: Transcript | None = None
+
+    def on_pause(self, speech: AudioFrame) -> None:
+        """The user has stopped, for now, after this speech, at 16 kHz."""
+        self.drop()
+        if self._detector is not None:
+            self._judging = asyncio.create_task(self._judge(self._detector, speech), name="turn detection")
+
+    def on_transcript(self, transcript: Transcript) -> None:
+        """This is what was said until the present pause."""
+        self._transcript = transcript
+        self._decide()
+
+    def drop(self) -> None:
+        """The pause is over: the user went on, or the turn has ended."""
+        if self._judging is not None:
+            self._ending.add(self._judging)
+            self._judging.add_done_callback(self._ending.discard)
+            self._judging.cancel()
+        self._judging = self._probability = self._transcript = None
+
+    async def close(self) -> None:
+        """Drop it, and wait until the detector has been left."""
+        self.drop()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    async def _judge(self, detector: TurnDetector, speech: AudioFrame) -> None:
+        try:
+            self._probability = await detector.complete(speech)
+        except VoiceError as error:
+            if not self._failing:  # a detector that stays broken is told once, not at each pause
+                self._report(error)
+            self._failing = True
+        else:
+            self._failing = False
+            self._decide()
+
+    def _decide(self) -> None:
+        if self._probability is None:
+            return
+        said = self._transcript
+        text, language = (None, "") if said is None else (said.text, said.language)
+        wait = silence_ms(self._probability, text, language, self._settings.eagerness)
+        log.debug("complete with a probability of %.2f: a silence of %d ms ends it", self._probability, wait)
+        self._ears.end_after(wait)

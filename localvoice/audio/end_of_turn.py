@@ -1,0 +1,137 @@
+"""Whether a pause is the end of the user's turn: how long a silence has to be, from intonation and words.
+
+Either may be wrong. A detector that was trained on people is near chance on a synthetic voice, and Whisper
+likes to end a fragment with a full stop. So their evidence is added up, in log-odds.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from localvoice.config import Eagerness
+
+LONGEST_MS: Final = 1248
+"""Nobody is waited for longer, whatever was said: 1.2 s, and the window in which a voice is heard again."""
+
+
+class Hint(Enum):
+    """What the words say."""
+
+    QUESTION = auto()
+    STATEMENT = auto()
+    NONE = auto()
+    UNMARKED = auto()
+    """Whisper has put no mark at the end."""
+    SELDOM_LAST = auto()
+    """The last word can end a sentence ("Yes, it is."), but mostly doesn't."""
+    UNFINISHED = auto()
+
+
+EVIDENCE: Final[Mapping[Hint, float]] = {
+    Hint.QUESTION: 4.0,
+    Hint.STATEMENT: 1.0,  # a fragment often gets a full stop, too
+    Hint.NONE: 0.0,
+    Hint.UNMARKED: -2.5,
+    Hint.SELDOM_LAST: -2.5,
+    Hint.UNFINISHED: -4.5,
+}
+"""What each adds to the log-odds that the turn is over."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Where the lines are drawn, and how long is waited."""
+
+    certain: float
+    """Probability of the detector from which the words are not waited for."""
+    over: float
+    """Log-odds from which the turn is over."""
+    unfinished: float
+    """Log-odds below which the user will go on."""
+    over_ms: int
+    """Silence that is enough when the turn is over."""
+    unsure_ms: int
+    """Silence when it may be."""
+    unfinished_ms: int
+    """Silence when the user will go on, or seems to."""
+
+
+PATIENCE: Final[Mapping[Eagerness, Patience]] = {
+    "patient": Patience(0.985, 5.0, 0.0, over_ms=320, unsure_ms=960, unfinished_ms=LONGEST_MS),
+    "balanced": Patience(0.97, 3.9, -1.0, over_ms=192, unsure_ms=704, unfinished_ms=LONGEST_MS),
+    "quick": Patience(0.95, 3.0, -2.0, over_ms=128, unsure_ms=448, unfinished_ms=1000),
+}
+
+_STEEPEST: Final = 5.0
+"""Log-odds of the detector that are believed at most."""
+
+_WORD: Final = re.compile(r"\w+(?:['’]\w+)?")
+_GOES_ON: Final = ("...", "…", ",", "-", "–", "—", ":", ";", "，", "、", "：", "；")
+_ASKS: Final = ("?", "？", "؟")
+_STATES: Final = (".", "!", "。", "！", "।", "۔")
+
+_NEVER_LAST: Final = frozenset(
+    "a an the my your our their every and or but because if unless although whether than until to i i'm i've "
+    "i'd i'll you're we're they're it's there's um uh er erm mr mrs ms dr".split()
+)
+_LAST_IN_QUESTIONS: Final = frozenset(
+    "of for with at from into about between without toward towards against during like called "
+    "what which who whose how when where why".split()
+)
+"""As in "Where are you from?", but hardly in "I am from"."""
+_AUXILIARY: Final = frozenset(
+    "is are was were am be been being has have had will would can could should shall may might must do does "
+    "did".split()
+)
+_SELDOM_LAST: Final = frozenset("not in on by as so then very really just quite rather".split())
+_SUBJECTS: Final = frozenset("i you he she it we they that this there who".split())
+"""Before an auxiliary: "Yes, it is"."""
+
+
+def silence_ms(probability: float, text: str | None, language: str, eagerness: Eagerness) -> int:
+    """How many ms of silence end the turn, counted from its last voiced sample.
+
+    `probability` is the detector's that the turn is complete, 0 to 1. `text` is what was said, None while
+    that isn't known: there is no answer without it, so only a detector that is certain goes ahead.
+    """
+    patience = PATIENCE[eagerness]
+    if text is None:
+        return patience.over_ms if probability >= patience.certain else patience.unfinished_ms
+    evidence = _log_odds(probability) + EVIDENCE[judge_words(text, language)]
+    if evidence >= patience.over:
+        return patience.over_ms
+    return patience.unfinished_ms if evidence < patience.unfinished else patience.unsure_ms
+
+
+def judge_words(text: str, language: str) -> Hint:
+    """What the end of a transcript says about the turn; in other languages than English only its marks."""
+    text = text.rstrip(" \"'”’»)")
+    asks = text.endswith(_ASKS)
+    words = _WORD.findall(text.lower()) if language == "en" else []
+    last = words[-1].replace("’", "'") if words else ""
+    if text.endswith(_GOES_ON) or last in _NEVER_LAST:
+        return Hint.UNFINISHED
+    if len(words) > 1 and (hint := _judge_last(last, words[-2])) is not Hint.NONE:
+        return Hint.NONE if asks else hint
+    if asks:
+        return Hint.QUESTION
+    if text.endswith(_STATES):
+        return Hint.STATEMENT
+    return Hint.UNMARKED if language == "en" else Hint.NONE
+
+
+def _judge_last(word: str, before: str) -> Hint:
+    if word in _AUXILIARY:
+        return Hint.SELDOM_LAST if before in _SUBJECTS else Hint.UNFINISHED
+    if word in _LAST_IN_QUESTIONS:
+        return Hint.UNFINISHED
+    return Hint.SELDOM_LAST if word in _SELDOM_LAST else Hint.NONE
+
+
+def _log_odds(probability: float) -> float:
+    if not 0 < probability < 1:
+        return math.copysign(_STEEPEST, probability - 0.5)
+    return max(-_STEEPEST, min(_STEEPEST, math.log(probability / (1 - probability))))

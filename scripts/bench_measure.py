@@ -1,0 +1,167 @@
+"""The measuring itself: turns spoken into a real server, alone, interrupting, and two at once."""
+
+import asyncio
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bench_figures import Result
+from bench_site import Server, server, with_pause
+from voice_client import ServerReported, VoiceClient, voice_client
+
+from localvoice.audio.frames import AudioFrame
+
+TIMEOUT: Final = 15.0
+"""Seconds after which a turn without an answer is a failure, and what it counts as."""
+INTO_ANSWER: Final = 0.4
+"""Seconds into an answer at which it is interrupted."""
+PAUSE: Final = 0.4
+"""Seconds of the pause in the clips that eager and patient work is compared on."""
+WORK_TURNS: Final = 8
+PATIENT: Final = {"LOCALVOICE_LISTENING_EAGER": "false"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    turns: int
+    """Plain ones, one after the other."""
+    interruptions: int
+    """Answers that are spoken into."""
+    rounds: int
+    """Turns of each of two sessions that speak at the same time."""
+    idle_seconds: float
+    """For which a client is silent."""
+    work: bool
+    """Whether eager and patient turns are compared, on two more servers."""
+
+
+@dataclass
+class _Turn:
+    """What came of one."""
+
+    milliseconds: float = 1000 * TIMEOUT
+    """Voice to voice."""
+    failed: bool = True
+    """Nothing was heard, or something too soon."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """As the server tells them."""
+
+
+async def measure(result: Result, clips: list[AudioFrame], scale: Scale) -> None:
+    """Put figures into the result; the clips are spoken in turn."""
+    result.clips = len(clips)
+    begun = time.monotonic()
+    async with server(result.profile) as site:
+        result.ready_seconds = round(time.monotonic() - begun, 2)
+        await _one_session(result, site, clips, scale)
+        if scale.rounds:
+            await _two_sessions(result, site, clips, scale.rounds)
+        result.memory_mb = site.peak_memory_mb()
+    if scale.work:
+        paused = [with_pause(clip, PAUSE) for clip in clips]
+        for name, environment in {"eager": {}, "patient": PATIENT}.items():
+            _progress(f"CPU work, {name}")
+            async with server(result.profile, **environment) as site:
+                await _work(result, site, paused, name)
+    _progress("")
+
+
+async def _one_session(result: Result, site: Server, clips: list[AudioFrame], scale: Scale) -> None:
+    async with voice_client(site.address) as client:
+        for number in range(scale.turns):
+            _progress(f"turn {number + 1}/{scale.turns}")
+            turn = await _turn(client, clips[number % len(clips)])
+            result.voice_to_voice.append(turn.milliseconds)
+            result.failures += turn.failed
+            for name, values in result.stages.items():
+                if (value := turn.metrics.get(name)) is not None:
+                    values.append(value)
+        for number in range(scale.interruptions):
+            _progress(f"interruption {number + 1}/{scale.interruptions}")
+            await _interruption(client, clips[number % len(clips)], result)
+        if scale.idle_seconds:
+            _progress(f"{scale.idle_seconds:.0f} s of silence")
+            result.idle_percent = await _idle_percent(site, scale.idle_seconds)
+
+
+async def _two_sessions(result: Result, site: Server, clips: list[AudioFrame], rounds: int) -> None:
+    async with voice_client(site.address) as one, voice_client(site.address) as other:
+        for number in range(rounds):
+            _progress(f"two at once, round {number + 1}/{rounds}")
+            both = await asyncio.gather(
+                _turn(one, clips[number % len(clips)]), _turn(other, clips[(number + 1) % len(clips)])
+            )
+            result.two_at_once += [turn.milliseconds for turn in both]
+            result.failures += sum(turn.failed for turn in both)
+
+
+async def _turn(client: VoiceClient, clip: AudioFrame) -> _Turn:
+    """Say something, hear the whole answer."""
+    loop = asyncio.get_running_loop()
+    turn = _Turn()
+    client.forget()
+    ended = client.mouth.say(clip)
+    onset = client.mouth.onset
+    await asyncio.sleep(ended - loop.time())
+    too_soon = client.last_sound > onset  # it took a pause for the end
+    with suppress(TimeoutError, ServerReported):
+        async with asyncio.timeout_at(ended + TIMEOUT):
+            heard = await client.first_sound_after(ended)
+            turn.metrics = await client.wait_for("turn-metrics")
+        if not too_soon:
+            turn.milliseconds, turn.failed = 1000 * (heard - ended), False
+        async with asyncio.timeout(60):
+            await client.wait_for("tts-complete")
+    await asyncio.sleep(0.5)
+    return turn
+
+
+async def _interruption(client: VoiceClient, clip: AudioFrame, result: Result) -> None:
+    """Speak over an answer, and hear it fall silent and the next one begin."""
+    client.forget()
+    ended = client.mouth.say(clip)
+    try:
+        async with asyncio.timeout_at(ended + TIMEOUT):
+            await client.first_sound_after(ended)
+            await asyncio.sleep(INTO_ANSWER)
+            ended = client.mouth.say(clip)
+            await client.wait_for("tts-cancelled")
+            await asyncio.sleep(0.4)
+            result.barge_in.append(1000 * (client.last_sound - client.mouth.onset))
+        async with asyncio.timeout_at(ended + TIMEOUT):
+            result.after_barge_in.append(1000 * (await client.first_sound_after(ended) - ended))
+        async with asyncio.timeout(60):
+            await client.wait_for("tts-complete")
+    except (TimeoutError, ServerReported):
+        result.failures += 1
+    await asyncio.sleep(0.5)
+
+
+async def _idle_percent(site: Server, seconds: float) -> float | None:
+    await asyncio.sleep(3)  # what is done between turns is done
+    before = site.cpu_seconds()
+    await asyncio.sleep(seconds)
+    after = site.cpu_seconds()
+    return None if before is None or after is None else round(100 * (after - before) / seconds, 2)
+
+
+async def _work(result: Result, site: Server, clips: list[AudioFrame], name: str) -> None:
+    async with voice_client(site.address) as client:
+        await asyncio.sleep(2)
+        before = site.cpu_seconds()
+        for number in range(WORK_TURNS):
+            turn = await _turn(client, clips[number % len(clips)])
+            result.failures += turn.failed
+        await asyncio.sleep(2)  # what is done between turns belongs to them
+        after = site.cpu_seconds()
+    if before is not None and after is not None:
+        result.work[name] = round((after - before) / WORK_TURNS, 3)
+
+
+def _progress(what: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)

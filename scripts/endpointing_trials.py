@@ -1,0 +1,118 @@
+"""The sentences of the end-pointing benchmark, with pauses where people hesitate."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples, concatenate, read_wav
+from localvoice.catalog import ModelFiles
+from localvoice.engines.piper import PiperTts
+
+HALVES: Final = ("tune", "report")
+NOISE: Final = 10.0
+"""Level of the pauses, of 32768: a quiet room, -70 dBFS."""
+BEFORE: Final = 0.3
+AFTER: Final = 1.6
+"""Seconds of quiet before and after a sentence."""
+FADE: Final = 80
+"""Samples: 5 ms, so that a cut doesn't click."""
+SHIFTS: Final = (0.0, 0.011, 0.021)
+"""Seconds by which a whole sentence is heard later: it falls differently into the windows of 32 ms."""
+STEP: Final = SPEECH_RATE // 100
+QUIET_DB: Final = 35
+"""Below its loudest 10 ms, a made voice is silent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One sentence to listen to."""
+
+    name: str
+    group: str
+    """Who speaks, and which half it belongs to."""
+    sound: Samples
+    """At 16 kHz."""
+    end: float
+    """Second at which the speech ends, or before the pause that was put in."""
+    pause_ms: int = 0
+    """The pause; 0 for a whole sentence."""
+
+
+Cut = tuple[float, float]
+"""The seconds that a pause takes the place of; from and to are the same where it goes between two words."""
+
+
+def recorded_trials(labels: Mapping[str, Any], folder: Path) -> Iterator[Trial]:
+    """The labelled recordings that are in the folder."""
+    for entry in labels["recorded"]:
+        paths = [folder / file for file in entry["files"]]
+        if all(path.is_file() for path in paths):
+            sound = concatenate([read_wav(path).resampled(SPEECH_RATE) for path in paths]).samples
+            cuts = [tuple(cut) if isinstance(cut, list) else (cut, cut) for cut in entry["cuts"]]
+            group = f"people, {entry['half']}"
+            yield from _trials(paths[0].stem, group, sound, entry["end"], cuts, labels["pauses_ms"])
+
+
+async def spoken_trials(labels: Mapping[str, Any], files: ModelFiles) -> list[Trial]:
+    """The sentences of the suite, spoken by the profile's own voice."""
+    voice = await PiperTts.load(files.profile.tts, files.voice_file, files.voice_config_file, 1)
+    trials: list[Trial] = []
+    try:
+        for half in HALVES:
+            for text in labels["spoken"][half]:
+                # A comma makes the voice hesitate as a person would; the pause goes there.
+                frames = [frame async for frame in voice.synthesize(text.replace(" |", ","))]
+                sound, runs = _trimmed(concatenate(frames).resampled(SPEECH_RATE).samples)
+                cuts = [max(runs, key=lambda run: run[1] - run[0])] if "|" in text else []
+                end = len(sound) / SPEECH_RATE
+                trials += _trials(text, f"made voice, {half}", sound, end, cuts, labels["pauses_ms"])
+    finally:
+        await voice.close()
+    return trials
+
+
+def _trials(
+    name: str, group: str, sound: Samples, end: float, cuts: list[Cut], pauses_ms: list[int]
+) -> Iterator[Trial]:
+    """The whole sentence, and one for each cut and length of pause."""
+    for shift in SHIFTS:
+        before = BEFORE + shift
+        yield Trial(name, group, np.concatenate([_quiet(before), _faded(sound), _quiet(AFTER)]), before + end)
+    for start, stop in cuts:
+        first = _faded(sound[: int(start * SPEECH_RATE)])
+        rest = _faded(sound[int(stop * SPEECH_RATE) :])
+        for milliseconds in pauses_ms:
+            whole = np.concatenate([_quiet(BEFORE), first, _quiet(milliseconds / 1000), rest])
+            yield Trial(f"{name} at {start:.2f} s", group, whole, BEFORE + start, milliseconds)
+
+
+def _quiet(seconds: float) -> Samples:
+    """Always the same noise: what was judged before a pause needn't be judged again for each length of it."""
+    noise = np.random.default_rng(1).normal(0, NOISE, int(seconds * SPEECH_RATE))
+    return noise.astype(np.int16)
+
+
+def _trimmed(sound: Samples) -> tuple[Samples, list[Cut]]:
+    """Without the silence around it, and the silences within it."""
+    blocks = sound[: len(sound) // STEP * STEP].reshape(-1, STEP).astype(np.float64)
+    level = 10 * np.log10(np.mean(np.square(blocks), axis=1) + 1)
+    loud: npt.NDArray[np.int64] = np.flatnonzero(level > level.max() - QUIET_DB)
+    first, last = int(loud[0]), int(loud[-1]) + 1
+    gaps = [
+        ((before + 1 - first) / 100, (after - first) / 100)
+        for before, after in zip(loud.tolist(), loud.tolist()[1:], strict=False)
+        if after > before + 1
+    ]
+    return sound[first * STEP : last * STEP], gaps
+
+
+def _faded(sound: Samples) -> Samples:
+    """With soft edges."""
+    slope = np.ones(len(sound))
+    slope[:FADE] = np.linspace(0, 1, FADE)
+    slope[-FADE:] *= np.linspace(1, 0, FADE)
+    return AudioFrame((sound * slope).astype(np.int16), SPEECH_RATE).samples

@@ -1,0 +1,94 @@
+"""llama-cpp-python behind OpenAI's streaming chat API: `python -m peers.llm_server GGUF THREADS`.
+
+For pipecat. It is the project's own build of llama.cpp: all contenders compute with the same code.
+"""
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, suppress
+from typing import Any
+
+import llama_cpp
+from aiohttp import web
+
+from localvoice.config import AgentSettings
+
+AGENT = AgentSettings()
+
+
+class LlmServer:
+    """One model, one request at a time."""
+
+    def __init__(self, path: str, threads: int) -> None:
+        self._llama = llama_cpp.Llama(path, n_ctx=AGENT.context_tokens, n_threads=threads, verbose=False)
+        self._turn = asyncio.Lock()
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions; a client that hangs up ends the decoding."""
+        body = await request.json()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        # Closed before the next request's turn: one model can't be used by two threads.
+        async with self._turn, aclosing(self._chunks(body)) as chunks:
+            async for chunk in chunks:
+                await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def _chunks(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        stopped = threading.Event()
+
+        def decode() -> None:
+            for chunk in self._decoded(body):
+                loop.call_soon_threadsafe(queue.put_nowait, chunk)
+                if stopped.is_set():
+                    return
+
+        decoding = loop.run_in_executor(None, decode)
+        decoding.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (chunk := await queue.get()) is not None:
+                yield chunk
+        finally:
+            stopped.set()
+            # The model isn't free before its thread has left it, even if this request is given up.
+            while not decoding.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([decoding])
+        decoding.result()
+
+    def _decoded(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        chunks: Any = self._llama.create_chat_completion(
+            body["messages"],
+            temperature=body.get("temperature", 0.0),
+            max_tokens=body.get("max_tokens", AGENT.max_tokens),
+            repeat_penalty=AGENT.repeat_penalty,
+            stream=True,
+        )
+        yield from chunks
+
+
+async def serve(path: str, threads: int) -> None:
+    """Serve until the process is ended."""
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", LlmServer(path, threads).complete)
+    await serve_app(app)
+
+
+async def serve_app(app: web.Application) -> None:
+    """Serve on a free port of this machine, and print the address, until the process is ended."""
+    # With cancellation a client that hangs up is noticed at once.
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,168 @@
+"""The voice agent one writes first: `python -m peers.naive WHISPER GGUF VOICE VAD`.
+
+700 ms of silence end the turn. Then the whole of it is transcribed by faster-whisper's own call, the whole
+reply is written, the whole of it is spoken. Each library at its defaults; no interruptions.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import llama_cpp
+import numpy as np
+from aiohttp import web
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from faster_whisper import WhisperModel
+from piper import PiperVoice
+
+from localvoice.audio.endpointing import Endpointing, SpeechEnded, Windows, as_model_input
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Resampler
+from localvoice.config import SYSTEM_PROMPT, AgentSettings, ListeningSettings
+from localvoice.engines.silero import SileroVad
+from peers.llm_server import serve_app
+
+SILENCE_MS: Final = 700
+RATE: Final = 48_000
+FRAME: Final = RATE // 50
+AGENT: Final = AgentSettings()
+
+
+class Models:
+    """The models, as their libraries load them. Blocking."""
+
+    def __init__(self, whisper: str, llm: str, voice: str, vad: str) -> None:
+        self._whisper = WhisperModel(whisper, device="cpu", compute_type="int8")
+        self._llama = llama_cpp.Llama(llm, n_ctx=AGENT.context_tokens, verbose=False)
+        self._piper = PiperVoice.load(voice)
+        self.vad = SileroVad(Path(vad))
+
+    def answer(self, speech: AudioFrame, history: list[dict[str, str]]) -> AudioFrame | None:
+        """Stage after stage, each of them whole; None where nothing was understood."""
+        segments, _ = self._whisper.transcribe(speech.as_float(), language="en")
+        text = "".join(segment.text for segment in segments).strip()
+        if not text:
+            return None
+        history.append({"role": "user", "content": text})
+        completed: Any = self._llama.create_chat_completion(
+            history,  # type: ignore[arg-type]
+            temperature=0.0,
+            repeat_penalty=AGENT.repeat_penalty,
+            max_tokens=AGENT.max_tokens,
+        )
+        reply: str = completed["choices"][0]["message"]["content"]
+        history.append({"role": "assistant", "content": reply})
+        chunks = [chunk.audio_int16_array for chunk in self._piper.synthesize(reply)]
+        return AudioFrame(np.concatenate(chunks), self._piper.config.sample_rate) if chunks else None
+
+
+class Loudspeaker(MediaStreamTrack):
+    """Plays an answer; silence otherwise."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start = 0.0
+        self._sent = 0
+        self._sound = np.zeros(0, np.int16)
+
+    def play(self, sound: AudioFrame) -> None:
+        """From the next frame on."""
+        self._sound = sound.resampled(RATE).samples
+
+    @property
+    def speaking(self) -> bool:
+        """Whether something is left to play."""
+        return len(self._sound) > 0
+
+    async def recv(self) -> av.AudioFrame:
+        """The next 20 ms, in real time."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        loop = asyncio.get_running_loop()
+        self._start = self._start or loop.time()
+        await asyncio.sleep(self._start + self._sent / RATE - loop.time())
+        samples = np.zeros(FRAME, np.int16)
+        now, self._sound = self._sound[:FRAME], self._sound[FRAME:]
+        samples[: len(now)] = now
+        frame = av.AudioFrame.from_ndarray(samples[np.newaxis], "s16", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, self._sent, Fraction(1, RATE)
+        self._sent += FRAME
+        return frame
+
+
+class Conversation:
+    """One caller. While the answer is made and spoken, nobody listens."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._loudspeaker = Loudspeaker()
+        self._history = [{"role": "system", "content": SYSTEM_PROMPT}]
+        self._answering: asyncio.Task[None] | None = None
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._peer.on("track", self._on_track)
+
+    async def answer(self, offer: dict[str, str]) -> dict[str, str]:
+        """Negotiate."""
+        await self._peer.setRemoteDescription(RTCSessionDescription(offer["sdp"], offer["type"]))
+        self._peer.addTrack(self._loudspeaker)
+        await self._peer.setLocalDescription(await self._peer.createAnswer())
+        local = self._peer.localDescription
+        return {"sdp": local.sdp, "type": local.type}
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        self._listening = asyncio.create_task(self._listen(track))
+
+    async def _listen(self, track: MediaStreamTrack) -> None:
+        resample, windows = Resampler(SPEECH_RATE), Windows()
+        settings = ListeningSettings(pause_ms=SILENCE_MS, end_ms=SILENCE_MS)
+        endpointing, vad = Endpointing(settings), self._models.vad.stream()
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            assert isinstance(frame, av.AudioFrame)
+            mono = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0]
+            for window in windows(resample(AudioFrame(np.ascontiguousarray(mono), frame.sample_rate))):
+                if self._busy:
+                    continue
+                event = endpointing(window, vad(as_model_input(window)))
+                if isinstance(event, SpeechEnded):
+                    self._answering = asyncio.create_task(self._answer(event.speech))
+
+    @property
+    def _busy(self) -> bool:
+        return self._loudspeaker.speaking or (self._answering is not None and not self._answering.done())
+
+    async def _answer(self, speech: AudioFrame) -> None:
+        sound = await asyncio.to_thread(self._models.answer, speech, self._history)
+        if sound is not None:
+            self._loudspeaker.play(sound)
+
+
+def offers(models: Models) -> Callable[[web.Request], Any]:
+    """The handler of POST /api/offer."""
+    conversations = []
+
+    async def handle(request: web.Request) -> web.Response:
+        conversations.append(Conversation(models))
+        return web.json_response(await conversations[-1].answer(await request.json()))
+
+    return handle
+
+
+async def serve(*files: str) -> None:
+    """Serve until the process is ended."""
+    app = web.Application()
+    app.router.add_post("/api/offer", offers(Models(*files)))
+    await serve_app(app)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(*sys.argv[1:]))

@@ -1,0 +1,194 @@
+"""localvoice, the naive pipeline and pipecat side by side, on the same models and clips.
+
+Blocks of turns in the order A B C D D C B A, each with processes of its own and nothing else running. The
+first turn of a block isn't counted. From the last voiced sample of a clip to the first audible sample of the
+answer at a loopback WebRTC client; a turn without an answer counts as the time-out.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from aiohttp import ClientError
+from bench_site import QUESTIONS, machine, recorded, spoken
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from localvoice.audio.frames import AUDIBLE, AudioFrame
+from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
+from localvoice.contract.errors import VoiceError
+from peers.caller import Caller, call, one_interruption, one_turn
+from peers.contenders import PEERS_PYTHON, Contender, PeerDied, Processes, contenders, running
+from peers.figures import OURS, Figures, blocks, goals, median, p95, ratio
+
+LONG_QUESTIONS: Final = (
+    "Explain in ten sentences how a bicycle works.",
+    "Explain in ten sentences how bread is made.",
+    "Explain in ten sentences how a ship sails.",
+)
+"""Their answers last long enough to be interrupted."""
+TIMED_OUT: Final = "An answer did not end, or the call broke off. "
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--profile", default="base")
+    parser.add_argument(
+        "--turns", type=int, default=16, help="turns of each contender, in all rounds together"
+    )
+    parser.add_argument("--interruptions", type=int, default=6, help="interruptions of each, likewise")
+    parser.add_argument("--rounds", type=int, default=2, help="blocks of each; an even number is fair")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these contenders")
+    parser.add_argument("--clips", type=Path, help="folder of WAV files to speak instead of made ones")
+    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    options = parser.parse_args()
+    if not PEERS_PYTHON.exists():
+        parser.error("pipecat's environment .venv-peers isn't there: `make bench-peers` makes it.")
+    if options.turns < options.rounds:
+        parser.error("each round needs a turn: give more --turns or fewer --rounds.")
+    try:
+        every = contenders(ready(load_catalog(), options.profile, models_folder()))
+        chosen = [each for each in every if not options.only or each.name in options.only]
+        if not chosen:
+            parser.error(f"--only takes {', '.join(each.name for each in every)}.")
+        figures = asyncio.run(_compare(chosen, options))
+    except (VoiceError, CatalogError, ModelFilesError) as error:
+        sys.exit(str(error))
+    _show(chosen, figures, options.profile, Console())
+    options.out.mkdir(exist_ok=True)
+    path = options.out / f"peers-{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    found = {"machine": machine(), **{name: asdict(each) for name, each in figures.items()}}
+    path.write_text(json.dumps(found, indent=1))
+    print(f"All figures are in {path}.")
+
+
+async def _compare(chosen: list[Contender], options: argparse.Namespace) -> dict[str, Figures]:
+    task = asyncio.current_task()
+    assert task is not None
+    # Otherwise the contenders' processes would outlive it; a second signal must not stop their ending.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task.cancelling() or task.cancel())
+    long_questions = await spoken(options.profile, LONG_QUESTIONS)
+    clips = recorded(options.clips) if options.clips else await spoken(options.profile, QUESTIONS)
+    if not all(np.any(np.abs(clip.samples, dtype=np.int32) > AUDIBLE) for clip in clips):
+        sys.exit(f"A WAV file in {options.clips} holds only silence: take it away.")
+    by_name = {each.name: each for each in chosen}
+    figures = {each.name: Figures() for each in chosen}
+    turns, interruptions = options.turns // options.rounds, options.interruptions // options.rounds
+    with tempfile.TemporaryDirectory() as logs:
+        for number, name in blocks(list(by_name), options.rounds):
+            print(f"round {number + 1}: {name}", flush=True)
+            # All of them speak the same clips in a round.
+            said = [clips[(number * turns + index) % len(clips)] for index in range(turns)]
+            block = Block(by_name[name], figures[name], said, long_questions)
+            await block.run(Path(logs), interruptions)
+    return figures
+
+
+class Block:
+    """Some turns and interruptions of one contender, in a row, in one call."""
+
+    def __init__(
+        self,
+        contender: Contender,
+        figures: Figures,
+        clips: list[AudioFrame],
+        long_questions: list[AudioFrame],
+    ) -> None:
+        self._contender = contender
+        self._figures = figures
+        self._clips = clips
+        self._long_questions = long_questions
+        self._turns = 0
+        self._interruptions = 0
+
+    async def run(self, logs: Path, interruptions: int) -> None:
+        """Measure. What a contender doesn't live to do is counted as failed."""
+        trouble = ""
+        try:
+            async with running(self._contender, logs) as processes:
+                try:
+                    async with call(processes.address, self._contender.by_websocket) as caller:
+                        await one_turn(caller, self._clips[-1])
+                        await self._talk(caller, processes, interruptions)
+                except (TimeoutError, OSError, ClientError) as error:
+                    processes.check()
+                    trouble = f"{TIMED_OUT}{error}"
+        except PeerDied as error:
+            trouble = str(error)
+        if trouble:
+            self._figures.troubles.append(trouble)
+            print(f"{self._contender.name}: {trouble}", flush=True)
+        for _ in range(len(self._clips) - self._turns):
+            self._figures.turn(None)
+        if self._contender.interruptible:
+            for _ in range(interruptions - self._interruptions):
+                self._figures.interruption(None)
+
+    async def _talk(self, caller: Caller, processes: Processes, interruptions: int) -> None:
+        for clip in self._clips:
+            milliseconds, cut_in = await one_turn(caller, clip)
+            processes.check()
+            self._figures.turn(milliseconds, cut_in)
+            self._turns += 1
+            print(
+                "  turn",
+                "without an answer" if milliseconds is None else f"{milliseconds:.0f} ms",
+                flush=True,
+            )
+        for number in range(interruptions if self._contender.interruptible else 0):
+            question = self._long_questions[number % len(self._long_questions)]
+            clip = self._clips[number % len(self._clips)]
+            speaking, milliseconds = await one_interruption(caller, question, clip)
+            processes.check()
+            self._interruptions += 1
+            if speaking:
+                self._figures.interruption(milliseconds)
+            else:
+                self._figures.not_interrupted += 1
+            shown = "went on" if milliseconds is None else f"{milliseconds:.0f} ms"
+            print("  interruption", shown if speaking else "without an answer", flush=True)
+
+
+def _show(chosen: list[Contender], figures: dict[str, Figures], profile: str, console: Console) -> None:
+    table = Table("", *figures, box=SIMPLE, title=f"profile {profile} · {machine()['cores']} cores · ms")
+    ours = figures.get(OURS, Figures())
+    every = list(figures.values())
+    for label, ours_values, values in (
+        ("voice to voice", ours.voice_to_voice, [each.voice_to_voice for each in every]),
+        ("barge-in", ours.barge_in, [each.barge_in for each in every]),
+    ):
+        for name, summary in (("median", median), ("p95", p95)):
+            table.add_row(f"{label}, {name}", *(_number(summary(each), 0) for each in values))
+            table.add_row(
+                "  × localvoice", *(_number(ratio(summary, each, ours_values), 2) for each in values)
+            )
+        table.add_row("  n", *(str(len(each)) for each in values))
+    table.add_row("failed", *(str(each.failures) for each in every))
+    table.add_row("cut in", *(str(each.cut_ins) for each in every))
+    table.add_row("not interrupted", *(str(each.not_interrupted) for each in every))
+    console.print(table)
+    for contender in chosen:
+        console.print(f"{contender.name}: {contender.about}.", highlight=False)
+    for goal in goals(figures):
+        verdict = "not measured" if goal.ratio is None else "reached" if goal.reached else "missed"
+        console.print(f"Goal: {goal.limit} × {goal.text}; now {_number(goal.ratio, 2)}: {verdict}.")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()

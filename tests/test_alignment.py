@@ -1,0 +1,195 @@
+"""When words end in a voice's sound: the model's own durations, and whose phonemes they are."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from localvoice.audio.frames import AUDIBLE, SPEECH_RATE, AudioFrame
+from localvoice.audio.playout import Playout
+from localvoice.engines.alignment import WordEnds, _as_varint, _part, _parts, with_durations
+from localvoice.engines.piper import ALIGNED_CHARACTERS, PiperTts
+from localvoice.engines.whisper import WhisperStt
+
+MODELS = Path(__file__).parents[1] / "models"
+VOICE = MODELS / "en_US-joe-medium"
+WHISPER = MODELS / "whisper-tiny.en"
+
+
+def graph(*nodes: tuple[str, str], outputs: tuple[str, ...] = ("output",)) -> bytes:
+    """A model: a version, and a graph of nodes, each with its operator and its output."""
+    parts = [_part(1, _part(2, name.encode()) + _part(4, kind.encode())) for kind, name in nodes]
+    parts += [_part(12, _part(1, name.encode())) for name in outputs]
+    return b"\x08\x08" + _part(7, b"".join(parts)) + b"\x2d" + bytes(4) + b"\x31" + bytes(8)
+
+
+def test_the_durations_become_an_output_of_the_same_graph() -> None:
+    model = graph(("Mul", "a"), ("Ceil", "lengths"), ("Add", "b"))
+    patched = with_durations(model)
+    assert patched.startswith(model)
+    (_, added) = _parts(memoryview(patched), 7)
+    assert bytes(added) == _part(12, _part(1, b"lengths"))
+    assert with_durations(patched) == patched, "once"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [graph(("Mul", "a")), graph(("Ceil", "a"), ("Ceil", "b")), b""],
+    ids=["none", "two", "empty"],
+)
+def test_a_model_that_does_not_say_which_stays_as_it_is(model: bytes) -> None:
+    assert with_durations(model) == model
+
+
+@pytest.mark.parametrize("model", [b"no model", b"\xff", b"\x3a\xff"])
+def test_what_is_no_model_is_refused(model: bytes) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        with_durations(model)
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**32])
+def test_numbers_are_encoded_as_protocol_buffers_do(value: int) -> None:
+    encoded = _as_varint(value)
+    assert sum((byte & 127) << 7 * at for at, byte in enumerate(encoded)) == value
+    assert [byte >= 128 for byte in encoded] == [True] * (len(encoded) - 1) + [False]
+
+
+def test_words_that_are_run_together_are_told_apart() -> None:
+    ends = WordEnds(["ˈʌv", "ðə", "hˈaʊs"], "ʌvðə hˈaʊs")
+    timed = [("^", 0.1), *((sound, 0.1) for sound in "ʌvðə hˈaʊs"), ("$", 0.1)]
+    assert ends.take(timed) == pytest.approx((0.3, 0.5, 1.1))
+
+
+def test_sounds_that_are_reduced_or_added_belong_to_their_word() -> None:
+    ends = WordEnds(["ænd", "fɔːɹ", "taɪm"], "ənfəɹ taɪmz")
+    assert ends.take([(sound, 0.1) for sound in "ənfəɹ taɪmz"]) == pytest.approx((0.2, 0.5, 1.1))
+
+
+def test_each_sentence_tells_of_its_own_words() -> None:
+    ends = WordEnds(["jɛs", "aɪ", "wɪl"], "jɛsaɪ wɪl")
+    assert ends.take([(sound, 0.1) for sound in "jɛs"]) == pytest.approx((0.3,))
+    assert ends.take([(sound, 0.2) for sound in "aɪ wɪl"]) == pytest.approx((0.4, 1.2))
+
+
+def test_a_word_without_sound_ends_with_the_one_before() -> None:
+    ends = WordEnds(["jɛs", "", "noʊ", ""], "jɛs noʊ")
+    assert ends.take([(sound, 0.1) for sound in "jɛs noʊ"]) == pytest.approx((0.3, 0.3, 0.7, 0.7))
+
+
+# --- the real voice ---
+
+
+@pytest.fixture(scope="module")
+def piper() -> Iterator[PiperTts]:
+    if not VOICE.is_dir():
+        pytest.skip("en_US-joe-medium isn't downloaded: make download-models PROFILE=tiny")
+    model = VOICE / "en_US-joe-medium.onnx"
+    engine = asyncio.run(PiperTts.load("joe", model, model.with_suffix(".onnx.json"), threads=1))
+    yield engine
+    asyncio.run(engine.close())
+
+
+@pytest.fixture(scope="module")
+def whisper() -> Iterator[WhisperStt]:
+    if not WHISPER.is_dir():
+        pytest.skip("whisper-tiny.en isn't downloaded: make download-models PROFILE=tiny")
+    engine = asyncio.run(WhisperStt.load("tiny", WHISPER, threads=2))
+    yield engine
+    asyncio.run(engine.close())
+
+
+async def frames(piper: PiperTts, text: str) -> list[AudioFrame]:
+    async with aclosing(piper.synthesize(text)) as spoken:
+        return [frame async for frame in spoken]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("I know that. Do you?", [3, 2]),
+        ("It was one of the 42 books, in the end.", [10]),
+        ("See **the** [page](https://example.com/x) at https://www.example.com/a/b today 🎉 - please.", [9]),
+    ],
+)
+async def test_every_word_of_the_text_as_it_was_given_has_its_end(
+    piper: PiperTts, text: str, sentences: list[int]
+) -> None:
+    spoken = await frames(piper, text)
+    assert [len(frame.word_ends) for frame in spoken] == sentences
+    for frame in spoken:
+        assert list(frame.word_ends) == sorted(frame.word_ends)
+        assert 0 < frame.word_ends[0] and frame.word_ends[-1] <= frame.seconds
+        last_sound = np.flatnonzero(np.abs(frame.samples.astype(int)) > AUDIBLE)[-1] / frame.rate
+        assert frame.word_ends[-1] == pytest.approx(last_sound, abs=0.25)
+
+
+@pytest.mark.integration
+async def test_a_text_too_long_to_be_aligned_is_spoken_all_the_same(piper: PiperTts) -> None:
+    text = "Hello there. " * (ALIGNED_CHARACTERS // 13 + 1)
+    async with aclosing(piper.synthesize(text)) as spoken:
+        first = await anext(spoken)
+    assert first.seconds > 0.3 and first.word_ends == ()
+
+
+REPLY = [
+    "There are seven days in a week, from Monday to Sunday.",
+    "You could cook pasta with tomato sauce, or maybe a quick vegetable soup.",
+    "First boil the water, then put the tea bag into the cup and wait for three minutes.",
+]
+
+
+async def stopped(sounds: list[list[AudioFrame]], seconds: float) -> tuple[list[str], AudioFrame]:
+    """The words that were heard of the reply when it was stopped after so many seconds, and what was read."""
+    playout = Playout(SPEECH_RATE)
+    playout.begin()
+    wanted, read = int(seconds * SPEECH_RATE), np.zeros(0, np.int16)
+    for piece, sound in zip(REPLY, sounds, strict=True):
+        for number, frame in enumerate(sound):
+            await playout.write("" if number else piece, frame)
+        while playout.playing and len(read) < wanted:
+            read = np.concatenate([read, playout.read(min(320, wanted - len(read)))])
+    playout.stop()
+    heard = _plain(playout.heard())
+    assert heard == _plain(" ".join(REPLY))[: len(heard)]
+    return heard, AudioFrame(read, SPEECH_RATE)
+
+
+@pytest.mark.integration
+async def test_history_holds_the_words_that_were_played(piper: PiperTts, whisper: WhisperStt) -> None:
+    """Stopped anywhere, what `heard` says is what somebody else hears in what was read, to the word."""
+    sounds = [await frames(piper, piece) for piece in REPLY]
+    seconds = sum(frame.seconds for sound in sounds for frame in sound)
+    for stop_at in np.random.default_rng(4).uniform(1.0, seconds, 10):
+        heard, read = await stopped(sounds, stop_at)
+        recognised = _plain((await whisper.transcribe(read)).text)
+        # The smallest model takes a word for another now and then, above all where the sound ends.
+        assert SequenceMatcher(None, heard, recognised, autojunk=False).ratio() > 0.75, recognised
+        assert 0 <= len(recognised) - len(heard) <= 1, f"{recognised}: half a word may be guessed, no more"
+
+
+@pytest.mark.integration
+async def test_a_word_counts_from_its_end_on(piper: PiperTts, whisper: WhisperStt) -> None:
+    """Stopped just after a word, it was heard, and the next was not."""
+    sounds = [await frames(piper, piece) for piece in REPLY]
+    begun, ends = 0.0, []
+    for frame in (frame for sound in sounds for frame in sound):
+        ends += [begun + end for end in frame.word_ends]
+        begun += frame.seconds
+    off = []
+    for number in range(3, len(ends), 3):
+        heard, read = await stopped(sounds, ends[number] + 0.01)
+        assert len(heard) == number + 1
+        off.append(len(_plain((await whisper.transcribe(read)).text)) - len(heard))
+    assert off.count(0) >= 0.7 * len(off) and all(-1 <= each <= 1 for each in off), off
+
+
+def _plain(text: str) -> list[str]:
+    kept = "".join(
+        letter for letter in text.lower().replace("-", " ") if letter.isalnum() or letter.isspace()
+    )
+    return kept.replace("3 minutes", "three minutes").replace("7 days", "seven days").split()

@@ -1,0 +1,38 @@
+"""The joins between the pieces of a reply, as they are heard."""
+
+from collections.abc import AsyncGenerator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from fakes import FakeLlm, FakeStt, FakeTts, loud
+from session_room import STEP, Rooms
+
+from localvoice.audio.frames import AudioFrame, concatenate
+
+pytestmark = pytest.mark.virtual_clock
+
+RATE = 16_000
+LEAD, WORD, TAIL = 0.06, 0.4, 0.2
+
+
+class BreathingTts(FakeTts):
+    """Leaves silence before and after each piece, as Piper does."""
+
+    async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
+        self.said.append(text)
+        still = (AudioFrame(np.zeros(int(seconds * RATE), np.int16), RATE) for seconds in (LEAD, TAIL))
+        yield concatenate([next(still), loud(WORD), next(still)])
+
+
+async def test_a_sentence_in_two_pieces_has_no_gap_and_two_sentences_have_one(room: Rooms) -> None:
+    r = room(FakeStt("And bees?"), FakeLlm("Bees make honey, and wax. They sting."), BreathingTts())
+    await r.says()
+    await r.session.settle()
+    assert r.tts.said == ["Bees make honey,", "and wax.", "They sting."]
+    sounding = [at for at, sound in r.played if sound]
+    steps = [later - at for at, later in pairwise(sounding)]
+    gaps = [step - STEP for step in steps if step > 2.5 * STEP]
+    (between_sentences,) = gaps
+    assert between_sentences == pytest.approx(LEAD + TAIL, abs=2 * STEP)
+    assert sounding[-1] - sounding[0] == pytest.approx(3 * WORD + LEAD + TAIL, abs=0.1), "nothing else is cut"
