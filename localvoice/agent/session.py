@@ -66,7 +66,11 @@ class Session:
         self._ears = Ears(agent.engines.vad, agent.settings.listening)
         self._turn_taking = TurnTaking(agent.engines.turn, self._ears, agent.settings.listening, self.report)
         self._draft = Draft(agent.engines)
-        self._transcriber = Transcriber(agent.engines.stt, self._on_transcribed, self._on_partial)
+        self._transcriber = Transcriber(
+            agent.engines.stt,
+            self._on_transcribed,
+            self._on_partial if agent.settings.listening.partial_ms else None,
+        )
         self._turn: Turn | None = None
         self._turn_task: asyncio.Task[None] | None = None
         conversing = Conversing(

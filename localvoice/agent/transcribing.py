@@ -13,11 +13,14 @@ class Transcriber:
     """The transcriptions of one session."""
 
     def __init__(
-        self, stt: Stt, on_done: Callable[[asyncio.Task[Heard]], None], on_partial: Callable[[str], None]
+        self,
+        stt: Stt,
+        on_done: Callable[[asyncio.Task[Heard]], None],
+        on_partial: Callable[[str], None] | None,
     ) -> None:
         """`on_done` gets the transcription of a pause that still lasts, also one that failed.
 
-        `on_partial` gets the words of an utterance that goes on.
+        `on_partial` gets the words of an utterance that goes on; None if nobody wants them.
         """
         self._stt = stt
         self._on_done = on_done
@@ -39,7 +42,9 @@ class Transcriber:
 
     def go_on(self) -> None:
         """The user goes on after a pause; what was said before it is a part of the whole."""
-        if self._current is not None and not self._current.done():
+        if self._on_partial is None:
+            self.drop()
+        elif self._current is not None and not self._current.done():
             self._drop_partial()
             self._follow(self._current)
         elif self._current is not None:
@@ -91,7 +96,8 @@ class Transcriber:
             self._partial = None
         elif transcription is not self._current:
             return  # dropped
-        if not transcription.cancelled() and transcription.exception() is None:
+        failed = transcription.cancelled() or transcription.exception() is not None
+        if self._on_partial is not None and not failed:
             self._on_partial(transcription.result().transcript.text)
 
     def _drop_partial(self) -> None:

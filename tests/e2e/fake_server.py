@@ -120,7 +120,9 @@ async def serve(options: argparse.Namespace) -> None:
         "history_messages": 100,
         "streaming_speech": not options.whole_replies,
     }
-    settings = Settings.model_validate({"server": {"port": 0}, "agent": conversation})
+    # The STT would give its lines to what is said so far.
+    groups = {"server": {"port": 0}, "listening": {"partial_ms": 0}, "agent": conversation}
+    settings = Settings.model_validate(groups)
     agent = Agent(
         settings,
         # Slow enough to be cancelled where the speaker only draws breath: a line is lost otherwise.
