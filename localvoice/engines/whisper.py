@@ -1,8 +1,8 @@
 """Speech to text: Whisper through faster-whisper, on a window no longer than it needs.
 
 The stock way pads every utterance to 30 s and so takes as long for "yes" as for a speech. The encoder takes
-shorter windows, in a fifth of the time and as well down to 12 s. At 10 s it begins to repeat words; below 8 s
-it tends to loop.
+shorter windows, in a quarter of the time and as well down to 15 s. At 12 s it begins to repeat short words;
+below 8 s it tends to loop.
 """
 
 from functools import partial
@@ -35,9 +35,9 @@ from localvoice.engines.worker import Stop, Stopped, Worker
 FULL_WINDOW: Final = 30.0
 """Seconds that Whisper was trained on, and the most it takes."""
 
-SHORT_WINDOW: Final = 12.0
-"""Seconds of the shortest window. At 10, "the play Romeo" becomes "the play Romeo, Romeo"; at less than 8,
-short clips repeat themselves: "ten of clubs ten of clubs ...". """
+SHORT_WINDOW: Final = 15.0
+"""Seconds of the shortest window. At 12, "yes" becomes "yes, yes" now and then; at less than 8, short clips
+repeat themselves: "ten of clubs ten of clubs ...". """
 
 MARGIN: Final = 1.0
 """Seconds of padding after the speech, which tell Whisper that it is over."""
