@@ -5,13 +5,11 @@ voiced sample of the clip to the first audible frame at the client. A turn witho
 time-out, and so does one that is answered before it has ended. Prints tables and writes JSON.
 """
 
-import argparse
 import asyncio
-import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 
+from bench_cli import parser_of, write_figures
 from bench_figures import Result, show
 from bench_measure import Scale, measure
 from bench_site import machine, recorded, spoken
@@ -20,10 +18,7 @@ from rich.console import Console
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="base")
+    parser = parser_of(__doc__)
     parser.add_argument("--turns", type=int, default=30)
     parser.add_argument("--interruptions", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=8, help="of two sessions that speak at the same time")
@@ -31,7 +26,6 @@ def main() -> None:
     parser.add_argument("--work", action="store_true", help="compare the CPU time of eager and patient turns")
     parser.add_argument("--quick", action="store_true", help="only the turns and the interruptions")
     parser.add_argument("--clips", type=Path, help="folder of WAV files to speak instead of made ones")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
     options = parser.parse_args()
     rounds, idle = (0, 0.0) if options.quick else (options.rounds, options.idle)
     scale = Scale(options.turns, options.interruptions, rounds, idle, options.work)
@@ -39,10 +33,7 @@ def main() -> None:
     result = Result(options.profile, machine())
     asyncio.run(measure(result, clips, scale))
     show(result, Console())
-    options.out.mkdir(exist_ok=True)
-    path = options.out / f"{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.write_text(json.dumps(asdict(result), indent=1))
-    print(f"All figures are in {path}.")
+    write_figures(options.out, options.profile, asdict(result))
 
 
 if __name__ == "__main__":

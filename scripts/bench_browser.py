@@ -6,7 +6,6 @@ what a person in front of a browser hears. In the browser both sides are recorde
 millisecond. Needs Chromium and playwright (`make test` installs the latter).
 """
 
-import argparse
 import asyncio
 import json
 import os
@@ -14,12 +13,12 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from bench_cli import parser_of, write_figures
 from bench_site import Server, machine, server, spoken
 from playwright.async_api import Page, WebSocket, async_playwright
 from rich.console import Console
@@ -112,12 +111,8 @@ class Way:
 
 def main() -> None:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="tiny")
+    parser = parser_of(__doc__, "tiny")
     parser.add_argument("--turns", type=int, default=8, help="of each listener")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
     options = parser.parse_args()
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     chromium = next((path for name in names if name and (path := shutil.which(name))), None)
@@ -127,10 +122,8 @@ def main() -> None:
         )
     ways = asyncio.run(_measure(options.profile, options.turns, chromium))
     _show(ways, Console())
-    options.out.mkdir(exist_ok=True)
-    path = options.out / f"browser-{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.write_text(json.dumps({"machine": machine(), "ways": [vars(way) for way in ways]}, indent=1))
-    print(f"All figures are in {path}.")
+    figures = {"machine": machine(), "ways": [vars(way) for way in ways]}
+    write_figures(options.out, f"browser-{options.profile}", figures)
 
 
 async def _measure(profile: str, turns: int, chromium: str) -> list[Way]:

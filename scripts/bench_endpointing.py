@@ -6,9 +6,7 @@ that ended within such a pause; the delay is from the end of speech to the end o
 each eagerness and for a plain silence timer, and writes JSON.
 """
 
-import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
@@ -20,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, get_args
 
-import numpy as np
+from bench_cli import RECORDINGS, parser_of, progress, write_figures
+from bench_figures import percentile
 from endpointing_trials import Trial, recorded_trials, spoken_trials
 from rich.console import Console
 from rich.table import Table
@@ -37,9 +36,7 @@ from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import plan_threads
 from localvoice.engines.whisper import WhisperStt
 
-ROOT: Final = Path(__file__).parents[1]
-LABELS: Final = ROOT / "tests" / "data" / "endpointing.toml"
-SPEECH: Final = ROOT.parent / "shared" / "speech"
+LABELS: Final = Path(__file__).parents[1] / "tests" / "data" / "endpointing.toml"
 TIMER: Final = "timer"
 """No turn detection: the silence that ends a turn is always the same."""
 WAYS: Final[tuple[str, ...]] = (TIMER, *get_args(Eagerness))
@@ -137,22 +134,16 @@ class Listener:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="base")
-    parser.add_argument("--speech", type=Path, default=SPEECH, help="folder of the recorded people")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    parser = parser_of(__doc__)
+    parser.add_argument("--speech", type=Path, default=RECORDINGS, help="folder of the recorded people")
     options = parser.parse_args()
-    if options.speech != SPEECH and not options.speech.is_dir():
+    if options.speech != RECORDINGS and not options.speech.is_dir():
         sys.exit(f"There is no folder {options.speech}. Check the path given with --speech.")
     figures = asyncio.run(_measure(options.profile, options.speech))
     _show(options.profile, figures, Console())
-    options.out.mkdir(exist_ok=True)
-    path = options.out / f"endpointing-{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     plain = {group: {way: vars(of) for way, of in ways.items()} for group, ways in figures.items()}
-    path.write_text(json.dumps({"profile": options.profile, "figures": plain}, indent=1, ensure_ascii=False))
-    print(f"All figures are in {path}.")
+    found = {"profile": options.profile, "figures": plain}
+    write_figures(options.out, f"endpointing-{options.profile}", found)
 
 
 async def _measure(profile: str, speech: Path) -> dict[str, dict[str, Figures]]:
@@ -172,8 +163,8 @@ async def _measure(profile: str, speech: Path) -> dict[str, dict[str, Figures]]:
             ways = figures.setdefault(trial.group, {way: Figures() for way in WAYS})
             for way in WAYS:
                 await _hear(trial, Listener(way, vad, judges), ways[way])
-            if sys.stderr.isatty():
-                print(f"\rsentence {number + 1}/{len(trials)}", end="", file=sys.stderr, flush=True)
+            progress(f"sentence {number + 1}/{len(trials)}")
+    progress("")
     return figures
 
 
@@ -210,7 +201,7 @@ def _show(profile: str, figures: dict[str, dict[str, Figures]], console: Console
                 f"{100 * of.cuts.total() / of.pauses.total():.1f}% of {of.pauses.total()}",
                 f"{each} %",
                 f"{statistics.median(of.delays_ms):.0f} ms",
-                f"{np.percentile(of.delays_ms, 95, method='inverted_cdf'):.0f} ms",
+                f"{percentile(of.delays_ms, 95):.0f} ms",
                 str(len(of.delays_ms)),
             )
     console.print(table)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bench_cli import mark
 from rich.console import Console
 from rich.table import Table
 
@@ -168,7 +169,6 @@ def _show_goals(result: Result, console: Console) -> None:
         if value is None or goal.profile not in (None, result.profile):
             continue
         digits = 0 if goal.unit == " ms" else 2
-        met = "[green]✓[/]" if value <= goal.most else "[red]✗[/]"
         limit, measured = f"{goal.most:g}{goal.unit}", f"{value:.{digits}f}{goal.unit}"
-        table.add_row(goal.what, limit, measured, met)
+        table.add_row(goal.what, limit, measured, mark(value <= goal.most))
     console.print(table)

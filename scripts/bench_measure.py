@@ -1,12 +1,12 @@
 """The measuring itself: turns spoken into a real server, alone, interrupting, and two at once."""
 
 import asyncio
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bench_cli import progress
 from bench_figures import Result
 from bench_site import Server, server, with_pause
 from voice_client import ServerReported, VoiceClient, voice_client
@@ -64,16 +64,16 @@ async def measure(result: Result, clips: list[AudioFrame], scale: Scale) -> None
     if scale.work:
         paused = [with_pause(clip, PAUSE) for clip in clips]
         for name, environment in {"eager": {}, "patient": PATIENT}.items():
-            _progress(f"CPU work, {name}")
+            progress(f"CPU work, {name}")
             async with server(result.profile, **environment) as site:
                 await _work(result, site, paused, name)
-    _progress("")
+    progress("")
 
 
 async def _one_session(result: Result, site: Server, clips: list[AudioFrame], scale: Scale) -> None:
     async with voice_client(site.address) as client:
         for number in range(scale.turns):
-            _progress(f"turn {number + 1}/{scale.turns}")
+            progress(f"turn {number + 1}/{scale.turns}")
             turn = await _turn(client, clips[number % len(clips)])
             result.voice_to_voice.append(turn.milliseconds)
             result.failures += turn.failed
@@ -81,17 +81,17 @@ async def _one_session(result: Result, site: Server, clips: list[AudioFrame], sc
                 if (value := turn.metrics.get(name)) is not None:
                     values.append(value)
         for number in range(scale.interruptions):
-            _progress(f"interruption {number + 1}/{scale.interruptions}")
+            progress(f"interruption {number + 1}/{scale.interruptions}")
             await _interruption(client, clips[number % len(clips)], result)
         if scale.idle_seconds:
-            _progress(f"{scale.idle_seconds:.0f} s of silence")
+            progress(f"{scale.idle_seconds:.0f} s of silence")
             result.idle_percent = await _idle_percent(site, scale.idle_seconds)
 
 
 async def _two_sessions(result: Result, site: Server, clips: list[AudioFrame], rounds: int) -> None:
     async with voice_client(site.address) as one, voice_client(site.address) as other:
         for number in range(rounds):
-            _progress(f"two at once, round {number + 1}/{rounds}")
+            progress(f"two at once, round {number + 1}/{rounds}")
             both = await asyncio.gather(
                 _turn(one, clips[number % len(clips)]), _turn(other, clips[(number + 1) % len(clips)])
             )
@@ -160,8 +160,3 @@ async def _work(result: Result, site: Server, clips: list[AudioFrame], name: str
         after = site.cpu_seconds()
     if before is not None and after is not None:
         result.work[name] = round((after - before) / WORK_TURNS, 3)
-
-
-def _progress(what: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)

@@ -6,16 +6,15 @@ Each plan runs in a process of its own, since libraries read their environment o
 JSON.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bench_cli import parser_of, progress, write_figures
 from bench_site import machine
 from rich.console import Console
 from rich.table import Table
@@ -58,12 +57,8 @@ class Plan:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="base")
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=1.6, help="of each measurement")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
     options = parser.parse_args()
     cores = available_cores()
     console = Console()
@@ -72,11 +67,8 @@ def main() -> None:
     _show_alone(alone, profile, console)
     plans = {plan.name: _measure(profile, plan, seconds, tuple(PLACES)) for plan in contenders(cores)}
     _show_plans(plans, console)
-    options.out.mkdir(exist_ok=True)
-    path = options.out / f"threads-{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    figures = {"profile": options.profile, "machine": machine(), "alone": alone, "plans": plans}
-    path.write_text(json.dumps(figures, indent=1))
-    print(f"All figures are in {path}.")
+    figures = {"profile": profile, "machine": machine(), "alone": alone, "plans": plans}
+    write_figures(options.out, f"threads-{profile}", figures)
 
 
 def thread_counts(cores: int) -> list[int]:
@@ -105,8 +97,7 @@ def plan_of(threads: int) -> Plan:
 
 def _measure(profile: str, plan: Plan, seconds: float, places: tuple[str, ...]) -> dict[str, Any]:
     """The figures of one plan in these places, measured in a process of its own."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{plan.name} …\r", end="", file=sys.stderr, flush=True)
+    progress(f"{plan.name} …")
     job = json.dumps({"profile": profile, "plan": asdict(plan), "seconds": seconds, "places": places})
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     if plan.libgomp_default:
@@ -114,6 +105,7 @@ def _measure(profile: str, plan: Plan, seconds: float, places: tuple[str, ...]) 
     done = subprocess.run([sys.executable, str(CHILD), job], stdout=subprocess.PIPE, env=environment)
     if done.returncode:
         sys.exit(f"The plan '{plan.name}' could not be measured; the reason is above.")
+    progress("")
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 

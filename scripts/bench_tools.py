@@ -5,12 +5,10 @@ that come to what was wanted, or talk where no tool is needed. Prints a table an
 JSON.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import statistics
-import sys
 import time
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench_cli import parser_of, progress, write_figures
 from rich.console import Console
 from rich.table import Table
 
@@ -60,23 +59,16 @@ class Answer:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="quality")
+    parser = parser_of(__doc__, "quality")
     parser.add_argument("--suite", type=Path, default=SUITES / "tool_requests.toml", help="TOML of requests")
     parser.add_argument("--speak", action="store_true", help="run the tools, and have the results spoken")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
     options = parser.parse_args()
     requests = tomllib.loads(options.suite.read_text())["request"]
     answers = asyncio.run(_measure(options.profile, requests, options.speak))
     result = {"profile": options.profile, "suite": options.suite.stem, "cores": os.cpu_count()}
     result |= {"figures": _figures(answers), "answers": [asdict(answer) for answer in answers]}
     _show(result, answers, Console())
-    options.out.mkdir(exist_ok=True)
-    path = options.out / f"tools-{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False))
-    print(f"All answers are in {path}.")
+    write_figures(options.out, f"tools-{options.profile}", result)
 
 
 async def _measure(profile: str, requests: list[dict[str, Any]], speak: bool) -> list[Answer]:
@@ -87,9 +79,8 @@ async def _measure(profile: str, requests: list[dict[str, Any]], speak: bool) ->
         answers = []
         for number, request in enumerate(requests):
             answers.append(await _answer(llm, request, speak))
-            if sys.stderr.isatty():
-                print(f"\rrequest {number + 1}/{len(requests)}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
+            progress(f"request {number + 1}/{len(requests)}")
+        progress("")
         return answers
     finally:
         await llm.close()

@@ -6,9 +6,7 @@ and a folder of recordings whose README.md says in a table what is said in each:
 by clip, in turn. Prints tables and writes JSON.
 """
 
-import argparse
 import asyncio
-import json
 import re
 import sys
 import time
@@ -18,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench_cli import RECORDINGS, mark, parser_of, progress, write_figures
 from bench_figures import percentile
 from bench_site import QUESTIONS, machine, spoken
 from faster_whisper import WhisperModel
@@ -29,10 +28,7 @@ from localvoice.catalog import ModelFiles, load_catalog, models_folder, ready
 from localvoice.engines.threads import plan_threads
 from localvoice.engines.whisper import WhisperStt
 
-ROOT: Final = Path(__file__).parents[1]
-REQUESTS: Final = ROOT / "tests" / "data" / "tool_requests.toml"
-SPEECH: Final = ROOT.parent / "shared" / "speech"
-"""Recordings, where somebody has put some beside the checkout."""
+REQUESTS: Final = Path(__file__).parents[1] / "tests" / "data" / "tool_requests.toml"
 BEAMS: Final = (1, 5)
 MOST_WORSE: Final = 0.5
 """Points of word error rate by which we may be above the stock way."""
@@ -85,23 +81,16 @@ class Way:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="base")
+    parser = parser_of(__doc__)
     parser.add_argument("--speech", type=Path, help="folder of recordings with their words in its README.md")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
     options = parser.parse_args()
-    folder = options.speech or (SPEECH if SPEECH.is_dir() else None)
+    folder = options.speech or (RECORDINGS if RECORDINGS.is_dir() else None)
     clips = [*(recordings(folder) if folder else ()), *asyncio.run(_made(options.profile))]
     ways = asyncio.run(_measure(options.profile, clips))
     _show(options.profile, clips, ways, Console())
-    options.out.mkdir(exist_ok=True)
-    path = options.out / f"words-{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     said = [{"clip": clip.name, "words": " ".join(clip.words)} for clip in clips]
     figures = {"machine": machine(), "clips": said, "ways": [asdict(way) for way in ways]}
-    path.write_text(json.dumps(figures, indent=1, ensure_ascii=False))
-    print(f"All figures are in {path}.")
+    write_figures(options.out, f"words-{options.profile}", figures)
 
 
 def recordings(folder: Path) -> list[Clip]:
@@ -179,8 +168,7 @@ async def _measure(profile: str, clips: list[Clip]) -> list[Way]:
         for listen in listeners.values():
             await listen(clips[0].sound)
         for number, clip in enumerate(clips):
-            if sys.stderr.isatty():
-                print(f"\r\033[Kclip {number + 1}/{len(clips)}\r", end="", file=sys.stderr, flush=True)
+            progress(f"clip {number + 1}/{len(clips)}")
             order = list(listeners)
             shift = number % len(order)
             for name in order[shift:] + order[:shift]:
@@ -190,6 +178,7 @@ async def _measure(profile: str, clips: list[Clip]) -> list[Way]:
                 ways[name].wrong.append(wrong_words(clip.words, normalised(text)))
                 ways[name].texts.append(text)
     finally:
+        progress("")
         await stt.close()
     return list(ways.values())
 
@@ -229,19 +218,15 @@ def _show(profile: str, clips: list[Clip], ways: list[Way], console: Console) ->
         goals.add_row(
             other.name,
             f"{points:+.2f}",
-            _mark(points <= MOST_WORSE),
+            mark(points <= MOST_WORSE),
             f"{ratio:.2f}",
-            _mark(ratio <= MOST_TIME),
+            mark(ratio <= MOST_TIME),
         )
     console.print(goals)
     for clip, text, wrong in zip(clips, mine.texts, mine.wrong, strict=True):
         if wrong:
             said = " ".join(clip.words)
             console.print(f"{wrong} wrong in {clip.name}: {said!r} heard as {text!r}", markup=False)
-
-
-def _mark(met: bool) -> str:
-    return "[green]✓[/]" if met else "[red]✗[/]"
 
 
 if __name__ == "__main__":

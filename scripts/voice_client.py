@@ -33,42 +33,39 @@ class ServerReported(RuntimeError):
     """The server sent an error instead of what was waited for."""
 
 
-class Mouth(MediaStreamTrack):
-    """A microphone into which sound is put; silence in between."""
+class PacedTrack(MediaStreamTrack):
+    """A track into which sound is put, sent in real time; silence in between."""
 
     kind = "audio"
+    delay = 0
+    """Samples after its beginning at which a frame is sent."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open = asyncio.Event()
         """Set once sound is sent."""
-        self.onset = 0.0
-        """The loop's time at which the first voiced sample of what was last said is spoken."""
         self._start = 0.0
         self._sent = 0
         self._sound: Samples = np.zeros(0, np.int16)
 
-    def say(self, speech: AudioFrame) -> float:
-        """Speak from the next frame on. The loop's time at which the last voiced sample is spoken."""
-        self._sound = speech.resampled(RATE).samples
-        voiced = np.flatnonzero(np.abs(self._sound, dtype=np.int32) > AUDIBLE)
-        self.onset = self._start + (self._sent + int(voiced[0])) / RATE
-        return self._start + (self._sent + int(voiced[-1])) / RATE
+    def put(self, sound: AudioFrame) -> None:
+        """Send it from the next frame on."""
+        self._sound = sound.resampled(RATE).samples
 
     @property
     def speaking(self) -> bool:
-        """Whether something is left to say."""
+        """Whether something is left to send."""
         return len(self._sound) > 0
 
     async def recv(self) -> av.AudioFrame:
-        """The next 20 ms, once they have been spoken."""
+        """The next 20 ms, when it is time for them."""
         if self.readyState != "live":
             raise MediaStreamError
         loop = asyncio.get_running_loop()
         if not self.open.is_set():
             self._start = loop.time()
             self.open.set()
-        await asyncio.sleep(self._start + (self._sent + FRAME) / RATE - loop.time())
+        await asyncio.sleep(self._start + (self._sent + self.delay) / RATE - loop.time())
         samples = np.zeros(FRAME, np.int16)
         now, self._sound = self._sound[:FRAME], self._sound[FRAME:]
         samples[: len(now)] = now
@@ -76,6 +73,24 @@ class Mouth(MediaStreamTrack):
         frame.sample_rate, frame.pts, frame.time_base = RATE, self._sent, Fraction(1, RATE)
         self._sent += FRAME
         return frame
+
+
+class Mouth(PacedTrack):
+    """A microphone: it gives 20 ms once they have been spoken."""
+
+    delay = FRAME
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.onset = 0.0
+        """The loop's time at which the first voiced sample of what was last said is spoken."""
+
+    def say(self, speech: AudioFrame) -> float:
+        """Speak from the next frame on. The loop's time at which the last voiced sample is spoken."""
+        self.put(speech)
+        voiced = np.flatnonzero(np.abs(self._sound, dtype=np.int32) > AUDIBLE)
+        self.onset = self._start + (self._sent + int(voiced[0])) / RATE
+        return self._start + (self._sent + int(voiced[-1])) / RATE
 
 
 class VoiceClient:
@@ -165,11 +180,7 @@ class VoiceClient:
             self._connected.set()
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        for transceiver in self._peer.getTransceivers():
-            if transceiver.receiver.track is track:
-                # There is no public way to say so.
-                buffer = transceiver.receiver._RTCRtpReceiver__jitter_buffer  # type: ignore[attr-defined]
-                buffer._prefetch = self._held_packets
+        hold_packets(self._peer, track, self._held_packets)
         self._tasks.append(asyncio.create_task(self._hear(track)))
 
     async def _hear(self, track: MediaStreamTrack) -> None:
@@ -180,9 +191,23 @@ class VoiceClient:
             except MediaStreamError:
                 return
             assert isinstance(frame, av.AudioFrame)
-            if int(np.abs(frame.to_ndarray().astype(np.int32)).max()) > AUDIBLE:
+            if is_audible(frame):
                 self.last_sound = loop.time()
                 self._heard.set()
+
+
+def hold_packets(peer: RTCPeerConnection, track: MediaStreamTrack, count: int) -> None:
+    """Have the track's jitter buffer hold back so many packets, at least 1; see `HELD_PACKETS`."""
+    for transceiver in peer.getTransceivers():
+        if transceiver.receiver.track is track:
+            # There is no public way to say so.
+            buffer = transceiver.receiver._RTCRtpReceiver__jitter_buffer  # type: ignore[attr-defined]
+            buffer._prefetch = count
+
+
+def is_audible(frame: av.AudioFrame) -> bool:
+    """Whether a listener would hear something in it."""
+    return int(np.abs(frame.to_ndarray().astype(np.int32)).max()) > AUDIBLE
 
 
 @asynccontextmanager

@@ -15,9 +15,9 @@ import numpy as np
 from aiohttp import ClientSession, ClientWebSocketResponse
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
-from voice_client import HELD_PACKETS, Mouth
+from voice_client import HELD_PACKETS, PING_SECONDS, Mouth, hold_packets, is_audible
 
-from localvoice.audio.frames import AUDIBLE, AudioFrame
+from localvoice.audio.frames import AudioFrame
 from peers.figures import TIMEOUT
 
 Signal = Callable[[dict[str, str]], Awaitable[dict[str, str]]]
@@ -109,11 +109,7 @@ class Caller:
             self._connected.set()
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        for transceiver in self._peer.getTransceivers():
-            if transceiver.receiver.track is track:
-                # As in voice_client, and with no public way to say so either.
-                buffer = transceiver.receiver._RTCRtpReceiver__jitter_buffer  # type: ignore[attr-defined]
-                buffer._prefetch = HELD_PACKETS
+        hold_packets(self._peer, track, HELD_PACKETS)
         self._listening = asyncio.create_task(self._listen(track))
 
     async def _listen(self, track: MediaStreamTrack) -> None:
@@ -121,7 +117,7 @@ class Caller:
             while True:
                 frame = await track.recv()
                 assert isinstance(frame, av.AudioFrame)
-                if int(np.abs(frame.to_ndarray().astype(np.int32)).max()) > AUDIBLE:
+                if is_audible(frame):
                     self.ears.hear(self._loop.time())
                     self._heard.set()
 
@@ -227,4 +223,4 @@ async def _keep_alive(socket: ClientWebSocketResponse) -> None:
         group.create_task(drain())
         while not socket.closed:
             await socket.send_str(json.dumps({"type": "ping", "timestamp": time.time()}))
-            await asyncio.sleep(15)
+            await asyncio.sleep(PING_SECONDS)

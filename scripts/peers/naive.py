@@ -7,7 +7,6 @@ reply is written, the whole of it is spoken. Each library at its defaults; no in
 import asyncio
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 from faster_whisper import WhisperModel
 from piper import PiperVoice
+from voice_client import PacedTrack
 
 from localvoice.audio.endpointing import Endpointing, SpeechEnded, Windows, as_model_input
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Resampler
@@ -27,8 +27,6 @@ from localvoice.engines.silero import SileroVad
 from peers.llm_server import serve_app
 
 SILENCE_MS: Final = 700
-RATE: Final = 48_000
-FRAME: Final = RATE // 50
 AGENT: Final = AgentSettings()
 
 
@@ -60,48 +58,12 @@ class Models:
         return AudioFrame(np.concatenate(chunks), self._piper.config.sample_rate) if chunks else None
 
 
-class Loudspeaker(MediaStreamTrack):
-    """Plays an answer; silence otherwise."""
-
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._start = 0.0
-        self._sent = 0
-        self._sound = np.zeros(0, np.int16)
-
-    def play(self, sound: AudioFrame) -> None:
-        """From the next frame on."""
-        self._sound = sound.resampled(RATE).samples
-
-    @property
-    def speaking(self) -> bool:
-        """Whether something is left to play."""
-        return len(self._sound) > 0
-
-    async def recv(self) -> av.AudioFrame:
-        """The next 20 ms, in real time."""
-        if self.readyState != "live":
-            raise MediaStreamError
-        loop = asyncio.get_running_loop()
-        self._start = self._start or loop.time()
-        await asyncio.sleep(self._start + self._sent / RATE - loop.time())
-        samples = np.zeros(FRAME, np.int16)
-        now, self._sound = self._sound[:FRAME], self._sound[FRAME:]
-        samples[: len(now)] = now
-        frame = av.AudioFrame.from_ndarray(samples[np.newaxis], "s16", "mono")
-        frame.sample_rate, frame.pts, frame.time_base = RATE, self._sent, Fraction(1, RATE)
-        self._sent += FRAME
-        return frame
-
-
 class Conversation:
     """One caller. While the answer is made and spoken, nobody listens."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._loudspeaker = Loudspeaker()
+        self._loudspeaker = PacedTrack()
         self._history = [{"role": "system", "content": SYSTEM_PROMPT}]
         self._answering: asyncio.Task[None] | None = None
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -143,7 +105,7 @@ class Conversation:
     async def _answer(self, speech: AudioFrame) -> None:
         sound = await asyncio.to_thread(self._models.answer, speech, self._history)
         if sound is not None:
-            self._loudspeaker.play(sound)
+            self._loudspeaker.put(sound)
 
 
 def offers(models: Models) -> Callable[[web.Request], Any]:

@@ -7,17 +7,16 @@ answer at a loopback WebRTC client; a turn without an answer counts as the time-
 
 import argparse
 import asyncio
-import json
 import signal
 import sys
 import tempfile
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from aiohttp import ClientError
+from bench_cli import parser_of, write_figures
 from bench_site import QUESTIONS, machine, recorded, spoken
 from rich.box import SIMPLE
 from rich.console import Console
@@ -41,10 +40,7 @@ TIMED_OUT: Final = "An answer did not end, or the call broke off. "
 
 def main() -> None:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="base")
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--turns", type=int, default=16, help="turns of each contender, in all rounds together"
     )
@@ -52,7 +48,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="blocks of each; an even number is fair")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these contenders")
     parser.add_argument("--clips", type=Path, help="folder of WAV files to speak instead of made ones")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
     options = parser.parse_args()
     if not PEERS_PYTHON.exists():
         parser.error("pipecat's environment .venv-peers isn't there: `make bench-peers` makes it.")
@@ -67,11 +62,8 @@ def main() -> None:
     except (VoiceError, CatalogError, ModelFilesError) as error:
         sys.exit(str(error))
     _show(chosen, figures, options.profile, Console())
-    options.out.mkdir(exist_ok=True)
-    path = options.out / f"peers-{options.profile}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     found = {"machine": machine(), **{name: asdict(each) for name, each in figures.items()}}
-    path.write_text(json.dumps(found, indent=1))
-    print(f"All figures are in {path}.")
+    write_figures(options.out, f"peers-{options.profile}", found)
 
 
 async def _compare(chosen: list[Contender], options: argparse.Namespace) -> dict[str, Figures]:
