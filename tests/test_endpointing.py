@@ -86,6 +86,27 @@ def test_a_breath_is_not_even_a_pause() -> None:
     assert [type(event) for _, event in events] == [SpeechStarted, Paused, SpeechEnded]
 
 
+@pytest.mark.parametrize(
+    ("fallen_db", "probability", "silent"),
+    [
+        (40, 0.96, True),
+        (40, 0.98, False),  # the VAD is certain
+        (20, 0.96, False),  # a soft vowel, or a background that covers the end
+        (20, 0.10, True),
+    ],
+)
+def test_a_window_far_below_the_speech_is_silence_before_the_vad_says_so(
+    fallen_db: float, probability: float, silent: bool
+) -> None:
+    endpointing = Endpointing(listening(pause_ms=32))
+    for _ in range(20):
+        endpointing(np.full(WINDOW, 8000, np.int16), 0.99)
+    last = np.full(WINDOW, 8000 * 10 ** (-fallen_db / 20), np.int16)
+    assert isinstance(endpointing(last, probability), Paused) is silent
+    if silent:
+        assert isinstance(endpointing(np.full(WINDOW, 8000, np.int16), 0.99), Resumed)
+
+
 def test_a_click_is_ignored() -> None:
     assert run([0.0] * 5 + [0.99] * (ONSET - 1) + [0.0] * 5 + [0.99] + [0.0] * 30) == []
 

@@ -38,12 +38,18 @@ MAY_IMPORT = {
 TOP = {"__init__", "api", "cli", "startup", "talking", "logs", "__main__"}
 
 ONLY_IN = {
-    "aiortc": {"transports/webrtc.py", "transports/sctp_guard.py", "transports/decoder_guard.py"},
-    "av": {"transports/webrtc.py", "transports/decoder_guard.py"},
+    "aiortc": {
+        "transports/webrtc.py",
+        "transports/sctp_guard.py",
+        "transports/jitter.py",
+        "transports/speech_track.py",
+    },
+    "av": {"audio/frames.py", "transports/jitter.py", "transports/speech_track.py"},
     "aioice": {"transports/stun.py"},
     "ifaddr": {"transports/candidates.py"},
     "sounddevice": {"transports/portaudio.py"},
     "llama_cpp": {
+        "engines/llama_pace.py",
         "engines/llama.py",
         "engines/seeing.py",
         "engines/vision.py",

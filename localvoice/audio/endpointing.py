@@ -25,6 +25,11 @@ _TAIL_WINDOWS: Final = 6
 the VAD's threshold."""
 _HYSTERESIS: Final = 0.15
 """Speech goes on until the probability falls this far below the one that started it."""
+_CERTAIN: Final = 0.97
+"""What the VAD says amid speech. It falls slowly behind the end of it, and says so for 32 to 64 ms more."""
+_FALL_DB: Final = 30.0
+"""How far below the utterance's own level a window is that holds none of its speech, unless the VAD is
+certain. Before a louder background that doesn't happen, and the VAD alone tells."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Endpointing:
         self._silent_run = 0
         self._voiced = 0
         self._voiced_until = 0
+        self._energy = 0.0
         self._told = 0  # what of it was voice in the latest event that gave it
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
@@ -121,7 +127,7 @@ class Endpointing:
         self._position += len(window)
         if self._speaking:
             self._utterance.append(window)
-            return self._during_speech(probability)
+            return self._during_speech(_energy(window), probability)
         self._before.append(window)
         return self._during_silence(probability)
 
@@ -133,18 +139,22 @@ class Endpointing:
         self._silent_run = 0
         self._end = self._usual_end
         self._voiced = self._onset
+        self._energy = sum(_energy(each) for each in list(self._before)[-self._onset :])
         self._told = 0
         self._voiced_until = self._position
         self._utterance = list(self._before)
         self._before.clear()
         return SpeechStarted(self._position - self._onset * WINDOW)
 
-    def _during_speech(self, probability: float) -> Continued | Paused | Resumed | SpeechEnded | None:
-        if probability >= self._lower_threshold:
+    def _during_speech(
+        self, energy: float, probability: float
+    ) -> Continued | Paused | Resumed | SpeechEnded | None:
+        if probability >= self._lower_threshold and not self._has_faded(energy, probability):
             paused = self._silent_run >= self._pause
             self._silent_run = 0
             self._end = self._usual_end
             self._voiced += 1
+            self._energy += energy
             self._voiced_until = self._position
             if paused:
                 return Resumed()  # even when it is too long: what the pause held is no longer the whole
@@ -156,6 +166,11 @@ class Endpointing:
         if self._silent_run >= self._end or len(self._utterance) >= self._longest:
             return self._finish()
         return Paused(self._so_far()) if self._silent_run == self._pause else None
+
+    def _has_faded(self, energy: float, probability: float) -> bool:
+        """Whether the speech is over, though the VAD still takes this window for some of it."""
+        usual = self._energy / self._voiced
+        return probability < _CERTAIN and energy < usual * 10 ** (-_FALL_DB / 10)
 
     def _finish(self) -> SpeechEnded:
         ended = SpeechEnded(self._speech(), self._voiced_until)
@@ -191,6 +206,10 @@ class Windows:
 def as_model_input(window: Samples) -> npt.NDArray[np.float32]:
     """A window as the VAD reads it: float32 in [-1, 1)."""
     return AudioFrame(window, SPEECH_RATE).as_float()
+
+
+def _energy(window: Samples) -> float:
+    return float(np.square(window, dtype=np.float64).mean())
 
 
 def _windows(milliseconds: int) -> int:

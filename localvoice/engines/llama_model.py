@@ -13,6 +13,7 @@ from llama_cpp import LogitsProcessorList
 from llama_cpp.llama_grammar import LlamaGrammar
 
 from localvoice.engines import tool_prompt
+from localvoice.engines.llama_pace import Pace
 from localvoice.engines.llama_prompt import Prompts, failure
 from localvoice.engines.llama_state import READ_STEP, Conversations, Passage
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
@@ -77,6 +78,7 @@ class LlamaModel:
             )
         self.context_tokens = context_tokens
         self.prompts = Prompts(self._llama, context_tokens)
+        self._pace = Pace(self._llama, plan)
         self._talks = Conversations(self._llama, GPU_BATCH if gpu_layers else READ_STEP)
 
     def reply(
@@ -202,7 +204,7 @@ class LlamaModel:
             stream=True,
             logits_processor=LogitsProcessorList([self._not_first()]) if guarded else None,
         )
-        for chunk in chunks:
+        for chunk in self._pace.keep(chunks):
             yield chunk["choices"][0]["text"]
 
     def _not_first(self) -> Callable[[Any, Any], Any]:

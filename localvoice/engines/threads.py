@@ -22,11 +22,12 @@ class ThreadPlan:
     """How many threads each model computes with."""
 
     llm_decode: int
-    """Writing a reply, one token after the other: a core fewer than there are. llama.cpp's threads meet at
+    """Writing a reply beyond its first words: a core fewer than there are. llama.cpp's threads meet at
     a barrier many hundred times a token and spin there, so a single other busy thread (speech being
     synthesised, the event loop) on its cores makes it several times slower."""
     llm_prompt: int
-    """Reading the prompt: every core. The work between two barriers is large, and little else runs then."""
+    """Reading the prompt, and writing the first words: every core. Little else runs then, and somebody
+    waits."""
     stt: int
     """Whisper: every core, up to 8. The user has just stopped speaking, and nothing else has begun."""
     tts: int

@@ -1,8 +1,8 @@
 """Speech to text: Whisper through faster-whisper, on a window no longer than it needs.
 
 The stock way pads every utterance to 30 s and so takes as long for "yes" as for a speech. The encoder takes
-shorter windows, in a quarter of the time and as well down to 15 s. At 12 s it begins to repeat short words;
-below 8 s it tends to loop.
+shorter windows, in less than half of the time, and hears as well down to 12 s. A single word in so much
+silence is now and then repeated; below 8 s everything tends to loop.
 """
 
 from functools import partial
@@ -35,9 +35,15 @@ from localvoice.engines.worker import Stop, Stopped, Worker
 FULL_WINDOW: Final = 30.0
 """Seconds that Whisper was trained on, and the most it takes."""
 
-SHORT_WINDOW: Final = 15.0
-"""Seconds of the shortest window. At 12, "yes" becomes "yes, yes" now and then; at less than 8, short clips
-repeat themselves: "ten of clubs ten of clubs ...". """
+SHORT_WINDOW: Final = 12.0
+"""Seconds of the shortest window. At 10, "play Romeo" becomes "the play Romeo, Romeo"; at less than 8, short
+clips repeat themselves: "ten of clubs ten of clubs ..."."""
+
+WORD_WINDOW: Final = 15.0
+"""Seconds of the shortest window for a word or two. At 12, "yes" was once heard as "yes, yes"."""
+
+WORD_SECONDS: Final = 1.2
+"""Up to here an utterance, with the silence before it, is a word or two."""
 
 MARGIN: Final = 1.0
 """Seconds of padding after the speech, which tell Whisper that it is over."""
@@ -169,7 +175,7 @@ class _Ears:
         """What was said in at most 28 s, or None."""
         if piece.seconds < SHORTEST_SECONDS or loudest_dbfs(piece) < FLOOR_DBFS:
             return None
-        heard = self._decode(piece, max(SHORT_WINDOW, piece.seconds + MARGIN), stop)
+        heard = self._decode(piece, _window(piece.seconds), stop)
         if not is_silence(heard) and is_doubtful(heard, piece.seconds):
             heard = self._decode(piece, FULL_WINDOW, stop)
         return None if is_invented(heard, piece) else heard
@@ -209,6 +215,11 @@ class _Ears:
         # short windows it gives fewer wrong words and no loops.
         padded = np.pad(features, ((0, 0), (0, frames - features.shape[1])))
         return padded.astype(np.float32)
+
+
+def _window(seconds: float) -> float:
+    """Seconds that the encoder reads for an utterance of this length."""
+    return max(WORD_WINDOW if seconds < WORD_SECONDS else SHORT_WINDOW, seconds + MARGIN)
 
 
 def _failure(message: str) -> VoiceError:
