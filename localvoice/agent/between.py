@@ -1,15 +1,11 @@
 """Between turns: old messages are summed up, the next prompt is read ahead, stages run out of time."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from localvoice.agent.compression import compress
 from localvoice.agent.director import StageChange
 from localvoice.agent.surroundings import Surroundings
-from localvoice.contract.errors import VoiceError
-
-log = logging.getLogger(__name__)
 
 
 class BetweenTurns:
@@ -62,10 +58,7 @@ class BetweenTurns:
         """Have the LLM read what its next prompt begins with, while nobody waits for it."""
         brief = self._around.conversation.director.brief()
         offer = brief.offer()
-        try:
-            await self._around.agent.engines.llm.prepare(self._around.prompt(brief, offer), offer)
-        except VoiceError as error:
-            log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell
+        await self._around.draft.read(self._around.prompt(brief, offer), offer)
 
     async def _watch_stage(self) -> None:
         director = self._around.conversation.director

@@ -7,18 +7,19 @@ voice as always, and is given what was drafted if it asks for just that; otherwi
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+from localvoice.agent.dropping import Dropped
 from localvoice.agent.hooks import LlmRequest
 from localvoice.agent.sentences import Pieces
 from localvoice.agent.stopwatch import now
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
-from localvoice.engines.protocols import Engines, ToolCall
+from localvoice.engines.protocols import ChatMessage, Engines, ToolCall, ToolOffer
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,13 @@ class Draft:
         self.first_piece: float | None = None
         """When the first piece that can be spoken was whole."""
         self._reading: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        self._dropped = Dropped()
 
     def foresee(self, request: LlmRequest) -> None:
         """Have the LLM read this, while the user still says more."""
         self.drop()
-        self._reading = asyncio.create_task(self._read(request), name="prompt reading")
+        reading = self.read(request.messages, request.offer)
+        self._reading = asyncio.create_task(reading, name="prompt reading")
 
     def begin(self, request: LlmRequest) -> None:
         """Have the LLM write, and the voice say the first piece."""
@@ -71,13 +73,10 @@ class Draft:
 
     def drop(self) -> None:
         """Forget what was drafted and not asked for; the models stop at once."""
-        tasks = [ahead.task for ahead in (self._reply, self._voice) if ahead is not None]
-        if self._reading is not None:
-            tasks.append(self._reading)
-        for task in tasks:
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
-            task.cancel()
+        for ahead in (self._reply, self._voice):
+            if ahead is not None:
+                self._dropped.add(ahead.task)
+        self._dropped.add(self._reading)
         self._reading = self._request = self._reply = self._voice = None
         self._piece = ""
         self.first_token = self.first_piece = None
@@ -85,14 +84,14 @@ class Draft:
     async def close(self) -> None:
         """Drop it, and wait until the models have left it."""
         self.drop()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        await self._dropped.ended()
 
-    async def _read(self, request: LlmRequest) -> None:
+    async def read(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> None:
+        """Have the LLM read what its next prompt begins with, while nobody waits for it."""
         try:
-            await self._engines.llm.prepare(request.messages, request.offer)
+            await self._engines.llm.prepare(messages, offer)
         except VoiceError as error:
-            log.debug("what was said so far was not read ahead: %s", error)  # the turn itself will tell
+            log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell
 
     async def _ask(self, request: LlmRequest) -> AsyncGenerator[str | ToolCall, None]:
         reply = self._engines.llm.reply(request.messages, request.sampling, request.offer)

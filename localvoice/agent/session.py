@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.between import BetweenTurns
@@ -113,10 +114,8 @@ class Session:
 
     async def settle(self) -> None:
         """Wait until nothing is being answered."""
-        tasks = self._turn_task, *self._interruption.undecided
-        while working := {task for task in tasks if task is not None and not task.done()}:
+        while working := [task for task in self._at_work() if not task.done()]:
             await asyncio.wait(working)
-            tasks = self._turn_task, *self._interruption.undecided
 
     async def resume(self, conversation: Conversation) -> None:
         """Go on with another conversation's history; a running turn ends first, in its own."""
@@ -129,6 +128,11 @@ class Session:
         """End all work. History keeps what was heard."""
         await self._end_work()
         await self._reporter.close()
+
+    def _at_work(self) -> Iterator[asyncio.Task[Any]]:
+        if self._turn_task is not None:
+            yield self._turn_task
+        yield from self._interruption.undecided
 
     async def _end_work(self) -> None:
         for utterance in self._interruption.take_undecided():

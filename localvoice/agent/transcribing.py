@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from localvoice.agent.dropping import Dropped
 from localvoice.agent.stages import Heard
 from localvoice.agent.stopwatch import Stopwatch, now
 from localvoice.audio.frames import AudioFrame
@@ -27,7 +28,7 @@ class Transcriber:
         self._on_partial = on_partial
         self._current: asyncio.Task[Heard] | None = None
         self._partial: asyncio.Task[Heard] | None = None
-        self._ending: set[asyncio.Task[Heard]] = set()
+        self._dropped = Dropped()
 
     def begin(self, speech: AudioFrame) -> None:
         """The user has stopped, for now, after this speech, at 16 kHz."""
@@ -44,11 +45,11 @@ class Transcriber:
         """The user goes on after a pause; what was said before it is a part of the whole."""
         if self._on_partial is None:
             self.drop()
-        elif self._current is not None and not self._current.done():
+        elif self._current is not None and self._current.done():
+            self._give(self._current)
+        elif self._current is not None:
             self._drop_partial()
             self._follow(self._current)
-        elif self._current is not None:
-            self._tell_partial(self._current)
         self._current = None
 
     def is_current(self, transcription: asyncio.Task[Heard]) -> bool:
@@ -64,15 +65,13 @@ class Transcriber:
     def drop(self) -> None:
         """Nobody waits for the words any more."""
         self._drop_partial()
-        if self._current is not None:
-            self._end(self._current)
-            self._current = None
+        self._dropped.add(self._current)
+        self._current = None
 
     async def close(self) -> None:
         """Drop it, and wait until the model has left it."""
         self.drop()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        await self._dropped.ended()
 
     def transcribe(self, speech: AudioFrame) -> asyncio.Task[Heard]:
         """The transcription of some speech, at 16 kHz."""
@@ -94,26 +93,17 @@ class Transcriber:
     def _tell_partial(self, transcription: asyncio.Task[Heard]) -> None:
         if transcription is self._partial:
             self._partial = None
-        elif transcription is not self._current:
-            return  # dropped
+            self._give(transcription)
+
+    def _give(self, transcription: asyncio.Task[Heard]) -> None:
+        """What was said so far, if it is known."""
         failed = transcription.cancelled() or transcription.exception() is not None
         if self._on_partial is not None and not failed:
             self._on_partial(transcription.result().transcript.text)
 
     def _drop_partial(self) -> None:
-        partial, self._partial = self._partial, None
-        if partial is not None:
-            self._end(partial)
-
-    def _end(self, transcription: asyncio.Task[Heard]) -> None:
-        self._ending.add(transcription)
-        transcription.cancel()
-        transcription.add_done_callback(self._forget)
-
-    def _forget(self, transcription: asyncio.Task[Heard]) -> None:
-        self._ending.discard(transcription)
-        if not transcription.cancelled():
-            transcription.exception()  # it may have failed already; nobody needs to know
+        self._dropped.add(self._partial)
+        self._partial = None
 
 
 def typed(text: str) -> asyncio.Future[Heard]:

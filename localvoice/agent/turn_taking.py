@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from localvoice.agent.dropping import Dropped
 from localvoice.agent.ears import Ears
 from localvoice.audio.end_of_turn import silence_ms
 from localvoice.audio.frames import AudioFrame
@@ -33,7 +34,7 @@ class TurnTaking:
         self._report = report
         self._failing = False
         self._judging: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        self._dropped = Dropped()
         self._probability: float | None = None
         self._transcript: Transcript | None = None
 
@@ -50,17 +51,13 @@ class TurnTaking:
 
     def drop(self) -> None:
         """The pause is over: the user went on, or the turn has ended."""
-        if self._judging is not None:
-            self._ending.add(self._judging)
-            self._judging.add_done_callback(self._ending.discard)
-            self._judging.cancel()
+        self._dropped.add(self._judging)
         self._judging = self._probability = self._transcript = None
 
     async def close(self) -> None:
         """Drop it, and wait until the detector has been left."""
         self.drop()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        await self._dropped.ended()
 
     async def _judge(self, detector: TurnDetector, speech: AudioFrame) -> None:
         try:
