@@ -72,6 +72,9 @@ async def measure(result: Result, clips: list[AudioFrame], scale: Scale) -> None
 
 async def _one_session(result: Result, site: Server, clips: list[AudioFrame], scale: Scale) -> None:
     async with voice_client(site.address) as client:
+        if scale.idle_seconds:  # first: after many turns the history is summed up in the silence
+            progress(f"{scale.idle_seconds:.0f} s of silence")
+            result.idle_percent = await _idle_percent(site, scale.idle_seconds)
         for number in range(scale.turns):
             progress(f"turn {number + 1}/{scale.turns}")
             turn = await _turn(client, clips[number % len(clips)])
@@ -83,9 +86,6 @@ async def _one_session(result: Result, site: Server, clips: list[AudioFrame], sc
         for number in range(scale.interruptions):
             progress(f"interruption {number + 1}/{scale.interruptions}")
             await _interruption(client, clips[number % len(clips)], result)
-        if scale.idle_seconds:
-            progress(f"{scale.idle_seconds:.0f} s of silence")
-            result.idle_percent = await _idle_percent(site, scale.idle_seconds)
 
 
 async def _two_sessions(result: Result, site: Server, clips: list[AudioFrame], rounds: int) -> None:
@@ -142,7 +142,7 @@ async def _interruption(client: VoiceClient, clip: AudioFrame, result: Result) -
 
 
 async def _idle_percent(site: Server, seconds: float) -> float | None:
-    await asyncio.sleep(3)  # what is done between turns is done
+    await asyncio.sleep(3)  # connected, and the prompt is read
     before = site.cpu_seconds()
     await asyncio.sleep(seconds)
     after = site.cpu_seconds()
