@@ -83,7 +83,7 @@ class ListeningSettings(_Group):
         description="Silence after which transcription starts, ahead of the turn's end.",
     )
     partial_ms: int = Field(
-        default=1500,
+        default=3000,
         ge=0,
         le=10_000,
         description="Speech after which its words so far are transcribed ahead of any pause; 0 is never.",

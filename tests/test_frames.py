@@ -5,6 +5,7 @@ import struct
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from fakes import loud, silent
@@ -43,6 +44,51 @@ def test_a_resampler_follows_a_change_of_rate() -> None:
         out = np.concatenate([stream(AudioFrame(loud(0.02, rate).samples, rate)) for _ in range(50)])
         assert out.dtype == np.int16
         assert len(out) == pytest.approx(16_000, abs=700)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 24_000, 44_100, 48_000])
+def test_a_resampler_holds_back_two_milliseconds_at_most(rate: int) -> None:
+    """More of it would be waited for at the end of each turn."""
+    stream, step = Resampler(16_000), rate // 50
+    out = 0
+    for chunk in range(1, 101):
+        out += len(stream(AudioFrame(loud(0.02, rate).samples, rate)))
+        held = chunk * step / rate - out / 16_000
+        assert 0 <= held + 0.0001 and held < (0.005 if rate == 8_000 else 0.003)
+
+
+def test_a_resampler_keeps_what_speech_is_made_of_and_no_aliases() -> None:
+    def gain(frequency: int) -> float:
+        tone = 10_000 * np.sin(2 * np.pi * frequency * np.arange(48_000) / 48_000)
+        stream = Resampler(16_000)
+        pieces = [stream(AudioFrame(part, 48_000)) for part in tone.astype(np.int16).reshape(-1, 480)]
+        return AudioFrame(np.concatenate(pieces)[1000:-1000], 16_000).rms_dbfs + 13.32
+
+    assert [gain(frequency) for frequency in (100, 1_000, 3_000, 6_500)] == pytest.approx([0] * 4, abs=0.1)
+    assert gain(7_000) > -0.5
+    assert max(gain(frequency) for frequency in (9_000, 10_000, 12_000, 15_000, 20_000)) < -55
+
+
+@given(st.lists(st.integers(0, 2_000), max_size=20))
+@settings(max_examples=50)
+def test_how_a_stream_is_cut_changes_nothing(sizes: list[int]) -> None:
+    sound = (np.random.default_rng(3).normal(0, 3_000, sum(sizes))).astype(np.int16)
+    at_once, cut = Resampler(16_000), Resampler(16_000)
+    whole = at_once(AudioFrame(sound, 48_000))
+    pieces = np.split(sound, np.cumsum(sizes))
+    joined = np.concatenate([cut(AudioFrame(piece, 48_000)) for piece in pieces])
+    assert abs(len(joined) - len(whole)) <= 16
+    shorter = min(len(joined), len(whole))
+    np.testing.assert_array_equal(joined[:shorter], whole[:shorter])
+
+
+@pytest.mark.parametrize("rate", [0, -8_000])
+def test_a_rate_that_can_not_be_used_is_refused_each_time(rate: int) -> None:
+    stream = Resampler(16_000)
+    for _ in range(2):
+        with pytest.raises((av.FFmpegError, ValueError)):  # the second, once its filter is half made
+            stream(AudioFrame(loud(0.02).samples, rate))
+    assert len(stream(loud(0.02))) == 320
 
 
 def test_concatenate() -> None:

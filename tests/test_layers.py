@@ -49,6 +49,7 @@ ONLY_IN = {
     "ifaddr": {"transports/candidates.py"},
     "sounddevice": {"transports/portaudio.py"},
     "llama_cpp": {
+        "engines/llama_choice.py",
         "engines/llama_pace.py",
         "engines/llama.py",
         "engines/seeing.py",
@@ -62,7 +63,7 @@ ONLY_IN = {
     "ctranslate2": {"engines/whisper.py", "engines/threads.py"},
     "piper": {"engines/piper.py"},
     "onnxruntime": {"engines/onnx.py", "engines/silero.py", "engines/piper.py"},
-    "soxr": {"audio/frames.py"},
+    "soxr": {"audio/frames.py", "audio/piece.py"},
     "aiohttp": {"server/app.py", "server/connection.py", "server/security.py"},
     "huggingface_hub": {"catalog/hub.py"},
     "pypi_simple": {"catalog/packages.py"},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.llama import LlamaLlm
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.threads import plan_threads
+from localvoice.engines.tool_prompt import talk_name
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +52,47 @@ async def items(
 ) -> list[str | ToolCall]:
     async with aclosing(llm.reply(messages, Sampling(max_tokens=16), offer)) as reply:
         return [item async for item in reply]
+
+
+async def test_the_line_that_speech_begins_with_is_read_with_the_end_of_the_prompt(llm: LlamaLlm) -> None:
+    model, offer = llm._model, ToolOffer((LIGHT, MUSIC), "auto")
+    chooser, llama = model._chooser, model._llama
+
+    def read_both_ways() -> None:
+        prompt, heads = model.prompts.tokens(ASKED, offer), model.prompts.heads(offer)
+        talk = heads[talk_name(offer)]
+        llama.reset()  # type: ignore[no-untyped-call]
+        llama.eval(prompt[:-20])
+        foreseen = chooser._foresee(prompt, talk, list(heads.values()))
+        assert foreseen and llama.n_tokens == len(prompt) + len(talk)
+        again = chooser._foresee(prompt, talk, list(heads.values()))
+        for path, logits in foreseen.items():
+            plain = chooser._behind([*prompt, *path])
+            assert np.argmax(logits) == np.argmax(plain)
+            assert np.abs(logits - plain).max() < 0.5 and np.abs(again[path] - plain).max() < 0.5
+
+    await llm._worker.run(read_both_ways)
+
+
+async def test_speech_begins_without_another_look_at_its_prompt(
+    llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    evaluate = llm._model._llama.eval
+
+    def count(tokens: Sequence[int]) -> None:
+        read.append(len(tokens))
+        evaluate(tokens)
+
+    monkeypatch.setattr(llm._model._llama, "eval", count)
+    hello = [ChatMessage("system", "Be short."), ChatMessage("user", "Hello, who are you?")]
+    offer = ToolOffer((LIGHT,), "auto")
+    await llm.prepare(hello[:1], offer)
+    read.clear()
+    said = await items(llm, hello, offer)
+    assert all(isinstance(item, str) for item in said)
+    # Whole steps of the prompt; its end is read by the choice, with the line; then token by token.
+    assert set(read) <= {0, 1, 32}
 
 
 async def test_required_calls_one_of_the_tools(llm: LlamaLlm) -> None:

@@ -5,13 +5,17 @@ import json
 from typing import Any
 
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer
 from fakes import WORD_SECONDS, FakeLlm, FakeStt, fake_engines
 from server_site import LONG, seconds_of_sound, serving
 from webrtc_browser import calling, needs_a_network
 
 from localvoice.transports import webrtc
+from localvoice.transports.jitter import IncomingSound
 from localvoice.transports.webrtc import WebRtcPeer
+
+BUFFER, CODECS = "_RTCRtpReceiver__jitter_buffer", "_RTCRtpReceiver__codecs"
 
 
 @pytest.fixture
@@ -63,15 +67,36 @@ async def test_a_call_in_the_stock_clients_order() -> None:
 
 
 @needs_a_network
-async def test_frames_are_not_held_back_for_a_network_that_reorders_them(peers: list[WebRtcPeer]) -> None:
-    """aiortc has no public way to say so: this fails when the private one is gone."""
-    assert vars(JitterBuffer(capacity=16, prefetch=4))["_prefetch"] == 4
+async def test_packets_are_not_held_back_for_a_network_that_reorders_them(peers: list[WebRtcPeer]) -> None:
+    """aiortc has no public way to say so: this fails when the private parts are gone."""
+    unused = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    assert isinstance(vars(unused.addTransceiver("audio").receiver)[BUFFER], JitterBuffer)
+    await unused.close()
     async with serving() as site, site.client() as client, calling(client) as browser:
         await browser.connect()
         await browser.add_microphone()
         (peer,) = peers
         (receiver,) = [each.receiver for each in peer._connection.getTransceivers()]
-        assert vars(receiver)["_RTCRtpReceiver__jitter_buffer"]._prefetch == 1
+        assert isinstance(vars(receiver)[BUFFER], IncomingSound)
+        assert [codec.name for codec in vars(receiver)[CODECS].values()][0] == "opus"
+
+
+@needs_a_network
+async def test_a_client_without_opus_is_heard_and_hears() -> None:
+    llm, stt = FakeLlm("word " * 16), FakeStt("How are you?")
+    async with serving(fake_engines(stt, llm)) as site, site.client() as client, calling(client) as browser:
+        await browser.connect()
+        sender = browser.connection.addTrack(browser.microphone)
+        (transceiver,) = [each for each in browser.connection.getTransceivers() if each.sender is sender]
+        codecs = RTCRtpSender.getCapabilities("audio").codecs
+        transceiver.setCodecPreferences([each for each in codecs if each.mimeType == "audio/PCMU"])
+        await browser.offer()
+        await asyncio.sleep(0.5)
+        browser.microphone.speech_frames = 40
+        await client.expect("tts-complete")
+        await asyncio.sleep(0.3)
+        assert seconds_of_sound(stt.heard[0]) == pytest.approx(0.8, abs=0.15)
+        assert browser.seconds_heard()[0] == pytest.approx(16 * WORD_SECONDS, abs=0.15)
 
 
 @needs_a_network

@@ -36,3 +36,24 @@ async def test_a_sentence_in_two_pieces_has_no_gap_and_two_sentences_have_one(ro
     (between_sentences,) = gaps
     assert between_sentences == pytest.approx(LEAD + TAIL, abs=2 * STEP)
     assert sounding[-1] - sounding[0] == pytest.approx(3 * WORD + LEAD + TAIL, abs=0.1), "nothing else is cut"
+
+
+class HalvingTts(BreathingTts):
+    """Gives the same piece in frames of 0.1 s, so that the first and the last are silent in part."""
+
+    async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
+        async for piece in super().synthesize(text):
+            for at in range(0, len(piece.samples), RATE // 10):
+                yield AudioFrame(piece.samples[at : at + RATE // 10], RATE)
+
+
+async def test_a_piece_in_several_frames_sounds_as_one(room: Rooms) -> None:
+    played = []
+    for voice in (BreathingTts(), HalvingTts()):
+        r = room(FakeStt("And bees?"), FakeLlm("Bees make honey, and wax. They sting."), voice)
+        await r.says()
+        await r.session.settle()
+        sounding = [at for at, sound in r.played if sound]
+        played.append([round((at - sounding[0]) / STEP) for at in sounding])
+        assert r.said()[-1] == ("assistant", "Bees make honey, and wax. They sting.")
+    assert played[0] == played[1]

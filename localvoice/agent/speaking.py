@@ -12,6 +12,7 @@ from localvoice.agent.sentences import ends_within_sentence
 from localvoice.agent.stages import Stages
 from localvoice.agent.surroundings import AgentState, Surroundings
 from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
+from localvoice.audio.piece import PieceSound, joined
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import Tts, TtsComplete, TtsStart
 
@@ -73,14 +74,14 @@ class Speaker:
     async def _speak_piece(self, piece: str) -> None:
         dropped = self._dropped
         goes_on, self._within = self._within, ends_within_sentence(piece)
-        async with aclosing(self._sound_of(piece)) as sounds:
+        # The voice begins with 50 ms of nothing, and amid a sentence its own silence before and after a piece
+        # would be heard as a gap.
+        sound = PieceSound(self._around.playout.rate, goes_on or not self.sounding, self._within)
+        async with aclosing(_played_as(sound, self._sound_of(piece))) as sounds:
             async for text, frame in sounds:
                 if dropped != self._dropped:
                     return
-                # Amid a sentence the voice's own silence before and after a piece would be heard as a gap.
-                if goes_on:
-                    frame, goes_on = frame.without_lead_in(), False
-                await self._play(text, frame.without_tail() if self._within else frame)
+                await self._play(text, frame)
 
     async def _speak_whole(self) -> None:
         """The whole reply in one message, for a client without an audio track, and in the playout."""
@@ -89,12 +90,15 @@ class Speaker:
             dropped = self._dropped
             async with aclosing(self._sound_of(piece)) as sounds:
                 new = [sound async for sound in sounds]
-            whole = whole + new if dropped == self._dropped else []
+            if dropped != self._dropped:
+                whole = []
+            elif new:
+                whole.append((new[0][0], joined([frame for _, frame in new])))
         if whole:
             sound = concatenate([frame for _, frame in whole])
             self._around.emit(Tts(base64.b64encode(wav_bytes(sound)).decode()))
         for text, frame in whole:
-            await self._play(text, frame)
+            await self._play(text, frame if self.sounding else frame.without_lead_in())
 
     async def _sound_of(self, piece: str) -> AsyncGenerator[tuple[str, AudioFrame], None]:
         """A piece's sound, its text beside the first frame; where a hook rejects it, what it says instead."""
@@ -118,8 +122,24 @@ class Speaker:
             self.sounding = True
             self._around.emit(TtsStart())
             self._around.enter(AgentState.SPEAKING, "first sound")
-            frame = frame.without_lead_in()  # the voice begins with 50 ms of nothing
         await self._around.playout.write(text, frame)
+
+
+async def _played_as(
+    sound: PieceSound, frames: AsyncGenerator[tuple[str, AudioFrame], None]
+) -> AsyncGenerator[tuple[str, AudioFrame], None]:
+    """The same as it is to be played: the piece's text stays beside the first frame that there is to play."""
+    said = ""
+    async with aclosing(frames):
+        async for text, frame in frames:
+            said = said or text
+            ready = sound.feed(frame)
+            if len(ready.samples):
+                yield said, ready
+                said = ""
+    ready = sound.end()
+    if len(ready.samples):
+        yield said, ready
 
 
 async def _labelled(

@@ -3,7 +3,7 @@
 import json
 import math
 import secrets
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +13,13 @@ from llama_cpp import LogitsProcessorList
 from llama_cpp.llama_grammar import LlamaGrammar
 
 from localvoice.engines import tool_prompt
+from localvoice.engines.llama_choice import Chooser
 from localvoice.engines.llama_pace import Pace
 from localvoice.engines.llama_prompt import Prompts, failure
 from localvoice.engines.llama_state import READ_STEP, Conversations, Passage
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.seeing import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.tool_choice import choose
 from localvoice.engines.tool_grammar import call_grammar
 from localvoice.engines.worker import Stop
 
@@ -34,10 +34,6 @@ SEED: Final = 1
 
 _CALL_TOKENS: Final = 512
 """For the arguments of one call: a model in a loop must come to an end."""
-
-_RELUCTANCE: Final = 1.2
-"""Nats by which calling must be likelier than talking. Small models call a little too gladly: measured with
-`make bench-tools`."""
 
 
 def supports_gpu() -> bool:
@@ -80,6 +76,7 @@ class LlamaModel:
         self.prompts = Prompts(self._llama, context_tokens)
         self._pace = Pace(self._llama, plan)
         self._talks = Conversations(self._llama, GPU_BATCH if gpu_layers else READ_STEP)
+        self._chooser = Chooser(self._llama, self.prompts, self._talks.cuts)
 
     def reply(
         self,
@@ -144,7 +141,7 @@ class LlamaModel:
                 yield from self._talk(prompt, sampling)
                 return
             heads = self.prompts.heads(offer)
-            tool = self._choose(prompt, offer, heads)
+            tool = self._chooser.choose(prompt, offer, heads)
             if tool is not None:
                 call = yield from self._call(prompt + heads[tool.name], tool)
                 # The model saw the answer and didn't understand that it is one: asking again gives no other.
@@ -159,34 +156,6 @@ class LlamaModel:
         if not isinstance(self._llama, SeeingLlama):
             return nullcontext()
         return self._llama.showing([image for message in messages for image in message.images], stop)
-
-    def _choose(self, prompt: list[int], offer: ToolOffer, heads: Mapping[str, list[int]]) -> ToolSpec | None:
-        """The tool to call; None is to talk."""
-        if len(prompt) + max(map(len, heads.values())) >= self.context_tokens:
-            raise self.prompts.too_long()
-        names = list(heads)
-        talk = tool_prompt.talk_name(offer)
-        chosen = choose(
-            list(heads.values()),
-            lambda path: self._scores([*prompt, *path]),
-            names.index(talk) if talk in heads else None,
-            _RELUCTANCE,
-        )
-        return tool_prompt.choices(offer)[names[chosen]]
-
-    def _scores(self, prompt: list[int]) -> Any:
-        """What the model thinks of each token as the next one, shape (vocabulary,), float32 logits."""
-        seen: list[Any] = []
-
-        def look(_tokens: Any, logits: Any) -> Any:
-            seen.append(logits.copy())
-            return logits
-
-        with closing(
-            self._llama.generate(prompt, temp=0.0, logits_processor=LogitsProcessorList([look]))
-        ) as made:
-            next(made)
-        return seen[0]
 
     def _talk(
         self, prompt: list[int], sampling: Sampling, guarded: bool = False

@@ -97,7 +97,8 @@ class Conversations:
         self._llama = llama
         self._read_step = read_step
         model = llama.model
-        self._cuts = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+        self.cuts = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+        """Whether what was read last can be taken back."""
         self._kept: list[Kept] = []  # the first is forgotten first
         self._open: Passage | None = None
         """Who has the cache, and goes on."""
@@ -135,7 +136,7 @@ class Conversations:
         self._open = None
         if passage.prompt:
             count = self._llama.n_tokens
-            cut = min(count, passage.prompt) if self._cuts else 0
+            cut = min(count, passage.prompt) if self.cuts else 0
             self._last, self._worth = passage, count if whole else cut
 
     def read(self, passage: Passage, prompt: Sequence[int]) -> Iterator[None]:
@@ -174,7 +175,7 @@ class Conversations:
 
     def _find(self, prompt: Sequence[int]) -> None:
         """Have the cache hold the conversation that begins most like the prompt."""
-        index = best_start(prompt, self._tokens(), [kept.tokens for kept in self._kept], self._cuts)
+        index = best_start(prompt, self._tokens(), [kept.tokens for kept in self._kept], self.cuts)
         start = None if index is None else self._kept.pop(index)
         stays = shared(prompt, self._tokens()) if start is None else 0
         # Where the whole last prompt stays, it is the same talk: only the end of a reply is taken back.

@@ -1,38 +1,36 @@
-"""Text to speech: a Piper voice, sentence by sentence."""
+"""Text to speech: a Piper voice, sentence by sentence, each of them chunk by chunk."""
 
 import json
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from piper import AudioChunk, PiperConfig, PiperVoice, SynthesisConfig
+from piper import PiperConfig, PiperVoice
 from piper.config import PhonemeType
+from piper.const import BOS, EOS, PAD
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.alignment import WordEnds, with_durations
-from localvoice.engines.onnx import Inputs, Session, open_session, run_stoppable
+from localvoice.engines.alignment import WordEnds
+from localvoice.engines.loudness import Levelling, Loudness
+from localvoice.engines.onnx import Inputs
+from localvoice.engines.piper_model import PiperModel
 from localvoice.engines.speech_text import speakable, split_long
 from localvoice.engines.worker import Stop, Stopped, Worker
 
 # Its debug lines hold the text that is spoken, and logs are not to.
 logging.getLogger("piper").setLevel(logging.INFO)
 
-SPEECH_LEVEL: Final = 0.1
-"""RMS of the speech in each frame, of full scale: -20 dBFS, with 10 dB and more left for peaks."""
-
-PEAK: Final = 0.99
-"""Of full scale; no sample goes beyond it."""
-
 ALIGNED_CHARACTERS: Final = 1000
 """Longer texts get no word ends: to find them takes time that grows with the square of the length."""
 
-MOST_GAIN: Final = 4.0
-"""So that a chunk of nearly nothing isn't blown up to a loud hiss."""
+_TO_WARM_UP: Final = "The weather is mild in spring, with some rain, and warm in summer."
+"""A sentence of usual loudness, for the voice's level is learnt from what it says."""
 
 
 class PiperTts:
@@ -60,9 +58,10 @@ class PiperTts:
         return self._name
 
     async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
-        """The text as sound, a frame a sentence, at the voice's own rate. Markup and emoji are not read out.
+        """The text as sound, at the voice's own rate. Markup and emoji are not read out.
 
-        Text with nothing to say gives no frame. Hold it in `aclosing()`.
+        The first frame of a sentence holds a third of a second, the others more. Text with nothing to say
+        gives no frame. Hold it in `aclosing()`.
         """
         try:
             async with aclosing(self._worker.stream(lambda stop: self._voice.speak(text, stop))) as frames:
@@ -76,8 +75,8 @@ class PiperTts:
             ) from error
 
     async def warm_up(self) -> None:
-        """Say a word to nobody."""
-        async with aclosing(self.synthesize("Hello.")) as frames:
+        """Say a sentence to nobody."""
+        async with aclosing(self.synthesize(_TO_WARM_UP)) as frames:
             async for _ in frames:
                 pass
 
@@ -100,64 +99,60 @@ class _Voice:
                 "would download while it speaks. Choose a voice that uses espeak."
             )
         try:
-            model = with_durations(model_path.read_bytes())
-            self._session = _StoppableSession(open_session(model, threads))
+            self._model = PiperModel(model_path.read_bytes(), threads)
         except Exception as error:
             raise _unusable(model_path, error) from error
-        self._voice = PiperVoice(session=self._session, config=config)
-        # Piper would scale the highest peak of each chunk to full scale. How far that stands above the speech
-        # differs from chunk to chunk, and "Hello." comes out 8 dB louder than the sentence after it.
-        self._synthesis = SynthesisConfig(normalize_audio=False)
+        # For phonemes and their ids alone; its `synthesize` gives sentences whole.
+        self._phonemes = PiperVoice(session=None, config=config)
+        self._config = config
+        self._loudness = Loudness(config.sample_rate)
+        self.scales = np.array([config.noise_scale, config.length_scale, config.noise_w_scale], np.float32)
 
     def speak(self, text: str, stop: Stop) -> Generator[AudioFrame, None, None]:
         pieces = split_long(speakable(text))
-        word_ends = self._word_ends(text, pieces)
-        for piece in pieces:
-            self._session.stop = stop
-            for chunk in self._voice.synthesize(piece, self._synthesis, include_alignments=True):
-                samples = (_level(chunk.audio_float_array, chunk.sample_rate) * 32767).astype(np.int16)
-                yield AudioFrame(samples, chunk.sample_rate, word_ends.take(_durations(chunk)))
-                self._session.stop = stop  # another may have spoken meanwhile
-
-    def _word_ends(self, text: str, pieces: list[str]) -> WordEnds:
-        """For the words of the text as it was given, with its markup: it is them that are heard or not."""
+        sentences = [sentence for piece in pieces for sentence in self._phonemes.phonemize(piece) if sentence]
+        # The words of the text as it was given, with its markup: it is them that are heard or not.
         words = text.split() if len(text) <= ALIGNED_CHARACTERS else []
         alone = [self._sounds(speakable(word)) for word in words]
-        return WordEnds(alone, [sound for piece in pieces for sound in self._sounds(piece)])
+        word_ends = WordEnds(alone, [phoneme for sentence in sentences for phoneme in sentence])
+        for sentence in sentences:
+            yield from self._say(sentence, word_ends, stop)
+
+    def _say(self, phonemes: list[str], word_ends: WordEnds, stop: Stop) -> Generator[AudioFrame, None, None]:
+        ids = self._phonemes.phonemes_to_ids(phonemes)
+        inputs: Inputs = {
+            "input": np.array([ids], np.int64),
+            "input_lengths": np.array([len(ids)], np.int64),
+            "scales": self.scales,
+            "sid": np.array([self._config.default_speaker_id], np.int64),
+        }
+        utterance = self._model.speak(inputs, stop)
+        ends = deque(word_ends.take(self._shares(phonemes, utterance.lengths)))
+        level = Levelling(self._loudness)
+        rate = self._config.sample_rate
+        for chunk in utterance.chunks:
+            sound = level(chunk.sound, whole=chunk.end - chunk.begin == 1)
+            seconds_a_share = len(sound) / rate / (chunk.end - chunk.begin)
+            told = []
+            while ends and (ends[0] <= chunk.end or chunk.end == 1):
+                told.append((min(ends.popleft(), 1.0) - chunk.begin) * seconds_a_share)
+            yield AudioFrame((sound * 32767).astype(np.int16), rate, tuple(told))
 
     def _sounds(self, text: str) -> list[str]:
-        return [phoneme for sentence in self._voice.phonemize(text) for phoneme in sentence]
+        return [phoneme for sentence in self._phonemes.phonemize(text) for phoneme in sentence]
 
-
-class _StoppableSession:
-    """The session as Piper calls it. A long sentence takes seconds, and a barge-in must not wait for it."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.stop = Stop()
-
-    def run(self, _outputs: None, inputs: Inputs) -> list[npt.NDArray[Any]]:
-        return run_stoppable(self._session, inputs, self.stop)
-
-
-def _level(sound: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
-    """The sound with its speech at `SPEECH_LEVEL`: all sentences are equally loud. Shape (n,), float32."""
-    block = rate // 100
-    energy = np.square(sound[: len(sound) // block * block].reshape(-1, block)).mean(axis=1)
-    if not energy.size or not energy.max():
-        return sound
-    # The pauses around and in a sentence don't count: blocks 30 dB below the loudest.
-    speech = float(np.sqrt(energy[energy > energy.max() / 1000].mean()))
-    gain = min(SPEECH_LEVEL / speech, PEAK / float(np.abs(sound).max()), MOST_GAIN)
-    return sound * np.float32(gain)
-
-
-def _durations(chunk: AudioChunk) -> list[tuple[str, float]]:
-    """The phonemes of a sentence with their seconds; equally long ones where the voice doesn't tell."""
-    if chunk.phoneme_alignments is not None:
-        return [(each.phoneme, each.num_samples / chunk.sample_rate) for each in chunk.phoneme_alignments]
-    seconds = len(chunk.audio_float_array) / chunk.sample_rate
-    return [(phoneme, seconds / len(chunk.phonemes)) for phoneme in chunk.phonemes]
+    def _shares(
+        self, phonemes: list[str], lengths: npt.NDArray[np.float32] | None
+    ) -> list[tuple[str, float]]:
+        """The phonemes with their shares of the sentence's time; equal ones where the voice doesn't tell."""
+        ids = self._config.phoneme_id_map
+        pad = len(ids.get(PAD, ()))
+        counts = [len(ids[phoneme]) + pad if phoneme in ids else 0 for phoneme in (BOS, *phonemes)]
+        counts.append(len(ids.get(EOS, ())))
+        if lengths is None or len(lengths) != sum(counts) or not lengths.sum():
+            return [(phoneme, 1 / len(phonemes)) for phoneme in phonemes]
+        ends = np.concatenate([[0.0], np.cumsum(lengths) / lengths.sum()])[np.cumsum(counts)]
+        return list(zip((BOS, *phonemes, EOS), np.diff(ends, prepend=0.0).tolist(), strict=True))
 
 
 def _unusable(path: Path, error: Exception) -> VoiceError:

@@ -204,9 +204,10 @@ class Tts(Engine, Protocol):
     """Text to speech."""
 
     def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
-        """The text as sound, a frame a sentence, at the voice's own rate. Markup and emoji are not read out.
+        """The text as sound, at the voice's own rate. Markup and emoji are not read out.
 
-        Text with nothing to say gives no frame.
+        A sentence may come in several frames: joined, they are its sound, and each tells of the words that
+        end in it. Text with nothing to say gives no frame.
         """
         ...
 

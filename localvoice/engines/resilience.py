@@ -69,7 +69,7 @@ class DeadlineTts:
         return self._tts.name
 
     async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
-        """The text as sound, a frame a sentence, at the voice's own rate. Hold it in `aclosing()`.
+        """The text as sound at the voice's own rate. Hold it in `aclosing()`.
 
         Raises `VoiceError`, TTS_TIMEOUT when a frame, or the end after the last, passes the deadline.
         """

@@ -16,6 +16,12 @@ WINDOW: Final = 512
 CONTEXT: Final = 64
 """Samples before the window that the model reads too. Without them it runs and hears no speech at all."""
 
+_QUIET: Final = 8 / 32768
+"""Peak of a window in which there is never speech: at this level the model gives none more than 0.03."""
+
+_SETTLED: Final = 32
+"""Quiet windows, 1 s of them, after which more of them change nothing: the model isn't shown those."""
+
 
 class SileroVad:
     """The model, shared by all streams. Its constructor reads the file (about 2 MB)."""
@@ -48,6 +54,8 @@ class SileroStream:
         """Forget the stream so far."""
         self._state = np.zeros((2, 1, 128), np.float32)
         self._input = np.zeros((1, CONTEXT + WINDOW), np.float32)
+        self._quiet_windows = 0
+        self._latest = 0.0
 
     def __call__(self, window: npt.NDArray[np.float32]) -> float:
         """Speech probability, 0 to 1, of the next 512 samples at 16 kHz, shape (512,), float32 in [-1, 1)."""
@@ -59,6 +67,9 @@ class SileroStream:
             )
         self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
         self._input[0, CONTEXT:] = window
+        self._quiet_windows = self._quiet_windows + 1 if np.abs(window).max() <= _QUIET else 0
+        if self._quiet_windows > _SETTLED:
+            return self._latest
         try:
             probability, self._state = self._session.run(
                 None, {"input": self._input, "state": self._state, "sr": self._rate}
@@ -70,4 +81,5 @@ class SileroStream:
                 f"Voice activity detection failed ({error}). Text still works; if it goes on, restart "
                 "localvoice.",
             ) from error
-        return float(probability[0, 0])
+        self._latest = float(probability[0, 0])
+        return self._latest

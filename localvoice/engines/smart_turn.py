@@ -30,7 +30,7 @@ class SmartTurn:
         worker = Worker("turn")
         try:
             # One thread: it runs beside Whisper, which has been planned the other cores.
-            session = await worker.run(open_session, path, 1)
+            session = await worker.run(open_session, path, 1, False)
         except BaseException as error:
             await worker.close()
             if not isinstance(error, Exception):

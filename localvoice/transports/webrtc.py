@@ -4,17 +4,13 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any, Final
 
-import av
-import numpy as np
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
-    RTCRtpReceiver,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
@@ -22,19 +18,17 @@ from aiortc.mediastreams import MediaStreamError
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.transports import decoder_guard, sctp_guard
+from localvoice.transports import sctp_guard
 from localvoice.transports.candidates import host_addresses, keep_own
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.websocket import OUT_RATE
+from localvoice.transports.jitter import hand_on_at_once
+from localvoice.transports.speech_track import SpeechTrack
 
 log = logging.getLogger(__name__)
-decoder_guard.install()
 sctp_guard.install()
 
-_FRAME: Final = OUT_RATE // 50
-"""20 ms, one Opus packet."""
-_ON_ITS_WAY_SECONDS: Final = 0.08
-"""From a sample being read to its being heard: packets, and the browser's jitter buffer."""
+_STIR: Final = 64
+"""Sample, of 32768, above which somebody may be speaking: -54 dBFS, about the faintest the VAD makes out."""
 _MAX_CHANNEL_MESSAGE: Final = 256 * 1024
 _MAX_BUFFERED: Final = 1024 * 1024
 """Bytes waiting on the data channel; past it, messages go on the WebSocket alone, which carries all."""
@@ -56,7 +50,7 @@ class WebRtcPeer:
     ) -> None:
         """`on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client."""
         self._inbox = inbox
-        self._speech = _SpeechTrack(playout)
+        self._speech = SpeechTrack(playout)
         self._on_message = on_message
         self._on_sound = on_sound
         self._on_failure = on_failure
@@ -128,32 +122,29 @@ class WebRtcPeer:
         for transceiver in self._connection.getTransceivers():
             if transceiver.kind == "audio" and transceiver.sender.track is None:
                 transceiver.sender.replaceTrack(self._speech)
+                # The first codec is the one it sends. There is no public way to ask; a test fails without it.
+                self._speech.encodes = transceiver._codecs[0].mimeType.lower() == "audio/opus"
                 transceiver.direction = "sendrecv"
                 return
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         for transceiver in self._connection.getTransceivers():
-            if transceiver.receiver.track is track:
-                _hasten(transceiver.receiver)
+            if transceiver.receiver.track is track and track.kind == "audio":
+                hand_on_at_once(
+                    transceiver.receiver,
+                    self._hear,
+                    lambda reason: self._on_failure(_undecodable(reason)),
+                )
+                return
         # A track that nobody reads grows without end, so video, which we have no use for, is read too.
-        reader = asyncio.create_task(self._read(track), name=f"{track.kind} reader")
+        reader = asyncio.create_task(_read_out(track), name=f"{track.kind} reader")
         self._readers.add(reader)
         reader.add_done_callback(self._readers.discard)
 
-    async def _read(self, track: MediaStreamTrack) -> None:
-        failing = False
-        while True:
-            try:
-                frame = await track.recv()
-            except MediaStreamError:
-                return
-            if isinstance(frame, av.AudioFrame):
-                self._inbox.put(_as_mono(frame))
-            elif (
-                isinstance(frame, decoder_guard.Undecodable) and not failing
-            ):  # told once, not 50 times a second
-                self._on_failure(_undecodable(frame.reason))
-            failing = isinstance(frame, decoder_guard.Undecodable)
+    def _hear(self, frame: AudioFrame) -> None:
+        self._inbox.put(frame)
+        if frame.samples.max(initial=0) > _STIR:
+            self._speech.wake()
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
@@ -190,53 +181,12 @@ class WebRtcPeer:
         return any(each.sender.track is self._speech for each in self._connection.getTransceivers())
 
 
-class _SpeechTrack(MediaStreamTrack):
-    """The playout as a track, paced to real time; silence when there is nothing to say."""
-
-    kind = "audio"
-
-    def __init__(self, playout: Playout) -> None:
-        super().__init__()
-        self._playout = playout
-        self._sent = 0
-        self._start = 0.0
-
-    async def recv(self) -> av.AudioFrame:
-        """The next 20 ms. aiortc's sender doesn't pace, so this does."""
-        if self.readyState != "live":
-            raise MediaStreamError
-        now = asyncio.get_running_loop().time()
-        if not self._sent:
-            self._start = now
-        wait = self._start + self._sent / OUT_RATE - now
-        if wait > 0:
-            await asyncio.sleep(wait)
-        elif wait < -0.2:
-            # The process stood still: go on from now, rather than rush what was missed.
-            self._start -= wait
-        self._playout.ahead = _ON_ITS_WAY_SECONDS
-        frame = av.AudioFrame.from_ndarray(self._playout.read(_FRAME)[np.newaxis], "s16", "mono")
-        frame.sample_rate = OUT_RATE
-        frame.pts = self._sent
-        frame.time_base = Fraction(1, OUT_RATE)
-        self._sent += _FRAME
-        return frame
-
-
-def _hasten(receiver: RTCRtpReceiver) -> None:
-    """Hand each frame on as soon as the next one begins.
-
-    aiortc holds four back, which is 80 ms of every turn, for networks that reorder packets. Ours doesn't
-    leave the machine. There is no public way to say so; a test fails if this one is gone.
-    """
-    receiver._RTCRtpReceiver__jitter_buffer._prefetch = 1  # type: ignore[attr-defined]
-
-
-def _as_mono(frame: av.AudioFrame) -> AudioFrame:
-    """aiortc decodes Opus to interleaved stereo; a microphone is the same on both sides."""
-    channels = len(frame.layout.channels)
-    samples = frame.to_ndarray().reshape(-1, channels)[:, 0]
-    return AudioFrame(np.ascontiguousarray(samples, np.int16), frame.sample_rate)
+async def _read_out(track: MediaStreamTrack) -> None:
+    while True:
+        try:
+            await track.recv()
+        except MediaStreamError:
+            return
 
 
 def _no_path() -> VoiceError:

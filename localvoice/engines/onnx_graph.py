@@ -1,0 +1,180 @@
+"""The graph of an ONNX model, and models of parts of it.
+
+The file's protocol buffer is walked only as deep as names lie. Nodes and weights are taken over byte by byte,
+so a part costs no more than copying what it holds, and nothing of the format need be known beside.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+# Field numbers of onnx.proto.
+_MODEL_GRAPH: Final = 7
+_GRAPH_NODE, _GRAPH_WEIGHT, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE = 1, 5, 11, 12, 13
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 4, 5
+_ATTRIBUTE_GRAPHS: Final = (6, 11)
+_WEIGHT_NAME: Final = 8
+_VALUE_NAME, _VALUE_TYPE = 1, 2
+_OF_FLOATS: Final = b"\x0a\x02\x08\x01"
+"""A TypeProto: a tensor of float32, of any shape."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A model that is part of another."""
+
+    model: bytes
+    """As a file would hold it."""
+    inputs: frozenset[str]
+    """What it has to be given."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    field: memoryview
+    operator: str
+    reads: list[str]
+    makes: list[str]
+
+
+class Graph:
+    """The graph of one model."""
+
+    def __init__(self, model: bytes) -> None:
+        """`model`: as a file holds it. Raises ValueError or IndexError where it is no protocol buffer."""
+        self._beside: list[memoryview] = []
+        self._beside_nodes: list[memoryview] = []
+        self._nodes: list[_Node] = []
+        self._weights: dict[str, memoryview] = {}
+        self._inputs: dict[str, memoryview] = {}
+        self._outputs: dict[str, memoryview] = {}
+        for number, field, content in _fields(memoryview(model)):
+            if number == _MODEL_GRAPH:
+                self._read(content)
+            else:
+                self._beside.append(field)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what the model gives, in order."""
+        return list(self._outputs)
+
+    def made_by(self, operator: str) -> list[str]:
+        """The values that nodes with this operator make."""
+        return [name for node in self._nodes if node.operator == operator for name in node.makes]
+
+    def read_with(self, weight: str) -> list[str]:
+        """The first inputs of the nodes that read this weight."""
+        return [node.reads[0] for node in self._nodes if weight in node.reads]
+
+    def part(self, outputs: Sequence[str], given: Collection[str] = ()) -> Part:
+        """What makes these values out of the model's inputs and the `given` values, which are float32.
+
+        Only nodes and weights that it takes are in it.
+        """
+        needed = set(outputs)
+        nodes: list[_Node] = []
+        for node in reversed(self._nodes):  # a node stands after those that make what it reads
+            if not needed.isdisjoint(node.makes):
+                nodes.append(node)
+                needed.update(name for name in node.reads if name not in given)
+        read = {name for node in nodes for name in node.reads}
+        values: dict[str, bytes | memoryview] = {
+            name: field for name, field in self._inputs.items() if name in needed
+        }
+        values |= {name: _part(_GRAPH_INPUT, _value(name, _OF_FLOATS)) for name in given if name in read}
+        graph = [
+            *(node.field for node in reversed(nodes)),
+            *self._beside_nodes,
+            *(field for name, field in self._weights.items() if name in needed),
+            *values.values(),
+            *(self._outputs.get(name) or _part(_GRAPH_OUTPUT, _value(name)) for name in outputs),
+        ]
+        size = sum(len(field) for field in graph)
+        model = b"".join([*self._beside, _head(_MODEL_GRAPH, size), *graph])
+        return Part(model, frozenset(values.keys() - self._weights.keys()))
+
+    def _read(self, graph: memoryview) -> None:
+        for number, field, content in _fields(graph):
+            if number == _GRAPH_NODE:
+                (operator,) = _texts(content, _NODE_OPERATOR)
+                made = _texts(content, _NODE_OUTPUT)
+                self._nodes.append(_Node(field, operator, _read_by(content), made))
+            elif number == _GRAPH_WEIGHT:
+                self._weights[_texts(content, _WEIGHT_NAME)[0]] = field
+            elif number == _GRAPH_INPUT:
+                self._inputs[_texts(content, _VALUE_NAME)[0]] = field
+            elif number == _GRAPH_OUTPUT:
+                self._outputs[_texts(content, _VALUE_NAME)[0]] = field
+            elif number != _GRAPH_VALUE:  # these tell shapes that onnxruntime finds out by itself
+                self._beside_nodes.append(field)
+
+
+def _read_by(node: memoryview) -> list[str]:
+    """What a node reads, and what the graphs within it do: these see the values round them."""
+    names = _texts(node, _NODE_INPUT)
+    for attribute in _contents(node, _NODE_ATTRIBUTE):
+        for number in _ATTRIBUTE_GRAPHS:
+            for graph in _contents(attribute, number):
+                for inner in _contents(graph, _GRAPH_NODE):
+                    names += _read_by(inner)
+    return names
+
+
+def _value(name: str, kind: bytes = b"") -> bytes:
+    return _part(_VALUE_NAME, name.encode()) + (_part(_VALUE_TYPE, kind) if kind else b"")
+
+
+def _texts(message: memoryview, wanted: int) -> list[str]:
+    return [bytes(content).decode() for content in _contents(message, wanted)]
+
+
+def _contents(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """The contents of the fields of that number."""
+    return (content for number, _, content in _fields(message) if number == wanted)
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """Each field: its number, all its bytes, and what it holds where that is a message or text."""
+    at = 0
+    while at < len(message):
+        begun = at
+        key, at = _varint(message, at)
+        size = {0: 0, 1: 8, 2: 0, 5: 4}.get(key & 7)
+        if size is None:
+            raise ValueError("it is no protocol buffer")
+        if key & 7 in (0, 2):
+            value, at = _varint(message, at)
+            size = value if key & 7 == 2 else 0
+        end = at + size
+        if end > len(message):
+            raise ValueError("it ends too soon")
+        yield key >> 3, message[begun:end], message[at:end]
+        at = end
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """The number that begins there, and where it ends."""
+    value = shift = 0
+    while True:
+        value |= (message[at] & 127) << shift
+        shift += 7
+        at += 1
+        if message[at - 1] < 128:
+            return value, at
+
+
+def _part(number: int, content: bytes) -> bytes:
+    return _head(number, len(content)) + content
+
+
+def _head(number: int, size: int) -> bytes:
+    return _as_varint(number << 3 | 2) + _as_varint(size)
+
+
+def _as_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 128:
+        encoded.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*encoded, value])
