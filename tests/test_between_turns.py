@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from fakes import FakeLlm, FakeStt, loud, silent
-from session_room import STEP, Room, Rooms
+from session_room import LONG, STEP, Room, Rooms
 
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer
 
@@ -77,6 +77,24 @@ async def test_notes_give_way_to_the_user_and_are_written_later(room: Rooms) -> 
     assert llm.asked[-1][1].content == "I live in Bath."
     await asyncio.sleep(3.0)
     assert "note" in llm.log
+
+
+async def test_no_note_is_written_while_the_user_speaks_on_over_a_reply(room: Rooms) -> None:
+    llm = NotingLlm(0.5)
+    r = room(FakeStt("And now?"), llm, agent={"summarise": True, "history_messages": 4})
+    await tells(r, "My name is Ada.", "I live in Bath.")
+    llm.script = [LONG]
+    r.session.answer_text("Talk.")
+    await asyncio.sleep(STEP)
+    llm.log.clear()
+    await r.until("tts-start")
+    await r.user(loud(3.0))
+    assert "tts-cancelled" in r.told()
+    assert set(llm.log) == {"read"}, "what the next answer begins with, and no more"
+    await r.user(silent(0.7))
+    await r.session.settle()
+    await asyncio.sleep(3.0)
+    assert "note" in llm.log, "when nobody speaks any more"
 
 
 async def test_what_is_read_at_the_start_begins_every_conversation(room: Rooms) -> None:

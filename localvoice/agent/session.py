@@ -262,7 +262,8 @@ class Session:
             finally:
                 if turn is self._turn:
                     self._draft.drop()
-                self._agent.quiet.calm(self)
+                    if self._silent:
+                        self._agent.quiet.calm(self)
                 self._between.begin()  # however it ended: also while the user, who interrupted, still speaks
             if llm.name != model:
                 words = f"The language model {model} failed. From now on {llm.name} answers."
@@ -270,9 +271,15 @@ class Session:
             if turn is self._turn:
                 self._rest("turn ended")
 
+    @property
+    def _silent(self) -> bool:
+        """Whether nobody speaks, nor is about to."""
+        return self._running() is None and not self._ears.speaking and not self._interruption.undecided
+
     def _rest(self, event: str) -> None:
         """Nobody speaks any more, unless somebody does."""
-        if self._running() is None and not self._ears.speaking and not self._interruption.undecided:
+        if self._silent:
+            self._agent.quiet.calm(self)
             self._enter(AgentState.IDLE, event)
             self._say_announcements()
 
