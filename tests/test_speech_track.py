@@ -114,6 +114,22 @@ async def test_when_somebody_speaks_it_is_awake_before_the_answer() -> None:
     assert len(sent) > 140 and all(len(each.data) > 1 for each in sent)
 
 
+async def test_it_may_be_woken_at_the_very_moment_at_which_a_rest_ends() -> None:
+    listener, loop = Listener(), asyncio.get_running_loop()
+    sent = await listener.run(8)
+    expired: list[bool] = []
+
+    def wake() -> None:
+        rest = listener.track._rest_end
+        expired.append(rest is not None and rest.expired())
+        listener.track.wake()  # an error would end the connection whose packet brought the sound
+        expired.append(True)
+
+    loop.call_at(sent[-1].at + 0.4 + 5e-10, wake)
+    assert len(await listener.run(1)) > 20
+    assert expired == [True, True]
+
+
 async def test_hold_silences_at_once_and_resume_wakes_it() -> None:
     listener = Listener()
     await listener.run(8)

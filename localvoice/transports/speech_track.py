@@ -53,7 +53,7 @@ class SpeechTrack(MediaStreamTrack):
     def wake(self) -> None:
         """Somebody speaks, and may be answered: end a rest, and take none for a while."""
         self._silent_frames = 0
-        if self._rest_end is not None:
+        if self._rest_end is not None and not self._rest_end.expired():
             self._rest_end.reschedule(asyncio.get_running_loop().time())
 
     async def recv(self) -> "av.AudioFrame | av.Packet[Any]":
