@@ -88,7 +88,7 @@ class Mouth(PacedTrack):
     def say(self, speech: AudioFrame) -> float:
         """Speak from the next frame on. The loop's time at which the last voiced sample is spoken."""
         self.put(speech)
-        voiced = np.flatnonzero(np.abs(self._sound, dtype=np.int32) > AUDIBLE)
+        voiced = AudioFrame(self._sound, RATE).audible
         self.onset = self._start + (self._sent + int(voiced[0])) / RATE
         return self._start + (self._sent + int(voiced[-1])) / RATE
 

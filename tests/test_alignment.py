@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localvoice.audio.frames import AUDIBLE, SPEECH_RATE, AudioFrame
-from localvoice.audio.piece import PieceSound, joined
+from localvoice.audio.frames import AUDIBLE, SPEECH_RATE, AudioFrame, concatenate
+from localvoice.audio.piece import PieceSound
 from localvoice.audio.playout import Playout
 from localvoice.engines.alignment import WordEnds
 from localvoice.engines.piper import ALIGNED_CHARACTERS, PiperTts
@@ -88,7 +88,7 @@ async def test_every_word_of_the_text_as_it_was_given_has_its_end(piper: PiperTt
         assert all(0 <= end <= frame.seconds + 1e-6 for end in frame.word_ends), (
             "in the frame in which it ends"
         )
-    whole = joined(spoken)
+    whole = concatenate(spoken)
     assert len(whole.word_ends) == len(text.split())
     assert list(whole.word_ends) == sorted(whole.word_ends) and whole.word_ends[0] > 0.1
     last_sound = np.flatnonzero(np.abs(whole.samples.astype(int)) > AUDIBLE)[-1] / whole.rate
@@ -114,7 +114,7 @@ REPLY = [
 async def played(piper: PiperTts, text: str) -> list[AudioFrame]:
     """The piece as the playout is given it, in one frame: whoever reads here doesn't wait for the next."""
     sound = PieceSound(SPEECH_RATE, cut_lead_in=False, cut_tail=False)
-    return [joined([*(sound.feed(frame) for frame in await frames(piper, text)), sound.end()])]
+    return [concatenate([*(sound.feed(frame) for frame in await frames(piper, text)), sound.end()])]
 
 
 async def stopped(sounds: list[list[AudioFrame]], seconds: float) -> tuple[list[str], AudioFrame]:

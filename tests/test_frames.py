@@ -12,7 +12,8 @@ from fakes import loud, silent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localvoice.audio.frames import AudioFrame, Resampler, concatenate, read_wav, wav_bytes
+from localvoice.audio.frames import AudioFrame, concatenate, read_wav, wav_bytes
+from localvoice.audio.resampling import Resampler
 from localvoice.contract.errors import ErrorCode, VoiceError
 
 

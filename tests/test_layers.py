@@ -44,7 +44,7 @@ ONLY_IN = {
         "transports/jitter.py",
         "transports/speech_track.py",
     },
-    "av": {"audio/frames.py", "transports/jitter.py", "transports/speech_track.py"},
+    "av": {"audio/resampling.py", "transports/jitter.py", "transports/speech_track.py"},
     "aioice": {"transports/stun.py"},
     "ifaddr": {"transports/candidates.py"},
     "sounddevice": {"transports/portaudio.py"},

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_reads import counted_reads
 
 from localvoice.engines import llama_state
 from localvoice.engines import worker as worker_module
@@ -82,16 +83,7 @@ def llm(loaded: LlamaLlm) -> LlamaLlm:
 
 @pytest.fixture
 def reads(llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many tokens each step evaluates; a written one is a step of one."""
-    steps: list[int] = []
-    evaluate = llm._model._llama.eval
-
-    def watched(tokens: Sequence[int]) -> None:
-        steps.append(len(tokens))
-        evaluate(tokens)
-
-    monkeypatch.setattr(llm._model._llama, "eval", watched)
-    return steps
+    return counted_reads(llm, monkeypatch)
 
 
 class Talk:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from llama_reads import counted_reads
 
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.contract.errors import ErrorCode, VoiceError
@@ -77,14 +78,7 @@ async def test_the_line_that_speech_begins_with_is_read_with_the_end_of_the_prom
 async def test_speech_begins_without_another_look_at_its_prompt(
     llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[int] = []
-    evaluate = llm._model._llama.eval
-
-    def count(tokens: Sequence[int]) -> None:
-        read.append(len(tokens))
-        evaluate(tokens)
-
-    monkeypatch.setattr(llm._model._llama, "eval", count)
+    read = counted_reads(llm, monkeypatch)
     hello = [ChatMessage("system", "Be short."), ChatMessage("user", "Hello, who are you?")]
     offer = ToolOffer((LIGHT,), "auto")
     await llm.prepare(hello[:1], offer)

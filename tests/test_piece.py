@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from fakes import loud, silent
 
-from localvoice.audio.frames import AudioFrame
-from localvoice.audio.piece import PieceSound, joined
+from localvoice.audio.frames import AudioFrame, concatenate
+from localvoice.audio.piece import PieceSound
 
 RATE = 22_050
-WHOLE = joined([silent(0.1, RATE), loud(0.3, RATE), silent(0.25, RATE), loud(0.4, RATE), silent(0.3, RATE)])
+WHOLE = concatenate(
+    [silent(0.1, RATE), loud(0.3, RATE), silent(0.25, RATE), loud(0.4, RATE), silent(0.3, RATE)]
+)
 ENDS = (0.2, 0.4, 0.9, 1.05, 1.2)
 
 
@@ -39,7 +41,7 @@ def test_it_is_what_the_whole_is(rate: int, seconds: float, lead_in: bool, tail:
     assert {frame.rate for frame in given} == {rate}
     for frame in given:
         assert all(0 <= end <= frame.seconds + 1e-3 for end in frame.word_ends)
-    piece = joined(given)
+    piece = concatenate(given)
     count = len(whole.samples)
     assert count <= len(piece.samples) <= count + 3, "a sample is left to tell of a word that ends after it"
     np.testing.assert_allclose(piece.samples[:count].astype(int), whole.samples.astype(int), atol=3)

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localvoice.audio.frames import AudioFrame
-from localvoice.audio.piece import joined
+from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.piper_model import FIRST_FRAMES, MOST_FRAMES, Chunk, PiperModel
@@ -52,7 +51,7 @@ async def test_sentences_are_about_equally_loud_from_the_first_after_the_warm_up
     text = "Hello. The weather in **Paris** is mild in spring, with some rain. Really? 🎉"
     spoken = await frames(piper, text)
     assert all(frame.rate == RATE and frame.samples.dtype == np.int16 for frame in spoken)
-    sentences = [joined(await frames(piper, sentence)) for sentence in text.split(". ")]
+    sentences = [concatenate(await frames(piper, sentence)) for sentence in text.split(". ")]
     assert sum(frame.seconds for frame in spoken) == pytest.approx(
         sum(frame.seconds for frame in sentences), rel=0.2
     )
@@ -133,8 +132,8 @@ async def test_nothing_to_say_gives_no_frame(piper: PiperTts) -> None:
 
 @pytest.mark.integration
 async def test_hostile_text_is_spoken_without_its_markup(piper: PiperTts) -> None:
-    plain = joined(await frames(piper, "Hello there"))
-    odd = joined(await frames(piper, "[[ Hello \x00\ud800 *there* 😀"))
+    plain = concatenate(await frames(piper, "Hello there"))
+    odd = concatenate(await frames(piper, "[[ Hello \x00\ud800 *there* 😀"))
     assert odd.seconds == pytest.approx(plain.seconds, rel=0.35)
 
 

@@ -22,6 +22,13 @@ def vad() -> SileroVad:
     return SileroVad(MODEL)
 
 
+def recording(name: str) -> np.ndarray:
+    clip = SPEECH / f"{name}.wav"
+    if not clip.exists():
+        pytest.skip(f"the recording {clip.name} isn't on this machine")
+    return read_wav(clip).as_float()
+
+
 def probabilities(stream: VadStream, samples: np.ndarray) -> np.ndarray:
     whole = samples[: len(samples) // WINDOW * WINDOW].reshape(-1, WINDOW)
     return np.array([stream(window) for window in whole])
@@ -30,10 +37,7 @@ def probabilities(stream: VadStream, samples: np.ndarray) -> np.ndarray:
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["hello_world", "weather_question", "jfk", "librivox_0880", "cards_001"])
 def test_speech_is_heard(vad: SileroVad, name: str) -> None:
-    clip = SPEECH / f"{name}.wav"
-    if not clip.exists():
-        pytest.skip(f"the recording {clip.name} isn't on this machine")
-    heard = probabilities(vad.stream(), read_wav(clip).as_float())
+    heard = probabilities(vad.stream(), recording(name))
     assert heard.max() > 0.95
     assert (heard > 0.5).mean() > 0.5
 
@@ -97,10 +101,7 @@ def test_a_quiet_that_lasts_costs_nothing(vad: SileroVad) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["hello_world", "weather_question", "jfk", "librivox_0880", "cards_001"])
 def test_what_counts_as_quiet_is_never_speech(vad: SileroVad, name: str) -> None:
-    clip = SPEECH / f"{name}.wav"
-    if not clip.exists():
-        pytest.skip(f"the recording {clip.name} isn't on this machine")
-    sound = read_wav(clip).as_float()
+    sound = recording(name)
     faint = np.rint(sound / np.abs(sound).max() * 8) / 32768
     stream = vad.stream()
     for window in faint.astype(np.float32)[: len(faint) // WINDOW * WINDOW].reshape(-1, WINDOW):

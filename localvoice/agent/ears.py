@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from localvoice.audio.endpointing import EndpointEvent, Endpointing, Windows, as_model_input
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Resampler, Samples
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples
+from localvoice.audio.resampling import Resampler
 from localvoice.config import ListeningSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import Vad

@@ -12,7 +12,7 @@ from localvoice.agent.sentences import ends_within_sentence
 from localvoice.agent.stages import Stages
 from localvoice.agent.surroundings import AgentState, Surroundings
 from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
-from localvoice.audio.piece import PieceSound, joined
+from localvoice.audio.piece import PieceSound
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import Tts, TtsComplete, TtsStart
 
@@ -93,7 +93,7 @@ class Speaker:
             if dropped != self._dropped:
                 whole = []
             elif new:
-                whole.append((new[0][0], joined([frame for _, frame in new])))
+                whole.append((new[0][0], concatenate([frame for _, frame in new])))
         if whole:
             sound = concatenate([frame for _, frame in whole])
             self._around.emit(Tts(base64.b64encode(wav_bytes(sound)).decode()))

@@ -1,12 +1,12 @@
-"""Audio frames: mono int16 samples with their rate; resampling and WAV files."""
+"""Audio frames: mono int16 samples with their rate; WAV files."""
 
 import io
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import av
 import numpy as np
 import numpy.typing as npt
 import soxr
@@ -49,16 +49,21 @@ class AudioFrame:
         mean_square = float(np.mean(np.square(self.samples, dtype=np.float64)))
         return 10 * float(np.log10(max(mean_square, 0.25))) - 90.31
 
+    @property
+    def audible(self) -> npt.NDArray[np.intp]:
+        """Where its audible samples are, shape (m,)."""
+        return np.flatnonzero(np.abs(self.samples, dtype=np.int32) > AUDIBLE)
+
     def without_lead_in(self) -> "AudioFrame":
         """From 10 ms before the first audible sample on; a frame without one stays as it is."""
-        audible = np.flatnonzero(np.abs(self.samples, dtype=np.int32) > AUDIBLE)
+        audible = self.audible
         start = max(0, int(audible[0]) - self.rate // 100) if len(audible) else 0
         ends = tuple(max(0.0, end - start / self.rate) for end in self.word_ends)
         return AudioFrame(self.samples[start:], self.rate, ends)
 
     def without_tail(self) -> "AudioFrame":
         """Up to 30 ms after the last audible sample; a frame without one stays as it is."""
-        audible = np.flatnonzero(np.abs(self.samples, dtype=np.int32) > AUDIBLE)
+        audible = self.audible
         end = int(audible[-1]) + 3 * self.rate // 100 if len(audible) else len(self.samples)
         return AudioFrame(self.samples[:end], self.rate, self.word_ends)
 
@@ -74,37 +79,14 @@ class AudioFrame:
         return self.samples.astype(np.float32) / 32768.0
 
 
-class Resampler:
-    """Turns a stream of frames at changing rates into one stream at `rate`, without seams."""
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._source_rate = rate
-        self._stream: av.AudioResampler | None = None
-
-    def __call__(self, frame: AudioFrame) -> Samples:
-        """The samples that are ready, shape (n,), int16; n may be 0 while the filter fills.
-
-        From 48 to 16 kHz it holds back 1 ms; what soxr offers holds back 11 ms or more, or lets in aliases.
-        """
-        if frame.rate != self._source_rate:
-            self._stream = None if frame.rate == self._rate else av.AudioResampler("s16", "mono", self._rate)
-            self._source_rate = frame.rate
-        if self._stream is None:
-            return frame.samples
-        if not len(frame.samples):
-            return frame.samples
-        given = av.AudioFrame.from_ndarray(np.ascontiguousarray(frame.samples)[np.newaxis], "s16", "mono")
-        given.sample_rate = frame.rate
-        ready = [each.to_ndarray()[0] for each in self._stream.resample(given)]
-        return np.concatenate(ready) if ready else np.zeros(0, np.int16)
-
-
-def concatenate(frames: list[AudioFrame]) -> AudioFrame:
-    """One frame from several of the same rate; an empty list gives an empty frame."""
+def concatenate(frames: Sequence[AudioFrame]) -> AudioFrame:
+    """One frame from several of the same rate, with the words' ends; none give an empty frame."""
     if not frames:
         return AudioFrame(np.zeros(0, np.int16), SPEECH_RATE)
-    return AudioFrame(np.concatenate([frame.samples for frame in frames]), frames[0].rate)
+    begins = np.cumsum([0.0, *(frame.seconds for frame in frames)])
+    ends = [begin + end for begin, frame in zip(begins, frames, strict=False) for end in frame.word_ends]
+    samples = np.concatenate([frame.samples for frame in frames])
+    return AudioFrame(samples, frames[0].rate, tuple(map(float, ends)))
 
 
 def read_wav(source: Path | bytes) -> AudioFrame:

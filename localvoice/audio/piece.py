@@ -1,12 +1,11 @@
 """The sound of one piece of speech that comes in several frames, trimmed and resampled as if it were one."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import soxr
 
-from localvoice.audio.frames import AUDIBLE, AudioFrame, Samples
+from localvoice.audio.frames import AudioFrame, Samples, concatenate
 
 _NOTHING: Final = np.zeros(0, np.int16)
 
@@ -28,10 +27,9 @@ class PieceSound:
 
     def feed(self, frame: AudioFrame) -> AudioFrame:
         """The next frame; what can be played now: nothing while all may be silence to leave out."""
-        frame = frame if self._held is None else joined([self._held, frame])
+        frame = frame if self._held is None else concatenate([self._held, frame])
         self._held = None
-        audible = bool((np.abs(frame.samples, dtype=np.int32) > AUDIBLE).any())
-        if not audible and (self._cut_lead_in or self._cut_tail):
+        if not len(frame.audible) and (self._cut_lead_in or self._cut_tail):
             self._held = frame
             return AudioFrame(_NOTHING, self._rate)
         if self._cut_lead_in:
@@ -68,12 +66,3 @@ class PieceSound:
             self._stream = soxr.ResampleStream(frame.rate, self._rate, 1, dtype="int16", quality="HQ")
         samples: Samples = self._stream.resample_chunk(frame.samples, last=last)
         return samples
-
-
-def joined(frames: Sequence[AudioFrame]) -> AudioFrame:
-    """One frame from one or more of the same rate, with the words' ends."""
-    begins = np.cumsum([0.0, *(frame.seconds for frame in frames)])
-    ends = [begin + end for begin, frame in zip(begins, frames, strict=False) for end in frame.word_ends]
-    return AudioFrame(
-        np.concatenate([frame.samples for frame in frames]), frames[0].rate, tuple(map(float, ends))
-    )

@@ -22,7 +22,7 @@ Args = TypeVarTuple("Args")
 
 AHEAD: Final = 16
 """Items a job may be ahead of its reader. A stall of the loop (some ms) then never stalls a model (the
-fastest makes an item in 10 ms), and 16 spoken sentences are about 2 MB."""
+fastest makes an item in 10 ms), and 16 stretches of speech are about 2 MB."""
 
 LEAVE_SECONDS: Final = 2.0
 """How long a closing stream or worker waits for the thread. Models check their flag every 0.1 s or so; one

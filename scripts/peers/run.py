@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from aiohttp import ClientError
 from bench_cli import parser_of, write_figures
 from bench_site import QUESTIONS, machine, recorded, spoken
@@ -22,7 +21,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from localvoice.audio.frames import AUDIBLE, AudioFrame
+from localvoice.audio.frames import AudioFrame
 from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.contract.errors import VoiceError
 from peers.caller import Caller, call, one_interruption, one_turn
@@ -73,7 +72,7 @@ async def _compare(chosen: list[Contender], options: argparse.Namespace) -> dict
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task.cancelling() or task.cancel())
     long_questions = await spoken(options.profile, LONG_QUESTIONS)
     clips = recorded(options.clips) if options.clips else await spoken(options.profile, QUESTIONS)
-    if not all(np.any(np.abs(clip.samples, dtype=np.int32) > AUDIBLE) for clip in clips):
+    if not all(len(clip.audible) for clip in clips):
         sys.exit(f"A WAV file in {options.clips} holds only silence: take it away.")
     by_name = {each.name: each for each in chosen}
     figures = {each.name: Figures() for each in chosen}
