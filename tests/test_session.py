@@ -95,6 +95,15 @@ async def test_a_typed_turn_is_answered_by_text_and_voice(room: Rooms) -> None:
     assert not r.stt.heard
 
 
+async def test_each_turn_says_that_it_begins(room: Rooms) -> None:
+    r = room(tts=FakeTts(delay=1.0))
+    r.session.answer_text("One.")
+    await asyncio.sleep(0.2)  # written, and not yet aloud
+    r.session.answer_text("Two.")
+    await r.session.settle()
+    assert r.states() == ["thinking", "thinking", "speaking", "idle"]
+
+
 async def test_a_whole_utterance_at_another_rate(room: Rooms) -> None:
     r = room(FakeStt("Hello."))
     r.session.answer_utterance(loud(1.0, 48_000))

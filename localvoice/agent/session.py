@@ -307,7 +307,9 @@ class Session:
         return self._turn if going_on and self._turn is not None and self._turn.interruptible else None
 
     def _enter(self, state: AgentState, event: str) -> None:
-        if state is not self._state:
+        # A turn may take another's place while that one thinks: told too, or the client would not know whose
+        # words come next.
+        if state is not self._state or state is AgentState.THINKING:
             self.trace.add(self._state, event, state)
             self._state = state
             self._emit(StateMessage(state))

@@ -9,7 +9,7 @@ import signal
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
-from fakes import FakeLlm, FakeStt, fake_engines
+from fakes import FakeLlm, FakeStt, FakeTts, fake_engines
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.playbook import KeywordCondition, Playbook, Stage, Transition, TransitionAction
@@ -126,7 +126,7 @@ async def serve(options: argparse.Namespace) -> None:
     agent = Agent(
         settings,
         # Slow enough to be cancelled where the speaker only draws breath: a line is lost otherwise.
-        fake_engines(FakeStt(*options.heard, delay=0.4), TalkativeLlm()),
+        fake_engines(FakeStt(*options.heard, delay=0.4), TalkativeLlm(), FakeTts(delay=options.voice_delay)),
         tools=ToolRegistry([add_numbers, break_down, remind_me]),
         playbook=PLAYBOOK if options.playbook else None,
     )
@@ -142,6 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--playbook", action="store_true", help="lead the conversation in two stages")
     parser.add_argument("--whole-replies", action="store_true", help="speak each reply in one piece")
+    parser.add_argument("--voice-delay", type=float, default=0.0, help="seconds before each piece is spoken")
     parser.add_argument("heard", nargs="*", help="what the STT hears, an utterance each")
     asyncio.run(serve(parser.parse_args()))
 

@@ -145,6 +145,24 @@ def test_chosen_pictures_go_with_the_next_typed_words(
     assert [kind for kind in kinds if kind != "offer"] == ["attachments", "text", "text"]
 
 
+def test_words_typed_before_the_reply_is_aloud_are_answered(
+    browse: Callable[..., Any], scripted: Callable[..., Any]
+) -> None:
+    with scripted("--voice-delay", "1.5") as address, browse() as page:
+        page.goto(address)
+        agent = page.locator('#captions [data-role="agent"]')
+        ask(page, "A story.")
+        expect(agent).to_contain_text("sentence number 3", timeout=ANSWER_MS)
+        ask(page, "Rather add them.")  # more of the story is on its way meanwhile
+        expect(agent).to_have_count(2, timeout=ANSWER_MS)
+        expect(agent.last).to_contain_text("The tool says 3.")
+        expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
+        assert shown(page) == ["user", "agent", "user", "tool", "agent"]
+        story, answer = agent.all()
+        expect(story).to_have_attribute("data-cut", "true")
+        expect(answer).to_have_attribute("data-turn-ms", re.compile(r"\d+"))
+
+
 def test_four_pictures_that_compress_badly_fit_one_message(
     browse: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:

@@ -224,7 +224,6 @@ export class Conversation {
     const entry = { ...EMPTY, ...fields, id: this.#nextId, role };
     this.#nextId += 1;
     if (role === 'user') {
-      this.#stale = false;
       entry.pictures = this.#pictures;
       this.#pictures = [];
     }
