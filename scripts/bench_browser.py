@@ -32,7 +32,7 @@ SLOT_SECONDS: Final = 7.0
 """From one question of the browser's to the next."""
 SHORT_ANSWERS: Final = {"LOCALVOICE_AGENT_MAX_TOKENS": "6", "LOCALVOICE_AGENT_TOOLS": "false"}
 """Which end before the next question."""
-HELD: Final = (2, 3, 4)
+HELD: Final = (1, 2, 3)
 """Packets that our client holds back, in turn."""
 FLAGS: Final = (
     "--no-sandbox",  # Chromium refuses to run as root otherwise, and it opens nothing but our own page

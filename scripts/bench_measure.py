@@ -142,7 +142,7 @@ async def _interruption(client: VoiceClient, clip: AudioFrame, result: Result) -
 
 
 async def _idle_percent(site: Server, seconds: float) -> float | None:
-    await asyncio.sleep(3)  # connected, and the prompt is read
+    await asyncio.sleep(8)  # connected, the prompt is read, and for 5 s nobody has spoken: it is at rest
     before = site.cpu_seconds()
     await asyncio.sleep(seconds)
     after = site.cpu_seconds()

@@ -24,9 +24,9 @@ FRAME: Final = RATE // 50
 
 PING_SECONDS: Final = 15
 """Between two pings."""
-HELD_PACKETS: Final = 3
+HELD_PACKETS: Final = 2
 """Packets of 20 ms that the client holds back before it hears them; aiortc holds 4, and never less than 1.
-With 3, the way there and back is nearest to Chromium's: see docs/latency.md and `make bench-browser`."""
+With 2, the way there and back is nearest to Chromium's: see docs/latency.md and `make bench-browser`."""
 
 
 class ServerReported(RuntimeError):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.transports.jitter import MAX_WAITING, IncomingSound, PacketOrder
+from localvoice.transports.jitter import AT_REST, MAX_WAITING, IncomingSound, PacketOrder
 
 OPUS = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48_000, channels=2, payloadType=96)
 
@@ -106,7 +106,7 @@ def opus(sound: np.ndarray, layout: str = "mono") -> list[bytes]:
 @pytest.mark.parametrize("layout", ["mono", "stereo"])
 def test_each_packet_is_heard_as_it_comes(layout: str) -> None:
     heard: list[AudioFrame] = []
-    incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail)
+    incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail, lambda: False)
     for number, data in enumerate(opus(loud(0.5, 48_000).samples, layout)):
         assert incoming.add(packet(number, data)) == (False, None), "aiortc has nothing left to decode"
         assert len(heard) == number + 1
@@ -114,10 +114,22 @@ def test_each_packet_is_heard_as_it_comes(layout: str) -> None:
     assert heard[-1].rms_dbfs == pytest.approx(loud(0.02).rms_dbfs, abs=1)
 
 
+def test_at_rest_packets_are_decoded_together_and_none_is_lost() -> None:
+    heard: list[AudioFrame] = []
+    resting = True
+    incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail, lambda: resting)
+    sound = loud(0.5, 48_000).samples
+    for number, data in enumerate(opus(sound)):
+        resting = number < 2 * AT_REST + 3
+        incoming.add(packet(number, data))
+    assert [len(frame.samples) // 960 for frame in heard] == [AT_REST, AT_REST, 4] + [1] * 11
+    assert sum(len(frame.samples) for frame in heard) == len(sound)
+
+
 def test_what_can_not_be_decoded_is_told_once_until_it_can() -> None:
     heard: list[AudioFrame] = []
     told: list[str] = []
-    incoming = IncomingSound({96: OPUS}, heard.append, told.append)
+    incoming = IncomingSound({96: OPUS}, heard.append, told.append, lambda: False)
     (good,) = opus(np.zeros(960, np.int16))
     for number, data in enumerate([good, b"\xff\0", b"\xff\0", good, b"", b"\xff\0"]):
         incoming.add(packet(number, data))

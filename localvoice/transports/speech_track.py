@@ -62,7 +62,7 @@ class SpeechTrack(MediaStreamTrack):
             raise MediaStreamError
         if self._start is None:
             self._start = asyncio.get_running_loop().time()
-        elif self._resting:
+        elif self.resting:
             self._next = max(self._next, await self._rest(self._start))
         else:
             self._start += await self._pace(self._start)
@@ -75,7 +75,8 @@ class SpeechTrack(MediaStreamTrack):
         return given
 
     @property
-    def _resting(self) -> bool:
+    def resting(self) -> bool:
+        """Whether nobody has spoken for a while, on either side."""
         return self.encodes and self._silent_frames > _AWAKE_FRAMES
 
     async def _rest(self, start: float) -> int:
@@ -100,7 +101,7 @@ class SpeechTrack(MediaStreamTrack):
         return -wait if wait < -_LATE_SECONDS else 0.0
 
     def _packet(self) -> "av.Packet[Any]":
-        if self._resting:
+        if self.resting:
             return av.Packet(self._header)
         frame = _frame(self._playout.read(FRAME))
         frame.pts = self._encoded

@@ -134,6 +134,7 @@ class WebRtcPeer:
                     transceiver.receiver,
                     self._hear,
                     lambda reason: self._on_failure(_undecodable(reason)),
+                    lambda: self._speech.resting,
                 )
                 return
         # A track that nobody reads grows without end, so video, which we have no use for, is read too.
