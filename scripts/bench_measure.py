@@ -15,6 +15,8 @@ from localvoice.audio.frames import AudioFrame
 
 TIMEOUT: Final = 15.0
 """Seconds after which a turn without an answer is a failure, and what it counts as."""
+REPLY_SECONDS: Final = 150.0
+"""A small model that rambles speaks for over a minute; a turn that began before its end would interrupt it."""
 INTO_ANSWER: Final = 0.4
 """Seconds into an answer at which it is interrupted."""
 PAUSE: Final = 0.4
@@ -114,7 +116,7 @@ async def _turn(client: VoiceClient, clip: AudioFrame) -> _Turn:
             turn.metrics = await client.wait_for("turn-metrics")
         if not too_soon:
             turn.milliseconds, turn.failed = 1000 * (heard - ended), False
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(REPLY_SECONDS):
             await client.wait_for("tts-complete")
     await asyncio.sleep(0.5)
     return turn
@@ -134,7 +136,7 @@ async def _interruption(client: VoiceClient, clip: AudioFrame, result: Result) -
             result.barge_in.append(1000 * (client.last_sound - client.mouth.onset))
         async with asyncio.timeout_at(ended + TIMEOUT):
             result.after_barge_in.append(1000 * (await client.first_sound_after(ended) - ended))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(REPLY_SECONDS):
             await client.wait_for("tts-complete")
     except (TimeoutError, ServerReported):
         result.failures += 1
