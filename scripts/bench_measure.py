@@ -16,7 +16,7 @@ from localvoice.audio.frames import AudioFrame
 TIMEOUT: Final = 15.0
 """Seconds after which a turn without an answer is a failure, and what it counts as."""
 REPLY_SECONDS: Final = 150.0
-"""A small model that rambles speaks for over a minute; a turn that began before its end would interrupt it."""
+"""A small model that rambles speaks for over a minute; the next turn would interrupt it."""
 INTO_ANSWER: Final = 0.4
 """Seconds into an answer at which it is interrupted."""
 PAUSE: Final = 0.4
