@@ -19,7 +19,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load fuzz lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -95,6 +95,12 @@ bench-tools: $(RUNTIME) ## measure how reliably PROFILE chooses between calling 
 bench-peers: $(RUNTIME) $(PEERS) ## measure localvoice beside a naive pipeline and pipecat, on the models of PROFILE
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	PYTHONPATH=scripts $(BIN)/python -m peers.run --profile $(PROFILE) $(ARGS)
+
+load: $(DEV) ## measure what attackers cost a client that behaves
+	$(BIN)/python scripts/load.py $(ARGS)
+
+fuzz: $(DEV) ## send 100,000 broken messages, offers and candidates each to a server; takes hours
+	$(BIN)/pytest tests/test_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
 
 # pipecat in an environment of its own, made anew when its lock has changed.
 $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)

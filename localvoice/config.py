@@ -162,9 +162,17 @@ class LimitSettings(_Group):
     """How much clients may ask for; past it they are answered RATE_LIMITED."""
 
     messages_per_second: float = Field(
-        default=50, gt=0, description="Messages of one connection, on average."
+        default=20, gt=0, description="Messages of one connection, on average; audio-chunks beside them."
     )
-    message_burst: int = Field(default=200, ge=1, description="Messages of one connection, at once.")
+    message_burst: int = Field(default=40, ge=1, description="Messages of one connection, at once.")
+    audio_chunks_per_second: float = Field(
+        default=60, gt=0, description="Chunks of sound of one connection, on average; two seconds' at once."
+    )
+    megabytes_per_second: float = Field(
+        default=4,
+        gt=0,
+        description="Size of one connection's messages, on average; four seconds' worth at once.",
+    )
     turns_per_minute: float = Field(default=60, gt=0, description="Turns of one connection.")
     connections: int = Field(default=32, ge=1, description="Connections at a time.")
     sessions_per_minute: float = Field(default=60, gt=0, description="New sessions of all clients together.")

@@ -29,6 +29,10 @@ _LOOP_THREADS: Final = "asyncio_"
 """Name of the threads of a loop's own executor, which end with the loop."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz", type=int, help="how many broken inputs of each kind tests/test_fuzz.py tries")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_clock: runs on an event loop whose clock jumps")
 

@@ -16,7 +16,7 @@ from localvoice.contract.client_messages import parse
 from localvoice.contract.errors import VoiceError
 
 Send = Callable[[str | bytes], Awaitable[None]]
-UNLIMITED = {"limits": {"message_burst": 100_000, "turns_per_minute": 100_000}}
+UNLIMITED = {"limits": {"message_burst": 100_000, "turns_per_minute": 100_000, "megabytes_per_second": 1_000}}
 
 
 def by_socket(client: Client) -> Send:
@@ -113,7 +113,7 @@ async def test_what_is_no_message_is_refused(message: str | bytes) -> None:
 @needs_a_network
 async def test_what_is_no_message_is_refused_on_the_data_channel() -> None:
     stt, llm = FakeStt(), FakeLlm()
-    async with serving(fake_engines(stt, llm)) as site, site.client() as client:
+    async with serving(fake_engines(stt, llm), UNLIMITED) as site, site.client() as client:
         async with calling(client) as browser:
             await browser.connect()
             send = sender(browser.channel)

@@ -19,7 +19,7 @@ from localvoice.audio.frames import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.server import connection
 
-FLOOD = 5_000
+FLOOD = 500
 
 
 @pytest.fixture
@@ -165,11 +165,11 @@ async def test_rate_limited_messages_and_what_a_flood_costs_others(watch: Watch)
             await flooder
             await other.sync()
             seconds = time.monotonic() - begun
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(4)  # the rest of the flood is read no faster than it may come
             await flooding.sync()
             assert set(flooding.errors()) == {"RATE_LIMITED"}
-            assert 1 <= len(flooding.errors()) <= seconds + 2, "told once a second, not 5,000 times"
-            assert len(llm.asked) < 64 + seconds, "a minute's turns, and no more"
+            assert 1 <= len(flooding.errors()) <= seconds + 5, "told once a second, not 500 times"
+            assert len(llm.asked) < 69 + seconds, "a minute's turns, and no more"
             assert watch.metrics.count("llmrtc.errors", code="RATE_LIMITED", component="server") == len(
                 flooding.errors()
             )

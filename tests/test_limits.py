@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.config import LimitSettings
+from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.server.limits import Admission, Limiter, TokenBucket
 
@@ -85,6 +86,33 @@ async def test_a_flood_is_told_once_a_second_and_otherwise_dropped() -> None:
     assert len(errors) == 3
     assert {(error.code, error.component) for error in errors} == {(ErrorCode.RATE_LIMITED, Component.SERVER)}
     assert {seconds_told(error) for error in errors} == {1}, "whole seconds, at least one"
+
+
+async def test_sound_and_other_messages_have_shares_of_their_own() -> None:
+    limiter = Limiter(limits())
+    for _ in range(100):  # a minute and more of sound, and 10 messages a second beside it
+        for number in range(50):
+            assert limiter.check_unread(2_000)
+            if number % 5 == 0:
+                assert limiter.check_unread(100) and limiter.check_message()
+            await asyncio.sleep(1 / 50)
+
+
+async def test_messages_of_the_largest_size_are_limited_by_their_bytes() -> None:
+    limiter = Limiter(limits())
+    passed = 0
+    for _ in range(20):
+        try:
+            passed += limiter.check_unread(MAX_MESSAGE_BYTES)
+        except VoiceError as error:
+            assert "bytes" in str(error) and seconds_told(error) == 1
+    assert passed == 4
+    await asyncio.sleep(1)
+    assert limiter.check_unread(1000 * MAX_MESSAGE_BYTES), (
+        "it isn't read, so it costs no more than the largest"
+    )
+    with pytest.raises(VoiceError, match="bytes"):
+        limiter.check_unread(1000 * MAX_MESSAGE_BYTES)
 
 
 async def test_one_flood_with_two_limits_is_told_once() -> None:

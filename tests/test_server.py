@@ -1,13 +1,18 @@
 """The server over a real socket: pages, strangers, addresses and single messages."""
 
+import asyncio
+from urllib.parse import urlsplit
+
 import aiohttp
 import pytest
 from fakes import fake_engines
 from server_site import serving
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.stopwatch import now
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
+from localvoice.server import app
 from localvoice.server.app import VoiceServer
 from localvoice.server.security import HEADERS
 
@@ -74,6 +79,30 @@ async def test_a_port_in_use_is_named() -> None:
         with pytest.raises(ConfigError, match=f"{port}.*--port"):
             async with serving(port=port):
                 pass
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "], ids=["none", "trickles"]
+)
+async def test_whoever_never_finishes_a_request_is_let_go(
+    head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_HEAD_SECONDS", 0.4)
+    async with serving() as site:
+        address = urlsplit(site.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            writer.write(head)
+            begun = now()
+            async with asyncio.timeout(5):
+                while not reader.at_eof() and not writer.is_closing():
+                    writer.write(b"x" if head else b"")
+                    await asyncio.wait([asyncio.ensure_future(reader.read(1))], timeout=0.05)
+            assert now() - begun < 2
+        finally:
+            writer.close()
+        async with site.client() as client:
+            await client.sync()
 
 
 async def test_ipv6_loopback_has_an_address_that_works() -> None:

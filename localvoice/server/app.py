@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _WEB: Final = Path(__file__).parent / "web"
 _SHUTDOWN_SECONDS: Final = 5.0
+_HEAD_SECONDS: Final = 10.0
+"""In which a request's head has to come; whoever lets one trickle in would hold a socket for ever."""
 
 
 class VoiceServer:
@@ -53,7 +55,12 @@ class VoiceServer:
         stun = await StunAnswerer.open()
         self._services = Services(self._agent, self._sessions, Admission(self._settings.limits), stun.url)
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=_HEAD_SECONDS,
+        )
         await runner.setup()
         try:
             yield await self._listen(runner)

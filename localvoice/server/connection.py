@@ -17,6 +17,7 @@ from localvoice.agent.sessions import Conversation, Sessions
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.audio.playout import Playout
 from localvoice.contract.client_messages import (
+    AnyMessage,
     Attachment,
     Attachments,
     Audio,
@@ -144,6 +145,7 @@ class Connection:
                     text = message.data if message.type is WSMsgType.TEXT else ""
                     with log_context(session_id=self._session.conversation.id):
                         await self._reported(self._on_message(text))
+                    await asyncio.sleep(self._limiter.behind)
         except TimeoutError:
             log.info("a client sent no ping for too long and is let go")
 
@@ -165,9 +167,9 @@ class Connection:
             self._session.report_unforeseen()
 
     async def _on_message(self, text: str) -> None:
-        if not self._limiter.check_message():
-            return
-        match parse(text):
+        match self._read_if_allowed(text):
+            case None:
+                return
             case Ping(timestamp=timestamp):
                 self._session.conversation.touch()
                 self._deadline.reschedule(asyncio.get_running_loop().time() + self._ping_seconds)
@@ -178,6 +180,21 @@ class Connection:
                 await self._on_reconnect(session_id)
             case message:
                 await self._on_payload(message)
+
+    def _read_if_allowed(self, text: str, checked: bool = False) -> AnyMessage | None:
+        """The message; None if it comes too soon. Raises `VoiceError` where the client is to be told.
+
+        `checked`: whether it was, before it was put aside.
+        """
+        if not (checked or self._limiter.check_unread(len(text))):
+            return None
+        try:
+            message = parse(text)
+        except VoiceError:
+            if self._limiter.check_message():
+                raise
+            return None
+        return message if isinstance(message, AudioChunk) or self._limiter.check_message() else None
 
     async def _on_payload(self, message: Audio | AudioChunk | Attachments | Text) -> None:
         match message:
@@ -198,7 +215,7 @@ class Connection:
     def _on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""
         try:
-            if not self._limiter.check_message():
+            if not self._limiter.check_unread(len(text)):
                 return
         except VoiceError as error:
             self._session.report(error)
@@ -215,10 +232,11 @@ class Connection:
                 await self._reported(self._on_channel_text(text))
 
     async def _on_channel_text(self, text: str) -> None:
-        message = parse(text)
+        message = self._read_if_allowed(text, checked=True)
         if isinstance(message, Ping | Offer | Reconnect):
             raise invalid_message(f"{message.type} belongs on the WebSocket")
-        await self._on_payload(message)
+        if message is not None:
+            await self._on_payload(message)
 
     async def _on_reconnect(self, session_id: str) -> None:
         own = self._session.conversation

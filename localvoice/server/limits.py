@@ -4,15 +4,18 @@ import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Literal
 
 from localvoice.config import LimitSettings
+from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 
 _TELL_SECONDS: Final = 1.0
 """A client in a flood is told at most so often."""
 _FULL_SECONDS: Final = 5
 """When to try again where nobody knows: a connection ends when its client likes."""
+_BURST_SECONDS: Final = 4
+"""Of bytes: a few pictures may come at once."""
 _ROUNDING: Final = 1e-9
 """Of a token. A client that waits as long as it was told must not fail by the last bit of a float."""
 
@@ -27,14 +30,14 @@ class TokenBucket:
         self._tokens = self._size
         self._seen = now
 
-    def take(self, now: float) -> float:
+    def take(self, now: float, cost: float = 1.0) -> float:
         """0 if this one may pass; otherwise the seconds until one may, and nothing is taken."""
         self._tokens = min(self._size, self._tokens + (now - self._seen) * self._per_second)
         self._seen = now
-        if self._tokens >= 1 - _ROUNDING:
-            self._tokens = max(0.0, self._tokens - 1)
+        if self._tokens >= cost - _ROUNDING:
+            self._tokens = max(0.0, self._tokens - cost)
             return 0.0
-        return (1 - self._tokens) / self._per_second
+        return (cost - self._tokens) / self._per_second
 
 
 class Limiter:
@@ -44,29 +47,49 @@ class Limiter:
         """To be made on a running event loop, whose clock counts."""
         now = _now()
         self._messages = TokenBucket(settings.messages_per_second, settings.message_burst, now)
+        # Sound has a share of its own: chunks of it come by the dozen, and cost little.
+        chunks = settings.audio_chunks_per_second
+        self._unread = TokenBucket(
+            settings.messages_per_second + chunks, settings.message_burst + 2 * chunks, now
+        )
+        size = settings.megabytes_per_second * 2**20
+        self._bytes = TokenBucket(size, max(_BURST_SECONDS * size, MAX_MESSAGE_BYTES), now)
         # A minute's worth may come at once: people who type do, and a client that comes back does.
         self._turns = TokenBucket(settings.turns_per_minute / 60, settings.turns_per_minute, now)
         self._told = -math.inf
+        self.behind = 0.0
+        """Seconds for which nothing more should be read. A flood that waits in the client's own socket costs
+        the others nothing."""
+
+    def check_unread(self, size: int) -> bool:
+        """Whether to read what has come, of so many bytes; False drops it. Sound and other messages together.
+
+        Sets `behind`. Raises `VoiceError` RATE_LIMITED, for the client to be told, in place of False at most once a second.
+        """
+        size = min(size, MAX_MESSAGE_BYTES)  # past that it is not read, whatever its size
+        self.behind = 0.0
+        for bucket, what, cost in ((self._unread, "messages", 1), (self._bytes, "bytes", size)):
+            self.behind = bucket.take(_now(), cost)
+            if self.behind:
+                return self._tell(what, self.behind)
+        return True
 
     def check_message(self) -> bool:
-        """Whether to handle the message that has come; False drops it unread.
-
-        Raises `VoiceError` RATE_LIMITED, for the client to be told, in place of False at most once a second.
-        """
-        return self._check(self._messages, "messages")
+        """Whether to handle what has been read and isn't sound; otherwise as `check_unread`."""
+        return self._passes(self._messages, "messages")
 
     def check_turn(self) -> bool:
-        """Whether to answer what the user has typed or sent; otherwise as `check_message`."""
-        return self._check(self._turns, "turns")
+        """Whether to answer what the user has typed or sent; otherwise as `check_unread`."""
+        return self._passes(self._turns, "turns")
 
-    def _check(self, bucket: TokenBucket, what: str) -> bool:
-        now = _now()
-        wait = bucket.take(now)
-        if not wait:
-            return True
-        if now - self._told < _TELL_SECONDS:
+    def _passes(self, bucket: TokenBucket, what: str) -> bool:
+        wait = bucket.take(_now())
+        return self._tell(what, wait) if wait else True
+
+    def _tell(self, what: str, wait: float) -> Literal[False]:
+        if _now() - self._told < _TELL_SECONDS:
             return False
-        self._told = now
+        self._told = _now()
         raise _limited(f"Too many {what} on this connection", math.ceil(wait))
 
 

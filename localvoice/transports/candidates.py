@@ -6,6 +6,7 @@ client likes, and look up mDNS names by multicast. So: candidates that aren't on
 whose addresses we know without asking anyone.
 """
 
+import re
 from typing import Final
 
 import ifaddr
@@ -16,8 +17,11 @@ MAX_CANDIDATES: Final = 32
 """A host with four networks offers about twelve."""
 _PREFIX: Final = "a=candidate:"
 _END: Final = "a=end-of-candidates"
-_ADDRESS: Final = 4
-_TRANSPORT: Final = 2
+_CANDIDATE: Final = re.compile(
+    r"a=candidate:(?P<foundation>\S+) [12] udp (?P<priority>\d{1,10}) (?P<address>\S+) (?P<port>\d{1,5}) "
+    r"typ (?:host|srflx|prflx|relay)(?: .*)?",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def host_addresses() -> frozenset[str]:
@@ -50,15 +54,17 @@ def keep_own(sdp: str, own: frozenset[str]) -> str:
 
 
 def _own_candidates(line: str, own: frozenset[str]) -> list[str]:
-    parts = line.split()
-    if len(parts) < 8 or parts[_TRANSPORT].lower() != "udp":
+    found = _CANDIDATE.fullmatch(line)
+    # aioice checks neither number, and a socket that is told to send to port 99999 is dead from then on.
+    if found is None or not 0 < int(found["port"]) < 2**16 or int(found["priority"]) >= 2**32:
         return []
-    if not parts[_ADDRESS].lower().endswith(".local"):
-        return [line] if parts[_ADDRESS] in own else []
-    foundation = parts[0]
+    address = found["address"]
+    if not address.lower().endswith(".local"):
+        return [line] if address in own else []
+    before, after = line[: found.end("foundation")], line[found.end("foundation") : found.start("address")]
     return [
         # A foundation names one base address, so each copy needs one of its own.
-        " ".join([f"{foundation}{number}", *parts[1:_ADDRESS], address, *parts[_ADDRESS + 1 :]])
-        for number, address in enumerate(sorted(own))
-        if ":" not in address  # Chromium's hidden candidates are the IPv4 ones that matter on one host
+        f"{before}{number}{after}{own_address}{line[found.end('address') :]}"
+        for number, own_address in enumerate(sorted(own))
+        if ":" not in own_address  # Chromium's hidden candidates are the IPv4 ones that matter on one host
     ]

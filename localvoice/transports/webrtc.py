@@ -4,16 +4,19 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCDtlsTransport,
     RTCPeerConnection,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import SessionDescription
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
@@ -56,6 +59,7 @@ class WebRtcPeer:
         self._on_failure = on_failure
         self._channel: RTCDataChannel | None = None
         self._fingerprint = ""
+        self._transports: set[RTCDtlsTransport] = set()
         self._readers: set[asyncio.Task[None]] = set()
         self._connected = False  # once it was, a client may end it as it likes
         self._failed = False  # and the client knows it
@@ -73,12 +77,14 @@ class WebRtcPeer:
     async def answer(self, sdp: str) -> dict[str, str]:
         """The answer to an offer, with all candidates. Raises `VoiceError` CONNECTION_FAILED."""
         own = keep_own(sdp, host_addresses())
-        if not re.search(r"^m=", sdp, re.MULTILINE):
-            raise _unusable("it offers neither sound nor a data channel")  # aiortc would answer it
+        self._note_transports()
         try:
+            _check_whole(SessionDescription.parse(own))
             await self._connection.setRemoteDescription(RTCSessionDescription(own, "offer"))
             self._attach_voice()
             await self._connection.setLocalDescription(await self._connection.createAnswer())
+        except VoiceError:
+            raise
         except Exception as error:
             # aiortc's parser raises whatever it stumbles over, KeyError and AssertionError among them.
             raise _unusable(f"{type(error).__name__}: {error}") from error
@@ -112,8 +118,26 @@ class WebRtcPeer:
                 await self._connection.close()
         except TimeoutError:
             log.warning("a WebRTC connection did not close in %.0f s and was left behind", _CLOSE_SECONDS)
+        except Exception:
+            # What a broken offer leaves half made, aiortc can't close. Its sockets must not stay.
+            log.debug("a WebRTC connection can't be closed as a whole", exc_info=True)
+            await self._stop_transports()
         if self._readers:
             await asyncio.wait(self._readers)
+
+    def _note_transports(self) -> None:
+        """Remember what holds sockets: an offer that goes wrong may tear it from the connection."""
+        connection = self._connection
+        self._transports |= {each.receiver.transport for each in connection.getTransceivers()}
+        if connection.sctp is not None:
+            self._transports.add(connection.sctp.transport)
+
+    async def _stop_transports(self) -> None:
+        for transport in self._transports:
+            with suppress(Exception):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await transport.stop()
+                    await transport.transport.stop()
 
     def _attach_voice(self) -> None:
         """Put our voice on the client's first audio section: before there is one, aiortc can't take it."""
@@ -212,6 +236,21 @@ def _unusable(reason: str) -> VoiceError:
         Component.WEBRTC,
         f"The WebRTC offer can't be used ({reason[:300]}). Make a new one.",
     )
+
+
+def _check_whole(offer: SessionDescription) -> None:
+    """What aiortc would stumble over when it is too late for an error. Raises `VoiceError`."""
+    if not offer.media:
+        raise _unusable("it offers neither sound nor a data channel")
+    for section in offer.media:
+        if section.dtls is None or not section.dtls.fingerprints:
+            raise _unusable("a section has no fingerprint")
+        if section.ice is None or not (section.ice.usernameFragment and section.ice.password):
+            raise _unusable("a section has no ICE user name or password")
+    bundles = [group.items for group in offer.group if group.semantic == "BUNDLE"]
+    sections = {section.rtp.muxId for section in offer.media}
+    if any(items and items[0] not in sections for items in bundles):
+        raise _unusable("its BUNDLE group begins with a section that it doesn't have")
 
 
 def _dtls_fingerprint(sdp: str) -> str:

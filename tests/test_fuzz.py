@@ -1,0 +1,144 @@
+"""Thousands of broken messages and offers: each gets one error at most, soon, and nothing else happens.
+
+`make fuzz` runs 100,000 of each kind. A failure names the seed and the number that it happened at.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection
+from fakes import FakeLlm, FakeStt, FakeTts, fake_engines
+from mutations import mutated_lines, mutated_message
+from server_site import Client, serving
+from webrtc_browser import needs_a_network
+from wrong_messages import GOOD
+
+SEED: Final = 20_261_122
+ERROR_MS: Final = 50
+LATE: Final = 0.002
+"""Of the errors may take longer: this process isn't alone on its machine."""
+GROWTH_MB: Final = 5
+UNLIMITED: Final = {
+    "limits": {
+        "messages_per_second": 10**6,
+        "message_burst": 10**9,
+        "turns_per_minute": 10**9,
+        "megabytes_per_second": 10**6,
+    }
+}
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """How many to try: what `--fuzz` says, or some for a quick run."""
+    asked = request.config.getoption("--fuzz")
+    return lambda some: int(asked) if asked else some
+
+
+async def offer() -> str:
+    """What a client of WebRTC offers: sound and a data channel, with its candidates."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    try:
+        connection.createDataChannel("data")
+        connection.addTransceiver("audio")
+        await connection.setLocalDescription(await connection.createOffer())
+        return str(connection.localDescription.sdp)
+    finally:
+        await connection.close()
+
+
+class Attack:
+    """Sends one broken thing after the other on one connection, and watches what comes back."""
+
+    def __init__(self, client: Client, what: str) -> None:
+        self._client = client
+        self._what = what
+        self._number = 0
+        self.error_ms: list[float] = []
+
+    async def send(self, text: str) -> None:
+        """Send it, and wait until the server has dealt with it."""
+        self._number += 1
+        sync = 0.5 + self._number  # no timestamp of a mutated ping
+        begun = time.perf_counter()
+        await self._client.socket.send_str(text.encode("utf-8", "replace").decode())
+        await self._client.socket.send_json({"type": "ping", "timestamp": sync})
+        errors = 0
+        where = f"{self._what} {self._number} of seed {SEED}: {text[:2_000]!r}"
+        try:
+            async with asyncio.timeout(10):
+                while (message := await self._client.socket.receive_json()) != {
+                    "type": "pong",
+                    "timestamp": sync,
+                }:
+                    if message["type"] == "error":
+                        errors += 1
+                        self.error_ms.append(1000 * (time.perf_counter() - begun))
+                        assert message["code"] != "INTERNAL_ERROR", where
+        except (TimeoutError, TypeError) as error:
+            raise AssertionError(f"no answer any more after {where}") from error
+        assert errors <= 1, where
+
+    def verdict(self) -> None:
+        """Nearly all errors came soon."""
+        late = [ms for ms in self.error_ms if ms > ERROR_MS]
+        assert self.error_ms, "nothing was broken"
+        assert len(late) <= max(1, LATE * len(self.error_ms)), (
+            f"{len(late)} errors were late: {sorted(late)[-5:]} ms"
+        )
+
+
+async def attack(
+    count: int, what: str, make: Callable[[Random], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    random = Random(SEED)
+    caplog.set_level(logging.ERROR)  # what was foreseen is a warning; all of them would fill the memory
+    stt, llm, tts = FakeStt(), FakeLlm(), FakeTts()
+    async with serving(fake_engines(stt, llm, tts), UNLIMITED) as site, site.client() as client:
+        attacker = Attack(client, what)
+        grown = 0.0
+        for number in range(count):
+            if number == count // 5:
+                grown = resident_mb()  # what is kept once is there by now
+            await attacker.send(make(random))
+            for kept in (stt.heard, llm.asked, llm.offers, llm.asides, llm.prepared, tts.said):
+                kept.clear()  # the test's own memory
+        assert resident_mb() - grown <= GROWTH_MB
+        attacker.verdict()
+        async with site.client() as other:
+            await other.send("text", text="Hi.")
+            await other.expect("tts-complete")
+        assert await site.counts() == (1, 2)
+    assert not caplog.records, "something happened that nobody foresaw"
+    await asyncio.sleep(0.2)  # a connection that was closed amid its checks is done with them after 20 ms
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+async def test_messages(times: Callable[[int], int], caplog: pytest.LogCaptureFixture) -> None:
+    kinds = [{"type": kind, **fields} for kind, fields in GOOD.items() if kind not in ("offer", "signal")]
+    await attack(
+        times(1_000), "message", lambda random: mutated_message(random.choice(kinds), random), caplog
+    )
+
+
+@needs_a_network
+@pytest.mark.parametrize("only", ["", "a=candidate:"], ids=["sdp", "candidates"])
+async def test_offers(times: Callable[[int], int], caplog: pytest.LogCaptureFixture, only: str) -> None:
+    good = await offer()
+
+    def make(random: Random) -> str:
+        broken: dict[str, Any] = {"type": "offer", "sdp": mutated_lines(good, random, only)}
+        return json.dumps({"type": "offer", "signal": broken})
+
+    await attack(times(60), "offer", make, caplog)
