@@ -9,6 +9,8 @@ PYTHON ?=
 # 1 compiles llama-cpp-python for an NVIDIA GPU.
 CUDA ?= $(if $(filter gpu,$(PROFILE)),1,0)
 
+# What a proof runs with, unless PROFILE is given: what is shown doesn't depend on the models' size.
+PROVED := $(if $(filter file,$(origin PROFILE)),tiny,$(PROFILE))
 BIN := .venv/bin
 gpu := $(if $(filter 1,$(CUDA)),-cuda)
 RUNTIME := .venv/.installed$(gpu)
@@ -19,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers prove-offline lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -95,6 +97,10 @@ bench-tools: $(RUNTIME) ## measure how reliably PROFILE chooses between calling 
 bench-peers: $(RUNTIME) $(PEERS) ## measure localvoice beside a naive pipeline and pipecat, on the models of PROFILE
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	PYTHONPATH=scripts $(BIN)/python -m peers.run --profile $(PROFILE) $(ARGS)
+
+prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
+	@$(BIN)/localvoice models download --profile $(PROVED)
+	@$(BIN)/python scripts/prove_offline.py --profile $(PROVED) $(ARGS)
 
 # pipecat in an environment of its own, made anew when its lock has changed.
 $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)
