@@ -21,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers prove-offline lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers prove-offline licences sbom audit lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -101,6 +101,15 @@ bench-peers: $(RUNTIME) $(PEERS) ## measure localvoice beside a naive pipeline a
 prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
 	@$(BIN)/localvoice models download --profile $(PROVED)
 	@$(BIN)/python scripts/prove_offline.py --profile $(PROVED) $(ARGS)
+
+licences: $(DEV) ## show the licences of all that runs with PROFILE; one that isn't agreed to is an error
+	@$(BIN)/python scripts/licences.py --profile $(PROFILE) $(ARGS)
+
+sbom: $(DEV) ## write dist/sbom-PROFILE.cdx.json, the packages and model files that run, as CycloneDX
+	@$(BIN)/python scripts/sbom.py --profile $(PROFILE) $(ARGS)
+
+audit: $(DEV) ## ask whether vulnerabilities are known of the packages that run
+	@$(BIN)/python scripts/audit.py $(ARGS)
 
 # pipecat in an environment of its own, made anew when its lock has changed.
 $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)
