@@ -21,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers prove-offline licences sbom audit lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers prove-offline licences sbom audit bundle lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -110,6 +110,10 @@ sbom: $(DEV) ## write dist/sbom-PROFILE.cdx.json, the packages and model files t
 
 audit: $(DEV) ## ask whether vulnerabilities are known of the packages that run
 	@$(BIN)/python scripts/audit.py $(ARGS)
+
+bundle: $(DEV) ## make a folder in dist/ that installs localvoice and the models of PROFILE without a network
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	@$(BIN)/python scripts/bundle.py --profile $(PROFILE) $(if $(gpu),--cuda) $(ARGS)
 
 # pipecat in an environment of its own, made anew when its lock has changed.
 $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)
