@@ -68,8 +68,6 @@ def put_licences(profile: str, folder: Path) -> None:
     found = [package_licence(package) for package in locked()] + model_licences(profile)
     folder.mkdir()
     shutil.copy(ROOT / "LICENSE", folder / "LICENSE")
-    lines = [f"{each.name} {each.version}".strip() + f": {each.licence}" for each in found]
-    (folder / "LICENCES.txt").write_text("\n".join(lines) + "\n", "utf-8")
     for package in locked():
         for file in distribution(package.name).files or ():
             path = Path(str(file.locate()))
@@ -77,6 +75,12 @@ def put_licences(profile: str, folder: Path) -> None:
                 inner = Path(*(part for part in file.parts if part not in ("..", "/")))
                 (folder / package.name / inner).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, folder / package.name / inner)
+    lines = []
+    for each in found:
+        bare = each.version and not (folder / each.name).exists()
+        note = " (its package holds no licence file)" if bare else ""
+        lines.append(f"{each.name} {each.version}".strip() + f": {each.licence}{note}\n")
+    (folder / "LICENCES.txt").write_text("".join(lines), "utf-8")
 
 
 def put_wheels(folder: Path, cuda: bool, log: Path) -> None:

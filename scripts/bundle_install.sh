@@ -11,7 +11,8 @@ fail() {
     exit 1
 }
 
-[ "$(uname -s)-$(uname -m)" = "@SYSTEM@" ] || fail "This bundle is for @SYSTEM@, and this machine is $(uname -s)-$(uname -m)."
+machine=$(uname -s)-$(uname -m)
+[ "$machine" = "@SYSTEM@" ] || fail "This bundle is for @SYSTEM@, and this machine is $machine."
 
 echo "1/4 Checking every file of the bundle"
 if command -v sha256sum >/dev/null; then
@@ -30,7 +31,8 @@ python=${PYTHON:-python$wanted}
 command -v "$python" >/dev/null || python=python3
 command -v "$python" >/dev/null || fail "There is no Python $wanted (Debian: apt install python3 python3-venv)."
 have=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-[ "$have" = "$wanted" ] || fail "This bundle is for Python $wanted, and $python is $have. Name another one: PYTHON=... sh install.sh"
+[ "$have" = "$wanted" ] ||
+    fail "This bundle is for Python $wanted, and $python is $have. Name another one: PYTHON=... sh install.sh"
 
 mkdir -p "$target"
 target=$(cd "$target" && pwd)

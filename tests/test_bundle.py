@@ -13,6 +13,7 @@ import bundle
 import pytest
 from bench_site import QUESTIONS, spoken
 from build_llama import Build
+from locked import locked
 from loopback_only import NotPossible, loopback_only
 from steps import Failed
 
@@ -112,6 +113,19 @@ def test_another_python_or_machine_is_refused(small: Path, tmp_path: Path) -> No
     script.write_text(script.read_text().replace("-x86_64", "-vax").replace("-aarch64", "-vax"))
     done = install(small, tmp_path / "in here")
     assert done.returncode == 1 and "This bundle is for Linux-vax" in done.stderr
+
+
+def test_the_licences_of_all_packages_go_along(tmp_path: Path) -> None:
+    bundle.put_licences("tiny", tmp_path / "licences")
+    texts = (tmp_path / "licences" / "piper-tts").rglob("COPYING*")
+    assert "GNU GENERAL PUBLIC LICENSE" in next(texts).read_text()
+    lines = (tmp_path / "licences" / "LICENCES.txt").read_text().splitlines()
+    assert "whisper-tiny.en: MIT" in lines
+    assert {line.partition(" ")[0] for line in lines} >= {package.name for package in locked()}
+    bare = {line.partition(" ")[0] for line in lines if "holds no licence file" in line}
+    with_files = {path.name for path in (tmp_path / "licences").iterdir() if path.is_dir()}
+    assert {package.name for package in locked()} == bare | with_files
+    assert not bare & with_files
 
 
 def test_without_a_compiled_llama_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,12 @@
 """The proof of silence can fail: strace's lines, in which something leaves this machine."""
 
 import io
+from collections.abc import Callable
 
+import prove_offline
 import pytest
+import typer
+from loopback_only import NotPossible
 from prove_offline import show
 from rich.console import Console
 from silence import Sighting, Turn
@@ -111,16 +115,52 @@ def test_what_leaves_it_is_found_and_shown(line: tuple[str, str]) -> None:
     assert reason in "; ".join(finding.what for finding in calls.findings)
 
 
-def shown(*lines: str, kept: tuple[str, ...] = ()) -> tuple[bool, str]:
-    seen = Sighting(
+def sighting(*lines: str, kept: tuple[str, ...] = ()) -> Sighting:
+    return Sighting(
         voice="WebRTC",
         turns=[Turn(asked="Hello.", answered="Hi.")],
         calls=read_calls([*SILENT, *lines], OWN),
         kept=list(kept),
     )
-    text = io.StringIO()
+
+
+def shown(*lines: str, kept: tuple[str, ...] = ()) -> tuple[bool, str]:
+    seen, text = sighting(*lines, kept=kept), io.StringIO()
     good = show({"loopback alone": seen, "this machine's": seen}, "tiny", Console(file=text, width=200))
     return good, text.getvalue()
+
+
+@pytest.fixture
+def prove(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[list[str]]]]:
+    """Runs the program on what was seen, or on why nothing was; its exit code, and how it ran the watcher."""
+
+    def run(seen: Sighting | Exception) -> tuple[int, list[list[str]]]:
+        ran: list[list[str]] = []
+
+        def sight(prefix: list[str], profile: str, spoken_turns: int) -> Sighting:
+            ran.append(prefix)
+            if isinstance(seen, Exception):
+                raise seen
+            return seen
+
+        monkeypatch.setattr(prove_offline, "sight", sight)
+        monkeypatch.setattr(prove_offline, "loopback_only", lambda: ["unshare"])
+        try:
+            prove_offline.main("tiny", 1)
+        except typer.Exit as ended:
+            return ended.exit_code, ran
+        return 0, ran
+
+    return run
+
+
+def test_the_exit_code_tells_what_was_found(prove: Callable[..., tuple[int, list[list[str]]]]) -> None:
+    both = [["unshare"], []]
+    assert prove(sighting()) == (0, both)
+    assert prove(sighting(f"4243  connect(5, {inet('192.0.2.7', 443)}, 16) = 0")) == (1, both)
+    assert prove(sighting(kept=("Microsoft",))) == (1, both)
+    assert prove(prove_offline.NotProven("it did not answer"))[0] == 1
+    assert prove(NotPossible("no unshare"))[0] == prove_offline.NOT_POSSIBLE
 
 
 def test_the_verdict_follows_the_findings() -> None:
