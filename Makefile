@@ -9,6 +9,8 @@ PYTHON ?=
 # 1 compiles llama-cpp-python for an NVIDIA GPU.
 CUDA ?= $(if $(filter gpu,$(PROFILE)),1,0)
 
+# What a proof runs with, unless PROFILE is given: what is shown doesn't depend on the models' size.
+PROVED := $(if $(filter file,$(origin PROFILE)),tiny,$(PROFILE))
 BIN := .venv/bin
 gpu := $(if $(filter 1,$(CUDA)),-cuda)
 RUNTIME := .venv/.installed$(gpu)
@@ -19,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load fuzz lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load fuzz prove-offline licences sbom audit bundle lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -101,6 +103,23 @@ load: $(DEV) ## measure what attackers cost a client that behaves
 
 fuzz: $(DEV) ## send 100,000 broken messages, offers and candidates each to a server; takes hours
 	$(BIN)/pytest tests/test_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
+
+prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
+	@$(BIN)/localvoice models download --profile $(PROVED)
+	@$(BIN)/python scripts/prove_offline.py --profile $(PROVED) $(ARGS)
+
+licences: $(DEV) ## show the licences of all that runs with PROFILE; one that isn't agreed to is an error
+	@$(BIN)/python scripts/licences.py --profile $(PROFILE) $(ARGS)
+
+sbom: $(DEV) ## write dist/sbom-PROFILE.cdx.json, the packages and model files that run, as CycloneDX
+	@$(BIN)/python scripts/sbom.py --profile $(PROFILE) $(ARGS)
+
+audit: $(DEV) ## ask whether vulnerabilities are known of the packages that run
+	@$(BIN)/python scripts/audit.py $(ARGS)
+
+bundle: $(DEV) ## make a folder in dist/ that installs localvoice and the models of PROFILE without a network
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	@$(BIN)/python scripts/bundle.py --profile $(PROFILE) $(if $(gpu),--cuda) $(ARGS)
 
 # pipecat in an environment of its own, made anew when its lock has changed.
 $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)

@@ -93,39 +93,23 @@ class Mouth(PacedTrack):
         return self._start + (self._sent + int(voiced[-1])) / RATE
 
 
-class VoiceClient:
-    """One connection to a server, with a mouth and ears."""
+class Caller:
+    """One connection to a server: its messages. How it speaks and hears is its subclasses' affair."""
 
-    def __init__(self, socket: ClientWebSocketResponse, held_packets: int = HELD_PACKETS) -> None:
-        """`held_packets`: of its jitter buffer, at least 1; see `HELD_PACKETS`."""
-        self._held_packets = held_packets
-        self.mouth = Mouth()
+    def __init__(self, socket: ClientWebSocketResponse) -> None:
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.last_sound = 0.0
         """The loop's time of the latest audible frame."""
-        self._heard = asyncio.Event()
-        self._connected = asyncio.Event()
         self._socket = socket
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._answer: asyncio.Future[RTCSessionDescription] = asyncio.get_running_loop().create_future()
-        self._peer.on("track", self._on_track)
-        self._peer.on("connectionstatechange", self._on_state)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def connect(self, more_candidates: tuple[str, ...] = ()) -> None:
-        """Negotiate, and return when sound flows both ways. `more_candidates` are put into the offer."""
+    async def connect(self) -> None:
+        """Return when sound flows both ways."""
         self._tasks += [asyncio.create_task(self._read()), asyncio.create_task(self._ping())]
-        self._peer.createDataChannel("data")
-        self._peer.addTrack(self.mouth)
-        await self._peer.setLocalDescription(await self._peer.createOffer())
-        local = self._peer.localDescription
-        # In the first section: the others share its transport, and theirs are passed over.
-        lines = "".join(f"{candidate}\r\n" for candidate in more_candidates)
-        sdp = local.sdp.replace("a=candidate:", f"{lines}a=candidate:", 1)
-        await self.send({"type": "offer", "signal": {"type": local.type, "sdp": sdp}})
-        await self._peer.setRemoteDescription(await self._answer)
-        await self._connected.wait()
-        await self.mouth.open.wait()
+
+    def say(self, speech: AudioFrame) -> float:
+        """Speak from the next frame on. The loop's time at which the last voiced sample is spoken."""
+        raise NotImplementedError
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send a message over the WebSocket."""
@@ -143,6 +127,62 @@ class VoiceClient:
         while not self.messages.empty():
             self.messages.get_nowait()
 
+    async def close(self) -> None:
+        """Hang up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        """Deal with a message that has come."""
+        self.messages.put_nowait(message)
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            if message.type is WSMsgType.TEXT:
+                self._take(json.loads(message.data))
+
+    async def _ping(self) -> None:
+        """As a browser's client does: the server ends a connection that says nothing for a minute."""
+        while True:
+            await self.send({"type": "ping", "timestamp": time.time()})
+            await asyncio.sleep(PING_SECONDS)
+
+
+class VoiceClient(Caller):
+    """A caller by WebRTC, with a mouth and ears."""
+
+    def __init__(self, socket: ClientWebSocketResponse, held_packets: int = HELD_PACKETS) -> None:
+        """`held_packets`: of its jitter buffer, at least 1; see `HELD_PACKETS`."""
+        super().__init__(socket)
+        self._held_packets = held_packets
+        self.mouth = Mouth()
+        self._heard = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._answer: asyncio.Future[RTCSessionDescription] = asyncio.get_running_loop().create_future()
+        self._peer.on("track", self._on_track)
+        self._peer.on("connectionstatechange", self._on_state)
+
+    async def connect(self, more_candidates: tuple[str, ...] = ()) -> None:
+        """Negotiate, and return when sound flows both ways. `more_candidates` are put into the offer."""
+        await super().connect()
+        self._peer.createDataChannel("data")
+        self._peer.addTrack(self.mouth)
+        await self._peer.setLocalDescription(await self._peer.createOffer())
+        local = self._peer.localDescription
+        # In the first section: the others share its transport, and theirs are passed over.
+        lines = "".join(f"{candidate}\r\n" for candidate in more_candidates)
+        sdp = local.sdp.replace("a=candidate:", f"{lines}a=candidate:", 1)
+        await self.send({"type": "offer", "signal": {"type": local.type, "sdp": sdp}})
+        await self._peer.setRemoteDescription(await self._answer)
+        await self._connected.wait()
+        await self.mouth.open.wait()
+
+    def say(self, speech: AudioFrame) -> float:
+        """Speak from the next frame on. The loop's time at which the last voiced sample is spoken."""
+        return self.mouth.say(speech)
+
     async def first_sound_after(self, moment: float) -> float:
         """The loop's time of the first audible frame that comes after this moment."""
         while True:
@@ -155,25 +195,14 @@ class VoiceClient:
         """Hang up."""
         self.mouth.stop()
         await self._peer.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await super().close()
 
-    async def _read(self) -> None:
-        async for message in self._socket:
-            if message.type is not WSMsgType.TEXT:
-                continue
-            body = json.loads(message.data)
-            if body["type"] == "signal":
-                self._answer.set_result(RTCSessionDescription(body["signal"]["sdp"], body["signal"]["type"]))
-            else:
-                self.messages.put_nowait(body)
-
-    async def _ping(self) -> None:
-        """As a browser's client does: the server ends a connection that says nothing for a minute."""
-        while True:
-            await self.send({"type": "ping", "timestamp": time.time()})
-            await asyncio.sleep(PING_SECONDS)
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "signal":
+            signal = message["signal"]
+            self._answer.set_result(RTCSessionDescription(signal["sdp"], signal["type"]))
+        else:
+            super()._take(message)
 
     def _on_state(self) -> None:
         if self._peer.connectionState == "connected":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -63,11 +64,37 @@ def test_a_refused_microphone_is_told_in_words(browse: Callable[..., Any], addre
         expect(page.locator("#problem")).to_contain_text("microphone", timeout=10_000)
 
 
-def test_the_page_loads_nothing_from_elsewhere(browse: Callable[..., Any], address: str) -> None:
+def test_the_page_loads_nothing_from_elsewhere(
+    browse: Callable[..., Any], address: str, speak: Callable[[str], AudioFrame]
+) -> None:
+    """Through a whole conversation, sockets and worklets among what it loads."""
     requested: list[str] = []
-    with browse() as page:
-        page.on("request", lambda request: requested.append(request.url))
+    with browse(silence(1), speak("What is the capital of France?")) as page:
+        page.context.on("request", lambda request: requested.append(request.url))
+        page.on("websocket", lambda socket: requested.append(socket.url))
         page.goto(address)
-        wait_until(page, "window.localvoice.connected")
-    assert requested
-    assert {url for url in requested if not url.startswith((address, "data:"))} == set()
+        page.click("#talk")
+        expect_spoken_answer(page, "capital of")
+    parts = [urlsplit(url) for url in requested]
+    assert {"http", "ws"} <= {part.scheme for part in parts}
+    own = urlsplit(address).netloc
+    assert [part.geturl() for part in parts if part.scheme != "data" and part.netloc != own] == []
+
+
+def test_the_page_could_not_ask_elsewhere(browse: Callable[..., Any], address: str) -> None:
+    """Not even this machine on another port: the browser refuses, by the policy that the page came with."""
+    elsewhere: list[str] = []
+    with browse() as page:
+        page.context.on("requestfinished", lambda request: elsewhere.append(request.url))
+        page.goto(address)
+        refused = page.evaluate(
+            """async () => {
+              const broken = new Promise((resolve) =>
+                document.addEventListener('securitypolicyviolation', (event) =>
+                  resolve(event.effectiveDirective)));
+              await fetch('http://localhost:9/').catch(() => null);
+              return broken;
+            }"""
+        )
+    assert refused == "connect-src"
+    assert not any(urlsplit(url).port == 9 for url in elsewhere)

@@ -1,0 +1,185 @@
+"""A bill of materials (CycloneDX 1.6, JSON): each locked Python package and each model file of a profile."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    Property,
+    XsUri,
+)
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from licences import NotInstalled, installed, package_licence
+from locked import Locked, locked
+from packageurl import PackageURL
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from rich.console import Console
+
+from localvoice.catalog import CatalogError, load_catalog, models_folder
+from localvoice.catalog.pins import read_pins, with_pins
+from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource
+from localvoice.version import __version__
+
+DIST: Final = Path("dist")
+
+
+class Invalid(RuntimeError):
+    """The bill is not what CycloneDX's schema asks for."""
+
+
+def bill(profile: str) -> str:
+    """The bill of what runs with this profile, as JSON that was checked against the schema.
+
+    Raises `NotInstalled`, `CatalogError` or `Invalid`.
+    """
+    bom = Bom()
+    licences = LicenseFactory()
+    root = Component(
+        type=ComponentType.APPLICATION,
+        name="localvoice",
+        version=__version__,
+        bom_ref="localvoice",
+        purl=_pypi("localvoice", __version__),
+        licenses=[licences.make_from_string("Apache-2.0")],
+    )
+    bom.metadata.component = root
+    packages = {package.name: package for package in locked()}
+    components = {name: _package(package, licences) for name, package in packages.items()}
+    pins = read_pins(models_folder())
+    models = [
+        _model_file(model, file, licences)
+        for model in load_catalog().models_of(profile)
+        for file in with_pins(model, pins).files
+    ]
+    for component in (*components.values(), *models):
+        bom.components.add(component)
+    bom.register_dependency(root, [*components.values(), *models])
+    for name, package in packages.items():
+        needed = _needs(package) & components.keys()
+        bom.register_dependency(components[name], [components[each] for each in sorted(needed)])
+    text = str(JsonV1Dot6(bom).output_as_string(indent=1))
+    if faults := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
+        raise Invalid(f"The bill of materials breaks the schema: {faults}")
+    return text
+
+
+def write_bill(profile: str, folder: Path) -> Path:
+    """Write the bill into a folder, as sbom-PROFILE.cdx.json. Raises as `bill` does."""
+    path = folder / f"sbom-{profile}.cdx.json"
+    text = bill(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{text}\n", "utf-8")
+    return path
+
+
+def _package(package: Locked, licences: LicenseFactory) -> Component:
+    licence = package_licence(package).licence
+    purl = _pypi(package.name, package.version)
+    # Which of a release's files pip takes depends on the machine, so none of the sums is the package's own.
+    files = ExternalReference(
+        type=ExternalReferenceType.DISTRIBUTION,
+        url=XsUri(str(purl)),
+        comment="SHA-256 of each file of this release that may be installed",
+        hashes=[_sha256(value) for value in package.sha256],
+    )
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=package.name,
+        version=package.version,
+        bom_ref=str(purl),
+        purl=purl,
+        licenses=[licences.make_from_string(licence)] if licence else [],
+        external_references=[files],
+    )
+
+
+def _model_file(model: Model, file: ModelFile, licences: LicenseFactory) -> Component:
+    sources = [
+        ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(purl)))
+        for source in file.sources
+        for purl in _origins(source)
+    ]
+    return Component(
+        type=ComponentType.MACHINE_LEARNING_MODEL if _holds_weights(file) else ComponentType.DATA,
+        group=model.name,
+        name=file.name,
+        bom_ref=f"model:{model.name}/{file.name}",
+        description=model.description,
+        licenses=[licences.make_from_string(model.licence)],
+        hashes=[_sha256(file.sha256)] if file.sha256 else [],
+        external_references=sources,
+        properties=[
+            Property(name="localvoice:role", value=model.role),
+            Property(name="localvoice:bytes", value=str(file.size)),
+        ],
+    )
+
+
+def _origins(source: HubSource | PackageSource) -> list[PackageURL]:
+    """Where a model file is from: one repository's file, or the packages whose members are its parts."""
+    if isinstance(source, HubSource):
+        owner, name = source.hub.split("/")
+        return [
+            PackageURL(
+                type="huggingface", namespace=owner, name=name, version=source.revision, subpath=source.path
+            )
+        ]
+    named = [(*part.package.split("=="), part.member) for part in source.parts]
+    return [_pypi(name, version, member) for name, version, member in named]
+
+
+def _pypi(name: str, version: str, member: str | None = None) -> PackageURL:
+    return PackageURL(type="pypi", name=name, version=version, subpath=member)
+
+
+def _holds_weights(file: ModelFile) -> bool:
+    return file.name.endswith((".bin", ".gguf", ".onnx"))
+
+
+def _sha256(value: str) -> HashType:
+    return HashType(alg=HashAlgorithm.SHA_256, content=value)
+
+
+def _needs(package: Locked) -> set[str]:
+    """Names of the packages that an installed one asks for here, without its extras."""
+    asked = [Requirement(text) for text in installed(package).requires or ()]
+    return {
+        canonicalize_name(each.name)
+        for each in asked
+        if each.marker is None or each.marker.evaluate({"extra": ""})
+    }
+
+
+def main(
+    profile: Annotated[str, typer.Option(help="Set of models.")] = "base",
+    out: Annotated[Path, typer.Option(help="Folder of the file.")] = DIST,
+) -> None:
+    """Write the bill of materials of what is installed to run with a profile."""
+    console = Console()
+    try:
+        path = write_bill(profile, out)
+    except (NotInstalled, CatalogError, Invalid) as reason:
+        console.print(str(reason), style="red", markup=False)
+        sys.exit(1)
+    console.print(
+        f"{len(locked())} packages and the models of profile {profile}: {path} "
+        f"(CycloneDX 1.6, checked by cyclonedx-python-lib {version('cyclonedx-python-lib')}).",
+        markup=False,
+        highlight=False,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
