@@ -64,7 +64,8 @@ class Limiter:
     def check_unread(self, size: int) -> bool:
         """Whether to read what has come, of so many bytes; False drops it. Sound and other messages together.
 
-        Sets `behind`. Raises `VoiceError` RATE_LIMITED, for the client to be told, in place of False at most once a second.
+        Sets `behind`. Raises `VoiceError` RATE_LIMITED, for the client to be told, in place of False at most
+        once a second.
         """
         size = min(size, MAX_MESSAGE_BYTES)  # past that it is not read, whatever its size
         self.behind = 0.0
