@@ -29,12 +29,16 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """0 if this one may pass; otherwise the seconds until one may, and nothing is taken."""
+        seconds = self.wait(now)
+        if not seconds:
+            self._tokens = max(0.0, self._tokens - 1)
+        return seconds
+
+    def wait(self, now: float) -> float:
+        """What `take` would give, with nothing taken."""
         self._tokens = min(self._size, self._tokens + (now - self._seen) * self._per_second)
         self._seen = now
-        if self._tokens >= 1 - _ROUNDING:
-            self._tokens = max(0.0, self._tokens - 1)
-            return 0.0
-        return (1 - self._tokens) / self._per_second
+        return 0.0 if self._tokens >= 1 - _ROUNDING else (1 - self._tokens) / self._per_second
 
 
 class Limiter:
