@@ -118,8 +118,11 @@ def _check_page(
 
 def _is_fetched_from_elsewhere(request: web.Request) -> bool:
     """Whether another site's page asks for this as a part of its own. Its links may be followed."""
-    site = request.headers.get("Sec-Fetch-Site", "none")
-    return site not in ("none", "same-origin") and request.headers.get("Sec-Fetch-Mode") != "navigate"
+    return _is_from_elsewhere(request) and request.headers.get("Sec-Fetch-Mode") != "navigate"
+
+
+def _is_from_elsewhere(request: web.Request) -> bool:
+    return request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
 
 
 def _check_token(request: web.Request, door: Doorkeeper, link: str | None) -> None:
@@ -129,10 +132,15 @@ def _check_token(request: web.Request, door: Doorkeeper, link: str | None) -> No
     now = asyncio.get_running_loop().time()
     match door.judge(request.remote or "", token, request.cookies.get(COOKIE), now):
         case Verdict.MISSING:
+            headers = {"WWW-Authenticate": "Bearer"}
+            if _is_from_elsewhere(request):
+                # A browser holds the cookie back where a link on another site's page is followed, but not
+                # when our own answer sends it on.
+                headers["Refresh"] = "0; url=/"
             raise web.HTTPUnauthorized(
                 text="Open the link with the token that localvoice showed when it started. Programs send it "
                 "as `Authorization: Bearer TOKEN`.\n",
-                headers={"WWW-Authenticate": "Bearer"},
+                headers=headers,
             )
         case Verdict.WRONG:
             raise web.HTTPForbidden(

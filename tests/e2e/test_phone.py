@@ -37,6 +37,19 @@ def test_the_link_opens_the_page_and_the_token_leaves_the_address_bar(
         assert page.evaluate("document.cookie") == "", "no script reads the token"
 
 
+def test_the_link_works_on_another_sites_page_too(
+    browse: Callable[..., Any], scripted: Callable[..., Any], tmp_path: Path
+) -> None:
+    """As in web mail: the cookie, for this site alone, isn't sent with the redirect."""
+    with scripted("--lan", str(tmp_path / "tls")) as link, browse(ignore_https_errors=True) as page:
+        mail = {"body": f'<a href="{link}">Talk to it</a>', "content_type": "text/html"}
+        page.route("http://mail.example/", lambda route: route.fulfill(**mail))
+        page.goto("http://mail.example/")
+        page.click("a")
+        expect(page.locator("#link")).to_have_attribute("data-link", "ready", timeout=ANSWER_MS)
+        assert page.url == link.partition("?")[0]
+
+
 def test_without_the_link_there_is_no_page_but_a_sentence(
     browse: Callable[..., Any], scripted: Callable[..., Any], tmp_path: Path
 ) -> None:
