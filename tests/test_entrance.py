@@ -1,6 +1,7 @@
 """Where the server listens, with which token, and what it invites people to open."""
 
 import io
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def invitation(certificate: Certificate, *links: str, terminal: bool = True) -> 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Certificate:
-    return keep_certificate(tmp_path, ["localhost"])
+    # With letters that rich would make pictures of.
+    return replace(keep_certificate(tmp_path, ["localhost"]), fingerprint=":".join(["AB", "0B", "CL"] * 10))
 
 
 LINK, OTHER = "https://192.168.1.5:8787/?token=" + "x" * 32, "https://localhost:8787/?token=" + "x" * 32

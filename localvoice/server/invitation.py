@@ -14,26 +14,26 @@ def print_invitation(console: Console, links: Sequence[str], certificate: Certif
     """Show the links, the first as a QR code, and the fingerprint of a certificate that no browser knows."""
     first, *others = links
     console.print("\nOpen this link on your phone, in the same network, or on any machine there:\n")
-    _print_link(console, first)
+    _print_exactly(console, first)
     if console.is_terminal:
         console.print(_qr_code(first))
     if others:
         console.print("This machine's other addresses:\n")
         for link in others:
-            _print_link(console, link)
+            _print_exactly(console, link)
     if certificate.self_made:
         console.print(
             "The browser will warn that it doesn't know the certificate, for this machine made it itself. "
             "Look at it there: it is the right one if its SHA-256 fingerprint is\n",
             highlight=False,
         )
-        console.print(f"{certificate.fingerprint}\n", highlight=False, soft_wrap=True)
+        _print_exactly(console, certificate.fingerprint)
     console.print("Whoever has the link can talk to this machine. Ctrl-C ends it.\n")
 
 
-def _print_link(console: Console, link: str) -> None:
-    # As it is, however narrow the terminal: a link that is broken in two opens nothing.
-    console.print(f"{link}\n", style="bold", markup=False, highlight=False, soft_wrap=True)
+def _print_exactly(console: Console, text: str) -> None:
+    # A link that is broken in two opens nothing, and rich takes the ":AB:" of a fingerprint for an emoji.
+    console.print(f"{text}\n", style="bold", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _qr_code(link: str) -> Text:
