@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from localvoice.server.certificate import keep_certificate
 from localvoice.server.doorkeeper import COOKIE
 from localvoice.server.entrance import Entrance, Lan, open_entrance
 from localvoice.server.security import HEADERS
+from localvoice.transports import candidates, webrtc
 from localvoice.transports.candidates import network_addresses
 
 TOKEN = "only the invited know it"
@@ -208,8 +210,33 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
 
 # --- all of it, by this machine's address on its network ---
 
+needs_a_network_address = pytest.mark.skipif(
+    not network_addresses(), reason="this machine has no address beside loopback"
+)
 
-@pytest.mark.skipif(not network_addresses(), reason="this machine has no address beside loopback")
+
+@needs_a_network_address
+async def test_a_client_on_the_network_is_called_where_its_socket_comes_from_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def remember(sdp: str, known: frozenset[str]) -> str:
+        taken.append(candidates.keep_known(sdp, known))
+        return taken[-1]
+
+    # None of its addresses is known as this machine's own, as on another one.
+    monkeypatch.setattr(candidates, "host_addresses", lambda: frozenset({"127.0.0.1", "::1"}))
+    monkeypatch.setattr(webrtc, "keep_known", remember)
+    entrance = open_entrance(ServerSettings.model_validate({"lan": True, "token": TOKEN}), tmp_path)
+    async with serving(entrance=entrance, trusted=trusting(tmp_path), headers=BEARER) as site:
+        async with site.client() as client, calling(client) as browser:
+            await browser.connect()
+    (sdp,) = taken
+    assert set(re.findall(r"^a=candidate:\S+ \d+ udp \d+ (\S+)", sdp, re.M)) == {network_addresses()[0]}
+
+
+@needs_a_network_address
 async def test_a_conversation_by_this_machines_address_on_the_network(tmp_path: Path) -> None:
     settings = ServerSettings.model_validate({"lan": True, "token": TOKEN})
     entrance = open_entrance(settings, tmp_path)
