@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from localvoice.agent.agent import Agent
     from localvoice.agent.playbook import Playbook
     from localvoice.contract.messages import ServerMessage
+    from localvoice.server.app import VoiceServer
+    from localvoice.server.entrance import Entrance
     from localvoice.transports.dialogue import Dialogue, Live
 
 
@@ -68,13 +70,12 @@ class LocalVoice:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Serve until the block is left; gives the address of the page. Raises as `run` does."""
-        from localvoice.server.app import VoiceServer
-        from localvoice.server.security import check_listen_address
+        """Serve until the block is left; gives the address of the page, in LAN mode with its token.
 
-        check_listen_address(self._settings.server.host)  # before the models are loaded for nothing
-        async with self._agent() as agent, VoiceServer(agent).running() as address:
-            yield address
+        Raises as `run` does.
+        """
+        async with self._serving() as (server, _):
+            yield server.links[0]
 
     @asynccontextmanager
     async def dialogue(self) -> AsyncIterator["Dialogue"]:
@@ -97,6 +98,18 @@ class LocalVoice:
         async with self._agent() as agent, live(agent, on_message, rate) as call:
             yield call
 
+    @asynccontextmanager
+    async def _serving(self) -> "AsyncIterator[tuple[VoiceServer, Entrance]]":
+        from localvoice.server.app import VoiceServer
+        from localvoice.server.entrance import open_entrance
+
+        # Before the models are loaded for nothing.
+        entrance = await asyncio.to_thread(open_entrance, self._settings.server)
+        async with self._agent() as agent:
+            server = VoiceServer(agent, entrance)
+            async with server.running():
+                yield server, entrance
+
     def _agent(self) -> "AbstractAsyncContextManager[Agent]":
         # Imported here: whoever only describes an agent loads no engine.
         from localvoice.startup import ready_agent
@@ -112,9 +125,16 @@ class LocalVoice:
         )
 
     async def _run(self) -> None:
+        from localvoice.server.invitation import print_invitation
+
         stop = _stop_at_signal()
-        async with self.serving() as address:
-            self._console.print(f"\nOpen [bold]{address}[/] in a browser and talk. Ctrl-C ends it.\n")
+        async with self._serving() as (server, entrance):
+            if entrance.lan is None:
+                self._console.print(
+                    f"\nOpen [bold]{server.links[0]}[/] in a browser and talk. Ctrl-C ends it.\n"
+                )
+            else:
+                print_invitation(self._console, server.links, entrance.lan.certificate)
             await stop.wait()
             self._console.print("Ending …")
 

@@ -63,6 +63,9 @@ def serve(
     profile: Profile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one.")] = None,
+    lan: Annotated[
+        bool | None, typer.Option("--lan", help="Serve phones and others on the network, by TLS and token.")
+    ] = None,
     playbook: Playbook = None,
     device: Device = None,
     language: Language = None,
@@ -73,7 +76,7 @@ def serve(
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.api import LocalVoice
 
-    server = _given(host=host, port=port)
+    server = _given(host=host, port=port, lan=lan)
     agent = _given(playbook=playbook)
     found = _settings(config, profile, device, language, models_dir, log_level, server=server, agent=agent)
     LocalVoice(found, console=console).run()

@@ -40,13 +40,28 @@ class ServerSettings(_Group):
     """The web server."""
 
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on. Only this machine's own is served."
+        default="127.0.0.1",
+        description="Address to listen on: this machine's own, or with `lan` another one.",
     )
     port: int = Field(default=8787, ge=0, le=65535, description="Port; 0 takes any free one.")
     allowed_origins: tuple[str, ...] = Field(
         default=(),
         description="Other web pages that may connect, as `http://host:port`. The own page always may.",
     )
+    lan: bool = Field(
+        default=False,
+        description="Serve the network: on all addresses unless `host` names one, over TLS, with a token.",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="What clients show in LAN mode; empty makes a new one at each start.",
+    )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="Certificate (PEM) for LAN mode, whose names the server answers to; empty makes one.",
+    )
+    tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate.")
     session_minutes: float = Field(
         default=30, gt=0, description="How long a session is kept after its last sign of life."
     )

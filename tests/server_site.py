@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.config import Settings
 from localvoice.engines.protocols import Engines
 from localvoice.server.app import VoiceServer
+from localvoice.server.entrance import Entrance
 
 LONG = "This is a rather long reply, and it has many words. They go on. " * 5
 
@@ -98,19 +100,25 @@ async def serving(
     engines: Engines | None = None,
     groups: dict[str, dict[str, Any]] | None = None,
     brought: dict[str, Any] | None = None,
+    entrance: Entrance | None = None,
+    trusted: ssl.SSLContext | bool = True,
+    headers: dict[str, str] | None = None,
     **server: Any,
 ) -> AsyncIterator[Site]:
-    """`groups` are settings beside the server's; `brought` is what an application brings along."""
+    """`groups` are settings beside the server's; `brought` is what an application brings along.
+
+    Clients trust the certificates that `trusted` says, and send the `headers`.
+    """
     groups = groups or {}
     # A scripted LLM would give its lines to the summary.
     agent_settings = {"summarise": False, **groups.get("agent", {})}
     settings = Settings.model_validate(groups | {"agent": agent_settings, "server": {"port": 0, **server}})
     agent = Agent(settings, engines or fake_engines(), **(brought or {}))
     async with (
-        VoiceServer(agent).running() as url,
-        aiohttp.ClientSession() as http,
+        VoiceServer(agent, entrance).running() as link,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), headers=headers) as http,
     ):
-        yield Site(url, http)
+        yield Site(link.partition("/?")[0], http)
 
 
 def sound_of(messages: list[dict[str, Any]]) -> AudioFrame:

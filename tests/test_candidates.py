@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.transports.candidates import MAX_CANDIDATES, host_addresses, keep_own
+from localvoice.transports import candidates
+from localvoice.transports.candidates import (
+    MAX_CANDIDATES,
+    client_addresses,
+    host_addresses,
+    keep_known,
+    network_addresses,
+)
 
 OWN = frozenset({"127.0.0.1", "192.168.1.5", "::1", "fe80::1"})
 HEAD = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=mid:0\r\n"
@@ -17,7 +24,7 @@ def line(address: str, transport: str = "udp", port: int = 50_000, more: str = "
 
 
 def kept(*lines: str, own: frozenset[str] = OWN) -> list[Candidate]:
-    sdp = keep_own(HEAD + "\r\n".join(lines) + "\r\n", own)
+    sdp = keep_known(HEAD + "\r\n".join(lines) + "\r\n", own)
     assert sdp.startswith(HEAD) and sdp.endswith("\r\n"), "the rest stays as it was"
     found = [each for each in sdp.splitlines() if "candidate" in each]
     return [Candidate.from_sdp(each.removeprefix("a=candidate:")) for each in found]
@@ -71,7 +78,7 @@ def test_a_hidden_address_stands_for_this_host(name: str) -> None:
 
 @pytest.mark.parametrize("separator", ["\r\n", "\n", "\x0b", "\u2028"])
 def test_no_line_separator_hides_a_candidate(separator: str) -> None:
-    sdp = keep_own(separator.join(["v=0", line("8.8.8.8"), "a=mid:0"]), OWN)
+    sdp = keep_known(separator.join(["v=0", line("8.8.8.8"), "a=mid:0"]), OWN)
     assert "8.8.8.8" not in sdp
 
 
@@ -86,12 +93,34 @@ def test_too_many_are_refused() -> None:
     st.lists(st.one_of(st.text(max_size=80), st.text(max_size=60).map("a=candidate:".__add__)), max_size=30)
 )
 def test_whatever_comes_only_own_addresses_stay(lines: list[str]) -> None:
-    for each in keep_own("\r\n".join(lines), OWN).splitlines():
+    for each in keep_known("\r\n".join(lines), OWN).splitlines():
         if each.startswith("a=candidate:"):
             assert each.split()[4] in OWN
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "::1", "127.0.0.5", "192.168.1.5", "fe80::1"])
+def test_a_client_on_this_machine_may_have_any_of_its_addresses(
+    client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "host_addresses", lambda: OWN)
+    assert client_addresses(client) == OWN
+
+
+@pytest.mark.parametrize("client", ["192.168.1.77", "2001:db8::77"])
+def test_a_client_on_the_network_is_sent_packets_where_its_socket_comes_from_and_nowhere_else(
+    client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "host_addresses", lambda: OWN)
+    known = client_addresses(client)
+    (candidate,) = kept(line(client), line("192.168.1.78"), *map(line, sorted(OWN)), own=known)
+    assert candidate.host == client
+    (hidden,) = kept(line("b2c7a1f0-6f4e-4f0e-9c39-0a1b2c3d4e5f.local"), own=known)
+    assert (hidden.host, hidden.port) == (client, 50_000), "its hidden address is that one, too"
 
 
 def test_this_host_knows_itself() -> None:
     own = host_addresses()
     assert {"127.0.0.1", "::1"} <= own
     assert not any("%" in address for address in own)
+    assert set(network_addresses()) <= own - {"127.0.0.1", "::1"}
+    assert not any(address.startswith(("fe80:", "169.254.")) for address in network_addresses())

@@ -92,7 +92,7 @@ def test_what_cannot_be_done_is_one_sentence(words: tuple[str, ...], told: str) 
 def test_a_host_that_others_could_reach_is_refused() -> None:
     done = localvoice("serve", "--profile", "tiny", "--host", "0.0.0.0")
     assert done.returncode == 1
-    assert "ssh -L" in done.stderr
+    assert "ssh -L" in done.stderr and "--lan" in done.stderr
 
 
 @pytest.mark.integration

@@ -1,9 +1,14 @@
 """Who may talk to the server."""
 
+import asyncio
+from contextlib import nullcontext
+
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from localvoice.config import ConfigError
-from localvoice.server.security import check_listen_address, is_allowed_origin, is_own_host
+from localvoice.server.security import check_listen_address, guard, is_allowed_origin, is_own_host
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,25 @@ def test_own_hosts(host: str) -> None:
         "[::]",
         "[2001:db8::1]:8787",
         "0x7f.1",
+        "0x7f000001",
+        "017700000001",
+        "127.1",
+        "127.0.1",
+        "127.0.0.1.",
+        "0177.0.0.1",
         "2130706433",
+        "localhost.",
+        "localhost.evil.com:8787",
+        "127.0.0.1.evil.com",
+        "user:secret@localhost:8787",
+        "localhost:8787@evil.com",
+        "[::ffff:192.168.1.5]",
+        "[::1%25eth0]",
+        "localhost:123456",
+        "localhost:-1",
+        "localhost:80a",
+        "localhost:",
+        "ｌocalhost",
         # No host at all: turned away, and no crash either.
         "::1",
         "[::1",
@@ -99,5 +122,84 @@ def test_this_machine_may_be_listened_on(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "example.com", "*"])
 def test_other_addresses_are_refused_with_what_to_do(host: str) -> None:
-    with pytest.raises(ConfigError, match="tunnel"):
+    with pytest.raises(ConfigError, match=r"--lan.*tunnel"):
         check_listen_address(host)
+
+
+# --- on the network ---
+
+NAMES = ("box", "box.local", "localhost", "192.168.1.5", "fd00::2", "*.home.example")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "box:8787",
+        "BOX.local",
+        "192.168.1.5:8787",
+        "[fd00::2]:8787",
+        "[FD00:0::2]:8787",
+        "127.0.0.1",
+        "voice.home.example",
+    ],
+)
+def test_names_of_the_certificate(host: str) -> None:
+    assert is_own_host(host, NAMES)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "192.168.1.6:8787",
+        "192.168.1.5.evil.com",
+        "192.168.1.5.",
+        "192.168.261",
+        "3232235781",
+        "box.evil.com",
+        "box.",
+        "evil-box",
+        "[fd00::3]",
+        "fd00::2",
+        "home.example",
+        "a.b.home.example",
+        "*.home.example",
+        "box@evil.com",
+        "0.0.0.0",
+    ],
+)
+def test_other_names_on_the_network(host: str) -> None:
+    assert not is_own_host(host, NAMES)
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://box:8787", "https://box", "wss://box:8787", "null", "HTTPS://box:8787"]
+)
+def test_on_the_network_an_origin_is_the_host_over_https(origin: str) -> None:
+    assert is_allowed_origin("https://box:8787", "box:8787", [], ["https"])
+    assert not is_allowed_origin(origin, "box:8787", [], ["https"])
+
+
+# --- whom the guard lets by ---
+
+
+class Peer(asyncio.Transport):
+    """The connection of a client at an address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 50_000), "sockname": ("127.0.0.1", 8787)})
+
+
+async def welcome(request: web.Request) -> web.StreamResponse:
+    return web.Response()
+
+
+@pytest.mark.parametrize(
+    ("client", "welcomed"), [("127.0.0.1", True), ("::1", True), ("192.168.1.77", False)]
+)
+async def test_without_a_token_only_this_machine_is_served_whatever_it_listens_on(
+    client: str, welcomed: bool
+) -> None:
+    headers = {"Host": "localhost:8787"}
+    request = make_mocked_request("GET", "/", headers, transport=Peer(client))
+    with nullcontext() if welcomed else pytest.raises(web.HTTPForbidden):
+        await guard([])(request, welcome)

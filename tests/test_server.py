@@ -60,6 +60,75 @@ async def test_strangers_are_turned_away_everywhere(headers: dict[str, str]) -> 
         assert await site.counts() == (0, 0)
 
 
+async def test_every_reply_has_the_headers_of_a_safe_page_and_none_for_other_origins() -> None:
+    cases: list[tuple[str, str, dict[str, str], int]] = [
+        ("GET", "/", {}, 200),
+        ("GET", "/health", {}, 200),
+        ("GET", "/nowhere", {}, 404),
+        ("POST", "/", {}, 405),
+        ("GET", "/ws", {}, 400),  # no upgrade
+        ("GET", "/", {"Host": "evil.example"}, 403),
+        ("OPTIONS", "/", {"Origin": "http://evil.example", "Access-Control-Request-Method": "GET"}, 403),
+        ("OPTIONS", "/health", {"Access-Control-Request-Method": "GET"}, 405),
+    ]
+    async with serving() as site:
+        for method, path, headers, status in cases:
+            async with site.http.request(method, site.url + path, headers=headers) as response:
+                assert response.status == status, (method, path)
+                assert {name: response.headers.get(name) for name in HEADERS} == HEADERS, (method, path)
+                assert not [name for name in response.headers if name.lower().startswith("access-control")]
+        async with site.http.ws_connect(site.url) as socket:
+            assert {name: socket._response.headers.get(name) for name in HEADERS} == HEADERS
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),  # a link that the user follows
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "no-cors"}, 200),
+        ({"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
+    ],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else None,
+)
+async def test_what_a_page_from_elsewhere_fetches_without_an_origin_is_refused(
+    headers: dict[str, str], status: int
+) -> None:
+    """As by <img> and <script>."""
+    async with serving() as site, site.http.get(site.url + "/app.js", headers=headers) as response:
+        assert response.status == status
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Host: {own}", "Host: evil.example"],
+        ["Host: evil.example", "Host: {own}"],
+        ["Host: {own}", "Origin: http://{own}", "Origin: http://evil.example"],
+        ["Host: "],
+        [],
+    ],
+    ids=["a second host", "a second host, ours", "a second origin", "an empty host", "no host"],
+)
+async def test_doubled_or_missing_headers_are_refused(lines: list[str]) -> None:
+    async with serving() as site:
+        own = site.url.removeprefix("http://")
+        reader, writer = await asyncio.open_connection(*own.split(":"))
+        request = [
+            "GET /health HTTP/1.1",
+            *(line.format(own=own) for line in lines),
+            "Connection: close",
+            "",
+            "",
+        ]
+        writer.write("\r\n".join(request).encode())
+        status = (await reader.read()).split(b" ", 2)[1]
+        writer.close()
+        await writer.wait_closed()
+        assert status in (b"400", b"403")
+
+
 async def test_a_page_that_is_allowed_may_connect() -> None:
     async with serving(allowed_origins=["http://localhost:3000"]) as site:
         async with site.http.ws_connect(site.url, headers={"Origin": "http://localhost:3000"}) as socket:

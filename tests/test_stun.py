@@ -83,6 +83,21 @@ async def test_the_ice_library_of_our_own_peers_gets_its_address_from_it() -> No
         answerer.close()
 
 
+async def test_one_that_is_for_a_client_answers_no_other() -> None:
+    loop = asyncio.get_running_loop()
+    answers = {}
+    for client in ("127.0.0.1", "192.0.2.77"):
+        answerer = await StunAnswerer.open("127.0.0.1", client)
+        port = int(answerer.url.rsplit(":")[-1])
+        transport, asking = await loop.create_datagram_endpoint(Client, remote_addr=("127.0.0.1", port))
+        transport.sendto(bytes(binding()))
+        await asyncio.sleep(0.2)
+        answers[client] = asking.received.qsize()
+        transport.close()
+        answerer.close()
+    assert answers == {"127.0.0.1": 1, "192.0.2.77": 0}
+
+
 async def test_it_stops() -> None:
     answerer = await StunAnswerer.open()
     port = int(answerer.url.rsplit(":")[-1])

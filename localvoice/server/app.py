@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import WSCloseCode, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.hooks import ErrorContext, notify
@@ -22,8 +22,10 @@ from localvoice.contract.messages import ErrorMessage
 from localvoice.contract.metrics import Metric
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.server.connection import Connection, Services
+from localvoice.server.doorkeeper import Doorkeeper
+from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.limits import Admission
-from localvoice.server.security import check_listen_address, guard
+from localvoice.server.security import add_headers, guard, is_loopback
 from localvoice.transports.stun import StunAnswerer
 from localvoice.version import __version__
 
@@ -38,22 +40,24 @@ _HEAD_SECONDS: Final = 10.0
 class VoiceServer:
     """The server of one process: engines that are loaded, sessions that live."""
 
-    def __init__(self, agent: Agent) -> None:
-        """Raises `ConfigError` for an address that others could reach."""
-        check_listen_address(agent.settings.server.host)
+    def __init__(self, agent: Agent, entrance: Entrance | None = None) -> None:
+        """Without an entrance, the settings' own. Raises `ConfigError` as `open_entrance` does."""
+        self._entrance = entrance or open_entrance(agent.settings.server)
+        self.links: tuple[str, ...] = ()
+        """Addresses of the page while the server runs, the best one for another device first."""
         self._agent = agent
         self._settings = agent.settings
         self._connections: set[Connection] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """Listen until the block is left; gives the address of the page. Raises `ConfigError` if it can't."""
+        """Listen until the block is left; gives the first of `links`. Raises `ConfigError` if it can't."""
         settings = self._settings.server
         store = await asyncio.to_thread(_store, settings)  # a passphrase takes half a second to become a key
         self._sessions = Sessions(settings.session_minutes, self._agent.direct, store, self._on_end)
         await self._sessions.load()
-        stun = await StunAnswerer.open()
-        self._services = Services(self._agent, self._sessions, Admission(self._settings.limits), stun.url)
+        self._stun = await StunAnswerer.open()
+        self._services = Services(self._agent, self._sessions, Admission(self._settings.limits))
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
         runner = web.AppRunner(
             self._application(),
@@ -63,29 +67,33 @@ class VoiceServer:
         )
         await runner.setup()
         try:
-            yield await self._listen(runner)
+            self.links = self._entrance.links(await self._listen(runner))
+            yield self.links[0]
         finally:
             for connection in self._connections:
                 connection.leave()
             await runner.cleanup()
             sweeper.cancel()
             await self._sessions.close()
-            stun.close()
+            self._stun.close()
 
-    async def _listen(self, runner: web.AppRunner) -> str:
-        host, port = self._settings.server.host, self._settings.server.port
+    async def _listen(self, runner: web.AppRunner) -> int:
+        """Start to listen, and say on which port."""
+        host, port, lan = self._entrance.host, self._settings.server.port, self._entrance.lan
         try:
-            await web.TCPSite(runner, host, port).start()
+            context = None if lan is None else lan.certificate.context
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
         except OSError as error:
             raise ConfigError(
                 f"The server can't listen on {host}:{port} ({error.strerror or error}). If another one runs "
                 "already, use that, or give this one a port of its own with --port."
             ) from error
-        # Port 0 took a free one: only the socket knows which.
-        return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
+        address: tuple[str, int] = runner.addresses[0]
+        return address[1]  # port 0 took a free one: only the socket knows which
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[guard(self._settings.server.allowed_origins)])
+        application = web.Application(middlewares=[self._guard()])
+        application.on_response_prepare.append(add_headers)
         application.router.add_get("/", self._root)
         application.router.add_get("/ws", self._socket)
         application.router.add_get("/health", self._health)
@@ -96,6 +104,12 @@ class VoiceServer:
             if file.is_file():
                 application.router.add_get(f"/{file.name}", _file_handler(file))
         return application
+
+    def _guard(self) -> Middleware:
+        origins, lan = self._settings.server.allowed_origins, self._entrance.lan
+        if lan is None:
+            return guard(origins)
+        return guard(origins, lan.certificate.names, Doorkeeper(lan.token))
 
     async def _root(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -108,10 +122,24 @@ class VoiceServer:
         await socket.prepare(request)
         try:
             with self._services.admission.connection():
-                await self._serve(Connection(self._services, socket))
+                async with self._stun_for(request) as stun_url:
+                    await self._serve(Connection(self._services, socket, request.remote or "", stun_url))
         except VoiceError as error:  # no place for it
             await self._refuse(socket, error)
         return socket
+
+    @asynccontextmanager
+    async def _stun_for(self, request: web.Request) -> AsyncIterator[str]:
+        """The STUN answerer for a client; for one on the network, at the address that it came in by."""
+        client = request.remote or ""
+        if is_loopback(client) or request.transport is None:
+            yield self._stun.url
+            return
+        stun = await StunAnswerer.open(request.transport.get_extra_info("sockname")[0], client)
+        try:
+            yield stun.url
+        finally:
+            stun.close()
 
     async def _refuse(self, socket: web.WebSocketResponse, error: VoiceError) -> None:
         """Tell a client without a session why, in its own terms, and close."""

@@ -65,17 +65,17 @@ class Services:
     sessions: Sessions
     admission: Admission
     """How many connections and sessions there may be."""
-    stun_url: str
-    """The STUN answerer on this machine."""
 
 
 class Connection:
     """Serves one WebSocket until it closes."""
 
-    def __init__(self, services: Services, socket: web.WebSocketResponse) -> None:
+    def __init__(self, services: Services, socket: web.WebSocketResponse, client: str, stun_url: str) -> None:
+        """`client` is the address that the WebSocket comes from; at `stun_url` this machine answers STUN."""
         self.id = secrets.token_hex(8)
         self._services = services
         self._socket = socket
+        self._stun_url = stun_url
         self._agent = services.agent
         self._outgoing: asyncio.Queue[ServerMessage] = asyncio.Queue(_UNSENT_MESSAGES)
         self._from_channel: asyncio.Queue[str] = asyncio.Queue(_UNREAD_MESSAGES)
@@ -90,7 +90,7 @@ class Connection:
             services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
         )
         self._peering = Peering(
-            self._inbox, self._playout, self._on_channel_message, self._on_sound, self._session.report
+            client, self._inbox, self._playout, self._on_channel_message, self._on_sound, self._session.report
         )
 
     async def serve(self) -> None:
@@ -98,7 +98,7 @@ class Connection:
         present = Stopwatch()
         self._take(self._session.conversation)
         self._on_sound(False)
-        self.emit(Ready(self._session.conversation.id, ({"urls": self._services.stun_url},)))
+        self.emit(Ready(self._session.conversation.id, ({"urls": self._stun_url},)))
         await notify(self._agent.hooks.on_connection, self._session.conversation.id, self.id)
         jobs = [
             asyncio.create_task(job, name=f"connection {name}")

@@ -32,12 +32,16 @@ class TokenBucket:
 
     def take(self, now: float, cost: float = 1.0) -> float:
         """0 if this one may pass; otherwise the seconds until one may, and nothing is taken."""
+        seconds = self.wait(now, cost)
+        if not seconds:
+            self._tokens = max(0.0, self._tokens - cost)
+        return seconds
+
+    def wait(self, now: float, cost: float = 1.0) -> float:
+        """What `take` would give, with nothing taken."""
         self._tokens = min(self._size, self._tokens + (now - self._seen) * self._per_second)
         self._seen = now
-        if self._tokens >= cost - _ROUNDING:
-            self._tokens = max(0.0, self._tokens - cost)
-            return 0.0
-        return (cost - self._tokens) / self._per_second
+        return 0.0 if self._tokens >= cost - _ROUNDING else (cost - self._tokens) / self._per_second
 
 
 class Limiter:

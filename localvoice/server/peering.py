@@ -20,13 +20,15 @@ class Peering:
 
     def __init__(
         self,
+        client: str,
         inbox: FrameInbox,
         playout: Playout,
         on_message: Callable[[str], None],
         on_sound: Callable[[bool], None],
         on_failure: Callable[[VoiceError], None],
     ) -> None:
-        """`on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client."""
+        """`client` is the address that its WebSocket comes from; the rest is as in `WebRtcPeer`."""
+        self._client = client
         self._inbox = inbox
         self._playout = playout
         self._on_message = on_message
@@ -67,7 +69,9 @@ class Peering:
         if host_addresses() <= _LOOPBACK:
             # Neither browsers nor aioice connect over the loopback alone.
             raise _unavailable("this machine has no network interface up beside its loopback")
-        return WebRtcPeer(self._inbox, self._playout, self._on_message, self._on_sound, self._on_failure)
+        return WebRtcPeer(
+            self._client, self._inbox, self._playout, self._on_message, self._on_sound, self._on_failure
+        )
 
 
 def _unavailable(reason: str) -> VoiceError:

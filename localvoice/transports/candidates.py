@@ -1,11 +1,13 @@
-"""Which network addresses in a client's offer we would ever send to: this machine's own, no others.
+"""Which network addresses in a client's offer we would ever send to: its own, no others.
 
 An offer tells the server where to send packets. Taken as it comes, it makes the server knock wherever the
-client likes, and look up mDNS names by multicast. So: candidates that aren't on this host are dropped, and a
-`.local` name (Chromium's way of hiding its address until the microphone is granted) stands for this host,
-whose addresses we know without asking anyone.
+client likes, and look up mDNS names by multicast. So: candidates that aren't at the client's own addresses
+are dropped, and a `.local` name (the browsers' way of hiding an address until the microphone is granted)
+stands for these. A client on this machine has this machine's addresses, which we know without asking anyone;
+one on the network has the address that its WebSocket comes from.
 """
 
+import ipaddress
 import re
 from typing import Final
 
@@ -32,8 +34,26 @@ def host_addresses() -> frozenset[str]:
     return frozenset(found)
 
 
-def keep_own(sdp: str, own: frozenset[str]) -> str:
-    """The offer with only this host's UDP candidates. Raises `VoiceError` CONNECTION_FAILED if too many."""
+def network_addresses() -> tuple[str, ...]:
+    """This machine's addresses that others can use, IPv4 first, in the order of its adapters."""
+    ips = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    found = [ipaddress.ip_address(ip if isinstance(ip, str) else ip[0]) for ip in ips]
+    usable = [each for each in found if not (each.is_loopback or each.is_link_local)]
+    return tuple(dict.fromkeys(str(each) for each in sorted(usable, key=lambda each: each.version)))
+
+
+def client_addresses(client: str) -> frozenset[str]:
+    """Where a client may be sent packets, by the address that its WebSocket comes from."""
+    own = host_addresses()
+    # One on the network gets no packet sent to a port of this machine, either.
+    return own if client in own or client.startswith("127.") else frozenset({client})
+
+
+def keep_known(sdp: str, known: frozenset[str]) -> str:
+    """The offer with only UDP candidates at these addresses.
+
+    Raises `VoiceError` CONNECTION_FAILED if there are too many candidates.
+    """
     lines: list[str] = []
     candidates = 0
     for line in sdp.splitlines():
@@ -49,22 +69,22 @@ def keep_own(sdp: str, own: frozenset[str]) -> str:
                 Component.WEBRTC,
                 f"The offer has more than {MAX_CANDIDATES} candidates. Offer fewer networks.",
             )
-        lines += _own_candidates(line, own)
+        lines += _known_candidates(line, known)
     return "\r\n".join(lines) + "\r\n"
 
 
-def _own_candidates(line: str, own: frozenset[str]) -> list[str]:
+def _known_candidates(line: str, known: frozenset[str]) -> list[str]:
     found = _CANDIDATE.fullmatch(line)
     # aioice checks neither number, and a socket that is told to send to port 99999 is dead from then on.
     if found is None or not 0 < int(found["port"]) < 2**16 or int(found["priority"]) >= 2**32:
         return []
-    address = found["address"]
-    if not address.lower().endswith(".local"):
-        return [line] if address in own else []
+    if not found["address"].lower().endswith(".local"):
+        return [line] if found["address"] in known else []
+    # Chromium's hidden candidates are the IPv4 ones that matter on one host.
+    stands_for = [address for address in known if ":" not in address] or known
     before, after = line[: found.end("foundation")], line[found.end("foundation") : found.start("address")]
     return [
         # A foundation names one base address, so each copy needs one of its own.
-        f"{before}{number}{after}{own_address}{line[found.end('address') :]}"
-        for number, own_address in enumerate(sorted(own))
-        if ":" not in own_address  # Chromium's hidden candidates are the IPv4 ones that matter on one host
+        f"{before}{number}{after}{address}{line[found.end('address') :]}"
+        for number, address in enumerate(sorted(stands_for))
     ]

@@ -1,7 +1,8 @@
 """A STUN answerer on this machine, for clients that would otherwise ask a public one.
 
 The stock browser client takes an empty list of ICE servers for "none given" and then asks a public server,
-so it is given this one. It answers binding requests from this host and nothing else.
+so it is given this one. It answers binding requests from this host, or from the one client that it is for,
+and nothing else.
 """
 
 import asyncio
@@ -11,13 +12,16 @@ from aioice import stun
 
 
 class _Answerer(asyncio.DatagramProtocol):
-    def __init__(self) -> None:
+    def __init__(self, client: str | None = None) -> None:
+        self._client = client
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        if self._client is not None and address[0] != self._client:
+            return
         try:
             request = stun.parse_message(data)
         except ValueError:
@@ -35,23 +39,23 @@ class _Answerer(asyncio.DatagramProtocol):
 
 
 class StunAnswerer:
-    """Listens on a free UDP port of 127.0.0.1 while it is open."""
+    """Listens on a free UDP port of one of this machine's addresses while it is open."""
 
     def __init__(self, transport: asyncio.DatagramTransport) -> None:
         self._transport = transport
 
     @classmethod
-    async def open(cls) -> "StunAnswerer":
-        """Start answering."""
+    async def open(cls, own: str = "127.0.0.1", client: str | None = None) -> "StunAnswerer":
+        """Start answering at an address of this machine, only to the address `client` where one is given."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(_Answerer, local_addr=("127.0.0.1", 0))
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Answerer(client), local_addr=(own, 0))
         return cls(transport)
 
     @property
     def url(self) -> str:
         """As it stands in a client's list of ICE servers."""
-        port = self._transport.get_extra_info("sockname")[1]
-        return f"stun:127.0.0.1:{port}"
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        return f"stun:[{host}]:{port}" if ":" in host else f"stun:{host}:{port}"
 
     def close(self) -> None:
         """Stop answering."""

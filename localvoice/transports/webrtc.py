@@ -22,7 +22,7 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports import sctp_guard
-from localvoice.transports.candidates import host_addresses, keep_own
+from localvoice.transports.candidates import client_addresses, keep_known
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.jitter import hand_on_at_once
 from localvoice.transports.speech_track import SpeechTrack
@@ -45,13 +45,18 @@ class WebRtcPeer:
 
     def __init__(
         self,
+        client: str,
         inbox: FrameInbox,
         playout: Playout,
         on_message: Callable[[str], None],
         on_sound: Callable[[bool], None],
         on_failure: Callable[[VoiceError], None],
     ) -> None:
-        """`on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client."""
+        """`client` is the address that the offers come from, and with this machine's own all we send to.
+
+        `on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client.
+        """
+        self._client = client
         self._inbox = inbox
         self._speech = SpeechTrack(playout)
         self._on_message = on_message
@@ -76,11 +81,11 @@ class WebRtcPeer:
 
     async def answer(self, sdp: str) -> dict[str, str]:
         """The answer to an offer, with all candidates. Raises `VoiceError` CONNECTION_FAILED."""
-        own = keep_own(sdp, host_addresses())
+        known = keep_known(sdp, client_addresses(self._client))
         self._note_transports()
         try:
-            _check_whole(SessionDescription.parse(own))
-            await self._connection.setRemoteDescription(RTCSessionDescription(own, "offer"))
+            _check_whole(SessionDescription.parse(known))
+            await self._connection.setRemoteDescription(RTCSessionDescription(known, "offer"))
             self._attach_voice()
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except VoiceError:

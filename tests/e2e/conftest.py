@@ -88,7 +88,7 @@ def running(*command: str, **environment: str) -> Iterator[str]:
     assert process.stdout is not None
     try:
         for line in process.stdout:
-            if found := re.search(r"http://[^\s]+", line):
+            if found := re.search(r"https?://[^\s]+", line):
                 yield found[0]
                 break
         else:

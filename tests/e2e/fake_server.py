@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import signal
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from fakes import FakeLlm, FakeStt, FakeTts, fake_engines
@@ -18,6 +19,7 @@ from localvoice.config import Settings
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.engines.vision import image_size
 from localvoice.server.app import VoiceServer
+from localvoice.server.entrance import open_entrance
 
 STORY = " ".join(f"This is sentence number {number} of a rather long story." for number in range(1, 41))
 """400 words, of which the fake voice says 16 a second."""
@@ -121,7 +123,11 @@ async def serve(options: argparse.Namespace) -> None:
         "streaming_speech": not options.whole_replies,
     }
     # The STT would give its lines to what is said so far.
-    groups = {"server": {"port": 0}, "listening": {"partial_ms": 0}, "agent": conversation}
+    groups = {
+        "server": {"port": 0, "lan": options.lan is not None},
+        "listening": {"partial_ms": 0},
+        "agent": conversation,
+    }
     settings = Settings.model_validate(groups)
     agent = Agent(
         settings,
@@ -133,7 +139,8 @@ async def serve(options: argparse.Namespace) -> None:
     ended = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, ended.set)
-    async with VoiceServer(agent).running() as address:
+    entrance = open_entrance(settings.server, options.lan) if options.lan else None
+    async with VoiceServer(agent, entrance).running() as address:
         print(address, flush=True)
         await ended.wait()
 
@@ -143,6 +150,7 @@ def main() -> None:
     parser.add_argument("--playbook", action="store_true", help="lead the conversation in two stages")
     parser.add_argument("--whole-replies", action="store_true", help="speak each reply in one piece")
     parser.add_argument("--voice-delay", type=float, default=0.0, help="seconds before each piece is spoken")
+    parser.add_argument("--lan", type=Path, help="serve the network, with a certificate that is kept here")
     parser.add_argument("heard", nargs="*", help="what the STT hears, an utterance each")
     asyncio.run(serve(parser.parse_args()))
 

@@ -218,6 +218,14 @@ function dropped(before) {
   }
   const known = store.state.problems.link ?? problem(before === 'ready' ? 'link-lost' : 'server-away');
   store.setProblem('link', known);
+  if (known.id !== 'uninvited') tellIfUninvited();
+}
+
+/** A socket that is refused doesn't say why; an ordinary request does. */
+async function tellIfUninvited() {
+  const answer = await fetch('health').catch(() => null);
+  const refused = answer !== null && [401, 403].includes(answer.status);
+  if (refused && store.state.link === 'lost') store.setProblem('link', problem('uninvited'));
 }
 
 async function showSetup() {

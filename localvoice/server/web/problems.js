@@ -4,7 +4,7 @@
  */
 
 /**
- * @typedef {'server-away'|'link-lost'|'mic-insecure'|'mic-unsupported'|'mic-refused'|'mic-dismissed'|
+ * @typedef {'server-away'|'link-lost'|'uninvited'|'mic-insecure'|'mic-unsupported'|'mic-refused'|'mic-dismissed'|
  *   'mic-missing'|'mic-busy'|'mic-broken'|'mic-gone'|'voice-unsupported'|'sound-blocked'|
  *   'stt'|'llm'|'tts'|'hearing'|'misunderstood'|'too-fast'|'playbook'|'internal'} ProblemId
  */
@@ -40,10 +40,16 @@ const WORDS = {
     text: 'Reconnecting by itself. If it takes long, look whether the server is still running.',
     action: { label: 'Try now', remedy: 'reconnect' },
   },
+  uninvited: {
+    tone: 'fault',
+    title: 'This link is out of date',
+    text: 'localvoice was started anew, with a new token. Open the link that it shows now.',
+    action: { label: 'Try now', remedy: 'reconnect' },
+  },
   'mic-insecure': {
     tone: 'fault',
     title: 'No microphone at this address',
-    text: `Browsers allow it only on this machine or over HTTPS. Open http://localhost${port()} on the machine that runs localvoice, or serve it over HTTPS. Typing works here, too.`,
+    text: `Browsers allow it only on this machine or over HTTPS. Open http://localhost${port()} on the machine that runs localvoice, or start it with --lan. Typing works here, too.`,
   },
   'mic-unsupported': {
     tone: 'fault',

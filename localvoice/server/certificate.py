@@ -1,0 +1,149 @@
+"""The TLS certificate for the network: a self-signed one, made once and kept, or one of the user's own."""
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from localvoice.config import ConfigError
+
+_FILE: Final = "certificate.pem"
+"""Key and certificate in one file, so that they are always of one making."""
+_LASTS: Final = timedelta(days=365)
+"""Apple's systems refuse more than 825 days."""
+_RENEW_BEFORE: Final = timedelta(days=30)
+_CLOCK_SKEW: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate that is ready to serve with."""
+
+    context: ssl.SSLContext
+    """With certificate and key loaded; TLS 1.2 and newer."""
+    names: tuple[str, ...]
+    """Host names, in lower case, and addresses that it is for, in its own order."""
+    fingerprint: str
+    """Its SHA-256, as browsers show it."""
+    self_made: bool
+    """No browser knows it, so each warns."""
+
+
+def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
+    """The certificate that is kept in the folder; made anew if it lacks one of the names or is near its end.
+
+    The file is readable by its owner only. Raises `ConfigError` if the folder can't be used.
+    """
+    path = folder / _FILE
+    try:
+        if not _still_serves(path, names):
+            _write_private(path, _make(names))
+        return _load(path, path, self_made=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The certificate can't be kept in {folder} ({error.strerror or error}). Mend that, or give one "
+            "of your own with server.tls_cert and server.tls_key."
+        ) from error
+
+
+def own_certificate(certificate: Path, key: Path) -> Certificate:
+    """The user's own, both PEM. Raises `ConfigError` if it can't be used."""
+    try:
+        return _load(certificate, key, self_made=False)
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        raise ConfigError(
+            f"server.tls_cert {certificate} and server.tls_key {key} can't be used ({error}). Give a "
+            "certificate with its chain and the key that belongs to it, both as PEM, the key not encrypted."
+        ) from error
+
+
+def _load(certificate: Path, key: Path, self_made: bool) -> Certificate:
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    names = _names_of(found)
+    if not names:
+        raise ValueError("it names no host in its subjectAltName")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    # With no password given, OpenSSL would ask for one on the terminal.
+    context.load_cert_chain(certificate, key, password="")
+    return Certificate(context, names, found.fingerprint(SHA256()).hex(":").upper(), self_made)
+
+
+def _still_serves(path: Path, names: Collection[str]) -> bool:
+    """Whether the kept one can go on: whole, kept from others, for all these names, and not near its end."""
+    try:
+        if path.stat().st_mode & 0o077:
+            return False
+        content = path.read_bytes()
+        found = x509.load_pem_x509_certificate(content)
+        if load_pem_private_key(content, None).public_key() != found.public_key():
+            return False
+    except (FileNotFoundError, ValueError, TypeError):
+        return False
+    now = datetime.now(UTC)
+    lasts = found.not_valid_before_utc <= now < found.not_valid_after_utc - _RENEW_BEFORE
+    return lasts and set(names) <= set(_names_of(found))
+
+
+def _make(names: Collection[str]) -> bytes:
+    """A new key and a certificate for it, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localvoice on this machine")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + _LASTS)
+        .add_extension(x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False)
+        # Of no use for any other site, even to whoever makes a browser trust it and loses the key.
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private + certificate.public_bytes(Encoding.PEM)
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _names_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    names = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
+    return (*names, *(str(address) for address in found.get_values_for_type(x509.IPAddress)))
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    temporary.replace(path)
