@@ -104,6 +104,20 @@ async def test_each_turn_says_that_it_begins(room: Rooms) -> None:
     assert r.states() == ["thinking", "thinking", "speaking", "idle"]
 
 
+async def test_nothing_of_a_reply_comes_after_the_next_turn_has_begun(room: Rooms) -> None:
+    word_seconds = 0.01
+    r = room(llm=FakeLlm(" ".join(["one"] * 50), "Two.", delay=word_seconds), tts=FakeTts(delay=1.0))
+    r.session.answer_text("One.")
+    await r.until("llm-chunk")
+    before = len(r.messages)
+    # At the very moment at which the next word is there, and its task has yet to run.
+    asyncio.get_running_loop().call_later(word_seconds, r.session.answer_text, "Two.")
+    await asyncio.sleep(2 * word_seconds)
+    await r.session.settle()
+    kinds = [message.type for message in r.messages[before:]]
+    assert kinds[:2] == ["state", "reply-heard"], "and no llm-chunk between them"
+
+
 async def test_a_whole_utterance_at_another_rate(room: Rooms) -> None:
     r = room(FakeStt("Hello."))
     r.session.answer_utterance(loud(1.0, 48_000))

@@ -43,6 +43,7 @@ class Thinker:
         self._results: list[ToolResult] = []
         self._judged = False
         self._uttered = False
+        self._cut = False
         self.reply = ""
         """What was written so far."""
         self.asked: float | None = None
@@ -65,6 +66,10 @@ class Thinker:
             await self._take_back(no)
         except VoiceError as error:
             self.failure = error
+
+    def cut(self) -> None:
+        """The reply is cut short: nothing more is added to it, though its task may not know yet."""
+        self._cut = True
 
     async def conclude(self, heard: str) -> None:
         """The reply was cut short: what the user heard of it is what the next stage depends on."""
@@ -118,6 +123,8 @@ class Thinker:
             await self._speaker.say(piece)
 
     def _append(self, text: str) -> None:
+        if self._cut:
+            return  # the client takes what is written from now on for the next reply
         self.reply += text
         self._around.emit(LlmChunk(text))
 

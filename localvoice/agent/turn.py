@@ -115,6 +115,7 @@ class Turn:
                 self._around.playout.resume()  # for its question is noted, though not answered
             self._around.playout.stop()
         self._interrupted = True
+        self._thinker.cut()
         if cuts_answer and self._speaker.sounding:
             self._around.emit(TtsCancelled())
         return cuts_answer
