@@ -258,3 +258,20 @@ def test_a_message_of_the_agents_alone_is_no_exchange() -> None:
     assert history.forget_last() and history.forget_last() and not history.forget_last()
     assert history.messages == [ChatMessage("assistant", "Your tea is ready.")]
     assert History.restore(history.save()).messages == history.messages
+
+
+async def test_what_the_llm_has_read_ends_with_its_session() -> None:
+    llm = FakeLlm()
+    async with serving(fake_engines(llm=llm), session_minutes=1e-4) as site:
+        async with site.client() as client:
+            await client.send("text", text="My secret is plum.")
+            await client.expect("tts-complete")
+            ended = client.received[0]["id"]
+        await site.until_alone()
+        await asyncio.sleep(0.05)
+        async with site.client() as client:
+            await client.send("reconnect", sessionId=ended)
+            await client.expect("reconnect-ack")
+            assert client.errors() == ["SESSION_EXPIRED"]
+            await client.sync()
+            assert llm.forgets == 1

@@ -42,6 +42,7 @@ class VoiceServer:
         self._agent = agent
         self._settings = agent.settings
         self._connections: set[Connection] = set()
+        self._ended = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -53,6 +54,7 @@ class VoiceServer:
         stun = await StunAnswerer.open()
         self._services = Services(self._agent, self._sessions, Admission(self._settings.limits), stun.url)
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
+        forgetter = asyncio.create_task(self._keep_forgetting(), name="session forgetter")
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:
@@ -62,6 +64,7 @@ class VoiceServer:
                 connection.leave()
             await runner.cleanup()
             sweeper.cancel()
+            forgetter.cancel()
             await self._sessions.close()
             stun.close()
 
@@ -125,9 +128,17 @@ class VoiceServer:
         self._count()
         if not conversation.turns:
             return  # its client went on with an earlier one, or never spoke
+        self._ended.set()
         metrics = self._agent.metrics
         metrics.timing(Metric.SESSION_DURATION, 1000 * (now() - conversation.started))
         metrics.increment(Metric.SESSION_TURNS, conversation.turns)
+
+    async def _keep_forgetting(self) -> None:
+        """What the LLM has read of a conversation goes with it; others' is read anew, once."""
+        while True:
+            await self._ended.wait()
+            self._ended.clear()
+            await self._agent.engines.llm.forget()
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         assert isinstance(self._agent.metrics, PrometheusMetrics)  # the route is there only then

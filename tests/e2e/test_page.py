@@ -306,6 +306,22 @@ def test_words_that_ask_for_it_are_gone_with_what_they_mean(
         assert shown(page) == ["agent"]
 
 
+def test_the_page_keeps_nothing_in_the_browser(
+    browse: Callable[..., Any], scripted: Callable[..., Any]
+) -> None:
+    with scripted() as address, browse() as page:
+        page.goto(address)
+        ask(page, "My secret is plum.")
+        idle(page, 1)
+        kept = page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]")
+        assert kept == [0, 0, ""] and page.context.cookies() == []
+        assert page.evaluate("indexedDB.databases().then((all) => all.length)") == 0
+        assert page.evaluate("globalThis.caches ? caches.keys().then((all) => all.length) : 0") == 0
+        page.reload()
+        wait_until(page, "window.localvoice.connected")
+        assert "plum" not in page.content()
+
+
 def idle(page: Page, replies: int) -> None:
     """Wait until so many replies are shown and the last one has been spoken."""
     agent = page.locator('#captions [data-role="agent"]')
