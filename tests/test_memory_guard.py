@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from localvoice import cli
 
 CHILD = """
 import os, resource, sys
@@ -77,3 +80,19 @@ def test_an_application_that_imports_the_library_decides_for_itself(tmp_path: Pa
     finally:
         process.kill()
         process.communicate()
+
+
+class _Guarded(Exception):
+    """Raised in place of guarding the process of these tests."""
+
+
+@pytest.mark.parametrize("command", [cli.serve, cli.talk])
+def test_serve_and_talk_are_guarded_before_anything_else(
+    command: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def guard() -> None:
+        raise _Guarded
+
+    monkeypatch.setattr(cli, "guard_memory", guard)
+    with pytest.raises(_Guarded):
+        command()

@@ -99,7 +99,9 @@ async def test_nothing_that_was_said_is_on_disk_afterwards(tmp_path: Path, endin
         ready(load_catalog(), "tiny", models_folder())
     except ModelFilesError as missing:
         pytest.skip(f"needs the models of the tiny profile: {missing}")
-    (speech,) = await spoken("tiny", (f"Do you like the sound of a {SPOKEN}?",))
+    speech, request = await spoken(
+        "tiny", (f"Do you like the sound of a {SPOKEN}?", "Please forget what I just said.")
+    )
     home = tmp_path / "everything"
     home.mkdir()
     replies: list[str] = []
@@ -115,6 +117,10 @@ async def test_nothing_that_was_said_is_on_disk_afterwards(tmp_path: Path, endin
             replies.append((await client.wait_for("llm"))["text"])
             await client.wait_for("tts-complete")
         await asyncio.sleep(1)  # what is done between turns
+        client.mouth.say(request)
+        async with asyncio.timeout(30):
+            assert (await client.wait_for("forgotten"))["exchanges"] == 1
+            await client.wait_for("tts-complete")
     words = {TYPED, SPOKEN} | {reply.lower() for reply in replies if len(reply) > 12}
     assert traces(home, words) == []
     assert not any(word.encode() in b"".join(printed).lower() for word in words), "nor was it printed"

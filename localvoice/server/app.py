@@ -138,7 +138,10 @@ class VoiceServer:
         while True:
             await self._ended.wait()
             self._ended.clear()
-            await self._agent.engines.llm.forget()
+            try:
+                await self._agent.engines.llm.forget()
+            except VoiceError as error:
+                log.warning("%s", error)
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         assert isinstance(self._agent.metrics, PrometheusMetrics)  # the route is there only then
