@@ -16,6 +16,7 @@ from localvoice.config import ConfigError, Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
 from localvoice.logs import set_up_logging
+from localvoice.memory_guard import guard_memory
 from localvoice.version import __version__
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def serve(
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.api import LocalVoice
 
+    guard_memory()
     server = _given(host=host, port=port, lan=lan)
     agent = _given(playbook=playbook)
     found = _settings(config, profile, device, language, models_dir, log_level, server=server, agent=agent)
@@ -101,6 +103,7 @@ def talk(
     if list_devices:
         show_devices(console)
         return
+    guard_memory()
     microphone = _given(input=input, output=output)
     settings = _settings(config, profile, device, language, models_dir, log_level, microphone=microphone)
     asyncio.run(talk_on_sound_card(settings, console))

@@ -1,6 +1,7 @@
 """Who a log line is about (session, turn, model), and whether it may say what was said."""
 
 import logging
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -57,3 +58,10 @@ def spoken(text: str, shown: bool | None = None) -> str:
     if _transcripts if shown is None else shown:
         return text
     return f"<{len(text)} characters>"
+
+
+def failure(error: BaseException) -> str:
+    """What failed and where, for the log: its message, which may quote what was said, only if that is on."""
+    if _transcripts:
+        return "".join(traceback.format_exception(error))
+    return f"{type(error).__name__} at\n" + "".join(traceback.format_tb(error.__traceback__))

@@ -134,6 +134,11 @@ class FakeLlm(_FakeEngine):
         """Replies that are being written now."""
         self.closed = 0
         """Replies that were closed before their end."""
+        self.forgets = 0
+        """How often it was told to forget."""
+
+    async def forget(self) -> None:
+        self.forgets += 1
 
     async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
         self.prepared.append(list(messages))

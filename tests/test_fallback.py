@@ -43,7 +43,7 @@ class Mind:
         self.context_tokens = context_tokens
         self.asked: list[tuple[float, Any]] = []
         """When, and with which offer."""
-        self.running = self.warmed = self.closed = self.prepared = 0
+        self.running = self.forgets = self.warmed = self.closed = self.prepared = 0
 
     async def reply(
         self,
@@ -73,6 +73,9 @@ class Mind:
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
         return len(messages) + len(self.name)
+
+    async def forget(self) -> None:
+        self.forgets += 1
 
     async def warm_up(self) -> None:
         self.warmed += 1
@@ -439,3 +442,16 @@ async def cancel(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.virtual_clock
+async def test_both_models_forget() -> None:
+    """The one that failed still holds what it read."""
+    primary, small = Mind([FAILED]), Mind(FINE, name="small")
+    llm = ResilientLlm(primary, PATIENCE, Spare(small).source)
+    await llm.forget()
+    assert (primary.forgets, small.forgets) == (1, 0)
+    await ask(llm)
+    await llm.forget()
+    assert (primary.forgets, small.forgets) == (2, 1)
+    await llm.close()

@@ -66,14 +66,14 @@ def fails_at_once(ctx: TurnContext, text: str) -> None:
 
 @pytest.mark.parametrize("hook", [fails, fails_at_once])
 @pytest.mark.parametrize("call", [notify, consult])
-async def test_an_exception_is_logged_with_the_hook_and_its_traceback_and_changes_nothing(
+async def test_an_exception_is_logged_with_the_hook_and_its_place_and_changes_nothing(
     call: object, hook: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     await call(hook, CTX, "Hello.")  # type: ignore[operator]
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert hook.__name__ in record.getMessage()  # type: ignore[attr-defined]
-    assert record.exc_info and isinstance(record.exc_info[1], RuntimeError)
+    assert "RuntimeError" in record.getMessage() and f"in {hook.__name__}" in record.getMessage()  # type: ignore[attr-defined]
 
 
 def rejects(ctx: TurnContext, text: str) -> None:

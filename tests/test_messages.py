@@ -11,6 +11,7 @@ from localvoice.contract.client_messages import (
     MAX_SDP_CHARS,
     MAX_TEXT_CHARS,
     Audio,
+    Forget,
     Offer,
     Ping,
     Reconnect,
@@ -20,6 +21,7 @@ from localvoice.contract.client_messages import (
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.contract.messages import (
     ErrorMessage,
+    Forgotten,
     LlmChunk,
     LlmReply,
     Pong,
@@ -51,6 +53,8 @@ def test_each_client_message_is_understood() -> None:
     assert isinstance(audio, Audio) and audio.data == "UklGRg=="
     text = parse('{"type":"text","text":"  Guten Tag, 世界 "}')
     assert isinstance(text, Text) and text.text.strip() == "Guten Tag, 世界"
+    assert parse('{"type":"forget"}') == Forget(type="forget", all=False)
+    assert parse('{"type":"forget","all":true}') == Forget(type="forget", all=True)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +149,7 @@ def test_whatever_comes_nothing_but_a_voice_error_is_raised(message: str | bytes
         ),
         (StateMessage("idle"), {"type": "state", "state": "idle"}),
         (ReplyHeard("Well,"), {"type": "reply-heard", "text": "Well,"}),
+        (Forgotten(1, False, True), {"type": "forgotten", "exchanges": 1, "all": False, "said": True}),
         (
             TurnMetrics(5.0, None, 2.0, 3.0, 4.0, 1.0),
             {

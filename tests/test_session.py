@@ -7,8 +7,13 @@ import pytest
 from fakes import STT_FAILED, WORD_SECONDS, FakeLlm, FakeStt, FakeTts, loud, silent
 from session_room import END, PAUSE, STEP, Rooms, codes
 
+from localvoice.agent.hooks import Hooks
+from localvoice.agent.tools import ToolError, tool
 from localvoice.config import load_settings
 from localvoice.contract.messages import ErrorMessage, LlmReply, TranscriptMessage, TurnMetrics
+from localvoice.engines.protocols import ToolCall
+from localvoice.log_context import show_transcripts
+from localvoice.observability.hook_sets import logging_hooks
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -234,3 +239,61 @@ async def test_nothing_that_anyone_says_is_logged(room: Rooms, caplog: pytest.Lo
     assert len(r.all(LlmReply)) == 2
     for words in ("secret", "private", "Another", "confession"):
         assert words not in caplog.text
+
+
+SECRET = "quincunx"
+
+
+async def test_nor_do_hooks_tools_and_failures_log_it(room: Rooms, caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong with words often quotes them."""
+
+    @tool
+    def repeat(words: str) -> str:
+        """Say it again."""
+        return f"{SECRET} {words}"
+
+    @tool
+    def stumble(words: str) -> str:
+        """Fail."""
+        raise ToolError(f"I can't bear the {words}")
+
+    @tool
+    def fall(words: str) -> str:
+        """Fail in a way that nobody foresaw."""
+        raise KeyError(words)
+
+    def complain(*given: object) -> None:
+        raise ValueError(f"{SECRET}: {given}")
+
+    hooks = Hooks.combine(
+        logging_hooks("debug"), Hooks(on_stt_end=complain, on_llm_end=complain, on_tool_end=complain)
+    )
+    calls = [ToolCall(name, name, {"words": SECRET}) for name in ("repeat", "stumble", "fall")]
+    llm = FakeLlm(calls, f"A {SECRET} answer.", [f"A {SECRET}", ValueError(SECRET)], f"{SECRET} again.")
+    r = room(FakeStt(f"my {SECRET} question"), llm, hooks=hooks, tools=[repeat, stumble, fall])
+    with caplog.at_level(logging.DEBUG):
+        await r.says()
+        await r.session.settle()
+        for words in (f"a {SECRET} in writing", f"another {SECRET}", "Forget that."):
+            r.session.answer_text(words)
+            await r.session.settle()
+    assert {"TOOL_ERROR", "INTERNAL_ERROR"} <= set(codes(r)), "all of it went wrong"
+    assert caplog.text.count("complain failed with ValueError") >= 4
+    assert "KeyError" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_what_failed_is_logged_with_its_words_if_they_are_wanted(
+    room: Rooms, caplog: pytest.LogCaptureFixture
+) -> None:
+    def complain(*given: object) -> None:
+        raise ValueError("of my own making")
+
+    show_transcripts(True)
+    try:
+        r = room(hooks=Hooks(on_llm_end=complain))
+        r.session.answer_text("Hi.")
+        await r.session.settle()
+    finally:
+        show_transcripts(False)
+    assert "ValueError: of my own making" in caplog.text

@@ -28,13 +28,15 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
     "attachments": {"attachments": [PICTURE]},
     "audio-chunk": {"data": base64.b64encode(bytes(1920)).decode(), "sampleRate": 16000},
     "text": {"text": "Hi."},
+    "forget": {"all": True},
 }
-ON_THE_CHANNEL: Final = ("audio", "audio-chunk", "attachments", "text")
+ON_THE_CHANNEL: Final = ("audio", "audio-chunk", "attachments", "text", "forget")
 """The others are signalling, which stays on the WebSocket."""
 
 _ABSENT: Final = object()
 _NO_TEXT: Final[tuple[Any, ...]] = (None, 7, 1.5, True, [], {}, ["text"], {"text": "text"})
 _NO_NUMBER: Final[tuple[Any, ...]] = (None, "1700000000123", "soon", True, [], {}, [1])
+_NO_SWITCH: Final[tuple[Any, ...]] = (None, 0, 1, 1.5, "true", "", [], {}, [True])
 _NO_LIST: Final[tuple[Any, ...]] = (None, 7, "x", True, {}, {"0": PICTURE}, [None], [7], ["x"], [[]], [{}])
 _NO_OBJECT: Final[tuple[Any, ...]] = (None, 7, "x", True, [], [OFFER])
 
@@ -83,6 +85,7 @@ _WRONG: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
         "sampleRate": (_ABSENT, *_NO_NUMBER, 0, -16000, 1, 1_000_000, 16000.5, float("nan"), float("inf")),
     },
     "text": {"text": (_ABSENT, *_NO_TEXT, "", " \n\t ", "a" * (MAX_TEXT_CHARS + 1))},
+    "forget": {"all": _NO_SWITCH},
 }
 _WRONG["signal"] = _WRONG["offer"]
 _WRONG["attachments"] = {

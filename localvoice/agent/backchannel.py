@@ -31,7 +31,7 @@ def is_backchannel(text: str, language: str, asked: bool = False) -> bool:
 
     `language` is an ISO 639-1 code. After a question (`asked`) "yeah" is an answer; only a laugh is none.
     """
-    words = _words(text)
+    words = spoken_words(text)
     if asked:
         return all(_LAUGH.fullmatch(word) for word in words)
     phrases = _PHRASES.get(language, frozenset()) | {("uh", "huh")}
@@ -50,5 +50,6 @@ def _length_of_one(words: Sequence[str], phrases: frozenset[tuple[str, ...]]) ->
     return longest or int(bool(_LAUGH.fullmatch(words[0]) or _HUM.fullmatch(words[0])))
 
 
-def _words(text: str) -> list[str]:
+def spoken_words(text: str) -> list[str]:
+    """Its words in small letters, without punctuation and what a transcript tells of sounds."""
     return _WORD.findall(_ASIDE.sub(" ", text).lower().replace("’", "'"))

@@ -104,6 +104,10 @@ class Director(Protocol):
         """What has failed since this was last asked; the conversation went on in spite of it. To be told."""
         ...
 
+    def forget(self) -> None:
+        """Keep nothing of what was said; where the conversation stands may stay."""
+        ...
+
     def save(self) -> Mapping[str, Any]:
         """What `restore` needs after a restart of the process, as JSON types."""
         ...
@@ -153,6 +157,9 @@ class PlainDirector:
     def take_problems(self) -> Sequence[VoiceError]:
         """None can arise."""
         return ()
+
+    def forget(self) -> None:
+        """It keeps nothing."""
 
     def save(self) -> Mapping[str, Any]:
         """Nothing to keep."""

@@ -40,7 +40,7 @@ class Passage:
     start: int
     """Index of the first one in the history."""
     era: int
-    """How often the history had been cleared."""
+    """How often the history had been cleared, or a part of it forgotten."""
 
 
 @dataclass
@@ -119,7 +119,7 @@ class History:
     def sum_up(self, passage: Passage, count: int, summary: str) -> bool:
         """From now on `summary` stands for all that was said up to the first `count` messages of the passage.
 
-        False, and without effect, if the history was cleared or summed up since the passage was taken.
+        False, and without effect, if something was forgotten or summed up since the passage was taken.
         """
         if (passage.era, passage.start) != (self._era, self._summarised):
             return False
@@ -127,6 +127,23 @@ class History:
         self._summarised = passage.start + count
         if count == len(passage.messages):  # a part of it alone would leave a turn without its beginning
             self._first_given = max(self._first_given, self._summarised)
+        return True
+
+    def forget_last(self) -> bool:
+        """Forget the user's last message and all after it; False if they have said nothing.
+
+        Notes that hold some of it go as a whole, for nobody can tell which words of theirs it was; `passage`
+        gives anew what is left.
+        """
+        cut = self._latest_user()
+        if not self.messages or not self._is_users(cut):
+            return False
+        del self.messages[cut:]
+        self._era += 1
+        if self._summarised > cut:
+            self.summary = ""
+            self._first_given = self._summarised = 0
+        self._first_given = min(self._first_given, self._latest_user())
         return True
 
     def copy(self) -> "History":

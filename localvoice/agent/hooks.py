@@ -17,6 +17,7 @@ from typing import Any, TypeVarTuple
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, Transcript
+from localvoice.log_context import failure
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Rejection(Exception):
     """
 
     def __init__(self, reason: str, say: str | None = None) -> None:
-        """`reason` is for the log; `say`, if given, is spoken instead of what was rejected."""
+        """`reason` is for the log, as it stands; `say`, if given, is spoken instead of what was rejected."""
         super().__init__(reason)
         self.reason = reason
         self.say = say
@@ -233,8 +234,8 @@ async def consult(hook: Callable[[*Args], Outcome] | None, *args: *Args) -> None
             await outcome
     except Rejection:
         raise
-    except Exception:
-        log.exception("the hook %s failed", getattr(hook, "__qualname__", hook))
+    except Exception as error:
+        log.error("the hook %s failed with %s", getattr(hook, "__qualname__", hook), failure(error))
 
 
 def _chain(hooks: list[Callable[..., Outcome]]) -> Callable[..., Awaitable[None]]:

@@ -192,8 +192,8 @@ class Interruption:
             utterance.transcription.result()
         except VoiceError as error:
             self._reporter.report(error)
-        except Exception:
-            self._reporter.report_unforeseen()
+        except Exception as error:
+            self._reporter.report_unforeseen(error)
 
 
 def wants_the_floor(said: Transcript, playout: Playout) -> bool:

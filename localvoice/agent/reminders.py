@@ -45,6 +45,10 @@ class Reminders:
     def close(self) -> None:
         """Forget all, for good."""
         self._closed = True
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all that wait."""
         for handle, _ in self._waiting.values():
             handle.cancel()
         self._waiting.clear()

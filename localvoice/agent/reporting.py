@@ -11,7 +11,7 @@ from localvoice.agent.stopwatch import unix_ms
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ErrorMessage, ServerMessage
 from localvoice.contract.metrics import Metric
-from localvoice.log_context import spoken
+from localvoice.log_context import failure, spoken
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +31,18 @@ class Reporter:
 
     def report(self, error: VoiceError, turn_id: str | None = None) -> None:
         """Tell everyone what failed."""
-        # What a tool complains of may quote what the user said.
-        words = spoken(error.message) if error.component is Component.TOOL else error.message
+        # What a tool or a playbook's handler complains of may quote what the user said.
+        theirs = error.component in (Component.TOOL, Component.PLAYBOOK)
+        words = spoken(error.message) if theirs else error.message
         log.warning("%s: %s", error.code, words, extra={"code": error.code, "component": error.component})
         self._agent.metrics.increment(Metric.ERRORS, 1, {"code": error.code, "component": error.component})
         self._emit(ErrorMessage(error.code, error.message))
         context = ErrorContext(error.code, error.component, self._session_id(), turn_id, unix_ms())
         self.fire(self._agent.hooks.on_error, error, context)
 
-    def report_unforeseen(self, turn_id: str | None = None) -> None:
-        """To be called where an exception that nobody foresaw is handled: a bug, told and logged as such."""
-        log.exception("something failed in a way that nobody foresaw")
+    def report_unforeseen(self, error: BaseException, turn_id: str | None = None) -> None:
+        """An exception that nobody foresaw: a bug, told and logged as such."""
+        log.error("something failed in a way that nobody foresaw: %s", failure(error))
         words = "Something went wrong inside the server. Say it again; the server's log has the details."
         self.report(VoiceError(ErrorCode.INTERNAL_ERROR, Component.SERVER, words), turn_id)
 

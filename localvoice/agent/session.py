@@ -10,6 +10,7 @@ from localvoice.agent.between import BetweenTurns
 from localvoice.agent.director import StageChange
 from localvoice.agent.draft import Draft
 from localvoice.agent.ears import Ears
+from localvoice.agent.forget_request import ForgetRequest, outcome
 from localvoice.agent.hooks import LlmRequest
 from localvoice.agent.interruption import Conversing, Interruption, Utterance
 from localvoice.agent.reporting import Reporter
@@ -26,6 +27,7 @@ from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import (
+    Forgotten,
     ServerMessage,
     SpeechEnd,
     SpeechStart,
@@ -47,11 +49,12 @@ class Session:
         conversation: Conversation,
         playout: Playout,
         emit: Callable[[ServerMessage], None],
-        save: Callable[[Conversation], Awaitable[None]] | None = None,
+        save: Callable[[Conversation], Awaitable[bool]] | None = None,
     ) -> None:
         """`emit` sends a message to the client and must not block; `playout` is read by the transport.
 
-        `save` puts a conversation away for a restart of the process; it is called between turns.
+        `save` puts a conversation away for a restart of the process, and says whether it could; it is called
+        between turns, and where something is forgotten.
         """
         self.conversation = conversation
         self.trace = Trace()
@@ -92,9 +95,9 @@ class Session:
                 if not failing:  # a VAD that stays broken is told once, not thirty times a second
                     self.report(error)
                 failing = True
-            except Exception:
+            except Exception as error:
                 if not failing:
-                    self.report_unforeseen()
+                    self.report_unforeseen(error)
                 failing = True
 
     def hear(self, frame: AudioFrame) -> None:
@@ -111,6 +114,10 @@ class Session:
         """The user sent a whole spoken utterance; a running turn gives way."""
         speech = speech.resampled(SPEECH_RATE)
         self._start_turn(self._transcriber.transcribe(speech), now(), speech=speech)
+
+    def forget(self, everything: bool) -> None:
+        """The user wants the last exchange, or everything, forgotten; a running turn gives way."""
+        self._start_turn(None, now(), forget=ForgetRequest(everything, said=False))
 
     async def settle(self) -> None:
         """Wait until nothing is being answered."""
@@ -238,12 +245,13 @@ class Session:
         endpoint: float | None = None,
         speech: AudioFrame | None = None,
         announcement: str = "",
+        forget: ForgetRequest | None = None,
     ) -> None:
         self._interrupt()
         self._agent.quiet.disturb(self)
         self._between.end()
         self._enter(AgentState.THINKING, "announcement due" if announcement else "turn started")
-        self._turn = Turn(self._surroundings(), heard, speech_ended, endpoint, speech, announcement)
+        self._turn = Turn(self._surroundings(), heard, speech_ended, endpoint, speech, announcement, forget)
         self._turn_task = asyncio.create_task(self._run_turn(self._turn, self._turn_task), name="turn")
 
     async def _run_turn(self, turn: Turn, previous: asyncio.Task[None] | None) -> None:
@@ -257,8 +265,8 @@ class Session:
                 await turn.run()
             except VoiceError as error:
                 self.report(error, turn.context.turn_id)
-            except Exception:
-                self.report_unforeseen(turn.context.turn_id)
+            except Exception as error:
+                self.report_unforeseen(error, turn.context.turn_id)
             finally:
                 if turn is self._turn:
                     self._draft.drop()
@@ -297,9 +305,27 @@ class Session:
             self.conversation.announcements.append(change.say)
             self._say_announcements()
 
+    async def _forget(self, wanted: ForgetRequest) -> str:
+        """Forget it in the history, on disk and in the LLM; what to say then."""
+        count = self.conversation.forget(wanted.everything)
+        # Whatever still reads or sums up the past ends first, or it would have the LLM read it again.
+        await self._between.close()
+        await self._draft.close()
+        saved = self._save is None or await self._save(self.conversation)
+        await self._agent.engines.llm.forget()
+        self._emit(Forgotten(count, wanted.everything, wanted.said))
+        return outcome(wanted, count, saved)
+
     def _surroundings(self) -> Surroundings:
         return Surroundings(
-            self._agent, self.conversation, self._playout, self._emit, self._enter, self.report, self._draft
+            self._agent,
+            self.conversation,
+            self._playout,
+            self._emit,
+            self._enter,
+            self.report,
+            self._draft,
+            self._forget,
         )
 
     def _running(self) -> Turn | None:

@@ -92,6 +92,21 @@ class Conversation:
         self.attachments.clear()
         return taken
 
+    def forget(self, everything: bool) -> int:
+        """Forget the last exchange, or all that was said; how many of the user's messages that were.
+
+        Pictures that wait for their next words go either way.
+        """
+        self.attachments.clear()
+        if not everything:
+            return int(self.history.forget_last())
+        count = sum(message.role == "user" for message in self.history.messages)
+        self.history.clear()
+        self.director.forget()
+        self.announcements.clear()
+        self.reminders.clear()
+        return count
+
     def must_be_told_blind(self, sees: bool) -> bool:
         """Whether to say now that the model can't see: once, with the first pictures that come."""
         latest = self.history.messages[-1:]
@@ -186,21 +201,24 @@ class Sessions:
             self.sweep()
             await self._save_changed()
 
-    async def save(self, conversation: Conversation) -> None:
+    async def save(self, conversation: Conversation) -> bool:
         """Write a conversation to the store, if there is one. Cancelling this doesn't stop the writing.
 
-        Never raises, so that no turn breaks: a failure is logged, and `saving_fails` tells it.
+        Never raises, so that no turn breaks: a failure is logged, and `saving_fails` tells it. False if the
+        store is left with an older state.
         """
         if self._writer is None or self._by_id.get(conversation.id) is not conversation:
-            return
+            return True
         begun = _now()
         try:
             record = _record_of(conversation).model_dump_json().encode()
         except ValueError:  # pydantic's own; its text quotes what was said
             self._writer.fail(f"session {conversation.id[:6]} holds something that JSON can't express")
-            return
-        if await asyncio.shield(self._writer.write(conversation.id, record)):
+            return False
+        written = await asyncio.shield(self._writer.write(conversation.id, record))
+        if written:
             conversation.saved_at = begun
+        return written
 
     async def load(self) -> int:
         """At the start: bring back what the store holds and has not expired; how many that are."""

@@ -1,12 +1,13 @@
 """What a turn works with: the same for all turns of a session."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.director import Brief
 from localvoice.agent.draft import Draft
+from localvoice.agent.forget_request import ForgetRequest, forget_request
 from localvoice.agent.history import History
 from localvoice.agent.hooks import LlmRequest
 from localvoice.agent.sessions import Conversation
@@ -43,11 +44,13 @@ class Surroundings:
     """Tells the client, the hooks and the log of a failure in this turn."""
     draft: Draft
     """What was begun in a pause, and the way to the LLM and the voice."""
+    forget: Callable[[ForgetRequest], Awaitable[str]]
+    """Forgets for good what the user wants forgotten; the words that say so."""
 
     def foresee(self, words: str) -> LlmRequest | None:
         """What the LLM will be asked if the user has said this; None where that can't be told."""
         director = self.conversation.director
-        if not words or not director.foreseeable():
+        if not words or forget_request(words) is not None or not director.foreseeable():
             return None
         history = self.conversation.history.copy()
         history.add_user(words, self.conversation.attachments)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 
 from localvoice.agent.acting import Actor
+from localvoice.agent.forget_request import ForgetRequest, forget_request
 from localvoice.agent.hooks import Rejection, ToolResult, TurnContext, consult, notify
 from localvoice.agent.speaking import Speaker
 from localvoice.agent.stages import Heard, Stages
@@ -34,9 +35,11 @@ class Turn:
         endpoint: float | None = None,
         speech: AudioFrame | None = None,
         announcement: str = "",
+        forget: ForgetRequest | None = None,
     ) -> None:
         """`heard` may still be under way; without it, the agent says its `announcement` of its own accord.
 
+        With `forget` it forgets that, and says so; the user may ask for it in words as well.
         Times are the event loop's; a typed message has neither end-point nor speech.
         """
         self._around = around
@@ -44,6 +47,7 @@ class Turn:
         self._endpoint = endpoint
         self._speech = speech
         self._announcement = announcement
+        self._forget = forget
         self._watch = Stopwatch(speech_ended)
         session_id = around.conversation.id
         self.context = TurnContext(secrets.token_hex(8), session_id, self._watch.start_time)
@@ -72,7 +76,7 @@ class Turn:
     async def _live(self) -> None:
         words = await self._hear()
         await self._around.playout.released()  # whoever speaks on has perhaps not finished the question
-        if self._interrupted and self._heard is None:
+        if self._interrupted and self._heard is None and self._forget is None:
             self._around.conversation.announcements.appendleft(self._announcement)  # nobody has heard it
         if not (words or self._announcement) or self._interrupted:
             return  # silence, a cough, a door: no error, no reply
@@ -122,6 +126,8 @@ class Turn:
 
     async def _hear(self) -> str:
         """What the user said, noted in the history; empty if nothing, or if a hook would not have it."""
+        if self._forget is not None:
+            self._announcement = await self._around.forget(self._forget)
         if self._heard is None:
             return ""
         around = self._around
@@ -140,6 +146,10 @@ class Turn:
                 log.info("what the user said was rejected: %s", no.reason)
                 self._announcement = no.say or ""
                 return ""
+        self._forget = forget_request(words)
+        if self._forget is not None:
+            self._announcement = await around.forget(self._forget)
+            return ""
         if words:
             around.conversation.history.add_user(words, around.conversation.take_attachments())
             around.conversation.turns += 1
@@ -216,7 +226,7 @@ class Turn:
         kept = self._thinker.reply if finished and self._speaker.faithful else around.playout.heard()
         if self._thinker.reply and not finished:
             around.emit(ReplyHeard(kept))
-        if kept.strip():
+        if kept.strip() and self._forget is None:
             around.conversation.history.add_assistant(kept)
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
         return kept

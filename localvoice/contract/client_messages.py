@@ -1,7 +1,7 @@
 """What a client may send, checked. These come from outside, so they are pydantic models.
 
 Field names are snake_case here and camelCase on the wire. Types are strict: a number in quotes is no number.
-`Text` and `AudioChunk` are this server's own additions.
+`Text`, `AudioChunk` and `Forget` are this server's own additions.
 """
 
 from typing import Annotated, Final, Literal
@@ -113,7 +113,15 @@ class Text(_ClientMessage):
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
 
 
-AnyMessage = Ping | Offer | Reconnect | Audio | AudioChunk | Attachments | Text
+class Forget(_ClientMessage):
+    """Asks to forget the last exchange, or everything. Our own addition; answered by `forgotten`."""
+
+    type: Literal["forget"]
+    all: bool = False
+    """Whether all that was said is to be forgotten."""
+
+
+AnyMessage = Ping | Offer | Reconnect | Audio | AudioChunk | Attachments | Text | Forget
 _CLIENT_MESSAGE: Final[TypeAdapter[AnyMessage]] = TypeAdapter(
     Annotated[AnyMessage, Field(discriminator="type")]
 )

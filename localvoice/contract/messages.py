@@ -1,7 +1,7 @@
 """What the server sends, encoded: plain frozen dataclasses.
 
-Field names are snake_case here and camelCase on the wire. `StateMessage`, `TurnMetrics` and `ReplyHeard` are
-this server's own additions: a stock client doesn't know these types and so ignores them.
+Field names are snake_case here and camelCase on the wire. `StateMessage`, `TurnMetrics`, `ReplyHeard` and
+`Forgotten` are this server's own additions: a stock client doesn't know these types and so ignores them.
 """
 
 import json
@@ -216,6 +216,19 @@ class ReplyHeard(ServerMessage):
 
     type = "reply-heard"
     text: str
+
+
+@dataclass(frozen=True)
+class Forgotten(ServerMessage):
+    """What the user wanted forgotten is; a client takes it from what it shows. Our own addition."""
+
+    type = "forgotten"
+    exchanges: int
+    """How many of the user's messages are gone, the last ones, each with all that came after it."""
+    all: bool
+    """Whether nothing is left."""
+    said: bool
+    """Whether the user asked for it in words, which are to be forgotten, too: their last message of all."""
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,10 @@ class ResilientLlm:
         """Read messages that the next prompt will begin with. Nobody waits for it, so it is tried once."""
         await self._llm.prepare(messages, offer)
 
+    async def forget(self) -> None:
+        """Keep nothing of any conversation, also in a model that is in use no more."""
+        await asyncio.gather(*(llm.forget() for llm in {self._primary, self._llm}))
+
     async def warm_up(self) -> None:
         """Run the model in use once."""
         await self._llm.warm_up()

@@ -132,6 +132,21 @@ class LlamaLlm:
             async for _ in items:
                 pass
 
+    async def forget(self) -> None:
+        """Keep nothing of what was read and written, of any conversation, but for what still goes on.
+
+        Which conversations hold the words of which can't be told: notes and questions aside repeat them.
+        Raises `VoiceError` LLM_ERROR.
+        """
+        try:
+            await self._worker.run(self._model.forget)
+        except Stopped:
+            pass  # the model is being shut down, and takes with it all that it knew
+        except Exception as error:
+            raise failure(
+                f"The language model could not forget ({error}). Restart localvoice, and it will have."
+            ) from error
+
     async def _stream(
         self, make: Callable[[Stop], Generator[str | ToolCall, None, None]], urgent: bool = True
     ) -> AsyncGenerator[str | ToolCall, None]:

@@ -100,6 +100,10 @@ class LlamaModel:
         passage = Passage(stop)
         return self._held(passage, self._read(messages, offer, passage))
 
+    def forget(self) -> None:
+        """Keep nothing of any conversation, but for those that go on."""
+        self._talks.forget()
+
     def _held(
         self, passage: Passage, steps: Generator[str | ToolCall, None, None]
     ) -> Generator[str | ToolCall, None, None]:

@@ -139,6 +139,18 @@ class Conversations:
             cut = min(count, passage.prompt) if self.cuts else 0
             self._last, self._worth = passage, count if whole else cut
 
+    def forget(self) -> None:
+        """Keep no conversation, in the cache or out of it, but for those of passages that go on."""
+        llama = self._llama
+        if self._open is not None:
+            self._open.sampler = llama._sampler
+            self._open.kept = self._put_away()
+        self._kept, self._open, self._last, self._worth = [], None, Passage(Stop()), 0
+        # With what the cells hold: to take tokens back only marks them as free.
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), True)
+        llama.reset()  # type: ignore[no-untyped-call]
+        llama.input_ids.fill(0)
+
     def read(self, passage: Passage, prompt: Sequence[int]) -> Iterator[None]:
         """Have the prompt evaluated but for its last tokens, in steps, each to be taken inside of `held`.
 

@@ -185,6 +185,10 @@ class Llm(Engine, Protocol):
         """Read messages that the next prompt will begin with, so that only its end is left to read then."""
         ...
 
+    async def forget(self) -> None:
+        """Keep nothing of what was read and written, of any conversation, but for what still goes on."""
+        ...
+
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
         """About how many tokens of context the prompt takes; never fewer than it really does."""
         ...

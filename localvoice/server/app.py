@@ -48,6 +48,7 @@ class VoiceServer:
         self._agent = agent
         self._settings = agent.settings
         self._connections: set[Connection] = set()
+        self._ended = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -59,6 +60,7 @@ class VoiceServer:
         self._stun = await StunAnswerer.open()
         self._services = Services(self._agent, self._sessions, Admission(self._settings.limits))
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
+        forgetter = asyncio.create_task(self._keep_forgetting(), name="session forgetter")
         runner = web.AppRunner(
             self._application(),
             access_log=None,
@@ -74,6 +76,7 @@ class VoiceServer:
                 connection.leave()
             await runner.cleanup()
             sweeper.cancel()
+            forgetter.cancel()
             await self._sessions.close()
             self._stun.close()
 
@@ -160,9 +163,20 @@ class VoiceServer:
         self._count()
         if not conversation.turns:
             return  # its client went on with an earlier one, or never spoke
+        self._ended.set()
         metrics = self._agent.metrics
         metrics.timing(Metric.SESSION_DURATION, 1000 * (now() - conversation.started))
         metrics.increment(Metric.SESSION_TURNS, conversation.turns)
+
+    async def _keep_forgetting(self) -> None:
+        """What the LLM has read of a conversation goes with it; others' is read anew, once."""
+        while True:
+            await self._ended.wait()
+            self._ended.clear()
+            try:
+                await self._agent.engines.llm.forget()
+            except VoiceError as error:
+                log.warning("%s", error)
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         assert isinstance(self._agent.metrics, PrometheusMetrics)  # the route is there only then

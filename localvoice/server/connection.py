@@ -22,6 +22,7 @@ from localvoice.contract.client_messages import (
     Attachments,
     Audio,
     AudioChunk,
+    Forget,
     Offer,
     Ping,
     Reconnect,
@@ -40,7 +41,7 @@ from localvoice.contract.messages import (
 )
 from localvoice.contract.metrics import Metric
 from localvoice.engines.protocols import Image
-from localvoice.log_context import log_context
+from localvoice.log_context import failure, log_context
 from localvoice.server.limits import Admission, Limiter
 from localvoice.server.payloads import decode_chunk, decode_image, decode_utterance
 from localvoice.server.peering import Peering
@@ -114,7 +115,7 @@ class Connection:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for job in done:
                 if not job.cancelled() and (error := job.exception()) is not None:
-                    log.error("a connection failed in a way that nobody foresaw", exc_info=error)
+                    log.error("a connection failed in a way that nobody foresaw: %s", failure(error))
         finally:
             for job in jobs:
                 job.cancel()
@@ -163,8 +164,8 @@ class Connection:
             await handling
         except VoiceError as error:
             self._session.report(error)
-        except Exception:
-            self._session.report_unforeseen()
+        except Exception as error:
+            self._session.report_unforeseen(error)
 
     async def _on_message(self, text: str) -> None:
         match self._read_if_allowed(text):
@@ -196,7 +197,7 @@ class Connection:
             return None
         return message if isinstance(message, AudioChunk) or self._limiter.check_message() else None
 
-    async def _on_payload(self, message: Audio | AudioChunk | Attachments | Text) -> None:
+    async def _on_payload(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
         match message:
             case Audio(data=data, attachments=attachments):
                 speech = decode_utterance(data)
@@ -211,6 +212,9 @@ class Connection:
             case Text(text=words):
                 if self._limiter.check_turn():
                     self._session.answer_text(words)
+            case Forget(all=everything):
+                if self._limiter.check_turn():
+                    self._session.forget(everything)
 
     def _on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""

@@ -168,6 +168,11 @@ class PlaybookDirector:
         """PLAYBOOK_ERROR for each handler that failed and each intent that couldn't be told."""
         return self._handlers.take_problems()
 
+    def forget(self) -> None:
+        """Empty the data, which may be the user's words; the stage and its turns stay."""
+        self._standing.data.clear()
+        self._intent, self._intent_asked = None, ("", "")
+
     def save(self) -> Mapping[str, Any]:
         """Stage, turns, time in the stage and data."""
         return saved(self._playbook, self._standing, now())

@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from pydantic_core import from_json, to_json
 from localvoice.agent.hooks import ToolResult
 from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry
 from localvoice.engines.protocols import ToolCall
+from localvoice.log_context import failure
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ class ToolExecutor:
             async with slots:
                 try:
                     return await around(call, partial(self._execute, call, contexts[index]))
-                except Exception:
-                    log.exception("what surrounds the tool %s failed", call.name)
+                except Exception as error:
+                    log.error("what surrounds the tool %s failed with %s", call.name, failure(error))
                     return _failed(call, "internal error", 0.0)
 
         in_order = [index for index, call in enumerate(calls) if self._is_sequential(call)]
@@ -105,9 +105,7 @@ class ToolExecutor:
         except ToolError as error:
             return _failed(call, str(error), loop.time() - began)
         except Exception as error:
-            # Without its message, which may quote what the user said.
-            stack = "".join(traceback.format_tb(error.__traceback__))
-            log.warning("the tool %s failed with %s at\n%s", call.name, type(error).__name__, stack)
+            log.warning("the tool %s failed with %s", call.name, failure(error))
             return _failed(call, f"{type(error).__name__}: {error}", loop.time() - began)
         duration_ms = (loop.time() - began) * 1000
         return ToolResult(call.call_id, call.name, success=True, result=value, duration_ms=duration_ms)

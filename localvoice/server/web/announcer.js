@@ -24,6 +24,12 @@ export class Announcer {
     else if (entry.role === 'note') this.#region.textContent = entry.text;
   }
 
+  /** What was said is forgotten, also where it can't be seen. */
+  clear() {
+    this.#reply = null;
+    this.#region.textContent = '';
+  }
+
   /** The agent has fallen silent. @param {boolean} micIsOpen */
   silence(micIsOpen) {
     if (this.#reply && !micIsOpen) this.#region.textContent = `localvoice: ${this.#reply.heard ?? this.#reply.text}`;

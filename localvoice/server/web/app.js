@@ -31,7 +31,7 @@ const store = new Store(render);
 const micMeter = new Meter();
 const silenceWatch = new SilenceWatch(() => micMeter.level(), silenceChanged);
 const agentVoice = new AgentVoice(/** @type {HTMLAudioElement} */ (byId('voice')), soundBlocked);
-const view = new View({ talk, mute, end, send, mend });
+const view = new View({ talk, mute, end, send, forget, mend });
 const captions = new Captions(byId('captions'), byId('scroll'), byId('welcome'));
 const announcer = new Announcer(byId('announcer'));
 const dial = new Dial(/** @type {HTMLCanvasElement} */ (byId('ring')), {
@@ -130,6 +130,12 @@ async function deliver(text, urls) {
   view.restoreText(text);
 }
 
+/** The server takes back the last exchange; the page does when it says so. */
+function forget() {
+  begin();
+  connection.send({ type: 'forget', all: false });
+}
+
 /** The user has begun to say what the pictures belong to. */
 function sendPictures() {
   const urls = pictures.take();
@@ -173,6 +179,7 @@ function receive(message) {
     case 'tts-chunk': return agentVoice.playMessage(message);
     case 'tts-start': return voice.setAudible(true);
     case 'tts-cancelled': return hush();
+    case 'forgotten': return announcer.clear();
     case 'error': return failed(message.code, message.message);
     default:
   }
@@ -291,7 +298,7 @@ function silenceChanged(silent) {
 /** @param {Entry} entry @param {boolean} removed */
 function said(entry, removed) {
   captions.show(entry, removed);
-  announcer.note(entry);
+  if (!removed) announcer.note(entry);
 }
 
 /** @param {import('./state.js').State} state */

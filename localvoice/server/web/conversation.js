@@ -70,6 +70,7 @@ export class Conversation {
       case 'turn-metrics': return this.#measured(/** @type {Metrics & Message} */ (message));
       case 'tool-call-start': return this.#toolStarted(message);
       case 'tool-call-end': return this.#toolEnded(message.callId, message.error);
+      case 'forgotten': return this.#forgotten(message);
       case 'stage-change': return void this.#add('stage', { text: `${message.from} → ${message.to}`, detail: message.reason });
       default: return this.#progress(message);
     }
@@ -105,6 +106,19 @@ export class Conversation {
   /** The server has forgotten what it knew. */
   forget() {
     this.#pictures = [];
+  }
+
+  /** The last of what was said is to be seen no more; the page's own remarks are. @param {Message} message */
+  #forgotten({ exchanges, all, said }) {
+    this.#pictures = [];
+    this.#live = null;
+    this.#tools.clear();
+    const words = this.#entries.filter((entry) => entry.role === 'user');
+    const count = exchanges + (said ? 1 : 0); // asked for in words, these are the last
+    const first = all || count >= words.length ? 0 : this.#entries.indexOf(words[words.length - count]);
+    if (!all && !exchanges) return;
+    const gone = this.#entries.filter((entry, index) => index >= first && entry.role !== 'note');
+    for (const entry of gone) this.#remove(entry);
   }
 
   /** The connection dropped, and with it what was running. */
@@ -237,7 +251,7 @@ export class Conversation {
     this.#onChange(Object.assign(entry, patch), false);
   }
 
-  /** A partial transcript that turned out to be no words. @param {Entry} entry */
+  /** @param {Entry} entry */
   #remove(entry) {
     this.#entries.splice(this.#entries.indexOf(entry), 1);
     this.#onChange(entry, true);

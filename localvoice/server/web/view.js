@@ -1,7 +1,7 @@
 /**
  * The page around the conversation: buttons, state in words, the problem, names of the models.
  *
- * Hooks for tests: `#talk`, `#state[data-state]`, `#text`, `#send`, `#problem[data-problem]`,
+ * Hooks for tests: `#talk`, `#forget`, `#state[data-state]`, `#text`, `#send`, `#problem[data-problem]`,
  * `#link[data-link]`, `body[data-voice]`, `body[data-mic]`.
  * @module
  */
@@ -18,6 +18,7 @@ import { micOpen } from './state.js';
  * @property {() => void} mute
  * @property {() => void} end
  * @property {(text: string) => boolean} send whether the text was taken
+ * @property {() => void} forget
  * @property {(remedy: Remedy) => void} mend
  */
 
@@ -37,6 +38,7 @@ export class View {
     part('talk').addEventListener('click', () => actions.talk());
     part('mute').addEventListener('click', () => actions.mute());
     part('end').addEventListener('click', () => actions.end());
+    part('forget').addEventListener('click', () => actions.forget());
     part('problem-action').addEventListener('click', () => this.#remedy && actions.mend(this.#remedy));
     part('composer').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -108,6 +110,8 @@ export class View {
     setIcon('mute-icon', state.mic === 'muted' ? 'icon-mic' : 'icon-mic-off');
     /** @type {HTMLButtonElement} */ (part('end')).disabled = !state.begun;
     part('send').setAttribute('aria-disabled', String(!reachable(state)));
+    part('forget').hidden = !state.begun;
+    /** @type {HTMLButtonElement} */ (part('forget')).disabled = state.link !== 'ready';
   }
 
   /** @param {Problem|undefined} problem */
