@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeLlm, FakeStt, FakeTts, fake_engines
+from fakes import FakeLlm, FakeStt, FakeTts, fake_engines, until
 from server_site import serving
 from session_room import LONG, STEP, Room, Rooms
 from wrong_messages import PICTURE
@@ -275,3 +275,19 @@ async def test_what_the_llm_has_read_ends_with_its_session() -> None:
             assert client.errors() == ["SESSION_EXPIRED"]
             await client.sync()
             assert llm.forgets == 1
+
+
+async def test_the_others_prompts_are_read_again_when_a_session_has_ended() -> None:
+    llm = FakeLlm()
+    async with serving(fake_engines(llm=llm), session_minutes=1e-4) as site, site.client() as stays:
+        async with site.client() as client:
+            await client.send("text", text="My secret is plum.")
+            await client.expect("tts-complete")
+            ended = client.received[0]["id"]
+        await asyncio.sleep(0.05)
+        read = len(llm.prepared)
+        await stays.send("reconnect", sessionId=ended)
+        await stays.expect("reconnect-ack")
+        assert stays.errors() == ["SESSION_EXPIRED"]
+        await until(lambda: llm.forgets == 1 and len(llm.prepared) > read)
+        assert "plum" not in str(llm.prepared[read:])

@@ -119,6 +119,11 @@ class Session:
         """The user wants the last exchange, or everything, forgotten; a running turn gives way."""
         self._start_turn(None, now(), forget=ForgetRequest(everything, said=False))
 
+    def read_ahead(self) -> None:
+        """The LLM has lost what it had read: have it read the next prompt again, unless a turn goes on."""
+        if self._silent:
+            self._between.begin()
+
     async def settle(self) -> None:
         """Wait until nothing is being answered."""
         while working := [task for task in self._at_work() if not task.done()]:

@@ -169,7 +169,7 @@ class VoiceServer:
         metrics.increment(Metric.SESSION_TURNS, conversation.turns)
 
     async def _keep_forgetting(self) -> None:
-        """What the LLM has read of a conversation goes with it; others' is read anew, once."""
+        """What the LLM has read of a conversation goes with it; that of the others is read anew at once."""
         while True:
             await self._ended.wait()
             self._ended.clear()
@@ -177,6 +177,8 @@ class VoiceServer:
                 await self._agent.engines.llm.forget()
             except VoiceError as error:
                 log.warning("%s", error)
+            for connection in self._connections:
+                connection.read_ahead()  # or their next answers would wait for it
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         assert isinstance(self._agent.metrics, PrometheusMetrics)  # the route is there only then

@@ -138,6 +138,10 @@ class Connection:
         self._leaving.set()
         return self._gone
 
+    def read_ahead(self) -> None:
+        """Have the LLM read again what it has lost."""
+        self._session.read_ahead()
+
     async def _read(self) -> None:
         """Take messages until the client goes, or sends no ping for too long."""
         try:
