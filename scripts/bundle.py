@@ -4,7 +4,6 @@ It fits machines of this one's kind: the same system, processor and Python versi
 along as it was compiled here, for this processor's instruction sets.
 """
 
-import hashlib
 import os
 import platform
 import re
@@ -26,6 +25,7 @@ from sbom import DIST, Invalid, write_bill
 from steps import Failed, run
 
 from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
+from localvoice.catalog.verify import sha256_of
 from localvoice.version import __version__
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -103,7 +103,7 @@ def seal(folder: Path, profile: str) -> None:
     pins = []
     for wheel in sorted((folder / "wheels").glob("*.whl")):
         name, version, _, _ = parse_wheel_filename(wheel.name)
-        pins.append(f"{name}=={version} --hash=sha256:{_sha256(wheel)}\n")
+        pins.append(f"{name}=={version} --hash=sha256:{sha256_of(wheel)}\n")
     (folder / "requirements.txt").write_text("".join(pins), "utf-8")
     values = {
         "PROFILE": profile,
@@ -113,7 +113,7 @@ def seal(folder: Path, profile: str) -> None:
     script = re.sub("@([A-Z]+)@", lambda found: values[found[1]], INSTALLER.read_text("utf-8"))
     (folder / "install.sh").write_text(script, "utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{_sha256(path)}  {path.relative_to(folder)}\n" for path in files]
+    sums = [f"{sha256_of(path)}  {path.relative_to(folder)}\n" for path in files]
     (folder / SUMS).write_text("".join(sums), "utf-8")
 
 
@@ -123,11 +123,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:
         shutil.copy(source, target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def main(

@@ -25,7 +25,7 @@ from system_calls import TRACED, Calls, read_calls
 from voice_client import Caller, voice_client
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.transports.candidates import host_addresses
+from localvoice.transports.candidates import has_network, host_addresses
 
 SET_BY_OURSELVES: Final = (
     "ORT_DISABLE_TELEMETRY",
@@ -78,7 +78,7 @@ async def watch(profile: str, spoken_turns: int) -> Sighting:
     Raises `CannotWatch` if it doesn't start or doesn't answer.
     """
     clips = await spoken(profile, QUESTIONS[:spoken_turns])
-    by_webrtc = not host_addresses() <= {"127.0.0.1", "::1"}
+    by_webrtc = has_network()
     with tempfile.TemporaryDirectory() as scratch:
         trace, home = Path(scratch) / "trace.txt", Path(scratch) / "home"
         home.mkdir()

@@ -172,7 +172,9 @@ class Connection:
             self._session.report_unforeseen(error)
 
     async def _on_message(self, text: str) -> None:
-        match self._read_if_allowed(text):
+        if not self._limiter.check_unread(len(text)):
+            return
+        match self._parsed(text):
             case None:
                 return
             case Ping(timestamp=timestamp):
@@ -186,13 +188,8 @@ class Connection:
             case message:
                 await self._on_payload(message)
 
-    def _read_if_allowed(self, text: str, checked: bool = False) -> AnyMessage | None:
-        """The message; None if it comes too soon. Raises `VoiceError` where the client is to be told.
-
-        `checked`: whether it was, before it was put aside.
-        """
-        if not (checked or self._limiter.check_unread(len(text))):
-            return None
+    def _parsed(self, text: str) -> AnyMessage | None:
+        """The message; None if it comes too soon. Raises `VoiceError` where the client is to be told."""
         try:
             message = parse(text)
         except VoiceError:
@@ -240,7 +237,7 @@ class Connection:
                 await self._reported(self._on_channel_text(text))
 
     async def _on_channel_text(self, text: str) -> None:
-        message = self._read_if_allowed(text, checked=True)
+        message = self._parsed(text)
         if isinstance(message, Ping | Offer | Reconnect):
             raise invalid_message(f"{message.type} belongs on the WebSocket")
         if message is not None:

@@ -1,18 +1,16 @@
 """The WebRTC side of a connection: made when a client asks for it, if this machine can do it at all."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ServerMessage
-from localvoice.transports.candidates import host_addresses
+from localvoice.transports.candidates import has_network
 from localvoice.transports.inbox import FrameInbox
 
 if TYPE_CHECKING:
     from localvoice.transports.webrtc import WebRtcPeer
-
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 
 
 class Peering:
@@ -66,7 +64,7 @@ class Peering:
             from localvoice.transports.webrtc import WebRtcPeer
         except ImportError as error:
             raise _unavailable(f"aiortc can't be loaded here ({error})") from error
-        if host_addresses() <= _LOOPBACK:
+        if not has_network():
             # Neither browsers nor aioice connect over the loopback alone.
             raise _unavailable("this machine has no network interface up beside its loopback")
         return WebRtcPeer(

@@ -17,6 +17,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 
 MAX_CANDIDATES: Final = 32
 """A host with four networks offers about twelve."""
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 _PREFIX: Final = "a=candidate:"
 _END: Final = "a=end-of-candidates"
 _CANDIDATE: Final = re.compile(
@@ -28,18 +29,24 @@ _CANDIDATE: Final = re.compile(
 
 def host_addresses() -> frozenset[str]:
     """This machine's own IP addresses, loopback among them."""
-    found = {"127.0.0.1", "::1"}
-    for adapter in ifaddr.get_adapters():
-        found |= {ip.ip if isinstance(ip.ip, str) else ip.ip[0] for ip in adapter.ips}
-    return frozenset(found)
+    return _LOOPBACK | {*_adapters_addresses()}
+
+
+def has_network() -> bool:
+    """Whether an interface is up beside the loopback: WebRTC connects over no loopback alone."""
+    return not _LOOPBACK.issuperset(_adapters_addresses())
 
 
 def network_addresses() -> tuple[str, ...]:
     """This machine's addresses that others can use, IPv4 first, in the order of its adapters."""
-    ips = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
-    found = [ipaddress.ip_address(ip if isinstance(ip, str) else ip[0]) for ip in ips]
+    found = [ipaddress.ip_address(address) for address in _adapters_addresses()]
     usable = [each for each in found if not (each.is_loopback or each.is_link_local)]
     return tuple(dict.fromkeys(str(each) for each in sorted(usable, key=lambda each: each.version)))
+
+
+def _adapters_addresses() -> list[str]:
+    ips = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    return [ip if isinstance(ip, str) else ip[0] for ip in ips]
 
 
 def client_addresses(client: str) -> frozenset[str]:

@@ -17,11 +17,11 @@ from playwright.sync_api import Page, sync_playwright
 from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
 from localvoice.catalog import ModelFiles, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.engines.piper import PiperTts
-from localvoice.transports.candidates import host_addresses
+from localvoice.transports.candidates import has_network
 
 TESTS = Path(__file__).parents[1]
 WITHOUT_AIORTC = TESTS / "e2e" / "without_aiortc"
-HAS_NETWORK = not host_addresses() <= {"127.0.0.1", "::1"}
+HAS_NETWORK = has_network()
 """Without an interface beside loopback, WebRTC can't connect, and the page's voice takes the WebSocket."""
 RATE = 48_000
 LAUNCH = (
