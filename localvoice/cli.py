@@ -15,6 +15,7 @@ from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
 from localvoice.config import ConfigError, Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
+from localvoice.heap import limit_arenas
 from localvoice.logs import set_up_logging
 from localvoice.memory_guard import guard_memory
 from localvoice.version import __version__
@@ -78,6 +79,7 @@ def serve(
     from localvoice.api import LocalVoice
 
     guard_memory()
+    limit_arenas()
     server = _given(host=host, port=port, lan=lan)
     agent = _given(playbook=playbook)
     found = _settings(config, profile, device, language, models_dir, log_level, server=server, agent=agent)
@@ -104,6 +106,7 @@ def talk(
         show_devices(console)
         return
     guard_memory()
+    limit_arenas()
     microphone = _given(input=input, output=output)
     settings = _settings(config, profile, device, language, models_dir, log_level, microphone=microphone)
     asyncio.run(talk_on_sound_card(settings, console))

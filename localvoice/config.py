@@ -134,7 +134,9 @@ class AgentSettings(_Group):
     max_tokens: int = Field(
         default=256, ge=1, le=4096, description="Length of one answer at most, in tokens."
     )
-    context_tokens: int = Field(default=4096, ge=512, description="Size of the LLM's context.")
+    context_tokens: int | None = Field(
+        default=None, ge=512, description="Size of the LLM's context; empty takes the profile's."
+    )
     streaming_speech: bool = Field(
         default=True, description="Speak while the LLM still writes; off speaks the whole reply at its end."
     )

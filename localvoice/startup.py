@@ -20,6 +20,7 @@ from localvoice.config import ConfigError, Settings
 from localvoice.contract.metrics import Metrics
 from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all
 from localvoice.engines.protocols import Engines
+from localvoice.heap import give_back
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
@@ -84,6 +85,7 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
         try:
             status.update(_WARMING_UP)
             await warm_up_all(engines)
+            give_back()  # what loading took, twice the size of some models
             status.stop()
             yield engines
         finally:
@@ -130,7 +132,8 @@ def _engine_options(settings: Settings, profile: Profile) -> EngineOptions:
         device=profile.device if settings.device == "auto" else settings.device,
         compute=profile.compute,
         language=settings.language,
-        context_tokens=settings.agent.context_tokens,
+        context_tokens=settings.agent.context_tokens or profile.context_tokens,
+        kept_mb=profile.kept_mb,
         gpu_layers=settings.gpu_layers,
         deadlines=settings.deadlines,
         llm_retries=settings.agent.llm_retries,

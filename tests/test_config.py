@@ -89,7 +89,12 @@ def test_every_setting_is_documented_and_can_be_set_from_the_environment(
         "listening.speech_probability": "0.6",
         "listening.eagerness": "quick",
     }
-    numbers = {"server.port": "99", "agent.top_p": "0.5", "listening.max_utterance_seconds": "30"}
+    numbers = {
+        "server.port": "99",
+        "agent.context_tokens": "2048",
+        "agent.top_p": "0.5",
+        "listening.max_utterance_seconds": "30",
+    }
     text = others.get(name) or numbers.get(name)
     if text is None:
         number = isinstance(default, int | float) and not isinstance(default, bool)

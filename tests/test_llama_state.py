@@ -256,7 +256,8 @@ async def test_the_longest_unused_is_forgotten(
         await reply(llm, note, 2)
         assert (sum(reads) < 20) is known
 
-    monkeypatch.setattr(llama_state, "MOST_BYTES", max(kept.state.nbytes for kept in llm._model._talks._kept))
+    talks = llm._model._talks
+    monkeypatch.setattr(talks, "_kept_bytes", max(kept.state.nbytes for kept in talks._kept))
     await reply(llm, notes[2], 2)
     assert len(llm._model._talks._kept) == 1
 

@@ -201,6 +201,10 @@ class Profile(_Entry):
     """Where the models run, unless the settings say it."""
     compute: Literal["int8", "int8_float16", "float16", "float32"] | None = None
     """How the speech to text model computes; None is int8 on the CPU and float16 on a GPU."""
+    context_tokens: Annotated[int, Field(ge=512)] = 4096
+    """Size of the language model's context, unless the settings say it."""
+    kept_mb: Annotated[int, Field(ge=0)] = 256
+    """Memory for what the language model has read of conversations other than the one that it is at."""
 
     def model_for(self, role: Role) -> str:
         """Name of the model that has this role."""

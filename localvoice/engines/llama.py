@@ -19,6 +19,7 @@ from llama_cpp._utils import suppress_stdout_stderr
 from localvoice.contract.errors import VoiceError
 from localvoice.engines.llama_model import LlamaModel
 from localvoice.engines.llama_prompt import failure
+from localvoice.engines.llama_state import KEPT_MB
 from localvoice.engines.protocols import CALL_NOTHING, ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.worker import Stop, Stopped, Worker
@@ -65,14 +66,18 @@ class LlamaLlm:
         gpu_layers: int = 0,
         context_tokens: int = 4096,
         projector: Path | None = None,
+        kept_mb: int = KEPT_MB,
     ) -> "LlamaLlm":
         """Load a GGUF in its worker; `gpu_layers` -1 puts all layers on the GPU.
 
-        With its `projector`, another GGUF, it sees images. Raises `VoiceError` LLM_ERROR naming the file.
+        With its `projector`, another GGUF, it sees images. What it has read of conversations other than the
+        one that it is at may take `kept_mb`. Raises `VoiceError` LLM_ERROR naming the file.
         """
         worker = Worker("llm")
         try:
-            model = await worker.run(LlamaModel, model_path, plan, gpu_layers, context_tokens, projector)
+            model = await worker.run(
+                LlamaModel, model_path, plan, gpu_layers, context_tokens, projector, kept_mb
+            )
         except BaseException as error:
             await worker.close()
             if not isinstance(error, Exception) or isinstance(error, VoiceError):

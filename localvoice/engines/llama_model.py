@@ -26,8 +26,8 @@ from localvoice.engines.worker import Stop
 GPU_BATCH: Final = 512
 """Tokens of a prompt that a GPU computes at a time."""
 
-CPU_BATCH: Final = 128
-"""Tokens of a prompt that the CPU computes at a time. 512 are no faster there, and take up to 34 MB more."""
+CPU_BATCH: Final = 64
+"""Tokens of a prompt that the CPU computes at a time. 512 are no faster there, and take up to 90 MB more."""
 
 SEED: Final = 1
 """The same conversation gets the same answers, at any temperature."""
@@ -45,7 +45,13 @@ class LlamaModel:
     """The model itself; blocking, for one thread. Only `prompts.count` may be called from any."""
 
     def __init__(
-        self, path: Path, plan: ThreadPlan, gpu_layers: int, context_tokens: int, projector: Path | None
+        self,
+        path: Path,
+        plan: ThreadPlan,
+        gpu_layers: int,
+        context_tokens: int,
+        projector: Path | None,
+        kept_mb: int,
     ) -> None:
         if gpu_layers and not supports_gpu():
             raise failure(
@@ -75,7 +81,7 @@ class LlamaModel:
         self.context_tokens = context_tokens
         self.prompts = Prompts(self._llama, context_tokens)
         self._pace = Pace(self._llama, plan)
-        self._talks = Conversations(self._llama, GPU_BATCH if gpu_layers else READ_STEP)
+        self._talks = Conversations(self._llama, GPU_BATCH if gpu_layers else READ_STEP, kept_mb)
         self._chooser = Chooser(self._llama, self.prompts, self._talks.cuts)
 
     def reply(

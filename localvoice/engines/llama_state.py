@@ -18,8 +18,9 @@ Tokens = npt.NDArray[np.intc]
 MOST_KEPT: Final = 8
 """Conversations kept beside the one in the cache."""
 
-MOST_BYTES: Final = 256 * 2**20
-"""What they may take together. On `base` eight conversations of 2600 tokens, on `quality` of 1100."""
+KEPT_MB: Final = 256
+"""What they may take together, where a profile doesn't say it. On `base` eight conversations of 2600 tokens,
+on `quality` of 1100."""
 
 WORTH_A_CHANGE: Final = 16
 """Tokens whose reading must be saved by keeping a conversation, or by changing to one. The change itself
@@ -93,9 +94,11 @@ class Conversations:
     Changing takes some ms; reading a conversation anew would take seconds.
     """
 
-    def __init__(self, llama: llama_cpp.Llama, read_step: int = READ_STEP) -> None:
+    def __init__(self, llama: llama_cpp.Llama, read_step: int = READ_STEP, kept_mb: float = KEPT_MB) -> None:
+        """Reads a prompt in steps of so many tokens; keeps so many MB beside the cache."""
         self._llama = llama
         self._read_step = read_step
+        self._kept_bytes = kept_mb * 2**20
         model = llama.model
         self.cuts = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
         """Whether what was read last can be taken back."""
@@ -222,7 +225,7 @@ class Conversations:
             if len(kept.tokens) - shared(kept.tokens, new.tokens) >= WORTH_A_CHANGE
         ]
         self._kept = [new, *others] if first_to_go else [*others, new]
-        while len(self._kept) > MOST_KEPT or sum(kept.state.nbytes for kept in self._kept) > MOST_BYTES:
+        while len(self._kept) > MOST_KEPT or sum(kept.state.nbytes for kept in self._kept) > self._kept_bytes:
             del self._kept[0]
 
     def _load(self, kept: Kept) -> None:

@@ -13,6 +13,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience, load_with_fallback
 from localvoice.engines.llama import ALL_LAYERS, LlamaLlm
 from localvoice.engines.llama_model import supports_gpu
+from localvoice.engines.llama_state import KEPT_MB
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.protocols import Engine, Engines, Llm, Stt, Tts
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
@@ -71,6 +72,8 @@ class EngineOptions:
     """What the user speaks: "auto" or an ISO 639-1 code."""
     context_tokens: int = 4096
     """Size of the language model's context."""
+    kept_mb: int = KEPT_MB
+    """Memory for what the language model has read of conversations other than the one that it is at."""
     gpu_layers: int | None = None
     """Layers of the language model on the GPU, -1 for all; None is all on a GPU and none without."""
     deadlines: DeadlineSettings = DeadlineSettings()
@@ -106,7 +109,10 @@ async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
     async def llm() -> Llm:
         def source(name: str, gguf: Path, projector: Path | None = None) -> LlmSource:
             return LlmSource(
-                name, lambda: LlamaLlm.load(name, gguf, plan, gpu_layers, options.context_tokens, projector)
+                name,
+                lambda: LlamaLlm.load(
+                    name, gguf, plan, gpu_layers, options.context_tokens, projector, options.kept_mb
+                ),
             )
 
         patience = Patience(deadlines.llm_first_token_seconds, deadlines.llm_seconds, options.llm_retries)

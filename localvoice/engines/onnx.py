@@ -38,6 +38,8 @@ def open_session(model: Path | bytes, threads: int, keep_memory: bool = True) ->
     session = ort.InferenceSession(  # type: ignore[attr-defined]
         model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
     )
+    # onnxruntime keeps the bytes it was given beside the weights that it made of them: 60 MB of a voice.
+    session._model_bytes = None
     return cast(Session, session)
 
 

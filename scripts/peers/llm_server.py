@@ -17,13 +17,15 @@ from aiohttp import web
 from localvoice.config import AgentSettings
 
 AGENT = AgentSettings()
+CONTEXT_TOKENS = 4096
+"""As in our profiles that peers are measured on."""
 
 
 class LlmServer:
     """One model, one request at a time."""
 
     def __init__(self, path: str, threads: int) -> None:
-        self._llama = llama_cpp.Llama(path, n_ctx=AGENT.context_tokens, n_threads=threads, verbose=False)
+        self._llama = llama_cpp.Llama(path, n_ctx=CONTEXT_TOKENS, n_threads=threads, verbose=False)
         self._turn = asyncio.Lock()
 
     async def complete(self, request: web.Request) -> web.StreamResponse:

@@ -25,7 +25,7 @@ from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.resampling import Resampler
 from localvoice.config import SYSTEM_PROMPT, AgentSettings, ListeningSettings
 from localvoice.engines.silero import SileroVad
-from peers.llm_server import serve_app
+from peers.llm_server import CONTEXT_TOKENS, serve_app
 
 SILENCE_MS: Final = 700
 AGENT: Final = AgentSettings()
@@ -36,7 +36,7 @@ class Models:
 
     def __init__(self, whisper: str, llm: str, voice: str, vad: str) -> None:
         self._whisper = WhisperModel(whisper, device="cpu", compute_type="int8")
-        self._llama = llama_cpp.Llama(llm, n_ctx=AGENT.context_tokens, verbose=False)
+        self._llama = llama_cpp.Llama(llm, n_ctx=CONTEXT_TOKENS, verbose=False)
         self._piper = PiperVoice.load(voice)
         self.vad = SileroVad(Path(vad))
 

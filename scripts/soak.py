@@ -1,0 +1,251 @@
+"""Endurance: many connections that come and go, then turns without rest; what the server holds afterwards.
+
+The connections are of three kinds in turn: one that talks by WebRTC and hangs up, one whose process is
+killed, and one that is refused. The turns are spoken and heard to the end, in one conversation; memory and
+voice-to-voice time are taken after each. Prints tables and writes JSON.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import ClientSession, WSServerHandshakeError
+from bench_cli import mark, parser_of, progress, write_figures
+from bench_measure import REPLY_SECONDS, TIMEOUT
+from bench_site import machine, spoken
+from rich.console import Console
+from rich.table import Table
+from soak_server import Counts
+from voice_client import VoiceClient, voice_client
+
+from localvoice.audio.frames import AudioFrame
+
+MORE_MB: Final = 5.0
+"""That all connections together may leave."""
+TREND_MB_AN_HOUR: Final = 1.0
+SLOWER: Final = 1.15
+"""Times the first third's median, for the last third's."""
+WARM_UP: Final = 60
+"""Connections that are not counted: what is made once is made by then."""
+WARM_UP_SHARE: Final = 0.2
+"""Of the time of turns: the history grows to its limit, and Whisper meets its longest clip."""
+SETTLE_SECONDS: Final = 8.0
+"""Longer than a vanished client's peer connection lives on."""
+
+
+@dataclass
+class Soak:
+    """What was found."""
+
+    profile: str
+    machine: dict[str, Any]
+    before: Counts | None = None
+    """After the warm-up, with no connection."""
+    after: Counts | None = None
+    """After all connections."""
+    connections: int = 0
+    turns: list[tuple[float, float, float]] = field(default_factory=list)
+    """Of each: seconds since the first began, voice-to-voice ms, resident MB."""
+    failed: int = 0
+    """Turns without an answer."""
+
+
+class SoakServer:
+    """The process under endurance."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str) -> None:
+        self.address = address
+        self._process = process
+
+    async def counts(self) -> Counts:
+        """What it holds now."""
+        assert self._process.stdout is not None
+        self._process.send_signal(signal.SIGUSR1)
+        return Counts(**json.loads(await self._process.stdout.readline()))
+
+
+@asynccontextmanager
+async def soak_server(profile: str) -> AsyncIterator[SoakServer]:
+    """A server in a process of its own, ended when the block is left."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(Path(__file__).with_name("soak_server.py")), profile),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,  # what it says of the refused
+    )
+    assert process.stdout is not None
+    try:
+        address = (await process.stdout.readline()).decode().strip()
+        if not address:
+            sys.exit("The server did not start: run `localvoice serve` to see why.")
+        yield SoakServer(process, address)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+async def hang_up(address: str) -> None:
+    """Connect by WebRTC, and take leave as one should."""
+    async with voice_client(address):
+        pass
+
+
+async def vanish(address: str) -> None:
+    """Connect by WebRTC, and be killed."""
+    # A fork of a process that has imported all: 300 new interpreters would take longer than all the rest.
+    child = multiprocessing.get_context("forkserver").Process(target=_connect_and_die, args=(address,))
+    child.start()
+    await asyncio.to_thread(child.join)
+
+
+async def be_refused(address: str) -> None:
+    """Come from a page of somebody else's."""
+    async with ClientSession() as http:
+        try:
+            await http.ws_connect(f"{address}/ws", origin="https://evil.example")
+        except WSServerHandshakeError as refusal:
+            if refusal.status == 403:
+                return
+    raise RuntimeError("a stranger was let in")
+
+
+def _connect_and_die(address: str) -> None:
+    async def connect() -> None:
+        async with voice_client(address):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    asyncio.run(connect())
+
+
+KINDS: Final = (hang_up, vanish, be_refused)
+
+
+async def come_and_go(server: SoakServer, count: int) -> None:
+    """So many connections, one after the other."""
+    for number in range(count):
+        progress(f"connection {number + 1}/{count}")
+        await KINDS[number % len(KINDS)](server.address)
+    await asyncio.sleep(SETTLE_SECONDS)
+
+
+async def converse(server: SoakServer, clips: list[AudioFrame], seconds: float, result: Soak) -> None:
+    """Turns without rest."""
+    async with voice_client(server.address) as client:
+        begun = time.monotonic()
+        while (passed := time.monotonic() - begun) < seconds:
+            progress(f"turn {len(result.turns) + 1}, {passed / 60:.1f} of {seconds / 60:.0f} min")
+            waited = await _turn(client, clips[len(result.turns) % len(clips)])
+            result.failed += waited is None
+            memory = (await server.counts()).memory_mb
+            result.turns.append((passed, 1000 * TIMEOUT if waited is None else waited, memory))
+
+
+async def _turn(client: VoiceClient, clip: AudioFrame) -> float | None:
+    """Milliseconds from the end of what is said to the first sound of the answer; None without one."""
+    loop = asyncio.get_running_loop()
+    client.forget()
+    ended = client.say(clip)
+    await asyncio.sleep(ended - loop.time())
+    try:
+        async with asyncio.timeout_at(ended + TIMEOUT):
+            heard = await client.first_sound_after(ended)
+        async with asyncio.timeout(REPLY_SECONDS):
+            await client.wait_for("tts-complete")
+    except TimeoutError:
+        return None
+    return 1000 * (heard - ended)
+
+
+def trend(turns: list[tuple[float, float, float]]) -> float:
+    """MB an hour by which memory grows after the warm-up: the median of all slopes (Theil-Sen)."""
+    points = [(seconds / 3600, memory) for seconds, _, memory in _warm(turns)]
+    slopes = [
+        (later[1] - sooner[1]) / (later[0] - sooner[0])
+        for index, sooner in enumerate(points)
+        for later in points[index + 1 :]
+    ]
+    return statistics.median(slopes)
+
+
+def slowdown(turns: list[tuple[float, float, float]]) -> float:
+    """Median voice-to-voice time of the last third against the first, after the warm-up."""
+    times = [milliseconds for _, milliseconds, _ in _warm(turns)]
+    third = max(1, len(times) // 3)
+    return statistics.median(times[-third:]) / statistics.median(times[:third])
+
+
+def _warm(turns: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    return [turn for turn in turns if turn[0] >= WARM_UP_SHARE * turns[-1][0]]
+
+
+def show(result: Soak, console: Console) -> bool:
+    """Print what was found; whether all of it is as it should be."""
+    rows: list[tuple[str, str, str, bool]] = []
+    if result.before is not None and result.after is not None:
+        before, after = asdict(result.before), asdict(result.after)
+        rows += [
+            (name, f"{before[name]}, as before", str(after[name]), after[name] <= before[name])
+            for name in ("descriptors", "tasks", "threads")
+        ]
+        more = after["memory_mb"] - before["memory_mb"]
+        rows.append(
+            (
+                f"memory after {result.connections} connections",
+                f"{MORE_MB} MB more",
+                f"{more:+.1f} MB",
+                more <= MORE_MB,
+            )
+        )
+    if len(result.turns) > 2:
+        growth, slower = trend(result.turns), slowdown(result.turns)
+        name = f"memory in {result.turns[-1][0] / 60:.0f} min, {len(result.turns)} turns"
+        rows.append((name, f"{TREND_MB_AN_HOUR} MB/h", f"{growth:+.2f} MB/h", growth <= TREND_MB_AN_HOUR))
+        rows.append(("last third against the first", f"{SLOWER} ×", f"{slower:.2f} ×", slower <= SLOWER))
+        rows.append(("turns without an answer", "0", str(result.failed), not result.failed))
+    table = Table("what", "at most", "measured", "met", title=f"profile {result.profile}")
+    for what, most, measured, met in rows:
+        table.add_row(what, most, measured, mark(met))
+    console.print(table)
+    if result.turns:
+        console.print(f"Resident at the end: {result.turns[-1][2]:.0f} MB.")
+    return all(met for *_, met in rows)
+
+
+async def _measure(result: Soak, connections: int, minutes: float) -> None:
+    clips = await spoken(result.profile) if minutes else []
+    async with soak_server(result.profile) as server:
+        if connections:
+            await come_and_go(server, WARM_UP)
+            result.before = await server.counts()
+            await come_and_go(server, connections)
+            result.after, result.connections = await server.counts(), connections
+        await converse(server, clips, 60 * minutes, result)
+    progress("")
+
+
+def main() -> None:
+    """Run it."""
+    parser = parser_of(__doc__, profile="tiny")
+    parser.add_argument("--connections", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=30, help="of turns")
+    options = parser.parse_args()
+    multiprocessing.set_forkserver_preload(["voice_client"])
+    result = Soak(options.profile, machine())
+    asyncio.run(_measure(result, options.connections, options.minutes))
+    met = show(result, Console())
+    write_figures(options.out, f"soak-{options.profile}", asdict(result))
+    sys.exit(0 if met else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The server under endurance: `soak_server.py PROFILE`. Prints its address, and at each SIGUSR1 its counts.
+
+It is what `localvoice serve` runs, but for limits on how often clients may come, and for the counting: how
+many tasks there are, only the process itself knows.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from localvoice.api import LocalVoice
+from localvoice.config import load_settings
+from localvoice.heap import give_back, limit_arenas
+
+OFTEN: Final = 1e6
+"""No limit."""
+REPLY_TOKENS: Final = 48
+"""Small models ramble, and turns are what is counted, not words."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the process holds."""
+
+    descriptors: int
+    """Open files, sockets among them."""
+    tasks: int
+    """Of the event loop."""
+    threads: int
+    """Of the process, those of native libraries among them."""
+    memory_mb: float
+    """Resident, in 10^6 bytes."""
+    peak_mb: float
+    """The largest so far."""
+
+
+def counts() -> Counts:
+    """Count now. What is garbage, and what the allocator holds free, is no part of it."""
+    gc.collect()
+    give_back()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return Counts(
+        len(os.listdir("/proc/self/fd")) - 1,  # the folder itself is open
+        len(asyncio.all_tasks()),
+        len(os.listdir("/proc/self/task")),
+        _megabytes(status["VmRSS"]),
+        _megabytes(status["VmHWM"]),
+    )
+
+
+def _megabytes(field: str) -> float:
+    return int(field.removesuffix("kB")) * 1024 / 1e6
+
+
+async def _serve(profile: str) -> None:
+    limits = {"sessions_per_minute": OFTEN, "turns_per_minute": OFTEN}
+    agent = {"max_tokens": REPLY_TOKENS}
+    settings = load_settings(profile=profile, server={"port": 0}, limits=limits, agent=agent)
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    async with LocalVoice(settings).serving() as address:
+        loop.add_signal_handler(signal.SIGUSR1, lambda: _say(json.dumps(asdict(counts()))))
+        loop.add_signal_handler(signal.SIGTERM, ended.set)
+        _say(address)
+        await ended.wait()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    limit_arenas()
+    asyncio.run(_serve(sys.argv[1]))
