@@ -22,6 +22,6 @@ def limit_arenas() -> None:
 
 
 def give_back() -> None:
-    """Return what is free to the system; takes some ms, in which no other thread can allocate."""
+    """Return what is free to the system. Takes 1 to 12 ms, in which other threads wait to allocate."""
     if hasattr(_glibc, "malloc_trim"):
         _glibc.malloc_trim(0)

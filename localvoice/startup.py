@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from rich.console import Console
 
 from localvoice.agent.agent import Agent
-from localvoice.agent.hooks import Hooks
+from localvoice.agent.hooks import Hooks, Timing, TurnContext
 from localvoice.agent.playbook import Playbook, check, load_playbook
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.agent.tools.builtin import builtin_tools
@@ -55,6 +55,7 @@ async def ready_agent(
     level: Literal["debug", "info"] = "info" if monitor.log_format == "json" else "debug"
     # Errors are logged where they are reported, hooks or not.
     hook_sets = [hooks or Hooks(), logging_hooks(level, monitor.transcripts, errors=False)]
+    hook_sets.append(Hooks(on_turn_end=_give_back))  # or free memory in pieces would grow from turn to turn
     if recording is not None:
         hook_sets.append(recording.hooks())
     begun = time.monotonic()
@@ -90,6 +91,10 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
             yield engines
         finally:
             await close_all(engines)
+
+
+async def _give_back(_context: TurnContext, _timing: Timing) -> None:
+    await asyncio.to_thread(give_back)
 
 
 def _checked_files(settings: Settings) -> tuple[Profile, EngineFiles]:

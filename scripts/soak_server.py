@@ -16,7 +16,7 @@ from typing import Final
 
 from localvoice.api import LocalVoice
 from localvoice.config import load_settings
-from localvoice.heap import give_back, limit_arenas
+from localvoice.heap import limit_arenas
 
 OFTEN: Final = 1e6
 """No limit."""
@@ -36,21 +36,17 @@ class Counts:
     """Of the process, those of native libraries among them."""
     memory_mb: float
     """Resident, in 10^6 bytes."""
-    peak_mb: float
-    """The largest so far."""
 
 
 def counts() -> Counts:
-    """Count now. What is garbage, and what the allocator holds free, is no part of it."""
+    """Count now, without what is garbage."""
     gc.collect()
-    give_back()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return Counts(
         len(os.listdir("/proc/self/fd")) - 1,  # the folder itself is open
         len(asyncio.all_tasks()),
         len(os.listdir("/proc/self/task")),
         _megabytes(status["VmRSS"]),
-        _megabytes(status["VmHWM"]),
     )
 
 
