@@ -35,7 +35,18 @@ MAY_IMPORT = {
     },
 }
 # The process itself puts everything together; what these are is the command line's own affair.
-TOP = {"__init__", "api", "cli", "startup", "talking", "logs", "memory_guard", "__main__"}
+TOP = {
+    "__init__",
+    "api",
+    "cli",
+    "startup",
+    "talking",
+    "logs",
+    "memory_guard",
+    "probe",
+    "probe_child",
+    "__main__",
+}
 
 ONLY_IN = {
     "aiortc": {
