@@ -1,6 +1,5 @@
 """Frames: levels, resampling of streams without seams, and WAV files of every kind of brokenness."""
 
-
 import av
 import numpy as np
 import pytest
