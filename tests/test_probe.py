@@ -96,7 +96,7 @@ async def test_a_crash_of_native_code_is_a_sentence(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    spoilt = spoil(files, tmp_path)
+    spoilt = await asyncio.to_thread(spoil, files, tmp_path)
     with pytest.raises(ModelFilesError, match=f"(?s){told}.*take another file.*models verify"):
         await probe(spoilt, OPTIONS, tried)
     assert capfd.readouterr() == ("", ""), "nothing of what native code prints"
@@ -113,7 +113,8 @@ async def test_a_file_that_fails_by_itself_is_told_as_ever(
     files: EngineFiles, tried: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut.gguf"
-    cut.write_bytes(files.llm.read_bytes()[:1_000_000])
+    with files.llm.open("rb") as whole:
+        cut.write_bytes(whole.read(1_000_000))
     with pytest.raises(VoiceError, match=r"cut\.gguf") as caught:
         await probe(replace(files, llm=cut), OPTIONS, tried)
     assert caught.value.code == ErrorCode.LLM_ERROR
@@ -165,7 +166,7 @@ async def test_no_model_is_loaded_after_one_has_failed(
     files: EngineFiles, tried: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The start of `serve`, `talk` and `turn`; the command line ends by this exception with exit code 1."""
-    spoilt = llm(files, tmp_path)
+    spoilt = await asyncio.to_thread(llm, files, tmp_path)
     profile = load_catalog().profile("tiny")
     monkeypatch.setattr(startup, "_checked_files", lambda _: (profile, spoilt))
     monkeypatch.setattr(startup, "load_engines", lambda *_: pytest.fail("models were loaded"))
