@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from localvoice.agent.playbook import Playbook, load_playbook
     from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
     from localvoice.api import LocalVoice
-    from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
+    from localvoice.audio.frames import AudioFrame
+    from localvoice.audio.wav import read_wav, wav_bytes
     from localvoice.config import ConfigError, Settings, load_settings
     from localvoice.contract.errors import ErrorCode, VoiceError
     from localvoice.engines.protocols import ToolCall, Transcript
@@ -73,7 +74,8 @@ _HOMES: Final = {
     "localvoice.agent.playbook": ("Playbook", "load_playbook"),
     "localvoice.agent.tools": ("Tool", "ToolContext", "ToolError", "ToolRegistry", "tool"),
     "localvoice.api": ("LocalVoice",),
-    "localvoice.audio.frames": ("AudioFrame", "read_wav", "wav_bytes"),
+    "localvoice.audio.frames": ("AudioFrame",),
+    "localvoice.audio.wav": ("read_wav", "wav_bytes"),
     "localvoice.config": ("ConfigError", "Settings", "load_settings"),
     "localvoice.contract.errors": ("ErrorCode", "VoiceError"),
     "localvoice.engines.protocols": ("ToolCall", "Transcript"),

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from localvoice import catalog
-from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.config import ConfigError, Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics

@@ -292,5 +292,7 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
             f"A LOCALVOICE_… environment variable can't be read: {error}. Lists are written as JSON, for "
             """instance LOCALVOICE_SERVER_ALLOWED_ORIGINS='["http://localhost:3000"]'."""
         ) from error
+    except RecursionError as error:
+        raise ConfigError(f"The settings file {source} can't be read: it is nested too deeply.") from error
     except (ValueError, OSError) as error:  # ValueError is tomllib's and the decoder's
         raise ConfigError(f"The settings file {source} can't be read: {error}.") from error

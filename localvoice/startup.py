@@ -24,6 +24,7 @@ from localvoice.heap import give_back
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
+from localvoice.probe import probe
 
 _WARMING_UP: Final = "Warming up, so that the first answer is as quick as the others …"
 
@@ -81,8 +82,11 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
     with console.status(f"Checking the model files of profile {settings.profile} …"):
         # In a thread: an application's loop may be at work.
         profile, files = await asyncio.to_thread(_checked_files, settings)
+    options = _engine_options(settings, profile)
+    with console.status("Trying the models that were never loaded here …"):
+        await probe(files, options, models_folder(settings.models_dir))
     with console.status("Loading the models …") as status:
-        engines = await load_engines(files, _engine_options(settings, profile))
+        engines = await load_engines(files, options)
         try:
             status.update(_WARMING_UP)
             await warm_up_all(engines)

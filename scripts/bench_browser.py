@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from voice_client import voice_client
 
-from localvoice.audio.frames import AUDIBLE, AudioFrame, concatenate, wav_bytes
+from localvoice.audio.frames import AUDIBLE, AudioFrame, concatenate
+from localvoice.audio.wav import wav_bytes
 
 RATE: Final = 48_000
 SLOT_SECONDS: Final = 7.0

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from localvoice.audio.frames import AudioFrame, concatenate, read_wav
+from localvoice.audio.frames import AudioFrame, concatenate
+from localvoice.audio.wav import read_wav
 from localvoice.catalog import load_catalog, models_folder, ready
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.threads import available_cores

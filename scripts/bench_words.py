@@ -23,7 +23,8 @@ from faster_whisper import WhisperModel
 from rich.console import Console
 from rich.table import Table
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, read_wav
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame
+from localvoice.audio.wav import read_wav
 from localvoice.catalog import ModelFiles, load_catalog, models_folder, ready
 from localvoice.engines.threads import plan_threads
 from localvoice.engines.whisper import WhisperStt

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples, concatenate, read_wav
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples, concatenate
+from localvoice.audio.wav import read_wav
 from localvoice.catalog import ModelFiles
 from localvoice.engines.piper import PiperTts
 

@@ -118,6 +118,10 @@ class FakeHub:
         self._wheels.setdefault(name, {})[filename] = listed_sha256 or sha256(wheel)
         return path
 
+    def answers(self, path: str, headers: Mapping[str, str]) -> None:
+        """Have it send on whoever asks for the path, by these headers."""
+        self._pages[path] = _Page(b"", headers, 302)
+
     def asked(self, path: str) -> list[Request]:
         """The requests for a path, without those for headers only."""
         return [request for request in self.requests if request.path == path and request.method == "GET"]

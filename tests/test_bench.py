@@ -15,7 +15,8 @@ from bench_threads import contenders, thread_counts
 from rich.console import Console
 from voice_client import RATE, Mouth
 
-from localvoice.audio.frames import AudioFrame, wav_bytes
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.wav import wav_bytes
 from localvoice.engines.threads import plan_threads
 
 

@@ -17,7 +17,7 @@ from locked import locked
 from loopback_only import NotPossible, loopback_only
 from steps import Failed
 
-from localvoice.audio.frames import wav_bytes
+from localvoice.audio.wav import wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 
 COMMAND = "import os, sys\ndef main(): print(os.environ['LOCALVOICE_PROFILE'], *sys.argv[1:])\n"

@@ -199,6 +199,10 @@ def test_users_file_that_is_not_there(tmp_path: Path) -> None:
         "x.onnx.part",
         "",
         "x\\u0000y",
+        "C:x.onnx",
+        "nul",
+        "Con.onnx",
+        "lpt1.tar.gz",
     ],
 )
 def test_file_names_cannot_climb(tmp_path: Path, name: str) -> None:
@@ -206,9 +210,9 @@ def test_file_names_cannot_climb(tmp_path: Path, name: str) -> None:
         load_catalog(user_file(tmp_path, VOICE.replace('name = "my.onnx"', f'name = "{name}"')))
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "..", ".verified.json"])
+@pytest.mark.parametrize("name", ["../up", "a/b", "..", ".verified.json", "C:", "aux"])
 def test_model_names_cannot_climb(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CatalogError, match=r"name: must be a plain name"):
+    with pytest.raises(CatalogError, match=r"name: must"):
         load_catalog(user_file(tmp_path, VOICE.replace("models.my-voice", f'models."{name}"')))
 
 
@@ -216,6 +220,20 @@ def test_model_names_cannot_climb(tmp_path: Path, name: str) -> None:
 def test_source_paths_cannot_climb(tmp_path: Path, path: str) -> None:
     with pytest.raises(CatalogError, match=r"path: must be a relative path"):
         load_catalog(user_file(tmp_path, VOICE.replace("en/my.onnx.json", path)))
+
+
+def test_two_files_differ_in_more_than_capitals(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="two files have the same name"):
+        load_catalog(user_file(tmp_path, VOICE.replace("my.onnx.json", "MY.onnx")))
+
+
+def test_a_catalogue_is_read_to_a_limit(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="nested too deeply"):
+        load_catalog(user_file(tmp_path, "a = " + "[" * 50_000))
+    endless = tmp_path / "endless.toml"
+    endless.symlink_to("/dev/zero")
+    with pytest.raises(CatalogError, match="larger than 256 KiB"):
+        load_catalog(endless)
 
 
 def test_models_folder_is_the_setting_or_the_checkouts_or_the_users(

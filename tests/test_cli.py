@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 
 STARTS_WITHIN = 5.0

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from localvoice.agent.hooks import Timing, TurnContext, notify
-from localvoice.audio.frames import AudioFrame, read_wav
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.wav import read_wav
 from localvoice.observability import debug_audio
 from localvoice.observability.debug_audio import DebugAudio
 

@@ -63,6 +63,42 @@ def test_token_goes_to_the_hub_and_not_to_its_store(hub: FakeHub, folder: Path) 
     assert (second.path, second.authorization) == (store, None)
 
 
+RECORD = "/me/gate/resolve/main/gate.onnx"
+
+
+def test_a_hub_that_redirects_elsewhere_gets_no_token_there(hub: FakeHub, folder: Path) -> None:
+    """A file without a SHA-256 asks for its record, and may be sent on before anyone has one."""
+    hub.add_file("me/moved", "gate.onnx", DATA)
+    hub.answers(RECORD, {"Location": f"http://localhost:{hub.port}/me/moved/resolve/main/gate.onnx"})
+    fetch([model(hub_source(), pinned=False)], folder)
+    tokens = {(request.host.partition(":")[0], request.authorization) for request in hub.requests}
+    assert tokens == {("127.0.0.1", "Bearer secret-token"), ("localhost", None)}
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, "redirects without end"),
+        ({"Location": "http://127.0.0.1:port/"}, "Invalid URL in location header"),
+        ({"Location": "file:///etc/passwd"}, "redirects to file"),
+        ({"X-Linked-Etag": "0" * 64, "X-Linked-Size": "\u00b2"}, "nothing can pin it"),
+        ({"X-Linked-Etag": "0" * 64, "X-Linked-Size": "9" * 5000}, "nothing can pin it"),
+        ({"X-Linked-Etag": "../../x", "X-Linked-Size": "9"}, "nothing can pin it"),
+        (
+            {"X-Linked-Etag": "0" * 64, "X-Linked-Size": "9", "X-Repo-Commit": "c" * 5000},
+            "nothing can pin it",
+        ),
+    ],
+)
+def test_a_hub_that_answers_nonsense_is_a_reason(
+    hub: FakeHub, folder: Path, headers: dict[str, str], told: str
+) -> None:
+    hub.answers(RECORD, headers)
+    with pytest.raises(DownloadError, match=told):
+        fetch([model(hub_source(), pinned=False)], folder)
+    assert not (folder / "gate").exists()
+
+
 def test_nothing_missing_asks_nothing(hub: FakeHub, folder: Path) -> None:
     hub.add_file("me/gate", "gate.onnx", DATA)
     fetch([model(hub_source())], folder)

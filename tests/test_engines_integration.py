@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate, read_wav
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
+from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines import loading
 from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all

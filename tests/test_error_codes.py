@@ -15,7 +15,7 @@ from error_watch import SAID, Watch, ask, goes_on
 from fakes import FakeLlm, fake_engines, loud
 from server_site import serving
 
-from localvoice.audio.frames import wav_bytes
+from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.server import connection
 

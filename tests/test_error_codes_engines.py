@@ -16,7 +16,8 @@ from fakes import LLM_FAILED, FakeLlm, FakeStt, FakeTts, FakeVad, fake_engines, 
 from server_site import Client, serving
 from session_room import STEP, Rooms
 
-from localvoice.audio.frames import AudioFrame, wav_bytes
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience, ResilientLlm, load_with_fallback
 from localvoice.engines.llama import LlamaLlm

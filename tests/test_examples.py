@@ -20,7 +20,7 @@ from webrtc_browser import calling, needs_a_network
 
 from localvoice.agent.hooks import Hooks
 from localvoice.api import LocalVoice
-from localvoice.audio.frames import read_wav, wav_bytes
+from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.contract.messages import StageChangeMessage, ToolCallEnd
 from localvoice.transports.dialogue import Answer

@@ -1,10 +1,5 @@
 """Frames: levels, resampling of streams without seams, and WAV files of every kind of brokenness."""
 
-import io
-import struct
-import wave
-from pathlib import Path
-
 import av
 import numpy as np
 import pytest
@@ -12,9 +7,8 @@ from fakes import loud, silent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localvoice.audio.frames import AudioFrame, concatenate, read_wav, wav_bytes
+from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.resampling import Resampler
-from localvoice.contract.errors import ErrorCode, VoiceError
 
 
 def test_level_and_length() -> None:
@@ -96,80 +90,6 @@ def test_concatenate() -> None:
     joined = concatenate([loud(0.1, 8_000), silent(0.1, 8_000)])
     assert (len(joined.samples), joined.rate) == (1600, 8_000)
     assert len(concatenate([]).samples) == 0
-
-
-def test_a_wav_comes_back_as_it_went(tmp_path: Path) -> None:
-    frame = loud(0.1, 44_100)
-    path = tmp_path / "a.wav"
-    path.write_bytes(wav_bytes(frame))
-    for source in (path, path.read_bytes()):
-        back = read_wav(source)
-        assert back.rate == 44_100
-        np.testing.assert_array_equal(back.samples, frame.samples)
-
-
-def test_stereo_is_mixed_down() -> None:
-    back = read_wav(a_wav(np.array([100, 300, -500, -700], "<i2").tobytes(), channels=2))
-    assert back.samples.tolist() == [200, -600]
-
-
-def a_wav(data: bytes, channels: int = 1, width: int = 2, rate: int = 16_000) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as wav:
-        wav.setnchannels(channels)
-        wav.setsampwidth(width)
-        wav.setframerate(rate)
-        wav.writeframes(data)
-    return buffer.getvalue()
-
-
-def with_header(at: int, layout: str, value: int) -> bytes:
-    wav = bytearray(a_wav(b"\1\0" * 100))
-    struct.pack_into(layout, wav, at, value)
-    return bytes(wav)
-
-
-@pytest.mark.parametrize(
-    ("wav", "reason"),
-    [
-        (b"", "ends too soon"),
-        (b"RIFF", "no PCM WAV"),
-        (b"ID3" + b"\0" * 100, "no PCM WAV"),
-        (a_wav(b""), "no sound"),
-        (a_wav(b"\1\2\3", width=1), "8-bit"),
-        (a_wav(b"\1\2\3", width=3), "24-bit"),
-        (a_wav(b"\1\0" * 100)[:-10], "shorter than its header"),
-        (a_wav(b"\1\0" * 100)[:20], "no PCM WAV"),
-        (with_header(20, "<H", 3), "no PCM WAV"),  # float samples
-        (with_header(22, "<H", 0), "channels"),
-        (with_header(24, "<I", 0), "rate"),
-        (with_header(24, "<I", 1), "rate"),
-        (with_header(24, "<I", 2**32 - 1), "rate"),
-    ],
-)
-def test_a_bad_wav_is_refused_with_the_reason(wav: bytes, reason: str) -> None:
-    with pytest.raises(VoiceError, match=reason) as caught:
-        read_wav(wav)
-    assert caught.value.code == ErrorCode.INVALID_AUDIO_FORMAT
-    assert "ffmpeg" in caught.value.message
-
-
-def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(VoiceError, match=r"absent\.wav"):
-        read_wav(tmp_path / "absent.wav")
-
-
-@given(st.integers(0, 60), st.binary(min_size=1, max_size=8))
-@settings(max_examples=300)
-def test_a_damaged_wav_never_raises_anything_else(at: int, damage: bytes) -> None:
-    wav = bytearray(a_wav(b"\1\0" * 20))
-    wav[at : at + len(damage)] = damage
-    try:
-        frame = read_wav(bytes(wav))
-    except VoiceError as error:
-        assert error.code == ErrorCode.INVALID_AUDIO_FORMAT
-    else:
-        assert len(frame.samples) and frame.rate
 
 
 def test_a_lead_in_is_cut_to_ten_milliseconds() -> None:

@@ -35,7 +35,19 @@ MAY_IMPORT = {
     },
 }
 # The process itself puts everything together; what these are is the command line's own affair.
-TOP = {"__init__", "api", "cli", "startup", "talking", "logs", "memory_guard", "heap", "__main__"}
+TOP = {
+    "__init__",
+    "api",
+    "cli",
+    "startup",
+    "talking",
+    "logs",
+    "memory_guard",
+    "heap",
+    "probe",
+    "probe_child",
+    "__main__",
+}
 
 ONLY_IN = {
     "aiortc": {

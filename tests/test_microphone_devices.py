@@ -25,8 +25,9 @@ from fakes import WORD_SECONDS, fake_engines
 from rich.console import Console
 
 from localvoice.agent.agent import Agent
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate, read_wav, wav_bytes
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.audio.playout import Playout
+from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.config import Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.talking import talk_on_sound_card

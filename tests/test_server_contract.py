@@ -13,7 +13,7 @@ from test_turn_hooks import Recorder
 from webrtc_browser import calling, needs_a_network
 
 from localvoice.agent.tools import ToolRegistry, tool
-from localvoice.audio.frames import read_wav, wav_bytes
+from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.contract.metrics import Metric
 from localvoice.engines.protocols import ToolCall
 from localvoice.observability.in_memory import InMemoryMetrics

@@ -7,7 +7,8 @@ import pytest
 from fakes import TTS_FAILED, WORD_SECONDS, FakeLlm, FakeStt, FakeTts, fake_engines, loud
 from server_site import seconds_of_sound, serving, sound_of
 
-from localvoice.audio.frames import AudioFrame, wav_bytes
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.wav import wav_bytes
 
 
 async def test_a_typed_turn_is_answered_in_text_and_sound() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localvoice.audio.frames import read_wav
+from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import VadStream
 from localvoice.engines.silero import WINDOW, SileroVad

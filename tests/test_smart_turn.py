@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from faster_whisper.feature_extractor import FeatureExtractor
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate, read_wav
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
+from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.log_mel import log_mel
 from localvoice.engines.smart_turn import SECONDS, SmartTurn, features

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.audio.frames import read_wav
+from localvoice.audio.wav import read_wav
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.engines.whisper import WhisperStt
 

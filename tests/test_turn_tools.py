@@ -9,7 +9,7 @@ from fakes import FakeLlm, FakeStt, FakeTts
 from session_room import LONG, Rooms, codes
 
 from localvoice.agent.tools import ToolContext, tool
-from localvoice.audio.frames import read_wav
+from localvoice.audio.wav import read_wav
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart, Tts
 from localvoice.engines.protocols import CALL_NOTHING, Image, ToolCall
 

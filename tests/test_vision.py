@@ -1,10 +1,14 @@
 """Images: which are taken, and that the language model really sees them."""
 
 import asyncio
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +98,116 @@ def test_what_cannot_be_seen_is_refused(data: bytes, told: str) -> None:
     ) as caught:
         check_image(data, "image/x")
     assert (caught.value.code, caught.value.component) == (ErrorCode.INVALID_MESSAGE, Component.SERVER)
+
+
+@cache
+def zeros(count: int) -> bytes:
+    """So many MiB of nothing, deflated."""
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(count)) + packer.flush()
+
+
+def jpeg_of_scans(count: int, side: int = 4992) -> bytes:
+    """A progressive JPEG that goes over its pixels again and again, and says nothing of them."""
+
+    def segment(kind: int, body: bytes) -> bytes:
+        return bytes([0xFF, kind]) + struct.pack(">H", len(body) + 2) + body
+
+    codes = segment(0xC4, b"\0\1" + bytes(15) + b"\0") + segment(0xC4, b"\x10\1" + bytes(15) + b"\xe0")
+    blocks = (side // 8) ** 2
+    flat = segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bytes(blocks // 8 + 8)
+    rest = "".join("0" + "1" * 14 for _ in range(blocks // 32767 + 1))  # a run of 32767 empty blocks
+    rest += "1" * (-len(rest) % 8)
+    packed = int(rest, 2).to_bytes(len(rest) // 8).replace(b"\xff", b"\xff\0")
+    again = segment(0xDA, bytes([1, 1, 0, 1, 63, 0])) + packed
+    frame = segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + bytes([1, 0x11, 0]))
+    tables = segment(0xDB, b"\0" + bytes([1] * 64)) + frame + codes
+    return b"\xff\xd8" + tables + flat + again * (count - 1) + b"\xff\xd9"
+
+
+BOMB = """
+import resource, sys
+from localvoice.contract.errors import VoiceError
+from localvoice.engines.vision import check_image
+
+data, told = sys.stdin.buffer.read(), "taken"
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    check_image(data, "image/x")
+except VoiceError as error:
+    told = error.message
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, told)
+"""
+
+
+def put_in(name: bytes, body: bytes) -> bytes:
+    """A small PNG with another chunk in it."""
+    good, chunk = png(64, 48), name + body
+    return good[:33] + struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + good[33:]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory in Linux' unit")
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (png_of(30_000, 30_000, zeros(10)), "has 30000 x 30000 pixels"),
+        (png_of(64, 48, zeros(256)), "holds more than its 64 x 48 pixels"),
+        (put_in(b"IDAT", zeros(256)), "holds more than its 64 x 48 pixels"),
+        (put_in(b"zTXt", b"x\0\0" + zeros(256)), "taken"),
+        (put_in(b"iCCP", b"x\0\0" + zeros(256)), "taken"),
+        (jpeg_of_scans(101), "has 101 scans"),
+        (
+            b"GIF89a"
+            + struct.pack("<HH", 30_000, 30_000)
+            + b"\0\0\0"
+            + b",\0\0\0\0\x30\x75\x30\x75\0" * 5000,
+            "no PNG",
+        ),
+        (b"RIFF\0\0\1\0WEBPVP8X\n\0\0\0\2\0\0\0\x2f\x75\0\x2f\x75\0" + b"ANMF\x18\0\0\0" * 5000, "no PNG"),
+    ],
+    ids=["pixels", "data", "data twice", "text", "profile", "scans", "gif", "webp"],
+)
+def test_a_bomb_is_refused_before_it_goes_off(data: bytes, told: str) -> None:
+    """In a process of its own, which can tell how much memory it took."""
+    assert len(data) < 1_200_000
+    command = [sys.executable, "-c", BOMB]
+    home = str(Path(vision.__file__).parents[2])
+    done = subprocess.run(
+        command,
+        input=data,
+        capture_output=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": home},
+    )
+    megabytes, message = done.stdout.decode().split(maxsplit=1)
+    assert told in message
+    assert int(megabytes) < 50
+
+
+@pytest.mark.parametrize(("depth", "colour", "channels"), [(1, 0, 1), (8, 3, 1), (16, 6, 4), (8, 4, 2)])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_every_kind_of_png_is_no_bomb(depth: int, colour: int, channels: int, interlaced: bool) -> None:
+    width, height, data = 37, 29, b""
+    passes = [
+        (0, 8, 0, 8),
+        (4, 8, 0, 8),
+        (0, 4, 4, 8),
+        (2, 4, 0, 4),
+        (0, 2, 2, 4),
+        (1, 2, 0, 2),
+        (0, 1, 1, 2),
+    ]
+    for left, across, top, down in passes if interlaced else [(0, 1, 0, 1)]:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        data += bytes(1 + (columns * depth * channels + 7) // 8) * rows
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    chunks = [(b"IHDR", head), (b"PLTE", bytes(6)), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    check_image(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(struct.pack(">I", len(body)) + name + body + bytes(4) for name, body in chunks),
+        "image/png",
+    )
 
 
 def test_templates_that_want_a_list_of_parts_are_known() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate, read_wav
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
+from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.whisper_guard import (

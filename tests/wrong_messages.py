@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fakes import loud
 
-from localvoice.audio.frames import wav_bytes
+from localvoice.audio.wav import wav_bytes
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES, MAX_SDP_CHARS, MAX_TEXT_CHARS
 
 PNG: Final = (

@@ -11,8 +11,9 @@ from localvoice.agent.hooks import Rejection
 from localvoice.agent.sentences import ends_within_sentence
 from localvoice.agent.stages import Stages
 from localvoice.agent.surroundings import AgentState, Surroundings
-from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
+from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.piece import PieceSound
+from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import Tts, TtsComplete, TtsStart
 

@@ -1,25 +1,18 @@
-"""Audio frames: mono int16 samples with their rate; WAV files."""
+"""Audio frames: mono int16 samples with their rate."""
 
-import io
-import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-
 Samples = npt.NDArray[np.int16]
 """Mono samples, shape (n,), int16."""
 
 SPEECH_RATE: Final = 16_000
 """Hz. The rate of the VAD, the turn detector and the STT."""
-_WAV_RATES: Final = range(4_000, 384_001)
-"""Hz. A header that claims 1 Hz would make a small file 16,000 times as large when it is resampled."""
 
 AUDIBLE: Final = 327
 """Peak, of 32768, from which a sample counts as heard: -40 dBFS, well below speech, above its fade-in."""
@@ -87,48 +80,3 @@ def concatenate(frames: Sequence[AudioFrame]) -> AudioFrame:
     ends = [begin + end for begin, frame in zip(begins, frames, strict=False) for end in frame.word_ends]
     samples = np.concatenate([frame.samples for frame in frames])
     return AudioFrame(samples, frames[0].rate, tuple(map(float, ends)))
-
-
-def read_wav(source: Path | bytes) -> AudioFrame:
-    """A 16-bit PCM WAV, mixed down to mono. Raises `VoiceError` INVALID_AUDIO_FORMAT: what is wrong."""
-    try:
-        stream = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        with stream, wave.open(stream) as wav:
-            channels, width, rate = wav.getnchannels(), wav.getsampwidth(), wav.getframerate()
-            declared = wav.getnframes()
-            if width != 2:
-                raise _bad_wav(f"it has {8 * width}-bit samples; 16-bit PCM is needed")
-            if rate not in _WAV_RATES:
-                raise _bad_wav(f"its sample rate of {rate} Hz is none that sound is recorded at")
-            data = wav.readframes(declared)
-    except (wave.Error, EOFError, RuntimeError) as error:  # the last where a chunk is longer than the file
-        raise _bad_wav(f"it is no PCM WAV ({str(error) or 'it ends too soon'})") from error
-    except OSError as error:
-        raise _bad_wav(str(error)) from error
-    if len(data) != declared * channels * 2:
-        raise _bad_wav("it is shorter than its header says")
-    if not data:
-        raise _bad_wav("it holds no sound")
-    samples = np.frombuffer(data, "<i2").reshape(-1, channels)
-    mono = samples[:, 0] if channels == 1 else samples.mean(axis=1).astype(np.int16)
-    return AudioFrame(np.ascontiguousarray(mono, dtype=np.int16), rate)
-
-
-def wav_bytes(frame: AudioFrame) -> bytes:
-    """The frame as a 16-bit mono WAV file."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as wav:
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.setframerate(frame.rate)
-        wav.writeframes(frame.samples.astype("<i2").tobytes())
-    return buffer.getvalue()
-
-
-def _bad_wav(reason: str) -> VoiceError:
-    return VoiceError(
-        ErrorCode.INVALID_AUDIO_FORMAT,
-        Component.SERVER,
-        f"This WAV can't be used: {reason}. Convert it, for instance with "
-        "`ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav`.",
-    )

@@ -13,6 +13,7 @@ from localvoice.catalog.errors import CatalogError, DownloadError, ModelFilesErr
 from localvoice.catalog.files import ModelFiles, ready
 from localvoice.catalog.listing import list_models, verify_profile
 from localvoice.catalog.schema import Profile
+from localvoice.catalog.verify import VerifiedCache
 
 __all__ = [
     "Catalog",
@@ -21,6 +22,7 @@ __all__ = [
     "ModelFiles",
     "ModelFilesError",
     "Profile",
+    "VerifiedCache",
     "download_profile",
     "list_models",
     "load_catalog",

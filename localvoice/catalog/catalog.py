@@ -13,6 +13,8 @@ from localvoice.catalog.errors import CatalogError
 from localvoice.catalog.schema import ROLES, Model, Profile
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
+_MAX_BYTES = 256 * 1024
+"""Of a catalogue's file. The built-in one has 15 KiB."""
 _PACKAGE_COPY = Path(__file__).with_name("catalog.toml")
 
 
@@ -85,9 +87,15 @@ def load_catalog(user_file: Path | None = None) -> Catalog:
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The two tables of a catalogue file, `models` and `profiles`, not yet checked inside."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise CatalogError(f"{path}: is larger than {_MAX_BYTES // 1024} KiB")
+        raw = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise CatalogError(f"{path}: is nested too deeply") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CatalogError(f"{path}: is not valid TOML: {error}") from error
     tables = {"models": {}, "profiles": {}} | raw

@@ -20,6 +20,7 @@ from localvoice.catalog.schema import HubSource
 from localvoice.catalog.transfer import Progress, SourceError, Transfer
 
 _MAX_REDIRECTS = 5
+_MAX_COMMIT_CHARS = 100
 _MAX_UNKNOWN_BYTES = 100 << 30
 
 
@@ -65,15 +66,19 @@ class Hub:
 
     def record(self, source: HubSource) -> HubRecord:
         """What the hub says of the file at its revision; SourceError if it cannot be asked."""
-        url = self.url(source)
+        url = httpx.URL(self.url(source))
+        home = _origin(url)
         for _ in range(_MAX_REDIRECTS):
-            response = self._transfer.head(url, self._headers)
+            # As httpx does where it follows a redirect by itself: the token is for the hub alone.
+            response = self._transfer.head(str(url), self._headers if _origin(url) == home else {})
             headers = response.headers
             # A large file redirects to a store elsewhere, which knows nothing of the repository; a renamed
             # repository redirects without a record.
             if "X-Linked-Etag" in headers or not response.is_redirect:
                 return _parse_record(headers)
-            url = str(response.url.join(headers["Location"]))
+            url = response.url.join(headers.get("Location", ""))
+            if url.scheme not in ("http", "https"):
+                raise SourceError(f"{response.url.host} redirects to {url.scheme}, which is not followed")
         raise SourceError("redirects without end")
 
     def fetch(self, source: HubSource, part: PartialFile, size: int | None, progress: Progress) -> None:
@@ -95,10 +100,16 @@ class Hub:
             raise
 
 
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
 def _parse_record(headers: httpx.Headers) -> HubRecord:
     """The record in the headers of an answer."""
     digest = headers.get("X-Linked-Etag", headers.get("ETag", "")).removeprefix("W/").strip('"')
     size = headers.get("X-Linked-Size", headers.get("Content-Length", ""))
-    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", digest) or not size.isdigit():
+    commit = headers.get("X-Repo-Commit", "")
+    is_whole = re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", digest) and re.fullmatch("[0-9]{1,15}", size)
+    if not is_whole or len(commit) > _MAX_COMMIT_CHARS:
         raise SourceError("gives no hash and size for the file, so nothing can pin it")
-    return HubRecord(headers.get("X-Repo-Commit", ""), int(size), digest)
+    return HubRecord(commit, int(size), digest)

@@ -71,7 +71,7 @@ class PartialFile:
         """The marker; empty if there is none or it was cut short: then nothing tells what the bytes are."""
         try:
             marker = json.loads(self.marker.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return marker if isinstance(marker, dict) else {}
 

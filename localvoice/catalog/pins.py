@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, TypeAdapter
 
 from localvoice.catalog.errors import ModelFilesError
 from localvoice.catalog.schema import HubSource, Model, ModelFile, Sha256
@@ -52,7 +52,7 @@ def read_pins(folder: Path) -> dict[str, Pin]:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         return TypeAdapter(dict[str, Pin]).validate_python(raw)
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError is pydantic's as well
         raise ModelFilesError(f"{path}: cannot be used: {error}. Delete it and download again.") from error
 
 

@@ -22,6 +22,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 PARTIAL_SUFFIX = ".part"
 """Ends the name of a file that has not arrived completely; no catalogue name may end so."""
 
+_WINDOWS_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+
 
 def _file_name(name: str) -> str:
     """The name, if it can only ever be one entry directly inside its folder."""
@@ -31,6 +33,8 @@ def _file_name(name: str) -> str:
         )
     if name.endswith((PARTIAL_SUFFIX, PARTIAL_SUFFIX + ".json", ".")):
         raise ValueError(f"must not end in a dot, in {PARTIAL_SUFFIX} or in {PARTIAL_SUFFIX}.json")
+    if _WINDOWS_DEVICE.fullmatch(name):
+        raise ValueError("must not be the name of a device of Windows")
     return name
 
 
@@ -146,7 +150,7 @@ class Model(_Entry):
     def _has_the_files_of_its_role(self) -> Self:
         """Refuse a model that its engine could not open."""
         names = [file.name for file in self.files]
-        if len(set(names)) != len(names):
+        if len({name.lower() for name in names}) != len(names):  # many disks know no capitals
             raise ValueError("two files have the same name")
         if self.role == "stt":
             missing = {"model.bin", "config.json", "tokenizer.json"} - set(names)

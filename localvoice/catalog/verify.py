@@ -71,18 +71,18 @@ class VerifiedCache:
         self._changed = False
         try:
             entries = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             entries = {}  # none yet, or cut short: everything is hashed again
         if isinstance(entries, dict):
             self._entries = entries
 
-    def has(self, key: str, status: os.stat_result, sha256: str | None) -> bool:
-        """Whether this file was found to have this hash and is unchanged."""
-        return bool(self._entries.get(key) == _fingerprint(status, sha256))
+    def has(self, key: str, status: os.stat_result, mark: str | None) -> bool:
+        """Whether this file was found to be so and is unchanged. `mark`: its SHA-256, or what else was so."""
+        return bool(self._entries.get(key) == _fingerprint(status, mark))
 
-    def add(self, key: str, status: os.stat_result, sha256: str) -> None:
-        """Remember a verified file."""
-        self._entries[key] = _fingerprint(status, sha256)
+    def add(self, key: str, status: os.stat_result, mark: str) -> None:
+        """Remember a good file."""
+        self._entries[key] = _fingerprint(status, mark)
         self._changed = True
 
     def save(self) -> None:
@@ -100,9 +100,9 @@ class VerifiedCache:
         self._changed = False
 
 
-def _fingerprint(status: os.stat_result, sha256: str | None) -> list[int | str | None]:
-    """What a verified file looked like; the change time also sees a file whose mtime was set back."""
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, sha256]
+def _fingerprint(status: os.stat_result, mark: str | None) -> list[int | str | None]:
+    """What a good file looked like; the change time also sees a file whose mtime was set back."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, mark]
 
 
 def find_problems(

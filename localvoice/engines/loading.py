@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience, load_with_fallback
@@ -17,7 +19,7 @@ from localvoice.engines.llama_state import KEPT_MB
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.protocols import Engine, Engines, Llm, Stt, Tts
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
-from localvoice.engines.silero import SileroVad
+from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, plan_threads
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
@@ -25,7 +27,10 @@ from localvoice.engines.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-E = TypeVar("E", bound=Engine)
+E = TypeVar("E", bound=Engine | None)
+
+Part = Literal["stt", "llm", "projector", "fallback", "tts", "vad", "turn"]
+"""What has files of its own that native code reads."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,19 @@ class EngineFiles:
     turn_name: str = ""
     """Its catalogue name."""
 
+    def parts(self) -> dict[Part, Path]:
+        """The file, or the folder, of each part that there is."""
+        found: dict[Part, Path | None] = {
+            "vad": self.vad,
+            "turn": self.turn,
+            "tts": self.voice,
+            "stt": self.whisper_dir,
+            "llm": self.llm,
+            "projector": self.projector,
+            "fallback": self.fallback_llm,
+        }
+        return {part: path for part, path in found.items() if path is not None}
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -82,64 +100,115 @@ class EngineOptions:
     """How often a request to the language model is repeated that failed before it gave anything."""
 
 
+class _Loading:
+    """Loads one engine after another from the same files, with the same options."""
+
+    def __init__(self, files: EngineFiles, options: EngineOptions) -> None:
+        """Raises `VoiceError` if there is no GPU where one is wanted."""
+        self._files = files
+        self._options = options
+        self._device = _device(options.device)
+        self._gpu_layers = _gpu_layers(options.gpu_layers, self._device)
+        self._plan = plan_threads(device=self._device)
+        logger.info("loading on %s with %s", self._device, self._plan)
+
+    async def stt(self) -> Stt:
+        whisper = await WhisperStt.load(
+            self._files.whisper_name,
+            self._files.whisper_dir,
+            self._plan.stt,
+            device=self._device,
+            compute_type=self._options.compute,
+            language=self._options.language,
+        )
+        return DeadlineStt(whisper, self._options.deadlines.stt_seconds)
+
+    async def bare_llm(self, name: str, gguf: Path, projector: Path | None = None) -> LlamaLlm:
+        """A language model without retries and without the one that takes over."""
+        tokens, kept_mb = self._options.context_tokens, self._options.kept_mb
+        return await LlamaLlm.load(name, gguf, self._plan, self._gpu_layers, tokens, projector, kept_mb)
+
+    async def llm(self) -> Llm:
+        files, deadlines = self._files, self._options.deadlines
+        patience = Patience(
+            deadlines.llm_first_token_seconds, deadlines.llm_seconds, self._options.llm_retries
+        )
+        fallback, other = None, files.fallback_llm
+        if other is not None:
+            fallback = LlmSource(
+                files.fallback_llm_name, lambda: self.bare_llm(files.fallback_llm_name, other)
+            )
+        primary = LlmSource(files.llm_name, lambda: self.bare_llm(files.llm_name, files.llm, files.projector))
+        return await load_with_fallback(primary, fallback, patience)
+
+    async def tts(self) -> Tts:
+        files = self._files
+        piper = await PiperTts.load(files.voice_name, files.voice, files.voice_config, self._plan.tts)
+        return DeadlineTts(piper, self._options.deadlines.tts_seconds)
+
+    async def turn(self) -> SmartTurn | None:
+        path = self._files.turn
+        return None if path is None else await SmartTurn.load(self._files.turn_name, path)
+
+    async def vad(self) -> SileroVad:
+        # It needs no worker later on, since it runs inline.
+        worker = Worker("vad")
+        try:
+            return await worker.run(SileroVad, self._files.vad)
+        finally:
+            await worker.close()
+
+
 async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
     """Load every model, each in its own worker, all at once.
 
     Raises `VoiceError` naming the first file that can't be loaded, or saying that there is no GPU; nothing
     stays loaded then, nor when the loading task is cancelled.
     """
-    device = _device(options.device)
-    gpu_layers = _gpu_layers(options.gpu_layers, device)
-    plan = plan_threads(device=device)
-    logger.info("loading on %s with %s", device, plan)
-
-    deadlines = options.deadlines
-
-    async def stt() -> Stt:
-        whisper = await WhisperStt.load(
-            files.whisper_name,
-            files.whisper_dir,
-            plan.stt,
-            device=device,
-            compute_type=options.compute,
-            language=options.language,
-        )
-        return DeadlineStt(whisper, deadlines.stt_seconds)
-
-    async def llm() -> Llm:
-        def source(name: str, gguf: Path, projector: Path | None = None) -> LlmSource:
-            return LlmSource(
-                name,
-                lambda: LlamaLlm.load(
-                    name, gguf, plan, gpu_layers, options.context_tokens, projector, options.kept_mb
-                ),
-            )
-
-        patience = Patience(deadlines.llm_first_token_seconds, deadlines.llm_seconds, options.llm_retries)
-        other = files.fallback_llm
-        fallback = None if other is None else source(files.fallback_llm_name, other)
-        return await load_with_fallback(
-            source(files.llm_name, files.llm, files.projector), fallback, patience
-        )
-
-    async def tts() -> Tts:
-        piper = await PiperTts.load(files.voice_name, files.voice, files.voice_config, plan.tts)
-        return DeadlineTts(piper, deadlines.tts_seconds)
-
+    loading = _Loading(files, options)
     async with AsyncExitStack() as loaded:
         try:
             async with asyncio.TaskGroup() as group:
-                stt_task = group.create_task(_keep(stt, loaded))
-                llm_task = group.create_task(_keep(llm, loaded))
-                tts_task = group.create_task(_keep(tts, loaded))
-                vad_task = group.create_task(_load_vad(files.vad))
-                turn_task = group.create_task(_load_turn(files, loaded))
+                stt_task = group.create_task(_keep(loading.stt, loaded))
+                llm_task = group.create_task(_keep(loading.llm, loaded))
+                tts_task = group.create_task(_keep(loading.tts, loaded))
+                vad_task = group.create_task(loading.vad())
+                turn_task = group.create_task(_keep(loading.turn, loaded))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         loaded.pop_all()
         return Engines(
             vad_task.result(), stt_task.result(), llm_task.result(), tts_task.result(), turn_task.result()
         )
+
+
+async def try_part(part: Part, files: EngineFiles, options: EngineOptions) -> None:
+    """Load what one file is for, run it once and close it. Raises `VoiceError` if that fails."""
+    loading = _Loading(files, options)
+    if part == "vad":
+        noise = np.random.default_rng(0).normal(0, 0.1, WINDOW).astype(np.float32)
+        (await loading.vad()).stream()(noise)
+        return
+    engine: Engine | None
+    match part:
+        case "stt":
+            engine = await loading.stt()
+        case "llm":
+            engine = await loading.bare_llm(files.llm_name, files.llm)
+        case "projector":
+            engine = await loading.bare_llm(files.llm_name, files.llm, files.projector)
+        case "fallback":
+            assert files.fallback_llm is not None  # or there is no such part
+            engine = await loading.bare_llm(files.fallback_llm_name, files.fallback_llm)
+        case "tts":
+            engine = await loading.tts()
+        case "turn":
+            engine = await loading.turn()
+    assert engine is not None
+    try:
+        await engine.warm_up()
+    finally:
+        await engine.close()
 
 
 async def warm_up_all(engines: Engines) -> None:
@@ -160,22 +229,9 @@ def _with_workers(engines: Engines) -> list[Engine]:
 
 async def _keep(load: Callable[[], Coroutine[Any, Any, E]], loaded: AsyncExitStack) -> E:
     engine = await load()
-    loaded.push_async_callback(engine.close)
+    if engine is not None:
+        loaded.push_async_callback(engine.close)
     return engine
-
-
-async def _load_turn(files: EngineFiles, loaded: AsyncExitStack) -> SmartTurn | None:
-    path = files.turn
-    return None if path is None else await _keep(lambda: SmartTurn.load(files.turn_name, path), loaded)
-
-
-async def _load_vad(model_path: Path) -> SileroVad:
-    # It needs no worker later on, since it runs inline.
-    worker = Worker("vad")
-    try:
-        return await worker.run(SileroVad, model_path)
-    finally:
-        await worker.close()
 
 
 def _device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:

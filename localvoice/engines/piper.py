@@ -91,7 +91,7 @@ class _Voice:
     def __init__(self, model_path: Path, config_path: Path, threads: int) -> None:
         try:
             config = PiperConfig.from_dict(json.loads(config_path.read_text("utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _unusable(config_path, error) from error
         if config.phoneme_type not in (PhonemeType.ESPEAK, PhonemeType.TEXT):
             raise _failure(

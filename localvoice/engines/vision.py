@@ -6,6 +6,8 @@ They are decoded by llama.cpp's multimodal library (mtmd), which needs no model 
 import ctypes
 import logging
 import struct
+import zlib
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -22,6 +24,14 @@ MAX_IMAGE_PIXELS: Final = 25_000_000
 
 MAX_IMAGE_ASPECT: Final = 20
 """How many times as long as the other one side may be. Beyond it, scaling leaves nothing to see."""
+
+MAX_SCANS: Final = 100
+"""Of a JPEG. A progressive one has about ten; each goes over all of its pixels and may take 30 bytes."""
+
+_PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""By the kind of colour."""
+_INFLATE_BYTES: Final = 1 << 20
 
 SEND_INSTEAD: Final = (
     f"Send a PNG or JPEG of at most {MAX_IMAGE_BYTES // 1_000_000} MB and {MAX_IMAGE_PIXELS // 1_000_000} "
@@ -57,7 +67,7 @@ def check_image(data: bytes, mime_type: str) -> None:
 
 def image_size(data: bytes) -> tuple[int, int] | None:
     """Width and height in pixels as the head of a PNG or JPEG has them; None for anything else."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) >= 24:
+    if data.startswith(_PNG_HEAD) and data[12:16] == b"IHDR" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         return width, height
     if (frame := _jpeg_frame(data)) is None:
@@ -96,6 +106,7 @@ def decode_image(data: bytes, mime_type: str, stack: ExitStack) -> Any:
             f"The image has {width} x {height} pixels, and one side may be at most {MAX_IMAGE_ASPECT} times "
             "as long as the other."
         )
+    _refuse_bomb(data, width, height)
     # Of a JPEG that was cut off the library takes what there is, and the rest is grey.
     frame = _jpeg_frame(data)
     bitmap = None
@@ -107,6 +118,38 @@ def decode_image(data: bytes, mime_type: str, stack: ExitStack) -> Any:
         raise _refusal(f"The image ({mime_type}) is damaged.")
     stack.callback(mtmd.mtmd_bitmap_free, bitmap)
     return bitmap
+
+
+def _refuse_bomb(data: bytes, width: int, height: int) -> None:
+    """Raise `VoiceError` if an image takes more than its size says: the library believes what it holds."""
+    if not data.startswith(_PNG_HEAD):
+        if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+            raise _refusal(f"The image has {scans} scans, and at most {MAX_SCANS} are read.")
+        return
+    depth, colour = data[24:26]
+    bits = depth * _PNG_CHANNELS.get(colour, 4)
+    # Interlaced, it has up to two rows for each, and each begins with a byte of its own.
+    left = height * ((width * bits + 7) // 8 + 4) + 16
+    inflater = zlib.decompressobj()
+    for packed in _png_data(data):
+        while packed and not inflater.eof:
+            try:
+                left -= len(inflater.decompress(packed, _INFLATE_BYTES))
+            except zlib.error as error:
+                raise _refusal("The image is damaged (its compressed data).") from error
+            if left < 0:
+                raise _refusal(f"The image holds more than its {width} x {height} pixels.")
+            packed = inflater.unconsumed_tail
+
+
+def _png_data(data: bytes) -> Iterator[bytes]:
+    """What of a PNG is inflated, piece by piece."""
+    at = len(_PNG_HEAD)
+    while at + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        if name == b"IDAT":
+            yield data[at + 8 : at + 8 + length]
+        at += 12 + length
 
 
 def _refusal(what: str) -> VoiceError:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from localvoice.agent.hooks import Hooks, Timing, TurnContext
-from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
+from localvoice.audio.frames import AudioFrame, concatenate
+from localvoice.audio.wav import wav_bytes
 
 log = logging.getLogger(__name__)
 

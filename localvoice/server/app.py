@@ -66,6 +66,7 @@ class VoiceServer:
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             keepalive_timeout=_HEAD_SECONDS,
+            auto_decompress=False,  # bodies aren't read, and inflating one of 1 MB holds up all for seconds
         )
         await runner.setup()
         try:
@@ -121,7 +122,8 @@ class VoiceServer:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         # What is too large is answered as any broken message; only what is far too large ends the connection.
-        socket = web.WebSocketResponse(max_msg_size=4 * MAX_MESSAGE_BYTES)
+        # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
+        socket = web.WebSocketResponse(max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False)
         await socket.prepare(request)
         try:
             with self._services.admission.connection():

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from localvoice.audio.frames import AudioFrame, read_wav
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.wav import read_wav
 from localvoice.contract.client_messages import MAX_CHUNK_SECONDS, Attachment, AudioChunk, invalid_message
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import Image

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from localvoice.audio.frames import AudioFrame, concatenate, wav_bytes
+from localvoice.audio.frames import AudioFrame, concatenate
+from localvoice.audio.wav import wav_bytes
 from localvoice.catalog import ModelFiles, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.engines.piper import PiperTts
 from localvoice.transports.candidates import has_network

@@ -13,7 +13,7 @@ import pytest
 from fakes import loud
 from wrong_messages import PNG
 
-from localvoice.audio.frames import wav_bytes
+from localvoice.audio.wav import wav_bytes
 
 from .conftest import HAS_NETWORK, silence
 from .fake_server import STORY
