@@ -16,6 +16,7 @@ from localvoice.agent.playbook import (
     Playbook,
     Stage,
     TimeoutCondition,
+    ToolCallCondition,
     Transition,
     TransitionAction,
 )
@@ -272,6 +273,15 @@ async def test_what_is_forgotten_is_not_asked_about(room: Rooms, post: Post, wor
     assert not post.sent
 
 
+async def test_the_button_forgets_it_too(room: Rooms, post: Post) -> None:
+    r = room(llm=FakeLlm([call()], "What?"), tools=post.tools())
+    await ask(r)
+    r.session.forget(everything=False)
+    await r.session.settle()
+    await ask(r, "Yes.")
+    assert not post.sent
+
+
 async def test_an_announcement_comes_between(room: Rooms, post: Post) -> None:
     r = room(llm=FakeLlm([call()], "What?"), tools=post.tools())
     await ask(r)
@@ -301,14 +311,14 @@ async def test_another_connection_is_not_asked(room: Rooms, post: Post) -> None:
     other.reminders.close()
 
 
-def stages(condition: Any) -> Playbook:
+def stages(condition: Any, **of_first: Any) -> Playbook:
     return Playbook(
         id="p",
         name="P",
         initial_stage="post",
         stages=(
-            Stage(id="post", name="Post", system_prompt="Send.", tools=("send", "look")),
-            Stage(id="end", name="End", system_prompt="Say goodbye.", tools=("look",)),
+            Stage(id="post", name="Post", system_prompt="Send.", tools=("send", "look"), **of_first),
+            Stage(id="end", name="End", system_prompt="Say goodbye.", tools=("send", "look")),
         ),
         transitions=(
             Transition(
@@ -356,3 +366,20 @@ async def test_an_llm_that_calls_against_its_offer_is_not_heeded(room: Rooms, po
     assert len(r.all(ToolCallStart)) == 10, "ten calls a turn"
     assert llm.offers[1] is not None and llm.offers[1].choice == CALL_NOTHING
     assert r.said()[-1] == ("assistant", LONG.strip())
+
+
+async def test_a_stage_that_has_its_llm_talk_runs_no_tool(room: Rooms, post: Post) -> None:
+    playbook = stages(MaxTurnsCondition(count=9), tool_choice=CALL_NOTHING)
+    r = room(llm=FakeLlm(["Well.", call("look", at="home")]), tools=post.tools(), playbook=playbook)
+    await ask(r)
+    assert not r.all(ToolCallStart) and r.said()[-1] == ("assistant", "Well.")
+
+
+async def test_a_stage_that_a_call_beside_it_ends_does_not_ask(room: Rooms, post: Post) -> None:
+    playbook = stages(ToolCallCondition(tool_name="look"))
+    llm = FakeLlm([call(), call("look", "call-2", at="home")], "Goodbye.")
+    r = room(llm=llm, tools=post.tools(), playbook=playbook)
+    await ask(r)
+    assert "stage-change" in r.kinds() and r.tts.said == ["Goodbye."]
+    await ask(r, "Yes.")
+    assert not post.sent

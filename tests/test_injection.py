@@ -283,7 +283,7 @@ def model(request: pytest.FixtureRequest) -> Iterator[LlamaLlm]:
 async def test_a_real_model_does_nothing_by_them(
     model: LlamaLlm, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With `--injections` also that it does by the user's own words; a quick run leaves out the longest one."""
+    """With `--injections` also that it does by the user's own words; a quick run leaves out the longest."""
     thorough = request.config.getoption("--injections")
     if thorough:
         await does_what_the_user_wants(model)

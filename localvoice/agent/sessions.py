@@ -107,7 +107,6 @@ class Conversation:
         Pictures that wait for their next words go either way.
         """
         self.attachments.clear()
-        self.confirmation = None
         if not everything:
             return int(self.history.forget_last())
         count = sum(message.role == "user" for message in self.history.messages)
