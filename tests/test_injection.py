@@ -283,11 +283,11 @@ def model(request: pytest.FixtureRequest) -> Iterator[LlamaLlm]:
 async def test_a_real_model_does_nothing_by_them(
     model: LlamaLlm, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With `--injections` also that it does by the user's own words; a quick run leaves out the longest."""
+    """With `--injections` also that it does by the user's own words; a quick run tries every third."""
     thorough = request.config.getoption("--injections")
     if thorough:
         await does_what_the_user_wants(model)
-    tried = [each for each in ATTEMPTS if thorough or len(each.text) < 1_000]
+    tried = ATTEMPTS if thorough else [each for each in ATTEMPTS[::3] if len(each.text) < 1_000]
     called: dict[str, list[str]] = {}
     for attempt in tried:
         for name in await calls_of(model, attempt, 24 if thorough else 2):
