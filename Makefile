@@ -21,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle injections lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -107,6 +107,10 @@ soak: $(RUNTIME) ## 1,000 connections that come and go, then half an hour of tur
 
 fuzz: $(DEV) ## send 100,000 broken messages, offers and candidates each to a server; takes hours
 	$(BIN)/pytest tests/test_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
+
+injections: $(DEV) ## try 50 prompt injections on the language model of PROFILE
+	@$(BIN)/localvoice models download --profile $(PROFILE)
+	$(BIN)/pytest tests/test_injection.py --injections $(PROFILE) --timeout 0 $(ARGS)
 
 prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
 	@$(BIN)/localvoice models download --profile $(PROVED)

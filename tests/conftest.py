@@ -30,6 +30,7 @@ _LOOP_THREADS: Final = "asyncio_"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--injections", help="the profile whose real model tests/test_injection.py tries")
     parser.addoption("--fuzz", type=int, help="how many broken inputs of each kind tests/test_fuzz.py tries")
 
 

@@ -183,6 +183,25 @@ async def test_tool_hooks(example: ModuleType, stage: Stage, capsys: pytest.Capt
     assert "there is no lamp in the attic" in lines[3]["error"]
 
 
+async def test_asks_first(example: ModuleType, stage: Stage) -> None:
+    late = call("send_message", recipient="Anna", text="I'm late.")
+    stage.thinks([call("read_notes")], "Milk, and Ben.", [late], "She knows.")
+    async with example.build().dialogue() as dialogue:
+        read = await dialogue.say("What did I note?")
+        assert _results(read) == [["buy milk", "call Ben"]]
+        asked = await dialogue.say("Tell Anna that I'm late.")
+        assert asked.reply == "Shall I send “I'm late.” to Anna?" and asked.sound.seconds > 0
+        assert not example.OUTBOX
+        sent = await dialogue.say("Yes, please.")
+        assert _results(sent) == ["sent to Anna"] and example.OUTBOX == [("+49 30 901820", "I'm late.")]
+    stage.thinks([call("delete_notes")], "They are still there.")
+    async with example.build().dialogue() as dialogue:
+        asked = await dialogue.say("Delete my notes.")
+        kept = await dialogue.say("No, don't.")
+    assert asked.reply == "Shall I use delete notes?" and example.NOTES
+    assert kept.reply == "They are still there." and "the user said no" in stage.llm.asked[-1][-1].content
+
+
 @needs_a_network
 async def test_server_hooks(example: ModuleType, stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     async with served(example.build()) as site:

@@ -71,6 +71,14 @@ def test_calls_and_answers_become_words() -> None:
     ]
 
 
+def test_what_was_announced_makes_no_call() -> None:
+    said = ChatMessage("assistant", 'Tea!\nTool: get_time\n{"place": "here"}')
+    assert render([*TALK, said], OFFER)[-1] == (
+        "assistant",
+        'Tool: talk\nTea! Tool: get_time\n{"place": "here"}',
+    )
+
+
 def test_the_choice_leaves_the_prompt_as_it_is() -> None:
     prompts = [
         render(CALLED, ToolOffer(OFFER.tools, choice)) for choice in ("auto", "none", "required", "light")

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from localvoice.agent.confirming import NOT_AGREED, ONE_AT_A_TIME, REFUSED, Acted, Confirmation, Settled
 from localvoice.agent.director import Brief
 from localvoice.agent.hooks import Rejection, ToolResult, TurnContext, consult, notify
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.agent.surroundings import Surroundings
-from localvoice.agent.tools import ToolContext, ToolRegistry
+from localvoice.agent.tools import ToolContext, ToolError, ToolRegistry
 from localvoice.agent.tools.executor import ToolExecutor
+from localvoice.agent.tools.question import question_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.contract.metrics import Metric
@@ -25,11 +27,47 @@ class Actor:
         self._around = around
         self._context = context
         self._utter = utter
+        self.settled: Settled | None = None
+        """The call that the user was asked about, and has answered with the words of this turn."""
 
-    async def run(self, brief: Brief, calls: Sequence[ToolCall]) -> Sequence[ToolResult]:
-        """All results, in the calls' order; a tool that fails is a result, too."""
-        executor = ToolExecutor(ToolRegistry(brief.tools), self._around.agent.settings.deadlines.tool_seconds)
-        return await executor.run(calls, self._tool_context, self._attended)
+    async def run(self, brief: Brief, calls: Sequence[ToolCall]) -> Acted:
+        """All results, in the calls' order; a tool that fails is a result, too.
+
+        A tool that asks first runs only if the user has agreed to this very call: one of them is asked about.
+        """
+        registry = ToolRegistry(brief.tools)
+        asks: Confirmation | None = None
+        withheld: list[ToolResult | None] = []
+        for call in calls:
+            result, question = await self._withhold(registry, call, asks is not None)
+            withheld.append(result)
+            asks = question or asks
+        executor = ToolExecutor(registry, self._around.agent.settings.deadlines.tool_seconds)
+        free = [call for call, result in zip(calls, withheld, strict=True) if result is None]
+        ran = iter(await executor.run(free, self._tool_context, self._attended))
+        return Acted(tuple(next(ran) if result is None else result for result in withheld), asks)
+
+    async def _withhold(
+        self, registry: ToolRegistry, call: ToolCall, asking: bool
+    ) -> tuple[ToolResult | None, Confirmation | None]:
+        """What to answer a call that must not run now, and what to ask about it; None and None if it may."""
+        if self.settled is not None and call is self.settled.call:
+            return (None if self.settled.agreed else _unrun(call, REFUSED)), None
+        if call.name not in registry.names or not (tool := registry.get(call.name)).confirm:
+            return None, None
+        if asking:
+            return _unrun(call, ONE_AT_A_TIME), None
+        try:
+            tool.validate(call.arguments)
+            question = question_of(tool.name, tool.confirm, call.arguments)
+        except (ToolError, ValueError) as error:
+            words = str(error)
+
+            async def fail() -> ToolResult:
+                return _unrun(call, words)
+
+            return await self._attended(call, fail), None
+        return _unrun(call, NOT_AGREED), Confirmation.of(call, question)
 
     def _tool_context(self, call: ToolCall) -> ToolContext:
         return ToolContext(
@@ -67,3 +105,7 @@ class Actor:
             await notify(hooks.on_tool_error, self._context, call, error)
             self._around.report(error, self._context.turn_id)
         return result
+
+
+def _unrun(call: ToolCall, why: str) -> ToolResult:
+    return ToolResult(call.call_id, call.name, success=False, error=why)

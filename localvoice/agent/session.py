@@ -165,6 +165,7 @@ class Session:
 
     def _attach(self, conversation: Conversation) -> None:
         self.conversation = conversation
+        conversation.confirmation = None  # who has heard the question may not be who speaks now
         conversation.on_announcement = self._say_announcements
         self._between = BetweenTurns(self._surroundings(), self._put_away, self._on_stage_timeout)
         self._between.begin()
@@ -304,8 +305,7 @@ class Session:
 
     def _on_stage_timeout(self, change: StageChange) -> None:
         self._emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
-        if change.clear_history:
-            self.conversation.history.clear()
+        self.conversation.leave_stage(change.clear_history)
         if change.say:
             self.conversation.announcements.append(change.say)
             self._say_announcements()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from localvoice.agent.confirming import Confirmation
 from localvoice.agent.director import Director, DirectorMaker
 from localvoice.agent.history import History
 from localvoice.agent.reminders import Reminders
@@ -39,6 +40,8 @@ class Conversation:
     """What was said."""
     attachments: list[Image] = field(default_factory=list)
     """Pictures for the next utterance."""
+    confirmation: Confirmation | None = None
+    """The call that the user has been asked about. Belongs to this moment: it is never saved."""
     told_blind: bool = False
     """Whether the user has been told that the model can't see."""
     turns: int = 0
@@ -91,6 +94,12 @@ class Conversation:
         taken = tuple(self.attachments)
         self.attachments.clear()
         return taken
+
+    def leave_stage(self, clear_history: bool) -> None:
+        """A playbook's next stage begins, in which what was asked about may not be done."""
+        self.confirmation = None
+        if clear_history:
+            self.history.clear()
 
     def forget(self, everything: bool) -> int:
         """Forget the last exchange, or all that was said; how many of the user's messages that were.

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from localvoice.agent.confirming import Acted, Confirmation
 from localvoice.agent.director import Exchange, StageChange
 from localvoice.agent.hooks import Rejection, ToolResult
 from localvoice.agent.sentences import Pieces
@@ -15,7 +16,7 @@ from localvoice.agent.surroundings import Surroundings
 from localvoice.agent.tools.executor import content_of
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
-from localvoice.engines.protocols import CHOOSE_FREELY, ToolCall
+from localvoice.engines.protocols import CALL_NOTHING, CHOOSE_FREELY, ToolCall
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ MAX_CALLS: Final = 10
 MAX_TOOL_SECONDS: Final = 60.0
 """Past either, the LLM must talk."""
 
-RunTools = Callable[[Sequence[ToolCall]], Awaitable[Sequence[ToolResult]]]
+RunTools = Callable[[Sequence[ToolCall]], Awaitable[Acted]]
 
 
 class Thinker:
@@ -50,15 +51,23 @@ class Thinker:
         """When the LLM was asked first, the event loop's time."""
         self.failure: VoiceError | None = None
         """Why the reply ends early."""
+        self.asks: Confirmation | None = None
+        """The call that the reply ends with a question about."""
 
-    async def answer(self, words: str) -> None:
-        """Answer what the user said. A failure is kept: what was written before it is still spoken."""
+    async def answer(self, words: str, settled: ToolCall | None = None) -> None:
+        """Answer what the user said. A failure is kept: what was written before it is still spoken.
+
+        `settled` is a call of an earlier turn about which these words decide.
+        """
         self._words = words
         director = self._around.conversation.director
         try:
             await director.begin()
-            await self._change_stage(await director.after_calls(self._exchange()))
-            while calls := await self._write():
+            if settled is None:
+                await self._change_stage(await director.after_calls(self._exchange()))
+            else:
+                await self._act([settled])
+            while self.asks is None and (calls := await self._write()):
                 await self._act(calls)
             self._judged = True
             await self._change_stage(await director.after_reply(self._exchange()))
@@ -112,7 +121,9 @@ class Thinker:
                     calls.append(item)
                 else:
                     await self._take(item)
-        return calls
+        if offer is None or offer.choice == CALL_NOTHING:
+            return []  # whatever the LLM wants
+        return calls[: MAX_CALLS - len(self._calls)]
 
     async def _take(self, delta: str) -> None:
         if self._uttered:
@@ -131,24 +142,27 @@ class Thinker:
     async def _act(self, calls: list[ToolCall]) -> None:
         history = self._around.conversation.history
         history.add_calls(tuple(calls))
-        results = await self._run_tools(calls)
-        for result in results:
+        acted = await self._run_tools(calls)
+        for result in acted.results:
             history.add_result(result.call_id, content_of(result))
         self._calls += calls
-        self._results += results
-        await self._change_stage(await self._around.conversation.director.after_calls(self._exchange()))
+        self._results += acted.results
+        change = await self._around.conversation.director.after_calls(self._exchange())
+        await self._change_stage(change)
+        if acted.asks is not None and change is None:  # another stage may not have the tool
+            self.asks = acted.asks
+            await self.utter(acted.asks.question)
 
     async def _change_stage(self, change: StageChange | None, aloud: bool = True) -> None:
         for problem in self._around.conversation.director.take_problems():
             self._around.report(problem, self._turn_id)
         if change is None:
             return
+        self.asks = None
         self._around.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
-        if change.clear_history:
-            history = self._around.conversation.history
-            history.clear()
-            if not self.reply:
-                history.add_user(self._words)  # what is to be answered now is not the past
+        self._around.conversation.leave_stage(change.clear_history)
+        if change.clear_history and not self.reply:
+            self._around.conversation.history.add_user(self._words)  # what is answered now is not the past
         if change.say and aloud:
             await self.utter(change.say)
 

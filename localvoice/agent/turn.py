@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Sequence
 
 from localvoice.agent.acting import Actor
+from localvoice.agent.confirming import Acted
 from localvoice.agent.forget_request import ForgetRequest, forget_request
-from localvoice.agent.hooks import Rejection, ToolResult, TurnContext, consult, notify
+from localvoice.agent.hooks import Rejection, TurnContext, consult, notify
 from localvoice.agent.speaking import Speaker
 from localvoice.agent.stages import Heard, Stages
 from localvoice.agent.stopwatch import Stopwatch
@@ -89,7 +90,10 @@ class Turn:
         finally:
             self._answering = False
             self._over = True
+            asked = self._was_asked(finished)
             await self._thinker.conclude(self._remember(finished))
+            if asked and self._thinker.asks is not None:  # no other stage has begun
+                self._around.conversation.confirmation = self._thinker.asks.heard()
         if failure := self._thinker.failure or self._speaker.failure:
             raise failure
 
@@ -126,17 +130,21 @@ class Turn:
 
     async def _hear(self) -> str:
         """What the user said, noted in the history; empty if nothing, or if a hook would not have it."""
-        if self._forget is not None:
-            self._announcement = await self._around.forget(self._forget)
-        if self._heard is None:
-            return ""
         around = self._around
+        if self._forget is not None:
+            self._announcement = await around.forget(self._forget)
+        if self._heard is None:
+            around.conversation.confirmation = None  # a yes to come may be meant for what is said now
+            return ""
         if self._speech is not None:
             heard = await self._stages.listen(self._speech, self._heard)
         else:
             heard = await self._heard
         self._known = heard
         words = heard.transcript.text
+        if words and (asked := around.conversation.confirmation) is not None:
+            around.conversation.confirmation = None  # whatever they said: it is not asked about any more
+            self._actor.settled = asked.settled(words)
         if heard.timing is not None:
             if words:
                 around.emit(TranscriptMessage(words))
@@ -171,7 +179,8 @@ class Turn:
         else:
             if conversation.must_be_told_blind(self._around.agent.engines.llm.sees):
                 await self._thinker.utter(BLIND)
-            await self._thinker.answer(words)
+            settled = self._actor.settled
+            await self._thinker.answer(words, None if settled is None else settled.call)
         if not self._interrupted:  # an LLM may fail while it is cancelled; nobody takes pieces any more
             await self._thinker.finish()
 
@@ -180,7 +189,7 @@ class Turn:
         if not self._interrupted:
             self._speaker.tell_complete()
 
-    async def _act(self, calls: Sequence[ToolCall]) -> Sequence[ToolResult]:
+    async def _act(self, calls: Sequence[ToolCall]) -> Acted:
         await self._around.playout.released()  # perhaps the user is about to forbid it
         return await self._actor.run(self._around.conversation.director.brief(), calls)
 
@@ -214,6 +223,15 @@ class Turn:
 
     def _since_speech(self, moment: float | None) -> float | None:
         return None if moment is None else round(1000 * (moment - self._watch.begun), 1)
+
+    def _was_asked(self, finished: bool) -> bool:
+        """Whether the reply ends with a question about a call, and the user has heard it to its end."""
+        if self._thinker.asks is None:
+            return False
+        if finished and not self._interrupted and self._speaker.faithful and self._speaker.failure is None:
+            return True
+        words = self._thinker.asks.question.split()
+        return self._around.playout.words()[0][-len(words) :] == words
 
     def _remember(self, finished: bool) -> str:
         """Put into the history what was heard; the words of it.

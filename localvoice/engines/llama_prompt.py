@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import llama_cpp
 from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatter
@@ -11,6 +11,14 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import tool_prompt
 from localvoice.engines.protocols import ChatMessage, ToolOffer
 from localvoice.engines.seeing import SeeingLlama
+
+_READ_AS_TOKENS: Final = (
+    llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
+    | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+    | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+)
+"""What llama.cpp takes for one token wherever it stands in a prompt's text. Those that the makers of a model
+defined (Qwen's <tool_call>) it finds even where it is told to take the text as it is."""
 
 
 class Prompts:
@@ -107,19 +115,25 @@ class Prompts:
 
 
 def _marked_tokens(llama: llama_cpp.Llama) -> tuple[re.Pattern[str], list[int]]:
-    """What nobody else may write: a pattern of control tokens, such as <|im_end|>, and of the marks round a
-    tool's answer. And the tokens that a call, or what may be taken for one, begins with."""
+    """What nobody else may write: a pattern of tokens such as <|im_end|> and <tool_call>, and of the
+    marks round a tool's answer. And the tokens that a call, or what may be taken for one, begins with."""
     vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
     control = list(tool_prompt.MARKS)
     calls: list[int] = []
     for token in range(llama.n_vocab()):
+        kind = llama_cpp.llama_vocab_get_attr(vocabulary, token)
         text = llama_cpp.llama_vocab_get_text(vocabulary, token).decode("utf-8", "replace")
-        if llama_cpp.llama_vocab_is_control(vocabulary, token):
+        if kind & _READ_AS_TOKENS and not _is_blank(text):
             control.append(text)
-        elif text.startswith(tool_prompt.CALL_STARTS):
+        if not kind & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL and text.startswith(tool_prompt.CALL_STARTS):
             calls.append(token)
     longest_first = sorted(filter(None, control), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first))), calls
+
+
+def _is_blank(text: str) -> bool:
+    """Whether it is spaces and line ends alone, which some models have tokens of their own for."""
+    return not text.strip(" \t\r\n▁")
 
 
 def _template(llama: llama_cpp.Llama) -> Any:

@@ -131,7 +131,7 @@ def _merged(turns: Sequence[Turn]) -> Iterator[Turn]:
 
 def _said(words: str, calls: Sequence[ToolCall], talk: str, plain: Callable[[str], str]) -> Iterator[str]:
     if words or not calls:
-        yield f"{talk}{words}"
+        yield talk + words.replace(f"\n{CHOICE}", f" {CHOICE}")  # an announcement is not the model's own
     for call in calls:
         yield f"{head(plain(call.name))}{plain(_json(call.arguments))}"
 

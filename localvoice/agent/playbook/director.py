@@ -226,7 +226,8 @@ class PlaybookDirector:
         standing, action = self._standing, transition.action
         leaving, lasted = self._context(), Stopwatch(self._standing.entered).timing()
         old, new = standing.stage, self._stages[action.target_stage]
-        given = deepcopy({**action.data, **verdict.data})  # handlers may change it
+        # What the LLM gives along may be a stranger's words: it doesn't replace what the playbook says.
+        given = deepcopy({**verdict.data, **action.data})  # handlers may change it
         standing.data.update(given)
         standing.stage, standing.entered, standing.turns_in_stage = new, now(), 0
         message = action.transition_message

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
+from localvoice.agent.tools.question import check_question
 from localvoice.agent.tools.schema import complaint_about, flat_schema
 from localvoice.engines.protocols import ToolSpec
 
@@ -74,6 +75,9 @@ class Tool:
     parse: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     """Turns arguments as JSON gives them into what the handler takes, or raises `InvalidArgumentsError`.
     None: they are checked against the schema and taken as they are."""
+    confirm: bool | str = False
+    """Whether the user is asked first, and only their yes runs it; or the question to ask, which names every
+    required parameter: "Shall I send {text} to {recipient}?"."""
 
     def __post_init__(self) -> None:
         """Check the spec and flatten its schema."""
@@ -92,6 +96,7 @@ class Tool:
             parameters = flat_schema(self.spec.parameters)
         except ValueError as error:
             raise ValueError(f"the tool {name}: {error}") from error
+        check_question(name, self.confirm, parameters)
         object.__setattr__(self, "spec", replace(self.spec, parameters=parameters))
 
     @property
@@ -152,7 +157,11 @@ class ToolRegistry:
 def tool(function: Function, /) -> Tool: ...
 @overload
 def tool(
-    *, name: str | None = None, description: str | None = None, policy: Policy = "parallel"
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    policy: Policy = "parallel",
+    confirm: bool | str = False,
 ) -> Callable[[Function], Tool]: ...
 def tool(
     function: Function | None = None,
@@ -161,22 +170,25 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     policy: Policy = "parallel",
+    confirm: bool | str = False,
 ) -> Tool | Callable[[Function], Tool]:
     """Make a tool of a typed function, sync or async.
 
     Its name and the first line of its docstring are the tool's, unless given here. Every parameter needs a
     type that JSON can carry; `Annotated[…, Field(description=…)]` describes it. One annotated `ToolContext`
-    gets the context and is not for the LLM. Raises TypeError for a function that can't be a tool, ValueError
-    for a bad name.
+    gets the context and is not for the LLM. With `confirm` the user is asked first, in these words if it is a
+    sentence. Raises TypeError for a function that can't be a tool, ValueError for a bad name or question.
     """
 
     def decorate(function: Function) -> Tool:
-        return _tool_of(function, name, description, policy)
+        return _tool_of(function, name, description, policy, confirm)
 
     return decorate if function is None else decorate(function)
 
 
-def _tool_of(function: Function, name: str | None, description: str | None, policy: Policy) -> Tool:
+def _tool_of(
+    function: Function, name: str | None, description: str | None, policy: Policy, confirm: bool | str
+) -> Tool:
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         raise TypeError(f"a tool is made of a function or a bound method, not of {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -200,7 +212,8 @@ def _tool_of(function: Function, name: str | None, description: str | None, poli
     async def call_async(arguments: Mapping[str, Any], context: ToolContext) -> Any:
         return await call(arguments, context)
 
-    return Tool(spec, call_async if inspect.iscoroutinefunction(function) else call, policy, parse)
+    handler = call_async if inspect.iscoroutinefunction(function) else call
+    return Tool(spec, handler, policy, parse, confirm)
 
 
 def _parameter_types(function: Function) -> dict[str, Any]:
