@@ -15,6 +15,7 @@ from localvoice.audio.frames import AudioFrame, read_wav, wav_bytes
 from localvoice.config import ConfigError, Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
+from localvoice.ending import exit_at_signal, exit_without_threads, run_until_signal
 from localvoice.logs import set_up_logging
 from localvoice.memory_guard import guard_memory
 from localvoice.version import __version__
@@ -74,6 +75,7 @@ def serve(
     log_level: LogLevel = None,
 ) -> None:
     """Serve the web page, and answer whoever talks to it."""
+    exit_at_signal()
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.api import LocalVoice
 
@@ -82,6 +84,7 @@ def serve(
     agent = _given(playbook=playbook)
     found = _settings(config, profile, device, language, models_dir, log_level, server=server, agent=agent)
     LocalVoice(found, console=console).run()
+    exit_without_threads()
 
 
 @app.command()
@@ -103,10 +106,12 @@ def talk(
     if list_devices:
         show_devices(console)
         return
+    exit_at_signal()
     guard_memory()
     microphone = _given(input=input, output=output)
     settings = _settings(config, profile, device, language, models_dir, log_level, microphone=microphone)
-    asyncio.run(talk_on_sound_card(settings, console))
+    run_until_signal(lambda _: talk_on_sound_card(settings, console), lambda: console.print("Ending …"))
+    exit_without_threads()
 
 
 @app.command()

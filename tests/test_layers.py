@@ -35,7 +35,7 @@ MAY_IMPORT = {
     },
 }
 # The process itself puts everything together; what these are is the command line's own affair.
-TOP = {"__init__", "api", "cli", "startup", "talking", "logs", "memory_guard", "__main__"}
+TOP = {"__init__", "api", "cli", "ending", "startup", "talking", "logs", "memory_guard", "__main__"}
 
 ONLY_IN = {
     "aiortc": {

@@ -32,7 +32,11 @@ from localvoice.version import __version__
 log = logging.getLogger(__name__)
 
 _WEB: Final = Path(__file__).parent / "web"
-_SHUTDOWN_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 3.0
+"""At the end, for those who are being answered: a sentence or two. With the rest it has to stay below ten."""
+_SHUTDOWN_SECONDS: Final = 4.0
+_CLOSE_SECONDS: Final = 1.0
+"""In which a client has to answer that its WebSocket is closed; one that has vanished never does."""
 _HEAD_SECONDS: Final = 10.0
 """In which a request's head has to come; whoever lets one trickle in would hold a socket for ever."""
 
@@ -49,6 +53,7 @@ class VoiceServer:
         self._settings = agent.settings
         self._connections: set[Connection] = set()
         self._ended = asyncio.Event()
+        self._draining = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -71,6 +76,7 @@ class VoiceServer:
         try:
             self.links = self._entrance.links(await self._listen(runner))
             yield self.links[0]
+            await self._drain(runner)
         finally:
             for connection in self._connections:
                 connection.leave()
@@ -79,6 +85,18 @@ class VoiceServer:
             forgetter.cancel()
             await self._sessions.close()
             self._stun.close()
+
+    async def _drain(self, runner: web.AppRunner) -> None:
+        """Take no new clients, and let the others hear the end of their answers, if that is near."""
+        self._draining = True
+        for site in tuple(runner.sites):
+            await site.stop()
+        if self._connections:
+            answers = [asyncio.create_task(each.settle(), name="drain") for each in self._connections]
+            await asyncio.wait(answers, timeout=_DRAIN_SECONDS)
+            for answer in answers:
+                answer.cancel()
+            await asyncio.wait(answers)
 
     async def _listen(self, runner: web.AppRunner) -> int:
         """Start to listen, and say on which port."""
@@ -120,8 +138,10 @@ class VoiceServer:
         return web.FileResponse(_WEB / "index.html")
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if self._draining:
+            raise web.HTTPServiceUnavailable(text="The server is ending.")
         # What is too large is answered as any broken message; only what is far too large ends the connection.
-        socket = web.WebSocketResponse(max_msg_size=4 * MAX_MESSAGE_BYTES)
+        socket = web.WebSocketResponse(timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES)
         await socket.prepare(request)
         try:
             with self._services.admission.connection():

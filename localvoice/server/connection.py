@@ -120,8 +120,10 @@ class Connection:
             for job in jobs:
                 job.cancel()
             await asyncio.wait(jobs)
-            await self._close()
-            await notify(self._agent.hooks.on_disconnect, self._session.conversation.id, present.timing())
+            try:
+                await self._close()
+            finally:
+                await notify(self._agent.hooks.on_disconnect, self._session.conversation.id, present.timing())
 
     def emit(self, message: ServerMessage) -> None:
         """Send a message, payload on both channels; never waits."""
@@ -137,6 +139,10 @@ class Connection:
         """End this connection soon; the event is set when its conversation is free."""
         self._leaving.set()
         return self._gone
+
+    async def settle(self) -> None:
+        """Wait until nothing is being answered."""
+        await self._session.settle()
 
     def read_ahead(self) -> None:
         """Have the LLM read again what it has lost."""
