@@ -41,6 +41,7 @@ ONLY_IN = {
     "aiortc": {
         "transports/webrtc.py",
         "transports/sctp_guard.py",
+        "transports/signs_of_life.py",
         "transports/jitter.py",
         "transports/speech_track.py",
     },

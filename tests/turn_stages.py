@@ -132,6 +132,14 @@ class Cast:
 
         self.tools = ToolRegistry([work])
 
+    def hears(self, words: str) -> None:
+        """This is what the STT will understand."""
+        self.stt.words = words
+
+    async def at_work(self, what: str) -> None:
+        """Wait until an engine or the tool is under way."""
+        await until(lambda: what in self.work.under_way)
+
     @property
     def engines(self) -> Engines:
         return fake_engines(self.stt, self.llm, self.tts)
@@ -164,20 +172,20 @@ async def _speaking(client: Client, cast: Cast, number: int) -> None:
 
 
 async def _transcribing(client: Client, cast: Cast, number: int) -> None:
-    cast.stt.words = f"transcribing {number}."
+    cast.hears(f"transcribing {number}.")
     await speak(client, loud(0.4), silent(0.7))
     await client.expect("speech-end")
 
 
 async def _draft(client: Client, cast: Cast, number: int) -> None:
-    cast.stt.words = f"draft {number}."
+    cast.hears(f"draft {number}.")
     await speak(client, loud(0.4), silent(0.1))
-    await until(lambda: "llm" in cast.work.under_way)
+    await cast.at_work("llm")
 
 
 async def _thinking(client: Client, cast: Cast, number: int) -> None:
     await _type(client, "thinking", number)
-    await until(lambda: "llm" in cast.work.under_way)
+    await cast.at_work("llm")
 
 
 async def _writing(client: Client, cast: Cast, number: int) -> None:
@@ -188,12 +196,12 @@ async def _writing(client: Client, cast: Cast, number: int) -> None:
 async def _tool(client: Client, cast: Cast, number: int) -> None:
     await _type(client, "tool", number)
     await client.expect("tool-call-start")
-    await until(lambda: "tool" in cast.work.under_way)
+    await cast.at_work("tool")
 
 
 async def _voicing(client: Client, cast: Cast, number: int) -> None:
     await _type(client, "voicing", number)
-    await until(lambda: "tts" in cast.work.under_way)
+    await cast.at_work("tts")
 
 
 async def _playing(client: Client, cast: Cast, number: int) -> None:
@@ -211,7 +219,7 @@ async def _held(client: Client, cast: Cast, number: int) -> None:
 async def _between(client: Client, cast: Cast, number: int) -> None:
     await _type(client, "between", number)
     await client.expect("tts-complete")
-    await until(lambda: "reading" in cast.work.under_way)
+    await cast.at_work("reading")
 
 
 STAGES: Final[dict[str, Callable[[Client, Cast, int], Awaitable[None]]]] = {

@@ -91,7 +91,13 @@ class Connection:
             services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
         )
         self._peering = Peering(
-            client, self._inbox, self._playout, self._on_channel_message, self._on_sound, self._session.report
+            client,
+            self._inbox,
+            self._playout,
+            self._on_channel_message,
+            self._on_sound,
+            self._session.report,
+            self._on_gone,
         )
 
     async def serve(self) -> None:
@@ -139,6 +145,10 @@ class Connection:
         """End this connection soon; the event is set when its conversation is free."""
         self._leaving.set()
         return self._gone
+
+    def _on_gone(self) -> None:
+        log.info("nothing comes from a client any more, and it is let go")
+        self.leave()
 
     async def settle(self) -> None:
         """Wait until nothing is being answered."""
