@@ -31,10 +31,19 @@ _LOOP_THREADS: Final = "asyncio_"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz", type=int, help="how many broken inputs of each kind tests/test_fuzz.py tries")
+    parser.addoption("--faults", type=int, help="try all faults, the random ones so often at each stage")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_clock: runs on an event loop whose clock jumps")
+    config.addinivalue_line("markers", "faults: takes long, and runs only with --faults")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--faults") is None:
+        left_out = [item for item in items if item.get_closest_marker("faults")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_asyncio_loop_factories(
