@@ -21,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load fuzz prove-offline licences sbom audit bundle lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load fuzz faults prove-offline licences sbom audit bundle lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -103,6 +103,10 @@ load: $(DEV) ## measure what attackers cost a client that behaves
 
 fuzz: $(DEV) ## send 100,000 broken messages, offers and candidates each to a server; takes hours
 	$(BIN)/pytest tests/test_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
+
+faults: $(DEV) ## cut connections and send signals at every stage of a turn, 50 times where it is random
+	@$(BIN)/localvoice models download --profile tiny
+	$(BIN)/pytest tests/test_vanishing.py tests/test_signs_of_life.py tests/test_reconnects.py tests/test_signals.py tests/e2e/test_muted.py --faults 50 -rP $(ARGS)
 
 prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
 	@$(BIN)/localvoice models download --profile $(PROVED)

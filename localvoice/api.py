@@ -63,8 +63,10 @@ class LocalVoice:
     def run(self) -> None:
         """Serve the page and whoever connects until Ctrl-C or SIGTERM.
 
-        The first signal ends it in order, within ten seconds; a second one kills the process. Raises
-        `ConfigError`, `CatalogError`, `ModelFilesError` or `VoiceError` if it can't start; each says what to do.
+        The first signal ends it in order, within ten seconds; a second one kills the process.
+
+        Raises `ConfigError`, `CatalogError`, `ModelFilesError` or `VoiceError` if it can't start; each says
+        what to do.
         """
         run_until_signal(self._run, lambda: self._console.print("Ending …"))
 

@@ -1,4 +1,4 @@
-"""How the process ends: in order at the first SIGINT or SIGTERM, at once at the second, and always in time."""
+"""How the process ends: in order at the first SIGINT or SIGTERM, at once at the second, always in time."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -94,7 +95,8 @@ async def _attended(
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         signalled.set()
-        loop.call_soon_threadsafe(begin)
+        with suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(begin)
 
     for number in _SIGNALS:
         signal.signal(number, on_signal)

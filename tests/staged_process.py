@@ -1,8 +1,8 @@
-"""The command line with the engines of `turn_stages`, as a program: `staged_process.py PREPARATION COMMAND …`.
+"""The command line with the engines of `turn_stages`: `staged_process.py PREPARATION COMMAND …`.
 
 PREPARATION is where it stays: "loading", "warming", "stuck" for a language model that never comes back from
 its native code, "blocked" for an application that holds up the event loop, or "none". What the STT hears is
-in STAGED_WORDS.
+in STAGED_WORDS. The sound card is one without PortAudio.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+from fake_portaudio import FakePortAudio, info
 from fakes import fake_engines
 from turn_stages import FOR_EVER, Cast, StagedLlm, Work
 
@@ -52,8 +53,7 @@ class StuckLlm(StagedLlm):
 class BlockingLlm(StagedLlm):
     async def reply(self, *_: Any, **__: Any) -> AsyncGenerator[str | ToolCall, None]:
         yield "Well, "
-        while True:
-            time.sleep(1)
+        threading.Event().wait()
 
 
 def main() -> None:
@@ -73,11 +73,15 @@ def main() -> None:
             print("warming", flush=True)
             await asyncio.sleep(FOR_EVER)
 
-    startup.load_engines = load_engines
-    startup.warm_up_all = warm_up_all
-    startup._checked_files = lambda settings: (None, None)  # type: ignore[assignment,return-value]
-    startup._engine_options = lambda *_: None  # type: ignore[assignment,return-value]
-    startup.builtin_tools = lambda: cast.tools  # type: ignore[assignment,return-value]
+    vars(startup).update(
+        load_engines=load_engines,
+        warm_up_all=warm_up_all,
+        _checked_files=lambda settings: (None, None),
+        _engine_options=lambda *_: None,
+        builtin_tools=lambda: cast.tools,
+    )
+    devices = [info("Webcam", inputs=1), info("Headphones", outputs=2)]
+    sys.modules["sounddevice"] = FakePortAudio(devices).module()
     sys.argv = ["localvoice", *arguments]
     print("begun", flush=True)
     cli.main()

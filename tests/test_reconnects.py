@@ -15,6 +15,7 @@ from aiohttp import WSMsgType
 from fakes import until
 from server_site import Client, Site, serving
 from test_vanishing import cut
+from test_vanishing import times as times
 from turn_stages import FOR_EVER, GROUPS, STAGES, Cast, StagedLlm, reply_to
 
 from localvoice.engines.protocols import ChatMessage
@@ -23,13 +24,6 @@ SEED: Final = 20_261_122
 LATEST_SECONDS: Final = 0.3
 """After a stage has begun, at which the connection drops."""
 SPOKEN: Final = ("speaking", "transcribing", "draft", "held")
-
-
-@pytest.fixture
-def times(request: pytest.FixtureRequest) -> int:
-    """How often in each stage."""
-    asked = request.config.getoption("--faults")
-    return int(asked) if asked else 2
 
 
 async def drop(client: Client, random: Random) -> None:
@@ -130,7 +124,7 @@ async def test_a_storm_of_reconnects(times: int) -> None:
                     while (await client.socket.receive()).type is WSMsgType.TEXT:
                         pass
 
-            rushing = {asyncio.ensure_future(rush()) for _ in range(10 * times)}
+            rushing = {asyncio.ensure_future(rush()) for _ in range(20 * times)}
             left = rushing
             async with asyncio.timeout(30):
                 while len(left) > 1:

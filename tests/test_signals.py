@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C at every stage, in a real process: clients are told, what was said is kept, and it ends."""
+"""SIGTERM and Ctrl-C at every stage, in a real process: clients are told, nothing is lost, and it ends."""
 
 import asyncio
 import os
@@ -19,6 +19,8 @@ from turn_stages import STAGES, Cast
 TESTS = Path(__file__).parent
 MOST_SECONDS = 10.0
 AT_ONCE_SECONDS = 1.0
+QUICK = ("loading", signal.SIGTERM), ("warming", signal.SIGINT), (signal.SIGTERM, signal.SIGINT)
+"""What runs also without --faults, of some that are alike."""
 
 
 @dataclass
@@ -101,6 +103,7 @@ async def end(server: Server, number: signal.Signals = signal.SIGTERM) -> float:
     return took
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("stage", STAGES)
 async def test_it_ends_in_order(stage: str) -> None:
     async with serving(words=f"{stage} 1.") as (server, client):
@@ -111,6 +114,7 @@ async def test_it_ends_in_order(stage: str) -> None:
         print(f"SIGTERM while {stage}: {await took:.2f} s")
 
 
+@pytest.mark.faults
 async def test_ctrl_c_is_the_same() -> None:
     async with serving() as (server, client):
         await client.sync()
@@ -119,6 +123,7 @@ async def test_ctrl_c_is_the_same() -> None:
         assert await ending < 2
 
 
+@pytest.mark.faults
 async def test_an_answer_that_is_near_its_end_is_heard() -> None:
     async with serving() as (server, client):
         await client.send("text", text="check 1.")
@@ -129,24 +134,26 @@ async def test_an_answer_that_is_near_its_end_is_heard() -> None:
         await ending
 
 
+@pytest.mark.faults
 async def test_nobody_is_let_in_any_more() -> None:
     async with serving() as (server, client):
         await client.send("text", text="playing 1.")
         await client.expect("tts-chunk")
-        async with aiohttp.ClientSession() as http:
-            kept = await http.get(f"http://{client.socket._response.host}/health")  # and its connection
-            await kept.read()
+        address = await server.until(r"http://[\w.:]+")
+        async with aiohttp.ClientSession() as http, aiohttp.ClientSession() as other:
+            async with http.get(f"{address}/health") as kept:  # and so its connection
+                await kept.read()
             server.tell(signal.SIGTERM)
             await server.until("Ending")
             await asyncio.sleep(0.3)
             with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
-                await http.ws_connect(f"http://{client.socket._response.host}/ws")
-            async with aiohttp.ClientSession() as other:
-                with pytest.raises(aiohttp.ClientConnectorError):
-                    await other.ws_connect(f"http://{client.socket._response.host}/ws")
+                await http.ws_connect(f"{address}/ws")
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await other.ws_connect(f"{address}/ws")
         assert (await server.ended())[0] == 0
 
 
+@pytest.mark.faults
 async def test_what_was_heard_is_there_after_the_restart(tmp_path: Path) -> None:
     async with serving(folder=tmp_path / "sessions") as (server, client):
         await client.send("text", text="playing 1.")
@@ -161,8 +168,14 @@ async def test_what_was_heard_is_there_after_the_restart(tmp_path: Path) -> None
         await end(server)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("preparation", ["begun", "loading", "warming"])
+BEFORE = [
+    pytest.param(preparation, number, marks=[] if (preparation, number) in QUICK else pytest.mark.faults)
+    for preparation in ("begun", "loading", "warming")
+    for number in (signal.SIGTERM, signal.SIGINT)
+]
+
+
+@pytest.mark.parametrize(("preparation", "number"), BEFORE)
 async def test_before_it_is_ready(preparation: str, number: signal.Signals) -> None:
     async with running(preparation, "serve", "--port", "0") as server:
         await server.until(preparation)
@@ -174,6 +187,12 @@ async def test_before_it_is_ready(preparation: str, number: signal.Signals) -> N
         print(f"{number.name} while {preparation}: {took:.2f} s")
 
 
+async def test_talk_on_the_sound_card_ends_as_well() -> None:
+    async with running("none", "talk") as server:
+        await server.until("Talk")
+        assert await end(server) < 2
+
+
 async def test_a_model_that_never_comes_back_is_left_behind() -> None:
     async with serving("stuck") as (server, client):
         await client.send("text", text="Hi.")
@@ -183,6 +202,7 @@ async def test_a_model_that_never_comes_back_is_left_behind() -> None:
         print(f"SIGTERM with a stuck model: {await ending:.2f} s")
 
 
+@pytest.mark.faults
 async def test_an_event_loop_that_stands_still_is_cut_off() -> None:
     async with serving("blocked") as (server, client):
         await client.send("text", text="Hi.")
@@ -194,8 +214,14 @@ async def test_an_event_loop_that_stands_still_is_cut_off() -> None:
         print(f"SIGTERM with an event loop that stands still: {took:.2f} s")
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+PAIRS = [
+    pytest.param(first, second, marks=[] if (first, second) in QUICK else pytest.mark.faults)
+    for first in (signal.SIGTERM, signal.SIGINT)
+    for second in (signal.SIGTERM, signal.SIGINT)
+]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
 async def test_a_second_signal_ends_it_at_once(first: signal.Signals, second: signal.Signals) -> None:
     async with serving("stuck") as (server, client):
         await client.send("text", text="Hi.")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from fakes import until
 from server_site import Site, serving
 from turn_stages import GROUPS, Cast, reply_to
@@ -39,6 +40,7 @@ async def client_process(site: Site) -> AsyncIterator[tuple[asyncio.subprocess.P
         await process.wait()
 
 
+@pytest.mark.faults
 @needs_a_network
 async def test_a_client_that_is_killed() -> None:
     cast, gone = Cast(), list[str]()

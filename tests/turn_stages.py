@@ -1,4 +1,4 @@
-"""Every stage of a turn, each lasting as long as a test needs it: engines that do what they are told in words.
+"""Every stage of a turn, each as long as a test needs it: engines that do what they are told in words.
 
 What the user says is a stage's name and a number, as in "tool 7"; in that stage the turn then stays.
 """

@@ -1,9 +1,9 @@
 """Notices that a peer has vanished without a word: its cable was pulled, or its process stands still.
 
-Its WebSocket would tell only after the heartbeat's three quarters of a minute, and until then the models would
-work for nobody. A peer that spoke once sends a packet of sound every 20 ms. But one that sends none any more
-need not be gone: a browser whose microphone was taken away goes on asking, every 2.5 s, whether we are there.
-So it takes 5 s without a packet of any kind. Who never sent sound is left to the heartbeat.
+Its WebSocket would tell only after the heartbeat's three quarters of a minute, and until then the models
+would work for nobody. A peer that spoke once sends a packet of sound every 20 ms. But one that sends none any
+more need not be gone: a browser whose microphone was taken away goes on asking, every 2.5 s, whether we are
+there. So it takes 5 s without a packet of any kind. Who never sent sound is left to the heartbeat.
 """
 
 import asyncio

@@ -56,8 +56,8 @@ class WebRtcPeer:
     ) -> None:
         """`client` is the address that the offers come from, and with this machine's own all we send to.
 
-        `on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client; `on_gone`
-        is called when nothing comes from it any more.
+        `on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client;
+        `on_gone` is called when nothing comes from it any more.
         """
         self._client = client
         self._inbox = inbox

@@ -10,6 +10,7 @@ from .page import REMEMBER_SOCKETS, wait_until
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.faults,
     pytest.mark.skipif(not HAS_NETWORK, reason="WebRTC needs a network interface beside loopback"),
 ]
 
