@@ -75,11 +75,11 @@ def serve(
     log_level: LogLevel = None,
 ) -> None:
     """Serve the web page, and answer whoever talks to it."""
+    guard_memory()
     exit_at_signal()
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.api import LocalVoice
 
-    guard_memory()
     server = _given(host=host, port=port, lan=lan)
     agent = _given(playbook=playbook)
     found = _settings(config, profile, device, language, models_dir, log_level, server=server, agent=agent)
@@ -100,14 +100,15 @@ def talk(
     log_level: LogLevel = None,
 ) -> None:
     """Talk through the sound card. Wear headphones, or it hears itself."""
+    if not list_devices:
+        guard_memory()
+        exit_at_signal()
     # Imported here: without the sound card's library, everything else still works.
     from localvoice.talking import show_devices, talk_on_sound_card
 
     if list_devices:
         show_devices(console)
         return
-    exit_at_signal()
-    guard_memory()
     microphone = _given(input=input, output=output)
     settings = _settings(config, profile, device, language, models_dir, log_level, microphone=microphone)
     run_until_signal(lambda _: talk_on_sound_card(settings, console), lambda: console.print("Ending …"))
