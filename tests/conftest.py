@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_clock: runs on an event loop whose clock jumps")
+    config.addinivalue_line("markers", "elsewhere: what is tested has a process, and a loop, of its own")
     config.addinivalue_line("markers", "faults: takes long, and runs only with --faults")
 
 
@@ -83,7 +84,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         result = yield
     finally:
         logger.removeHandler(blocked)
-    if blocked.seen and item.get_closest_marker("e2e") is None:
+    elsewhere = item.get_closest_marker("e2e") or item.get_closest_marker("elsewhere")
+    if blocked.seen and elsewhere is None:
         pytest.fail("the event loop was blocked: " + "; ".join(blocked.seen), pytrace=False)
     return result
 

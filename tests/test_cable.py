@@ -14,6 +14,7 @@ SERVER, CLIENT = "localvoice-server", "localvoice-client"
 GIVEN_UP_SECONDS = 10.0
 
 pytestmark = [
+    pytest.mark.elsewhere,
     pytest.mark.faults,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may make networks"),
 ]

@@ -16,6 +16,8 @@ import pytest
 from server_site import Client
 from turn_stages import STAGES, Cast
 
+pytestmark = pytest.mark.elsewhere
+
 TESTS = Path(__file__).parent
 MOST_SECONDS = 10.0
 AT_ONCE_SECONDS = 1.0
