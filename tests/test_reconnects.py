@@ -109,7 +109,7 @@ async def test_at_every_stage(stage: str, times: int, caplog: pytest.LogCaptureF
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-async def test_a_storm_of_reconnects(times: int) -> None:
+async def test_a_storm_of_reconnects() -> None:
     """All want the same session at once: one of them gets to keep it, and its history is whole."""
     cast = Cast()
     async with serving(cast.engines, GROUPS, {"tools": cast.tools}) as site:
@@ -124,7 +124,7 @@ async def test_a_storm_of_reconnects(times: int) -> None:
                     while (await client.socket.receive()).type is WSMsgType.TEXT:
                         pass
 
-            rushing = {asyncio.ensure_future(rush()) for _ in range(20 * times)}
+            rushing = {asyncio.ensure_future(rush()) for _ in range(20)}
             left = rushing
             async with asyncio.timeout(30):
                 while len(left) > 1:
