@@ -21,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle injections lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle injections faults lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -111,6 +111,10 @@ fuzz: $(DEV) ## send 100,000 broken messages, offers and candidates each to a se
 injections: $(DEV) ## try 50 prompt injections on the language model of PROFILE
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	$(BIN)/pytest tests/test_injection.py --injections $(PROFILE) --timeout 0 $(ARGS)
+
+faults: $(DEV) ## cut connections and send signals at every stage of a turn, 50 times where it is random
+	@$(BIN)/localvoice models download --profile tiny
+	$(BIN)/pytest tests/test_vanishing.py tests/test_signs_of_life.py tests/test_reconnects.py tests/test_signals.py tests/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP $(ARGS)
 
 prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
 	@$(BIN)/localvoice models download --profile $(PROVED)

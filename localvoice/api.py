@@ -11,7 +11,6 @@ LocalVoice(load_settings(profile="quality"), tools=[opening_hours]).run()
 """
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from localvoice.agent.hooks import Hooks
 from localvoice.agent.tools import Tool
 from localvoice.config import Settings, load_settings
 from localvoice.contract.metrics import Metrics
+from localvoice.ending import Ending, run_until_signal
 
 if TYPE_CHECKING:
     from localvoice.agent.agent import Agent
@@ -63,10 +63,12 @@ class LocalVoice:
     def run(self) -> None:
         """Serve the page and whoever connects until Ctrl-C or SIGTERM.
 
+        The first signal ends it in order, within ten seconds; a second one kills the process.
+
         Raises `ConfigError`, `CatalogError`, `ModelFilesError` or `VoiceError` if it can't start; each says
         what to do.
         """
-        asyncio.run(self._run())
+        run_until_signal(self._run, lambda: self._console.print("Ending …"))
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -124,10 +126,9 @@ class LocalVoice:
             self._metrics,
         )
 
-    async def _run(self) -> None:
+    async def _run(self, ending: Ending) -> None:
         from localvoice.server.invitation import print_invitation
 
-        stop = _stop_at_signal()
         async with self._serving() as (server, entrance):
             if entrance.lan is None:
                 self._console.print(
@@ -135,19 +136,4 @@ class LocalVoice:
                 )
             else:
                 print_invitation(self._console, server.links, entrance.lan.certificate)
-            await stop.wait()
-            self._console.print("Ending …")
-
-
-def _stop_at_signal() -> asyncio.Event:
-    """Set at the first SIGINT or SIGTERM; a second one ends the process at once."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: int) -> None:
-        loop.remove_signal_handler(number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
+            await ending.asked()

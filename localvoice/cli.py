@@ -16,6 +16,7 @@ from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.config import ConfigError, Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
+from localvoice.ending import exit_at_signal, exit_without_threads, run_until_signal
 from localvoice.heap import limit_arenas
 from localvoice.logs import set_up_logging
 from localvoice.memory_guard import guard_memory
@@ -76,15 +77,17 @@ def serve(
     log_level: LogLevel = None,
 ) -> None:
     """Serve the web page, and answer whoever talks to it."""
+    guard_memory()
+    limit_arenas()
+    exit_at_signal()
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.api import LocalVoice
 
-    guard_memory()
-    limit_arenas()
     server = _given(host=host, port=port, lan=lan)
     agent = _given(playbook=playbook)
     found = _settings(config, profile, device, language, models_dir, log_level, server=server, agent=agent)
     LocalVoice(found, console=console).run()
+    exit_without_threads()
 
 
 @app.command()
@@ -100,17 +103,20 @@ def talk(
     log_level: LogLevel = None,
 ) -> None:
     """Talk through the sound card. Wear headphones, or it hears itself."""
+    if not list_devices:
+        guard_memory()
+        limit_arenas()
+        exit_at_signal()
     # Imported here: without the sound card's library, everything else still works.
     from localvoice.talking import show_devices, talk_on_sound_card
 
     if list_devices:
         show_devices(console)
         return
-    guard_memory()
-    limit_arenas()
     microphone = _given(input=input, output=output)
     settings = _settings(config, profile, device, language, models_dir, log_level, microphone=microphone)
-    asyncio.run(talk_on_sound_card(settings, console))
+    run_until_signal(lambda _: talk_on_sound_card(settings, console), lambda: console.print("Ending …"))
+    exit_without_threads()
 
 
 @app.command()

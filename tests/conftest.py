@@ -32,10 +32,20 @@ _LOOP_THREADS: Final = "asyncio_"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--injections", help="the profile whose real model tests/test_injection.py tries")
     parser.addoption("--fuzz", type=int, help="how many broken inputs of each kind tests/test_fuzz.py tries")
+    parser.addoption("--faults", type=int, help="try all faults, the random ones so often at each stage")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_clock: runs on an event loop whose clock jumps")
+    config.addinivalue_line("markers", "elsewhere: what is tested has a process, and a loop, of its own")
+    config.addinivalue_line("markers", "faults: takes long, and runs only with --faults")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--faults") is None:
+        left_out = [item for item in items if item.get_closest_marker("faults")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_asyncio_loop_factories(
@@ -75,7 +85,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         result = yield
     finally:
         logger.removeHandler(blocked)
-    if blocked.seen and item.get_closest_marker("e2e") is None:
+    elsewhere = item.get_closest_marker("e2e") or item.get_closest_marker("elsewhere")
+    if blocked.seen and elsewhere is None:
         pytest.fail("the event loop was blocked: " + "; ".join(blocked.seen), pytrace=False)
     return result
 

@@ -63,7 +63,7 @@ def test_it_runs_as_a_script(
     if files:
         files[0].write_bytes(wav_bytes(loud(0.5)))
     else:
-        monkeypatch.setattr("localvoice.api._stop_at_signal", _interrupted)
+        monkeypatch.setattr("localvoice.ending.Ending.asked", _interrupted)
     monkeypatch.setattr(sys, "argv", [name, *map(str, files)])
     runpy.run_path(str(EXAMPLES[name]), run_name="__main__")
     if files:
@@ -72,10 +72,8 @@ def test_it_runs_as_a_script(
         assert "Open http://127.0.0.1:" in capsys.readouterr().err
 
 
-def _interrupted() -> asyncio.Event:
-    stop = asyncio.Event()
-    stop.set()
-    return stop
+async def _interrupted(ending: object) -> None:
+    """The signal comes as soon as it is waited for."""
 
 
 # --- each of them ---

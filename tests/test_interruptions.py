@@ -259,14 +259,25 @@ async def test_typed_words_cut_short_what_is_held(room: Rooms) -> None:
     assert ("user", "Something else.") in r.said() and r.said()[2][1] == "Something else."
 
 
-async def test_closing_keeps_what_is_still_being_understood(room: Rooms) -> None:
+async def test_closing_keeps_what_is_nearly_understood(room: Rooms) -> None:
     stt = FakeStt("Talk.", "Stop.")
     r = await speaking(room, stt=stt)
-    stt.delay = 2.0
+    stt.delay = 0.6
     await r.says(COUGH)
     await r.session.close()
     assert [role for role, _ in r.said()] == ["user", "assistant", "user"]
     assert r.said()[-1] == ("user", "Stop.")
+
+
+async def test_closing_does_not_wait_for_words_that_take_long(room: Rooms) -> None:
+    stt = FakeStt("Talk.", "Stop.")
+    r = await speaking(room, stt=stt)
+    stt.delay = 2.0
+    await r.says(COUGH)
+    closed = now()
+    await r.session.close()
+    assert now() - closed <= 0.25 and stt.cancelled == 1
+    assert [role for role, _ in r.said()] == ["user", "assistant"]
 
 
 async def test_a_reply_that_ends_while_it_is_held_leaves_the_words_to_be_answered(room: Rooms) -> None:

@@ -39,6 +39,7 @@ TOP = {
     "__init__",
     "api",
     "cli",
+    "ending",
     "startup",
     "talking",
     "logs",
@@ -53,6 +54,7 @@ ONLY_IN = {
     "aiortc": {
         "transports/webrtc.py",
         "transports/sctp_guard.py",
+        "transports/signs_of_life.py",
         "transports/jitter.py",
         "transports/speech_track.py",
     },

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.between import BetweenTurns
@@ -38,6 +38,9 @@ from localvoice.contract.messages import (
 from localvoice.log_context import log_context
 
 log = logging.getLogger(__name__)
+
+_LAST_WORDS_SECONDS: Final = 0.15
+"""For a transcription that is nearly done when its user goes: the words are kept, though nobody answers."""
 
 
 class Session:
@@ -152,6 +155,8 @@ class Session:
         self._interrupt()
         self._transcriber.drop()
         if self._turn_task is not None:
+            await asyncio.wait([self._turn_task], timeout=_LAST_WORDS_SECONDS)
+            self._transcriber.abandon()
             await asyncio.wait([self._turn_task])
         await self._transcriber.close()
         await self._turn_taking.close()

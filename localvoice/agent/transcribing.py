@@ -29,6 +29,7 @@ class Transcriber:
         self._current: asyncio.Task[Heard] | None = None
         self._partial: asyncio.Task[Heard] | None = None
         self._dropped = Dropped()
+        self._running: set[asyncio.Task[Heard]] = set()
 
     def begin(self, speech: AudioFrame) -> None:
         """The user has stopped, for now, after this speech, at 16 kHz."""
@@ -75,7 +76,15 @@ class Transcriber:
 
     def transcribe(self, speech: AudioFrame) -> asyncio.Task[Heard]:
         """The transcription of some speech, at 16 kHz."""
-        return asyncio.create_task(self._timed(speech), name="transcription")
+        transcription = asyncio.create_task(self._timed(speech), name="transcription")
+        self._running.add(transcription)
+        transcription.add_done_callback(self._running.discard)
+        return transcription
+
+    def abandon(self) -> None:
+        """Nor does anybody wait for the words of utterances that have ended."""
+        for transcription in self._running:
+            transcription.cancel()
 
     async def _timed(self, speech: AudioFrame) -> Heard:
         watch = Stopwatch()

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -32,7 +34,13 @@ from localvoice.version import __version__
 log = logging.getLogger(__name__)
 
 _WEB: Final = Path(__file__).parent / "web"
-_SHUTDOWN_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 3.0
+"""At the end, for those who are being answered: a sentence or two. With the rest it has to stay below ten."""
+_SHUTDOWN_SECONDS: Final = 4.0
+_UNACKNOWLEDGED_MS: Final = 10_000
+"""Then the kernel gives up a client that acknowledges nothing; it would try for a quarter of an hour."""
+_CLOSE_SECONDS: Final = 1.0
+"""In which a client has to answer that its WebSocket is closed; one that has vanished never does."""
 _HEAD_SECONDS: Final = 10.0
 """In which a request's head has to come; whoever lets one trickle in would hold a socket for ever."""
 
@@ -49,6 +57,7 @@ class VoiceServer:
         self._settings = agent.settings
         self._connections: set[Connection] = set()
         self._ended = asyncio.Event()
+        self._draining = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -72,6 +81,7 @@ class VoiceServer:
         try:
             self.links = self._entrance.links(await self._listen(runner))
             yield self.links[0]
+            await self._drain(runner)
         finally:
             for connection in self._connections:
                 connection.leave()
@@ -80,6 +90,18 @@ class VoiceServer:
             forgetter.cancel()
             await self._sessions.close()
             self._stun.close()
+
+    async def _drain(self, runner: web.AppRunner) -> None:
+        """Take no new clients, and let the others hear the end of their answers, if that is near."""
+        self._draining = True
+        for site in tuple(runner.sites):
+            await site.stop()
+        if self._connections:
+            answers = [asyncio.create_task(each.settle(), name="drain") for each in self._connections]
+            await asyncio.wait(answers, timeout=_DRAIN_SECONDS)
+            for answer in answers:
+                answer.cancel()
+            await asyncio.wait(answers)
 
     async def _listen(self, runner: web.AppRunner) -> int:
         """Start to listen, and say on which port."""
@@ -121,17 +143,22 @@ class VoiceServer:
         return web.FileResponse(_WEB / "index.html")
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if self._draining:
+            raise web.HTTPServiceUnavailable(text="The server is ending.")
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
-        socket = web.WebSocketResponse(max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False)
-        await socket.prepare(request)
+        answer = web.WebSocketResponse(
+            timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
+        )
+        await answer.prepare(request)
+        _give_up_soon(request)
         try:
             with self._services.admission.connection():
                 async with self._stun_for(request) as stun_url:
-                    await self._serve(Connection(self._services, socket, request.remote or "", stun_url))
+                    await self._serve(Connection(self._services, answer, request.remote or "", stun_url))
         except VoiceError as error:  # no place for it
-            await self._refuse(socket, error)
-        return socket
+            await self._refuse(answer, error)
+        return answer
 
     @asynccontextmanager
     async def _stun_for(self, request: web.Request) -> AsyncIterator[str]:
@@ -146,7 +173,7 @@ class VoiceServer:
         finally:
             stun.close()
 
-    async def _refuse(self, socket: web.WebSocketResponse, error: VoiceError) -> None:
+    async def _refuse(self, answer: web.WebSocketResponse, error: VoiceError) -> None:
         """Tell a client without a session why, in its own terms, and close."""
         tags = {"code": error.code, "component": error.component}
         log.warning("%s", error, extra=tags)
@@ -154,8 +181,8 @@ class VoiceServer:
         context = ErrorContext(error.code, error.component, None, None, unix_ms())
         await notify(self._agent.hooks.on_error, error, context)
         with suppress(ConnectionError):  # it may have gone already
-            await socket.send_str(ErrorMessage(error.code, error.message).encode())
-            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER)
+            await answer.send_str(ErrorMessage(error.code, error.message).encode())
+            await answer.close(code=WSCloseCode.TRY_AGAIN_LATER)
 
     def _count(self) -> None:
         self._agent.metrics.gauge(Metric.CONNECTIONS_ACTIVE, len(self._connections))
@@ -209,6 +236,13 @@ class VoiceServer:
                 "connections": len(self._connections),
             }
         )
+
+
+def _give_up_soon(request: web.Request) -> None:
+    """No reply is written for a client whose cable was pulled. Elsewhere the heartbeat tells, later."""
+    if request.transport is not None and sys.platform == "linux":
+        connection: socket.socket = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
 
 
 def _file_handler(file: Path) -> Handler:

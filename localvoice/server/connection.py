@@ -85,19 +85,26 @@ class Connection:
         self._speaker: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
         self._gone = asyncio.Event()
+        self._handover: asyncio.Event | None = None
         self._deadline = asyncio.timeout(None)
         self._limiter = Limiter(services.agent.settings.limits)
         self._session = Session(
             services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
         )
+        self._take(self._session.conversation)
         self._peering = Peering(
-            client, self._inbox, self._playout, self._on_channel_message, self._on_sound, self._session.report
+            client,
+            self._inbox,
+            self._playout,
+            self._on_channel_message,
+            self._on_sound,
+            self._session.report,
+            self._on_gone,
         )
 
     async def serve(self) -> None:
         """Run the connection: read, send and listen, until one of them is done."""
         present = Stopwatch()
-        self._take(self._session.conversation)
         self._on_sound(False)
         self.emit(Ready(self._session.conversation.id, ({"urls": self._stun_url},)))
         await notify(self._agent.hooks.on_connection, self._session.conversation.id, self.id)
@@ -120,8 +127,10 @@ class Connection:
             for job in jobs:
                 job.cancel()
             await asyncio.wait(jobs)
-            await self._close()
-            await notify(self._agent.hooks.on_disconnect, self._session.conversation.id, present.timing())
+            try:
+                await self._close()
+            finally:
+                await notify(self._agent.hooks.on_disconnect, self._session.conversation.id, present.timing())
 
     def emit(self, message: ServerMessage) -> None:
         """Send a message, payload on both channels; never waits."""
@@ -137,6 +146,14 @@ class Connection:
         """End this connection soon; the event is set when its conversation is free."""
         self._leaving.set()
         return self._gone
+
+    def _on_gone(self) -> None:
+        log.info("nothing comes from a client any more, and it is let go")
+        self.leave()
+
+    async def settle(self) -> None:
+        """Wait until nothing is being answered."""
+        await self._session.settle()
 
     def read_ahead(self) -> None:
         """Have the LLM read again what it has lost."""
@@ -253,19 +270,23 @@ class Connection:
             return
         if earlier is not own:
             # The newest socket wins; before it goes on, the older one's turn has to end and be remembered.
-            free = earlier.leave() if earlier.leave is not None else None
+            self._handover = earlier.leave() if earlier.leave is not None else None
             self._take(earlier)  # at once: another socket may ask for it meanwhile
-            if free is not None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_HANDOVER_SECONDS):
-                        await free.wait()
+            self._services.sessions.discard(own)  # also at once: this one may be gone before it has the other
+            await self._until_handed_over()
             await self._session.resume(earlier)
-            self._services.sessions.discard(own)
         self._agent.metrics.increment(Metric.RECONNECTIONS)
         self.emit(ReconnectAck(True, earlier.id, True))
 
     def _take(self, conversation: Conversation) -> None:
+        self._taken = conversation
         conversation.leave = self.leave
+
+    async def _until_handed_over(self) -> None:
+        if self._handover is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HANDOVER_SECONDS):
+                    await self._handover.wait()
 
     def _on_sound(self, by_track: bool) -> None:
         """Our voice goes over the audio track while there is one, otherwise in messages."""
@@ -284,9 +305,10 @@ class Connection:
 
     async def _close(self) -> None:
         await self._session.close()
+        await self._until_handed_over()  # whoever took from this one what it waited for waits for that, too
         self._gone.set()
-        if self._session.conversation.leave == self.leave:
-            self._session.conversation.leave = None
+        if self._taken.leave == self.leave:
+            self._taken.leave = None
         await self._peering.close()
         self._on_sound(True)
         await self._socket.close(code=WSCloseCode.GOING_AWAY if self._leaving.is_set() else WSCloseCode.OK)

@@ -24,6 +24,7 @@ class Peering:
         on_message: Callable[[str], None],
         on_sound: Callable[[bool], None],
         on_failure: Callable[[VoiceError], None],
+        on_gone: Callable[[], None],
     ) -> None:
         """`client` is the address that its WebSocket comes from; the rest is as in `WebRtcPeer`."""
         self._client = client
@@ -32,6 +33,7 @@ class Peering:
         self._on_message = on_message
         self._on_sound = on_sound
         self._on_failure = on_failure
+        self._on_gone = on_gone
         self._peer: WebRtcPeer | None = None
 
     async def answer(self, sdp: str) -> dict[str, str]:
@@ -68,7 +70,13 @@ class Peering:
             # Neither browsers nor aioice connect over the loopback alone.
             raise _unavailable("this machine has no network interface up beside its loopback")
         return WebRtcPeer(
-            self._client, self._inbox, self._playout, self._on_message, self._on_sound, self._on_failure
+            self._client,
+            self._inbox,
+            self._playout,
+            self._on_message,
+            self._on_sound,
+            self._on_failure,
+            self._on_gone,
         )
 
 

@@ -25,6 +25,7 @@ from localvoice.transports import sctp_guard
 from localvoice.transports.candidates import client_addresses, keep_known
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.jitter import hand_on_at_once
+from localvoice.transports.signs_of_life import SignsOfLife
 from localvoice.transports.speech_track import SpeechTrack
 
 log = logging.getLogger(__name__)
@@ -51,10 +52,12 @@ class WebRtcPeer:
         on_message: Callable[[str], None],
         on_sound: Callable[[bool], None],
         on_failure: Callable[[VoiceError], None],
+        on_gone: Callable[[], None],
     ) -> None:
         """`client` is the address that the offers come from, and with this machine's own all we send to.
 
-        `on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client.
+        `on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client;
+        `on_gone` is called when nothing comes from it any more.
         """
         self._client = client
         self._inbox = inbox
@@ -62,6 +65,7 @@ class WebRtcPeer:
         self._on_message = on_message
         self._on_sound = on_sound
         self._on_failure = on_failure
+        self._life = SignsOfLife(on_gone)
         self._channel: RTCDataChannel | None = None
         self._fingerprint = ""
         self._transports: set[RTCDtlsTransport] = set()
@@ -114,6 +118,7 @@ class WebRtcPeer:
         """End the connection and all its tasks."""
         self._connection.remove_all_listeners()  # what happens from now on concerns nobody
         self._speech.stop()
+        self._life.stop()
         if self._giving_up is not None:
             self._giving_up.cancel()
         for reader in self._readers:
@@ -173,6 +178,7 @@ class WebRtcPeer:
 
     def _hear(self, frame: AudioFrame) -> None:
         self._inbox.put(frame)
+        self._life.hears()
         if frame.samples.max(initial=0) > _STIR:
             self._speech.wake()
 
@@ -191,6 +197,10 @@ class WebRtcPeer:
         log.debug("WebRTC connection is %s", state)
         self._tell_sound()
         self._connected = self._connected or state == "connected"
+        if state == "connected":
+            self._note_transports()
+            for transport in self._transports:
+                self._life.watch(transport.transport)
         if state == "failed":
             self._fail()
 

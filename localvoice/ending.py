@@ -1,0 +1,114 @@
+"""How the process ends: in order at the first SIGINT or SIGTERM, at once at the second, always in time."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Final
+
+MOST_SECONDS: Final = 9.5
+"""From the first signal to the end of the process. Service managers kill after ten or more."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_TOO_LATE: Final = b"Not everything has ended in time. What is left is cut off.\n"
+
+
+class Ending:
+    """What whoever runs until a signal is given, to hear of it."""
+
+    def __init__(self) -> None:
+        self._signalled = asyncio.Event()
+        self._work = asyncio.current_task()
+        self._awaited = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the signal has come."""
+        return self._signalled.is_set()
+
+    async def asked(self) -> None:
+        """Wait for the signal. One that comes before this is awaited cancels the task instead."""
+        self._awaited = True
+        await self._signalled.wait()
+
+    def begin(self) -> None:
+        """The signal has come."""
+        self._signalled.set()
+        if not self._awaited and self._work is not None:
+            self._work.cancel()
+
+
+def run_until_signal(main: Callable[[Ending], Coroutine[Any, Any, None]], say: Callable[[], None]) -> None:
+    """Run `main` to its end; the first SIGINT or SIGTERM asks it to come to that, and calls `say`.
+
+    A second signal kills the process, which is what a shell then reports (130 or 143). So does a deadline of
+    `MOST_SECONDS`, but with exit code 0: a model that is stuck in native code can't be stopped otherwise.
+    To be called in the main thread. Raises what `main` raises.
+    """
+    signalled, over = threading.Event(), threading.Event()
+    # A thread of its own: it has to come to an end also where the event loop doesn't turn any more.
+    guard = threading.Thread(target=_end_in_time, args=(signalled, over), name="ending", daemon=True)
+    before = [signal.getsignal(number) for number in _SIGNALS]
+    guard.start()
+    try:
+        asyncio.run(_attended(main, say, signalled))
+    finally:
+        over.set()
+        signalled.set()
+        guard.join()
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+def exit_at_signal() -> None:
+    """From now on a signal ends the process, with exit code 0: it has not begun anything yet."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: os._exit(0))
+
+
+def exit_without_threads() -> None:
+    """End the process, with exit code 0, if threads are left: Python would wait for a stuck one for ever."""
+    if all(each.daemon or each is threading.main_thread() for each in threading.enumerate()):
+        return
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+async def _attended(
+    main: Callable[[Ending], Coroutine[Any, Any, None]], say: Callable[[], None], signalled: threading.Event
+) -> None:
+    loop = asyncio.get_running_loop()
+    ending = Ending()
+
+    def begin() -> None:
+        say()
+        ending.begin()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        # Not by the loop's own handlers: those wait until it turns.
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        signalled.set()
+        with suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(begin)
+
+    for number in _SIGNALS:
+        signal.signal(number, on_signal)
+    try:
+        await main(ending)
+    except asyncio.CancelledError:
+        if not ending.begun:
+            raise
+
+
+def _end_in_time(signalled: threading.Event, over: threading.Event) -> None:
+    signalled.wait()
+    if not over.wait(MOST_SECONDS):
+        os.write(2, _TOO_LATE)  # the log's lock may be held by whatever is stuck
+        os._exit(0)

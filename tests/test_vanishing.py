@@ -1,0 +1,111 @@
+"""A client that is killed, at every stage of a turn: its work ends at once, and nothing of it stays."""
+
+import asyncio
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+from fakes import FakeStt, FakeTts, fake_engines, until
+from server_site import Client, serving
+from test_llama import MODEL, PLAN
+from turn_stages import GROUPS, STAGES, Cast
+
+from localvoice.agent.hooks import Hooks
+from localvoice.engines.llama import LlamaLlm
+
+CANCELLED_SECONDS = 0.25
+TOKEN_SECONDS = 0.1
+
+
+def cut(client: Client) -> None:
+    """As the kernel does it for a process that is killed: no close frame, the socket is reset."""
+    lost = client.socket._response.connection
+    assert lost is not None and lost.transport is not None
+    lost.transport.abort()
+
+
+def tasks() -> set[asyncio.Task[Any]]:
+    """Without those in which aiohttp waits for the next request."""
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if getattr(task.get_coro(), "__qualname__", "") != "RequestHandler.start"
+    }
+
+
+class Noted:
+    """How often the hooks that end something were called."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.ended: list[str] = []
+        self.gone: list[str] = []
+
+    def hooks(self) -> Hooks:
+        return Hooks(
+            on_turn_start=lambda context, _: self.started.append(context.turn_id),
+            on_turn_end=lambda context, _: self.ended.append(context.turn_id),
+            on_disconnect=lambda session, _: self.gone.append(session),
+        )
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> int:
+    """How often at each stage."""
+    asked = request.config.getoption("--faults")
+    return int(asked) if asked else 1
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_killed_clients_work_is_cancelled(
+    stage: str, times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    cast, noted, random = Cast(), Noted(), Random(stage)
+    brought: dict[str, Any] = {"tools": cast.tools, "hooks": noted.hooks()}
+    sessions, took = list[str](), list[float]()
+    async with serving(cast.engines, GROUPS, brought) as site:
+        before = tasks()
+        for number in range(1, times + 1):
+            async with site.client() as client:
+                sessions.append(client.received[0]["id"])
+                await STAGES[stage](client, cast, number)
+                await asyncio.sleep(random.uniform(0, 0.1))
+                killed = asyncio.get_running_loop().time()
+                cut(client)
+                await until(lambda: noted.gone == sessions)
+                assert cast.work.under_way == []
+                took.append(cast.work.ended - killed)
+                assert took[-1] <= CANCELLED_SECONDS
+        await site.until_alone()
+        await asyncio.sleep(0.05)
+        assert tasks() <= before
+    assert sorted(noted.started) == sorted(noted.ended)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], "clients do go"
+    print(f"killed while {stage}: after {1000 * max(0.0, *took, 0.0):.0f} ms at most, {times} times")
+
+
+@pytest.mark.integration
+async def test_the_language_model_is_free_again() -> None:
+    """Within the time of one more token: that is how often it looks."""
+    if not MODEL.exists():
+        pytest.skip("SmolLM2 isn't downloaded: make download-models PROFILE=tiny")
+    llm = await LlamaLlm.load("smollm2-135m-instruct", MODEL, PLAN)
+    noted = Noted()
+    engines = fake_engines(FakeStt(), tts=FakeTts())
+    try:
+        async with serving(replace(engines, llm=llm), GROUPS, {"hooks": noted.hooks()}) as site:
+            async with site.client() as client:
+                await client.send("text", text="Tell me a long story about a ship.")
+                await client.expect("llm-chunk")
+                loop = asyncio.get_running_loop()
+                killed = loop.time()
+                cut(client)
+                await until(lambda: bool(noted.gone))
+                await llm._worker.run(lambda: None)
+                took = loop.time() - killed
+            assert took <= CANCELLED_SECONDS + TOKEN_SECONDS
+            print(f"killed while a real model writes: it is free after {1000 * took:.0f} ms")
+    finally:
+        await llm.close()
