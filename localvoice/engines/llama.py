@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -71,8 +72,9 @@ class LlamaLlm:
         With its `projector`, another GGUF, it sees images. Raises `VoiceError` LLM_ERROR naming the file.
         """
         worker = Worker("llm")
+        make = partial(LlamaModel, model_path, plan, gpu_layers, context_tokens, projector)
         try:
-            model = await worker.run(LlamaModel, model_path, plan, gpu_layers, context_tokens, projector)
+            model = await worker.run(make)
         except BaseException as error:
             await worker.close()
             if not isinstance(error, Exception) or isinstance(error, VoiceError):
@@ -80,7 +82,9 @@ class LlamaLlm:
             raise failure(
                 f"The language model {model_path.name} can't be loaded ({error}). Download it again."
             ) from error
-        return cls(name, worker, model)
+        llm = cls(name, worker, model)
+        worker.renew = lambda: setattr(llm, "_model", make())
+        return llm
 
     @property
     def name(self) -> str:
@@ -139,7 +143,7 @@ class LlamaLlm:
         Raises `VoiceError` LLM_ERROR.
         """
         try:
-            await self._worker.run(self._model.forget)
+            await self._worker.run(lambda: self._model.forget())
         except Stopped:
             pass  # the model is being shut down, and takes with it all that it knew
         except Exception as error:
