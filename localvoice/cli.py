@@ -1,6 +1,7 @@
 """The command line: serve, talk, turn, models, settings."""
 
 import asyncio
+import faulthandler
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,7 @@ LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info,
 
 def main() -> None:
     """Run the command line; an expected failure is one clear sentence and exit code 1."""
+    faulthandler.enable()  # a crash in native code ends the process: it says where, and nothing that was said
     try:
         app()
     except (
