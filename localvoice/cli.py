@@ -130,7 +130,7 @@ def turn(
     if answer.metrics is not None:
         console.print(_stages(answer.metrics))
     if out is not None and len(answer.sound.samples):
-        out.write_bytes(wav_bytes(answer.sound))
+        _write_reply(out, answer.sound)
         console.print(f"The spoken reply ({answer.sound.seconds:.1f} s) is in {out}.", markup=False)
     for error in answer.errors:
         complaints.print(f"{error.code}: {error.message}", style="red", markup=False)
@@ -209,6 +209,15 @@ async def _turn(settings: Settings, speech: AudioFrame) -> "Answer":
 
     async with LocalVoice(settings, console=console).dialogue() as dialogue:
         return await dialogue.say(speech)
+
+
+def _write_reply(file: Path, sound: AudioFrame) -> None:
+    try:
+        file.write_bytes(wav_bytes(sound))
+    except OSError as error:
+        raise ConfigError(
+            f"The reply can't be written to {file}: {error.strerror}. Name another file."
+        ) from error
 
 
 def _stages(metrics: TurnMetrics) -> Table:
