@@ -1,6 +1,7 @@
 """The command line: serve, talk, turn, models, settings."""
 
 import asyncio
+import faulthandler
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,6 +49,7 @@ LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info,
 
 def main() -> None:
     """Run the command line; an expected failure is one clear sentence and exit code 1."""
+    faulthandler.enable()  # a crash in native code ends the process: it says where, and nothing that was said
     try:
         app()
     except (
@@ -138,7 +140,7 @@ def turn(
     if answer.metrics is not None:
         console.print(_stages(answer.metrics))
     if out is not None and len(answer.sound.samples):
-        out.write_bytes(wav_bytes(answer.sound))
+        _write_reply(out, answer.sound)
         console.print(f"The spoken reply ({answer.sound.seconds:.1f} s) is in {out}.", markup=False)
     for error in answer.errors:
         complaints.print(f"{error.code}: {error.message}", style="red", markup=False)
@@ -217,6 +219,15 @@ async def _turn(settings: Settings, speech: AudioFrame) -> "Answer":
 
     async with LocalVoice(settings, console=console).dialogue() as dialogue:
         return await dialogue.say(speech)
+
+
+def _write_reply(file: Path, sound: AudioFrame) -> None:
+    try:
+        file.write_bytes(wav_bytes(sound))
+    except OSError as error:
+        raise ConfigError(
+            f"The reply can't be written to {file}: {error.strerror}. Name another file."
+        ) from error
 
 
 def _stages(metrics: TurnMetrics) -> Table:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
+from localvoice.engines.lane import leave_all
+
 MOST_SECONDS: Final = 9.5
 """From the first signal to the end of the process. Service managers kill after ten or more."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -71,8 +73,9 @@ def exit_at_signal() -> None:
 
 
 def exit_without_threads() -> None:
-    """End the process, with exit code 0, if threads are left: Python would wait for a stuck one for ever."""
-    if all(each.daemon or each is threading.main_thread() for each in threading.enumerate()):
+    """End the process, with exit code 0, if threads are left, such as a model's that is stuck."""
+    others = (each for each in threading.enumerate() if each is not threading.main_thread())
+    if leave_all(0.0) and all(each.daemon for each in others):
         return
     logging.shutdown()
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
@@ -14,6 +15,8 @@ from rich.logging import RichHandler
 
 from localvoice.config import ConfigError
 from localvoice.log_context import ContextFilter, show_transcripts
+
+log = logging.getLogger(__name__)
 
 LogFormat = Literal["text", "json"]
 
@@ -77,7 +80,32 @@ class _JsonLines(JsonFormatter):
 
 
 class _PrivateFile(RotatingFileHandler):
-    """A log file that only its owner can read, also after it was started anew."""
+    """A log file that only its owner can read, also after it was started anew.
+
+    While it can't be written, as on a full disk, that is told once to the other handlers; lines are lost.
+    """
+
+    _failed = _told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        self._failed = False
+        super().emit(record)
+        if self._told and not self._failed:
+            self._told = False
+            log.warning("the log file %s can be written again; some lines are missing", self.baseFilename)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Not a traceback for each line, which the library would print."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._failed = True
+        if not self._told:
+            self._told = True
+            words = "the log file %s can't be written: %s. Lines are lost until it can"
+            log.error(words, self.baseFilename, error.strerror or error)
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_private)

@@ -110,6 +110,18 @@ async def test_the_oldest_are_removed_and_nothing_else(tmp_path: Path) -> None:
     assert set(others) <= set(names(tmp_path))
 
 
+async def test_after_the_clock_was_set_back_the_new_ones_are_kept_all_the_same(tmp_path: Path) -> None:
+    for number in range(3):
+        earlier = DebugAudio(tmp_path, keep=3)
+        await turn(earlier, 10 + number, sound(1))
+        await earlier.close()
+    audio = DebugAudio(tmp_path, keep=3)
+    for number in (2, 1):
+        await turn(audio, number, sound(1))
+        await audio.close()
+    assert {name.split("-")[-2] for name in names(tmp_path)} == {"12", "2", "1"}
+
+
 async def test_no_id_leads_out_of_the_folder(tmp_path: Path) -> None:
     audio = DebugAudio(tmp_path / "sound")
     await turn(audio, 0, sound(1), session_id="../../x/")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from llama_reads import counted_reads
 
+from localvoice.engines import job as job_module
 from localvoice.engines import llama_state
-from localvoice.engines import worker as worker_module
 from localvoice.engines.llama import LlamaLlm
 from localvoice.engines.llama_state import WORTH_A_CHANGE, best_start, shared
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
@@ -164,7 +164,7 @@ async def test_replies_at_the_same_time_say_what_they_would_say_alone(
     llm: LlamaLlm, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [await talk.goes_on(24) for talk in (france(llm), eggs(llm))]
-    monkeypatch.setattr(worker_module, "TURN_SECONDS", 1e-6)  # they change at each token
+    monkeypatch.setattr(job_module, "TURN_SECONDS", 1e-6)  # they change at each token
     loads: list[int] = []
     load = llm._model._talks._load
 
@@ -180,7 +180,7 @@ async def test_replies_at_the_same_time_say_what_they_would_say_alone(
 
 @pytest.mark.integration
 async def test_a_call_and_a_reply_at_the_same_time(llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "TURN_SECONDS", 1e-6)
+    monkeypatch.setattr(job_module, "TURN_SECONDS", 1e-6)
 
     async def call() -> list[str | ToolCall]:
         messages = [SYSTEM, ChatMessage("user", "Switch on the light.")]
@@ -211,7 +211,7 @@ async def test_who_is_stopped_while_another_writes_leaves_at_once(
     llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await eggs(llm).goes_on(24)
-    monkeypatch.setattr(worker_module, "TURN_SECONDS", 1e-6)
+    monkeypatch.setattr(job_module, "TURN_SECONDS", 1e-6)
     other = asyncio.create_task(eggs(llm).goes_on(24))
     async with aclosing(llm.reply([SYSTEM, ChatMessage("user", "Tell me a story.")], Sampling())) as items:
         for _ in range(4):
@@ -311,7 +311,7 @@ async def test_who_writes_meanwhile_goes_on_writing(
 ) -> None:
     expected = [await talk.goes_on(24) for talk in (france(llm), eggs(llm))]
     await llm.forget()
-    monkeypatch.setattr(worker_module, "TURN_SECONDS", 1e-6)
+    monkeypatch.setattr(job_module, "TURN_SECONDS", 1e-6)
     await reply(llm, [ChatMessage("user", "My secret is a plum. " * 20)], 8)
 
     async def forget_often() -> None:

@@ -2,21 +2,26 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from typing import Any
 
 import numpy as np
 import pytest
 from clock import VirtualClockLoop
-from fake_portaudio import FakePortAudio, blocks, info, running, say
+from fake_portaudio import FakePortAudio, FakeStream, blocks, info, running, say
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
+from localvoice.contract.errors import VoiceError
+from localvoice.engines import worker
+from localvoice.transports import microphone
 from localvoice.transports.inbox import FrameInbox
+from localvoice.transports.microphone import SoundCard
 
 
 @pytest.mark.virtual_clock
+@pytest.mark.usefixtures("at_once")
 async def test_lost_sound_is_counted_for_developers_only(
     card: FakePortAudio, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -38,19 +43,17 @@ async def test_lost_sound_is_counted_for_developers_only(
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """PortAudio answers in no time, so that no virtual time passes meanwhile."""
 
-    class AtOnce(Executor):
+    class AtOnce:
         def __init__(self, *_: object) -> None:
             """It needs no thread."""
 
-        def submit(self, job: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
-            done: Future[Any] = Future()
-            try:
-                done.set_result(job(*args, **options))
-            except Exception as error:
-                done.set_exception(error)
-            return done
+        async def run(self, job: Callable[[], Any]) -> Any:
+            return job()
 
-    monkeypatch.setattr("localvoice.transports.microphone.ThreadPoolExecutor", AtOnce)
+        async def close(self) -> None:
+            """It has nothing to end."""
+
+    monkeypatch.setattr("localvoice.transports.microphone.Worker", AtOnce)
 
 
 @pytest.mark.virtual_clock
@@ -217,3 +220,20 @@ async def test_cancelling_while_waiting_for_a_device_is_quiet(card: FakePortAudi
         await asyncio.sleep(5.0)
         assert card.rescans == 2
     assert [stream.calls for stream in card.streams] == [["start", "stop", "close"]] * 2
+
+
+async def test_a_driver_that_hangs_is_told_and_does_not_keep_the_process(
+    card: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microphone, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(microphone, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(worker, "LEAVE_SECONDS", 0.05)
+    hang = threading.Event()
+    sound_card = SoundCard.open(FrameInbox(), None, None)
+    monkeypatch.setattr(FakeStream, "stop", lambda _: hang.wait(10))
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(VoiceError, match=r"no answer for 0\.2 s. Start localvoice again"):
+                await sound_card.run(Playout(sound_card.rate))  # no callback ever comes
+    finally:
+        hang.set()

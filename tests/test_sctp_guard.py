@@ -1,6 +1,7 @@
 """The guard against an SCTP parameter without length, on which aiortc collects the same bytes for ever."""
 
 import struct
+import time
 
 import google_crc32c
 import pytest
@@ -39,6 +40,10 @@ def _with_body(packet: bytes, body: bytes) -> bytes:
 
 def test_the_guard_is_in_place() -> None:
     assert rtcsctptransport.decode_params is sctp_guard.decode_params
+
+
+def test_round_trips_are_not_measured_by_a_clock_that_may_be_moved() -> None:
+    assert rtcsctptransport.time.time is time.monotonic  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3])

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
+from localvoice.engines import job as job_module
 from localvoice.engines import worker as worker_module
 from localvoice.engines.worker import Stop, Stopped, Worker
 
@@ -139,8 +140,8 @@ class Ticks:
 
 @pytest.fixture
 def turns_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "time", Ticks())
-    monkeypatch.setattr(worker_module, "TURN_SECONDS", 4.0)
+    monkeypatch.setattr(job_module, "time", Ticks())
+    monkeypatch.setattr(job_module, "TURN_SECONDS", 4.0)
 
 
 async def order_of(worker: Worker, jobs: dict[str, int], last: str = "") -> str:

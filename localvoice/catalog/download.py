@@ -48,10 +48,10 @@ def download(
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder, display):
             return _download(models, folder, display, options)
-    except PermissionError as error:
+    except OSError as error:
         raise DownloadError(
-            f"{error.filename or folder} cannot be written: {error.strerror}. Choose another folder with "
-            "--models-dir, or make it writable."
+            f"{error.filename or folder} cannot be written: {error.strerror or error}. Choose another folder "
+            "with --models-dir, or make it writable."
         ) from error
 
 

@@ -160,8 +160,21 @@ class ResilientLlm:
         await self._llm.prepare(messages, offer)
 
     async def forget(self) -> None:
-        """Keep nothing of any conversation, also in a model that is in use no more."""
-        await asyncio.gather(*(llm.forget() for llm in {self._primary, self._llm}))
+        """Keep nothing of any conversation, also in a model that is in use no more.
+
+        Raises `VoiceError` LLM_ERROR, or LLM_TIMEOUT if one is stuck: somebody waits to hear that it is done.
+        """
+        seconds = self._patience.first_token_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(llm.forget() for llm in {self._primary, self._llm}))
+        except TimeoutError as error:
+            raise VoiceError(
+                ErrorCode.LLM_TIMEOUT,
+                Component.LLM,
+                f"The language model could not forget within {seconds:g} s. Restart localvoice, and it will "
+                "have.",
+            ) from error
 
     async def warm_up(self) -> None:
         """Run the model in use once."""

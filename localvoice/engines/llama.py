@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -74,10 +75,9 @@ class LlamaLlm:
         one that it is at may take `kept_mb`. Raises `VoiceError` LLM_ERROR naming the file.
         """
         worker = Worker("llm")
+        make = partial(LlamaModel, model_path, plan, gpu_layers, context_tokens, projector, kept_mb)
         try:
-            model = await worker.run(
-                LlamaModel, model_path, plan, gpu_layers, context_tokens, projector, kept_mb
-            )
+            model = await worker.run(make)
         except BaseException as error:
             await worker.close()
             if not isinstance(error, Exception) or isinstance(error, VoiceError):
@@ -85,7 +85,9 @@ class LlamaLlm:
             raise failure(
                 f"The language model {model_path.name} can't be loaded ({error}). Download it again."
             ) from error
-        return cls(name, worker, model)
+        llm = cls(name, worker, model)
+        worker.renew = lambda: setattr(llm, "_model", make())
+        return llm
 
     @property
     def name(self) -> str:
@@ -144,7 +146,7 @@ class LlamaLlm:
         Raises `VoiceError` LLM_ERROR.
         """
         try:
-            await self._worker.run(self._model.forget)
+            await self._worker.run(lambda: self._model.forget())
         except Stopped:
             pass  # the model is being shut down, and takes with it all that it knew
         except Exception as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+WARM_UP_SECONDS: Final = 300.0
+"""For the first, slow run of a model. One that takes longer is stuck, or of no use on this machine."""
 
 E = TypeVar("E", bound=Engine | None)
 
@@ -212,9 +215,21 @@ async def try_part(part: Part, files: EngineFiles, options: EngineOptions) -> No
 
 
 async def warm_up_all(engines: Engines) -> None:
-    """Run each engine once. One by one: each has its threads planned for having the cores to itself."""
+    """Run each engine once. One by one: each has its threads planned for having the cores to itself.
+
+    Raises the engine's `VoiceError`, or one that names it when it takes longer than `WARM_UP_SECONDS`.
+    """
     for engine in _with_workers(engines):
-        await engine.warm_up()
+        try:
+            async with asyncio.timeout(WARM_UP_SECONDS):
+                await engine.warm_up()
+        except TimeoutError as error:
+            raise VoiceError(
+                ErrorCode.INTERNAL_ERROR,
+                Component.SERVER,
+                f"The model {engine.name} gave no answer within {WARM_UP_SECONDS:g} s. Close other programs, "
+                "or choose a profile with smaller models.",
+            ) from error
 
 
 async def close_all(engines: Engines) -> None:

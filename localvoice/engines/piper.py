@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -45,12 +46,15 @@ class PiperTts:
     async def load(cls, name: str, model_path: Path, config_path: Path, threads: int) -> "PiperTts":
         """Load a voice from its two files, in its worker. Raises `VoiceError` TTS_ERROR naming the file."""
         worker = Worker("tts")
+        make = partial(_Voice, model_path, config_path, threads)
         try:
-            voice = await worker.run(_Voice, model_path, config_path, threads)
+            voice = await worker.run(make)
         except BaseException:
             await worker.close()
             raise
-        return cls(name, worker, voice)
+        tts = cls(name, worker, voice)
+        worker.renew = lambda: setattr(tts, "_voice", make())
+        return tts
 
     @property
     def name(self) -> str:
@@ -131,6 +135,8 @@ class _Voice:
         level = Levelling(self._loudness)
         rate = self._config.sample_rate
         for chunk in utterance.chunks:
+            if not np.isfinite(chunk.sound).all():
+                raise ValueError("the model gave no sound")
             sound = level(chunk.sound, whole=chunk.end - chunk.begin == 1)
             seconds_a_share = len(sound) / rate / (chunk.end - chunk.begin)
             told = []

@@ -3,8 +3,8 @@
 Only the time in which an engine is awaited counts. Between two items the reader may take as long as it
 likes: the playout, for one, takes sound no faster than it is heard.
 
-A model whose thread hangs in native code can't be replaced within the process: its memory is in use by that
-thread. Later jobs queue behind it, and each fails at its own deadline.
+Past its deadline a model is told to stop. One that doesn't, since its thread hangs in native code, is left
+behind and loaded anew by its worker; what waits for it meanwhile has its own deadline.
 """
 
 import asyncio

@@ -1,5 +1,6 @@
 """Voice activity detection: Silero VAD v5 and v6 as ONNX, without torch."""
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -82,4 +83,12 @@ class SileroStream:
                 "localvoice.",
             ) from error
         self._latest = float(probability[0, 0])
+        if not math.isfinite(self._latest):
+            self.reset()  # the state is as useless, and would make the stream deaf for ever
+            raise VoiceError(
+                ErrorCode.VAD_ERROR,
+                Component.VAD,
+                "The voice activity model gave no number. Text still works; if it goes on, verify the model "
+                "files (`localvoice models verify`).",
+            )
         return self._latest

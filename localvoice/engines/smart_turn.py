@@ -1,5 +1,7 @@
 """End of turn by intonation: Smart Turn v3, which judges the sound itself and knows no words."""
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +30,10 @@ class SmartTurn:
     async def load(cls, name: str, path: Path) -> "SmartTurn":
         """Load the ONNX file, in its worker. Raises `VoiceError` VAD_ERROR naming the file."""
         worker = Worker("turn")
+        # One thread: it runs beside Whisper, which has been planned the other cores.
+        make = partial(open_session, path, threads=1, keep_memory=False)
         try:
-            # One thread: it runs beside Whisper, which has been planned the other cores.
-            session = await worker.run(open_session, path, 1, False)
+            session = await worker.run(make)
         except BaseException as error:
             await worker.close()
             if not isinstance(error, Exception):
@@ -38,7 +41,9 @@ class SmartTurn:
             raise _failure(
                 f"The turn detection model {path.name} can't be loaded ({error}). Download it again."
             ) from error
-        return cls(name, worker, session)
+        turn = cls(name, worker, session)
+        worker.renew = lambda: setattr(turn, "_session", make())
+        return turn
 
     @property
     def name(self) -> str:
@@ -54,7 +59,7 @@ class SmartTurn:
             raise _failure(f"Turn detection takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
         stop = Stop()
         try:
-            return await self._worker.run(_judge, self._session, speech, stop, stop=stop)
+            return await self._worker.run(lambda: _judge(self._session, speech, stop), stop=stop)
         except Stopped as error:
             raise _failure("Turn detection was shut down while it was listening.") from error
         except Exception as error:
@@ -83,7 +88,10 @@ def features(speech: AudioFrame) -> npt.NDArray[np.float32]:
 
 
 def _judge(session: Session, speech: AudioFrame, stop: Stop) -> float:
-    return float(run_stoppable(session, {"input_features": features(speech)}, stop)[0].item())
+    probability = float(run_stoppable(session, {"input_features": features(speech)}, stop)[0].item())
+    if not math.isfinite(probability):
+        raise ValueError("the model gave no number")
+    return probability
 
 
 def _failure(message: str) -> VoiceError:

@@ -101,8 +101,9 @@ class WhisperStt:
         """
         compute = compute_type or ("float16" if device == "cuda" else "int8")
         worker = Worker("stt")
+        make = partial(_Ears, model_dir, threads, device, compute, language)
         try:
-            ears = await worker.run(_Ears, model_dir, threads, device, compute, language)
+            ears = await worker.run(make)
         except BaseException as error:
             await worker.close()
             if not isinstance(error, Exception) or isinstance(error, VoiceError):
@@ -110,7 +111,9 @@ class WhisperStt:
             raise _failure(
                 f"The speech model in {model_dir.name} can't be loaded ({error}). Download it again."
             ) from error
-        return cls(name, worker, ears)
+        stt = cls(name, worker, ears)
+        worker.renew = lambda: setattr(stt, "_ears", make())
+        return stt
 
     @property
     def name(self) -> str:
@@ -123,7 +126,7 @@ class WhisperStt:
             raise _failure(f"Speech recognition takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
         stop = Stop()
         try:
-            return await self._worker.run(self._ears.transcribe, speech, stop, stop=stop)
+            return await self._worker.run(lambda: self._ears.transcribe(speech, stop), stop=stop)
         except Stopped as error:
             raise _failure("Speech recognition was shut down while it was listening.") from error
         except Exception as error:

@@ -1,21 +1,31 @@
 """One model, one thread: runs blocking jobs, streams their items to the event loop, stops them.
 
-A model is not thread-safe, and an executor with a single thread is its lock: jobs queue, and whoever awaits
-one waits on the loop without blocking it. A job that streams makes many items in one go, since a hop between
-threads for each token would cost more than many a token does. But between two items it gives way to jobs that
-have had less of the thread: somebody's first word doesn't wait for the end of another's long answer.
+A model is not thread-safe, and a single thread is its lock: jobs queue, and whoever awaits one waits on the
+loop without blocking it. A job that streams makes many items in one go, since a hop between threads for each
+token would cost more than many a token does. But between two items it gives way to jobs that have had less of
+the thread: somebody's first word doesn't wait for the end of another's long answer.
+
+Native code that does not return can't be ended, but it can be left: its thread and its model are abandoned,
+and the model is loaded once more in a thread of its own.
 """
 
 import asyncio
-import contextvars
-import math
+import logging
 import threading
-import time
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from enum import Enum, auto
-from typing import Any, Final, Generic, TypeVar, TypeVarTuple
+from functools import partial
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+from localvoice.engines.job import After, Job, Lost, Stop, Stopped, in_one_step
+from localvoice.engines.lane import Lane
+
+__all__ = ["Lost", "Stop", "Stopped", "Worker", "troubles"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -28,69 +38,52 @@ LEAVE_SECONDS: Final = 2.0
 """How long a closing stream or worker waits for the thread. Models check their flag every 0.1 s or so; one
 that does not must not hold up a barge-in or the end of the process."""
 
-TURN_SECONDS: Final = 0.6
-"""Work of a job that counts as one turn at the model: jobs that had fewer turns go first. It is what an LLM
-of 20 tokens a second needs for its first clause: with less, of two who ask at once both hear it late."""
+STUCK_SECONDS: Final = 20.0
+"""How long a thread may go on with a job that was told to stop before it counts as stuck. Whisper can't be
+stopped amid an utterance, which takes a slow machine several seconds."""
 
+MOST_LOST: Final = 2
+"""Threads of one model that may be stuck while it is loaded once more. Each keeps the memory of its model."""
 
-class Stopped(Exception):
-    """The job was told to stop before it had finished."""
-
-
-class Stop:
-    """The stop flag of one job: set once, from any thread, and then for good."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._is_set = False
-        self._callbacks: list[Callable[[], None]] = []
-
-    def is_set(self) -> bool:
-        """Whether the job is to stop."""
-        return self._is_set
-
-    def set(self) -> None:
-        """Tell the job to stop."""
-        with self._lock:
-            self._is_set = True
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
-
-    def on_set(self, callback: Callable[[], None]) -> None:
-        """Call back once when the flag is set, in the setter's thread; at once if it is set already."""
-        with self._lock:
-            if not self._is_set:
-                self._callbacks.append(callback)
-                return
-        callback()
-
-    def check(self) -> None:
-        """Raise `Stopped` if the flag is set."""
-        if self._is_set:
-            raise Stopped("the job was stopped")
+_LOOK_SECONDS: Final = 1.0
 
 
 class Worker:
     """The thread of one model. Belongs to no event loop; each call uses the running one."""
 
     def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self.name = name
+        self.renew: Callable[[], None] | None = None
+        """Loads the model anew, called in a fresh thread when one is stuck; None if it can't be."""
+        self._lane = Lane(name)
+        self._lost: list[Lane] = []
+        self._renewing = False
+        self._failure: Lost | None = None
         self._stops: set[Stop] = set()
-        self._lock = threading.Lock()
-        self._waiting: list[_Job[Any]] = []
+        self._watching: asyncio.AbstractEventLoop | None = None
+        _workers.add(self)
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the model from working, in words; empty if nothing does."""
+        if self._failure is not None:
+            return str(self._failure)
+        if self._renewing or self._lane.overrun > STUCK_SECONDS:
+            return f"the model in the thread {self.name} is stuck and is being loaded anew"
+        return ""
 
     async def run(self, fn: Callable[[*Args], T], *args: *Args, stop: Stop | None = None) -> T:
         """Run `fn(*args)` in the worker's thread and return what it returns.
 
         Cancelling the awaiting task takes a queued job off the queue; a running one is told through `stop`,
-        which `fn` may look at, and its result is dropped. Raises `Stopped` if the worker is closed first.
+        which `fn` may look at, and its result is dropped. Raises `Stopped` if the worker is closed first, and
+        `Lost` if the model can't be had.
         """
         stop = stop or Stop()
         self._stops.add(stop)
         try:
-            job = _Job(_in_one_step(lambda: fn(*args)), stop)
-            self._submit(job)
+            job = Job(in_one_step(lambda: fn(*args)), stop)
+            self._begin(job)
             return await asyncio.wrap_future(job.result)
         finally:
             self._stops.discard(stop)
@@ -104,38 +97,38 @@ class Worker:
         The job starts with the first item asked for. Between two items others may have the thread: those that
         had less of it, all others if this one isn't `urgent`, and everybody while it is `ahead` items before
         its reader. Closing this generator, or cancelling the task that reads it, sets `stop` and waits until
-        the thread has left the job, for at most `LEAVE_SECONDS`. Raises what the job raises, or `Stopped` if
-        the worker is closed first.
+        the thread has left the job, for at most `LEAVE_SECONDS`. Raises what the job raises, `Stopped` if the
+        worker is closed first, and `Lost` if the thread is stuck or the model can't be had.
         """
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[T | _End] = asyncio.Queue()
         room = _Room(ahead)
         stop = Stop()
 
-        def steps() -> Generator[_After, None, None]:
+        def steps() -> Generator[After, None, None]:
             with closing(make(stop)) as source:
                 for item in source:
                     while not room.take():
-                        yield _After.RESTS
+                        yield After.RESTS
                     stop.check()
                     loop.call_soon_threadsafe(items.put_nowait, item)
-                    yield _After.GOES_ON
+                    yield After.GOES_ON
             stop.check()
 
         def make_room() -> None:
             if room.give():
-                self._submit(job)
+                self._wake(job)
 
         def end(done: asyncio.Future[None]) -> None:
             if not done.cancelled():
                 done.exception()  # counts as seen, also when the reader has gone
             items.put_nowait(_End.END)
 
-        job = _Job(steps(), stop, urgent)
-        stop.on_set(make_room)  # a job that rests is to come to its end
+        job = Job(steps(), stop, urgent)
         self._stops.add(stop)
         try:
-            self._submit(job)
+            self._begin(job)
+            stop.on_set(make_room)  # a job that rests is to come to its end
             done = asyncio.wrap_future(job.result)
             done.add_done_callback(end)
             try:
@@ -154,9 +147,10 @@ class Worker:
         """Stop every job, queued or running, and end the thread; one that ignores its flag is left behind."""
         for stop in tuple(self._stops):
             stop.set()
-        last = _Job(_in_one_step(lambda: None), Stop(), urgent=False)
+        self.renew = self._watching = None
+        lane, last = self._lane, Job(in_one_step(lambda: None), Stop(), urgent=False)
         try:
-            self._submit(last)
+            lane.submit(last)
         except Stopped:  # closed before
             return
         idle: set[asyncio.Future[None]] = set()
@@ -165,89 +159,79 @@ class Worker:
         finally:
             # Also when the closing task is cancelled. Joining an idle thread takes microseconds. Queued jobs
             # aren't taken off: each raises its `Stopped`.
-            self._executor.shutdown(wait=bool(idle))
+            lane.end(wait=bool(idle))
 
-    def _submit(self, job: "_Job[Any]") -> None:
-        with self._lock:
-            try:
-                self._executor.submit(self._serve)
-            except RuntimeError as error:
-                raise Stopped("the worker is closed") from error
-            self._waiting.append(job)
+    def _begin(self, job: Job[Any]) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._lane.submit(job)
+        loop = asyncio.get_running_loop()
+        if self._watching is not loop:
+            self._watching = loop
+            loop.call_later(_LOOK_SECONDS, self._look, loop)
 
-    def _serve(self) -> None:
-        """In the thread, once for each job that was submitted: work until any one ends, or rests."""
-        job = self._next()
-        while job.step() is _After.GOES_ON:
-            job = self._next(job)
+    def _wake(self, job: Job[Any]) -> None:
+        """Go on with a job that rested, in the thread that began it."""
+        for lane in (self._lane, *self._lost):
+            if lane.has(job):
+                lane.submit(job)
 
-    def _next(self, job: "_Job[Any] | None" = None) -> "_Job[Any]":
-        """The most urgent of those that wait and `job`; among equals `job`, then who waits longest."""
-        with self._lock:
-            every = self._waiting if job is None else [job, *self._waiting]
-            first = min(every, key=lambda each: each.rank)
-            if first is not job:
-                self._waiting.remove(first)
-                if job is not None:  # who gives way to one that only leaves goes on right after it
-                    self._waiting.insert(0 if first.rank < 0 else len(self._waiting), job)
-        return first
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Each second while there is work: is the thread stuck?"""
+        if self._watching is not loop:
+            return
+        if not self._lane.busy:
+            self._watching = None
+            return
+        if self._lane.overrun > STUCK_SECONDS:
+            self._replace()
+        loop.call_later(_LOOK_SECONDS, self._look, loop)
+
+    def _replace(self) -> None:
+        """Leave the thread and its model, and have the jobs that it never had done by fresh ones."""
+        told = f"the model in the thread {self.name} is stuck"
+        old, self._lane = self._lane, Lane(self.name)
+        self._lost = [lane for lane in (*self._lost, old) if lane.alive]
+        jobs = old.abandon(Lost(told))
+        if self.renew is None or len(self._lost) > MOST_LOST:
+            self._fail(Lost(f"{told}, and was not loaded anew"), jobs)
+            return
+        log.error("%s: it doesn't stop when it is told to. It is being loaded anew", told)
+        self._renewing = True
+        renewal = Job(in_one_step(self.renew), Stop(), first=True)
+        renewal.result.add_done_callback(partial(self._renewed, self._lane))
+        for job in (renewal, *jobs):
+            self._lane.submit(job)
+
+    def _renewed(self, lane: Lane, renewal: Future[None]) -> None:
+        """In the fresh thread, before it begins with the jobs that wait for it."""
+        error = renewal.exception()
+        if error is not None:
+            words = f"the model in the thread {self.name} was stuck and can't be loaded anew: {error}"
+            self._fail(Lost(words), lane.take_fresh())
+        else:
+            log.warning("the model in the thread %s works again", self.name)
+        self._renewing = False
+
+    def _fail(self, failure: Lost, jobs: list[Job[Any]]) -> None:
+        log.error("%s. Restart localvoice", failure)
+        self._failure = failure
+        for job in jobs:
+            job.give_up(failure)
+
+
+_workers: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+
+
+def troubles() -> list[str]:
+    """What keeps models of this process from working, in words; empty if all work."""
+    return [worker.trouble for worker in list(_workers) if worker.trouble]
 
 
 class _End(Enum):
     """What a stream posts after its last item."""
 
     END = auto()
-
-
-class _After(Enum):
-    """How it is after a step of a job."""
-
-    GOES_ON = auto()
-    """There are more steps."""
-    RESTS = auto()
-    """It waits for its reader."""
-    ENDS = auto()
-    """That was the last step."""
-
-
-class _Job(Generic[T]):
-    """One job, in steps; what it returns or raises is its result."""
-
-    def __init__(self, steps: Generator[_After, None, T], stop: Stop, urgent: bool = True) -> None:
-        self.result: Future[T] = Future()
-        self._steps = steps
-        self._stop = stop
-        self._urgent = urgent
-        self._seconds = 0.0
-        self._begun = False
-        # What the thread logs belongs to the session that asked for it.
-        self._context = contextvars.copy_context()
-
-    @property
-    def rank(self) -> float:
-        """The lower, the sooner it has the thread."""
-        if self._stop.is_set():
-            return -1.0  # to leave takes no time, and somebody waits for it
-        return self._seconds // TURN_SECONDS if self._urgent else math.inf
-
-    def step(self) -> _After:
-        """Run up to the next item; in the worker's thread."""
-        if not self._begun and not self.result.set_running_or_notify_cancel():
-            return _After.ENDS
-        self._begun = True
-        start = time.monotonic()
-        try:
-            if self._stop.is_set():
-                self._context.run(self._steps.close)
-                self._stop.check()
-            return self._context.run(next, self._steps)
-        except StopIteration as end:
-            self.result.set_result(end.value)
-        except BaseException as error:
-            self.result.set_exception(error)
-        finally:
-            self._seconds += time.monotonic() - start
-        return _After.ENDS
 
 
 class _Room:
@@ -271,8 +255,3 @@ class _Room:
             self._count += 1
             rests, self._rests = self._rests, False
             return rests
-
-
-def _in_one_step(fn: Callable[[], T]) -> Generator[_After, None, T]:
-    yield from ()
-    return fn()

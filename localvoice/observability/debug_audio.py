@@ -37,6 +37,8 @@ class DebugAudio:
         self._replies: dict[str, list[AudioFrame]] = {}
         self._writes: set[asyncio.Task[None]] = set()
         self._disk = threading.Lock()
+        # As they were written: after the clock was set back, new names sort before old ones.
+        self._own: list[str] = []
 
     def hooks(self) -> Hooks:
         """The hooks to combine with the application's own. None of them waits for the disk."""
@@ -77,8 +79,9 @@ class DebugAudio:
             with self._disk:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _write_private(path, wav_bytes(sound))
-                ours = sorted(each for each in os.listdir(self._folder) if _OURS.fullmatch(each))
-                for oldest in ours[: -self._keep]:
+                self._own = [*self._own[-self._keep :], name]
+                earlier = {each for each in os.listdir(self._folder) if _OURS.fullmatch(each)} - {*self._own}
+                for oldest in (sorted(earlier) + self._own)[: -self._keep]:
                     (self._folder / oldest).unlink(missing_ok=True)
         except OSError as error:
             log.warning("the sound of a turn could not be saved as %s: %s", path, error.strerror)

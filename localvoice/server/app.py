@@ -22,6 +22,7 @@ from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ErrorMessage
 from localvoice.contract.metrics import Metric
+from localvoice.engines.worker import troubles
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.server.connection import Connection, Services
 from localvoice.server.doorkeeper import Doorkeeper
@@ -224,17 +225,19 @@ class VoiceServer:
             self._count()
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
-        engines = self._agent.engines
+        engines, trouble = self._agent.engines, troubles()
         return web.json_response(
             {
-                "ok": True,
+                "ok": not trouble,
+                "trouble": trouble,
                 "version": __version__,
                 "profile": self._settings.profile,
                 "models": {"stt": engines.stt.name, "llm": engines.llm.name, "tts": engines.tts.name},
                 "sessions": len(self._sessions),
                 "sessions_saved": not self._sessions.saving_fails,
                 "connections": len(self._connections),
-            }
+            },
+            status=503 if trouble else 200,
         )
 
 

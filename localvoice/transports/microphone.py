@@ -9,8 +9,8 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,8 @@ import numpy.typing as npt
 from localvoice.audio.frames import AudioFrame, Samples
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
-from localvoice.transports.devices import Device, Direction
+from localvoice.engines.worker import Worker
+from localvoice.transports.devices import Device, Direction, device_error
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.portaudio import BLOCKS_A_SECOND, Callback, Side, devices_now, list_devices
 
@@ -37,6 +38,8 @@ was held up, and its callbacks with it, doesn't think its devices unplugged."""
 _STARTING_LOOKS: Final = 20
 """5 s of patience after opening: sound servers and Bluetooth headsets stall for up to 2 s when they start."""
 _RETRY_SECONDS: Final = 2.0
+_ANSWER_SECONDS: Final = 15.0
+"""For stopping both devices, looking for them and opening them. A driver may hang when one is unplugged."""
 
 
 class SoundCard:
@@ -92,14 +95,17 @@ class SoundCard:
             start()
 
         # PortAudio isn't thread-safe, and to look for devices can take it a second: one thread for all of it.
-        with ThreadPoolExecutor(1, "sound card") as thread:
-            try:
-                await loop.run_in_executor(thread, start)
-                while True:
-                    await self._until_lost()
-                    await self._until_back(lambda: loop.run_in_executor(thread, restart))
-            finally:
-                await loop.run_in_executor(thread, stop)
+        card = Worker("sound card")
+        try:
+            await card.run(start)
+            while True:
+                await self._until_lost()
+                await self._until_back(lambda: card.run(restart))
+        finally:
+            with suppress(TimeoutError):  # a driver that hangs must not keep the process from ending
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await card.run(stop)
+            await card.close()
 
     def _recording(self, loop: asyncio.AbstractEventLoop) -> Callback:
         """What PortAudio calls with a block that was recorded."""
@@ -154,12 +160,17 @@ class SoundCard:
             for side in sides:
                 side.log_lost_blocks()
 
-    async def _until_back(self, restart: Callable[[], asyncio.Future[None]]) -> None:
-        """Try again until both devices are open."""
+    async def _until_back(self, restart: Callable[[], Awaitable[None]]) -> None:
+        """Try again until both devices are open. Raises `VoiceError` if PortAudio doesn't answer any more."""
         reason = ""
         while True:
             try:
-                await restart()
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await restart()
+            except TimeoutError as error:
+                raise device_error(
+                    f"The sound system gave no answer for {_ANSWER_SECONDS:g} s. Start localvoice again."
+                ) from error
             except VoiceError as error:
                 if error.message != reason:
                     log.info("Not back yet. %s", error.message)

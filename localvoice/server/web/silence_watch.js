@@ -22,9 +22,9 @@ export class SilenceWatch {
 
   start() {
     this.stop();
-    let heardAt = Date.now();
+    let heardAt = performance.now(); // the wall clock may be moved
     this.#timer = setInterval(() => {
-      const now = Date.now();
+      const now = performance.now();
       if (this.#level() > SILENCE) heardAt = now;
       this.#onChange(now - heardAt > SILENT_FOR_MS);
     }, LOOK_EVERY_MS);

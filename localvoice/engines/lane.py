@@ -1,0 +1,151 @@
+"""A thread and the jobs that wait for it, in the order of their rank."""
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from queue import SimpleQueue
+from typing import Any, Final
+
+from localvoice.engines.job import After, Job, Stopped
+
+log = logging.getLogger(__name__)
+
+EXIT_SECONDS: Final = 5.0
+"""How long the end of the process waits for threads that are at work."""
+
+
+class Lane:
+    """One thread. It begins with the first job."""
+
+    def __init__(self, name: str) -> None:
+        # Python waits at its end for all others, also for one that never comes back.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting: list[Job[Any]] = []
+        self._begun: set[Job[Any]] = set()
+        self._present: Job[Any] | None = None
+        self._ended = False
+        _lanes.add(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job waits, rests or is worked on."""
+        return bool(self._waiting or self._begun)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread.is_alive()
+
+    @property
+    def overrun(self) -> float:
+        """Seconds for which the thread has gone on with a job that was told to stop; 0 if it has not."""
+        job = self._present
+        if job is None or job.stop.since is None:
+            return 0.0
+        return time.monotonic() - max(job.stop.since, job.step_since)
+
+    def has(self, job: Job[Any]) -> bool:
+        """Whether its thread has begun this job and not ended it."""
+        return job in self._begun
+
+    def submit(self, job: Job[Any]) -> None:
+        """Have it done, or gone on with. Raises `Stopped` if the lane was ended."""
+        with self._lock:
+            if self._ended and not job.begun:
+                raise Stopped("the worker is closed")
+            self._waiting.append(job)
+            if self._thread.ident is None:
+                self._thread.start()
+        self._calls.put(True)
+
+    def end(self, wait: bool) -> None:
+        """Let the thread go when all that was submitted is done; `wait` until it has gone."""
+        with self._lock:
+            self._ended = True
+        self._calls.put(False)
+        if wait and self._thread.ident is not None:
+            self._thread.join()
+
+    def abandon(self, error: Exception) -> list[Job[Any]]:
+        """The thread doesn't come back: its jobs fail, and those that it never had are given to the caller.
+
+        Should it come back after all, it ends what it has, with the model that it has, and goes.
+        """
+        fresh = self.take_fresh()
+        for job in list(self._begun):
+            job.give_up(error)
+            job.stop.set()
+        self.end(wait=False)
+        return fresh
+
+    def leave(self, seconds: float) -> bool:
+        """At the end of the process: stop the thread; whether it has gone within so many seconds."""
+        for job in list(self._begun):
+            job.stop.set()
+        self.end(wait=False)
+        if self.alive:
+            self._thread.join(max(0.0, seconds))
+        return not self.alive
+
+    def take_fresh(self) -> list[Job[Any]]:
+        """Jobs that wait and that the thread never had; they are no longer its."""
+        with self._lock:
+            fresh = [job for job in self._waiting if not job.begun]
+            self._waiting = [job for job in self._waiting if job.begun]
+        return fresh
+
+    def _run(self) -> None:
+        while self._calls.get():
+            self._serve()
+
+    def _serve(self) -> None:
+        """Once for each job that was submitted: work until any one ends, or rests."""
+        job = self._next()
+        while job is not None:
+            job.step_since = time.monotonic()
+            self._begun.add(job)
+            self._present = job
+            after = job.step()
+            self._present = None
+            if after is After.ENDS:
+                self._begun.discard(job)
+            if after is not After.GOES_ON:
+                return
+            job = self._next(job)
+
+    def _next(self, job: Job[Any] | None = None) -> Job[Any] | None:
+        """The most urgent of those that wait and `job`; among equals `job`, then who waits longest."""
+        with self._lock:
+            every = self._waiting if job is None else [job, *self._waiting]
+            first = min(every, key=lambda each: each.rank, default=None)
+            if first is not None and first is not job:
+                self._waiting.remove(first)
+                if job is not None:  # who gives way to one that only leaves goes on right after it
+                    self._waiting.insert(0 if first.rank < 0 else len(self._waiting), job)
+        return first
+
+
+_lanes: "weakref.WeakSet[Lane]" = weakref.WeakSet()
+
+
+def leave_all(seconds: float) -> bool:
+    """At the end of the process: stop all threads; whether all have gone within so many seconds."""
+    deadline = time.monotonic() + seconds
+    return all([lane.leave(deadline - time.monotonic()) for lane in list(_lanes)])
+
+
+@atexit.register
+def _end_with_threads() -> None:
+    """Python would end under a thread that computes, and native code crashes then: better to end at once."""
+    if not leave_all(EXIT_SECONDS):
+        log.error("A model is stuck and doesn't end: the process ends without it.")
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)

@@ -1,0 +1,90 @@
+"""The end of a process whose models crash or hang: real processes, native calls, sessions on disk."""
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from error_watch import SAID, ask
+from fakes import until
+from server_site import Client, Site
+
+from localvoice import cli
+
+CHILD = Path(__file__).with_name("crashing_server.py")
+ROOT = Path(__file__).parents[1]
+
+
+@asynccontextmanager
+async def child(folder: Path, word: str) -> AsyncIterator[tuple[Process, Site]]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "faulthandler", str(CHILD), str(folder), word),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin", "HOME": str(folder.parent)},
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            url = (await process.stdout.readline()).decode().strip()
+        async with aiohttp.ClientSession() as http:
+            yield process, Site(url, http)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def said_and_saved(client: Client, folder: Path) -> None:
+    await ask(client)
+    await client.expect("tts-complete")
+    await until(lambda: any(SAID in file.read_text() for file in folder.glob("*.json")))
+
+
+async def test_a_model_that_aborts_leaves_the_sessions_and_names_its_thread(tmp_path: Path) -> None:
+    folder = tmp_path / "sessions"
+    async with child(folder, "Crash") as (process, site):
+        async with site.client() as client:
+            session = client.received[0]["id"]
+            await said_and_saved(client, folder)
+            await ask(client)
+            assert process.stderr is not None
+            async with asyncio.timeout(8):
+                told = (await process.stderr.read()).decode()
+                assert await process.wait() == -signal.SIGABRT
+        assert "Fatal Python error: Aborted" in told and "in abort" not in told
+        assert "lane.py" in told, "it says which thread crashed, and where"
+        assert SAID not in told
+    async with child(folder, "Fine") as (_, site), site.client() as client:
+        await client.send("reconnect", sessionId=session)
+        ack = await client.expect("reconnect-ack")
+        assert ack["success"] is True and ack["historyRecovered"] is True
+
+
+async def test_a_model_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+    folder = tmp_path / "sessions"
+    async with child(folder, "Hang") as (process, site):
+        async with site.client() as client:
+            await said_and_saved(client, folder)
+            await ask(client)
+            await client.expect("llm")
+            assert process.stderr is not None
+            assert await process.stderr.readline() == b"in a native call\n"
+        async with asyncio.timeout(20):
+            _, told = await process.communicate(b"end\n")
+        assert process.returncode == 1
+        assert "the process ends without it" in told.decode()
+
+
+def test_the_command_line_says_where_native_code_crashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled: list[bool] = []
+    monkeypatch.setattr(cli, "app", lambda: None)
+    monkeypatch.setattr("faulthandler.enable", lambda: enabled.append(True))
+    cli.main()
+    assert enabled
