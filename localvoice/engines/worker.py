@@ -17,6 +17,8 @@ from contextlib import closing
 from enum import Enum, auto
 from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
+from localvoice.engines.work import asker
+
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
@@ -222,6 +224,7 @@ class _Job(Generic[T]):
         self._begun = False
         # What the thread logs belongs to the session that asked for it.
         self._context = contextvars.copy_context()
+        self._asker = asker() if urgent else None  # what gives way to everybody takes nothing from anybody
 
     @property
     def rank(self) -> float:
@@ -246,7 +249,10 @@ class _Job(Generic[T]):
         except BaseException as error:
             self.result.set_exception(error)
         finally:
-            self._seconds += time.monotonic() - start
+            seconds = time.monotonic() - start
+            self._seconds += seconds
+            if self._asker is not None:
+                self._asker.add(seconds)
         return _After.ENDS
 
 
