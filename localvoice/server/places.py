@@ -1,8 +1,8 @@
 """Who may converse: as many at a time as this machine serves well, which is measured.
 
 A turn keeps the models at work for some seconds: one is rehearsed at the start, and every real one counts
-after it. There are as many places as conversations together keep the models at work half of the time: a turn then
-seldom waits for another's.
+after it. There are as many places as conversations together keep the models at work half of the time, so
+that a turn seldom waits for another's.
 """
 
 import asyncio
