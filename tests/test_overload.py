@@ -51,7 +51,7 @@ async def refusal(client: Client) -> int:
     assert await client.closed() == WSCloseCode.TRY_AGAIN_LATER
     assert client.errors() == ["RATE_LIMITED"]
     words = next(message["message"] for message in client.received if message["type"] == "error")
-    assert "conversations that this machine serves at a time are taken" in words
+    assert "All places are taken" in words
     return int(words.rpartition(" in ")[2].removesuffix(" s."))
 
 

@@ -18,7 +18,7 @@ def places(turn_seconds: float = 0.0, **given: int) -> Places:
 
 def refused(room: Places, who: str) -> int:
     """The seconds that it is told to wait."""
-    with pytest.raises(VoiceError, match="conversations that this machine serves") as caught:
+    with pytest.raises(VoiceError, match="All places are taken") as caught:
         room.check(who)
     assert caught.value.code == ErrorCode.RATE_LIMITED
     assert caught.value.retry_after == seconds_told(caught.value)

@@ -8,8 +8,8 @@ from localvoice.engines.protocols import ChatMessage, Engines, Sampling, Tts
 from localvoice.engines.work import counted
 
 _QUESTION: Final = "What should I cook for dinner tonight?"
-_REPLY_TOKENS: Final = 30
-"""One or two short sentences, as the agent is told to answer."""
+_REPLY_TOKENS: Final = 20
+"""A short sentence or two, as the agent is told to answer. The real turns correct it."""
 
 
 async def rehearse(engines: Engines) -> float:

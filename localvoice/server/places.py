@@ -138,7 +138,7 @@ class Places:
 
     def refusal(self) -> VoiceError:
         """For whoever finds no place."""
-        words = f"All {self.count} conversations that this machine serves at a time are taken"
+        words = f"All places are taken, for this machine serves {self.count} at a time"
         return limited(words, self._wait())
 
     def _wait(self) -> int:
