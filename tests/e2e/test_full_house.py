@@ -45,6 +45,7 @@ def test_a_full_server_is_said_to_be_full_and_is_tried_again_by_itself(
         one.goto(address)
         converse(one)
         other = one.context.new_page()
+        other.clock.install()
         other.add_init_script(REMEMBER_PROBLEMS)
         other.goto(address)
         expect_full(other)
@@ -54,6 +55,7 @@ def test_a_full_server_is_said_to_be_full_and_is_tried_again_by_itself(
         expect_full(other)
         assert other.evaluate("window.problemsSeen") == before, "it doesn't flicker"
         one.close()
+        other.clock.fast_forward(20_000)
         wait_until(other, "window.localvoice.connected")
         expect(other.locator("#problem")).to_be_hidden()
         converse(other)
