@@ -48,7 +48,7 @@ class CountingVad(FakeVad):
 
 
 class Storyteller(FakeLlm):
-    """Writes a sentence at a time: about as many messages a second as a real one, whose voice takes longer."""
+    """Writes a sentence at a time: about as many messages a second as a real one makes."""
 
     async def reply(
         self,
