@@ -21,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load load-peers fuzz prove-offline licences sbom audit bundle lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load overload load-peers fuzz prove-offline licences sbom audit bundle lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -100,6 +100,9 @@ bench-peers: $(RUNTIME) $(PEERS) ## measure localvoice beside a naive pipeline a
 
 load: $(DEV) ## measure what attackers cost a client that behaves
 	$(BIN)/python scripts/load.py $(ARGS)
+
+overload: $(DEV) ## measure what those who are refused cost those who are served; ARGS="--profile base" with models
+	$(BIN)/python scripts/overload.py $(ARGS)
 
 load-peers: $(DEV) ## let 20 WebRTC clients speak and be spoken to for ten minutes: frames, delays, processor
 	$(BIN)/python scripts/duplex.py $(ARGS)

@@ -19,7 +19,7 @@ from localvoice.contract.metrics import Metric
 from localvoice.server.places import KEEP_SECONDS
 
 GOAL_SECONDS = 0.25
-"""For a refusal. A busy machine is given twice the time: `make load` measures it."""
+"""For a refusal. A busy machine is given twice the time: `make overload` measures it."""
 
 
 @pytest.fixture
