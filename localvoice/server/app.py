@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _WEB: Final = Path(__file__).parent / "web"
 _SHUTDOWN_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 2.0
+"""For a client to answer the end of its socket; one that reads nothing never does."""
 _COMPLAINTS: Final = 10
 """Lines in the log about clients that were refused, a minute: a flood must not fill it."""
 _HEAD_SECONDS: Final = 10.0
@@ -134,7 +136,7 @@ class VoiceServer:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         # What is too large is answered as any broken message; only what is far too large ends the connection.
-        socket = web.WebSocketResponse(max_msg_size=4 * MAX_MESSAGE_BYTES)
+        socket = web.WebSocketResponse(timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES)
         await socket.prepare(request)
         try:
             async with self._stun_for(request) as stun_url:
