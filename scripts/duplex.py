@@ -63,6 +63,7 @@ async def measure(peers: int, seconds: float) -> dict[str, Any]:
             after = [await _look(process) for process in (server, *running)]
             progress("")
             memory = Server(address, server.pid).peak_memory_mb()
+            server.kill()  # before its clients: aiortc complains of each that is cut off
     spans = [last["time"] - first["time"] for first, last in zip(before, after, strict=True)]
     cpu = [
         (last["cpu"] - first["cpu"]) / span for first, last, span in zip(before, after, spans, strict=True)
