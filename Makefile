@@ -21,7 +21,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle injections faults lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle injections faults overload load-peers lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -104,6 +104,12 @@ load: $(DEV) ## measure what attackers cost a client that behaves
 soak: $(RUNTIME) ## 1,000 connections that come and go, then half an hour of turns: what is left behind
 	@$(BIN)/localvoice models download --profile $(PROVED)
 	$(BIN)/python scripts/soak.py --profile $(PROVED) $(ARGS)
+
+overload: $(DEV) ## measure what those who are refused cost those who are served; ARGS="--profile base" with models
+	$(BIN)/python scripts/overload.py $(ARGS)
+
+load-peers: $(DEV) ## let 20 WebRTC clients speak and be spoken to for ten minutes: frames, delays, processor
+	$(BIN)/python scripts/duplex.py $(ARGS)
 
 fuzz: $(DEV) ## send 100,000 broken messages, offers and candidates each to a server; takes hours
 	$(BIN)/pytest tests/test_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)

@@ -136,4 +136,5 @@ class LocalVoice:
                 )
             else:
                 print_invitation(self._console, server.links, entrance.lan.certificate)
+            self._console.print(f"As many as {server.conversations} can talk to it at the same time.\n")
             await ending.asked()

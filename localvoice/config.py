@@ -192,6 +192,10 @@ class LimitSettings(_Group):
     )
     turns_per_minute: float = Field(default=60, gt=0, description="Turns of one connection.")
     connections: int = Field(default=32, ge=1, description="Connections at a time.")
+    conversations: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Connections that may converse at a time; empty is as many as this machine serves well.",
+    )
     sessions_per_minute: float = Field(default=60, gt=0, description="New sessions of all clients together.")
 
 

@@ -20,6 +20,7 @@ from localvoice.config import ConfigError, Settings
 from localvoice.contract.metrics import Metrics
 from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all
 from localvoice.engines.protocols import Engines
+from localvoice.engines.rehearsal import rehearse
 from localvoice.heap import give_back
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
@@ -90,6 +91,8 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
         try:
             status.update(_WARMING_UP)
             await warm_up_all(engines)
+            if settings.limits.conversations is None:
+                engines = replace(engines, turn_seconds=await rehearse(engines))
             give_back()  # what loading took, twice the size of some models
             status.stop()
             yield engines

@@ -78,7 +78,7 @@ ONLY_IN = {
     "piper": {"engines/piper.py"},
     "onnxruntime": {"engines/onnx.py", "engines/silero.py", "engines/piper.py"},
     "soxr": {"audio/frames.py", "audio/piece.py"},
-    "aiohttp": {"server/app.py", "server/connection.py", "server/security.py"},
+    "aiohttp": {"server/app.py", "server/full_house.py", "server/connection.py", "server/security.py"},
     "huggingface_hub": {"catalog/hub.py"},
     "pypi_simple": {"catalog/packages.py"},
     "jsonschema": {"agent/tools/tool.py", "agent/tools/schema.py"},

@@ -30,6 +30,8 @@ OURS = {
     Metric.FIRST_TOKEN_DELAY,
     Metric.FIRST_PIECE_DELAY,
     Metric.BARGE_IN_STOP,
+    Metric.CONVERSATIONS_ACTIVE,
+    Metric.CONVERSATIONS_CAPACITY,
 }
 
 

@@ -64,6 +64,7 @@ class Playout:
         self._waiting = 0
         self._read: deque[tuple[_Piece, Samples]] = deque()
         """The latest that was read, for going back."""
+        self._kept = 0  # samples of it
         self._reply = _Reply(complete=True)
         self._changed = asyncio.Event()
         self._held: asyncio.Event | None = None
@@ -139,6 +140,7 @@ class Playout:
             filled += len(taken)
             piece.played += len(taken)
             self._read.append((piece, taken))
+            self._kept += len(taken)
             if len(taken) < len(samples):
                 self._chunks.appendleft((piece, samples[len(taken) :]))
         if filled:
@@ -198,6 +200,7 @@ class Playout:
         self._reply.cut = self._unheard_seconds()
         self._chunks.clear()
         self._read.clear()
+        self._kept = 0
         self._waiting = 0
         self._reply.complete = True
         self._notify()
@@ -211,6 +214,7 @@ class Playout:
                 self._read.append((piece, samples[: -len(again)]))
             self._chunks.appendleft((piece, again))
             piece.played -= len(again)
+            self._kept -= len(again)
             self._waiting += len(again)
             count -= len(again)
 
@@ -232,9 +236,9 @@ class Playout:
 
     def _forget_old(self) -> None:
         """Keep no more of what was read than is ever gone back to."""
-        kept = sum(len(samples) for _, samples in self._read)
-        while kept - len(self._read[0][1]) >= (self.ahead + _REWIND_SECONDS) * self.rate:
-            kept -= len(self._read.popleft()[1])
+        enough = (self.ahead + _REWIND_SECONDS) * self.rate
+        while self._kept - len(self._read[0][1]) >= enough:
+            self._kept -= len(self._read.popleft()[1])
 
     def _unheard_seconds(self) -> float:
         """How much of what was read has not been heard yet."""

@@ -46,15 +46,24 @@ class Component(StrEnum):
 class VoiceError(Exception):
     """A failure with its code, its component and a sentence that says what to do.
 
-    `retryable` says whether the same request, made again, may succeed.
+    `retryable` says whether the same request, made again, may succeed; `retry_after`, after how many seconds,
+    where that is known.
     """
 
-    def __init__(self, code: ErrorCode, component: Component, message: str, retryable: bool = True) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        component: Component,
+        message: str,
+        retryable: bool = True,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.component = component
         self.message = message
         self.retryable = retryable
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         """The code and the sentence, as a log line or a terminal shows them."""

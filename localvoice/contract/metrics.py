@@ -1,6 +1,6 @@
 """What is measured: the names that dashboards know, and the adapter that carries the figures somewhere.
 
-Names are exact, those of the cloud server; the last six are our own, in the same style. Durations are in
+Names are exact, those of the cloud server; the last eight are our own, in the same style. Durations are in
 milliseconds. Ready-made adapters are in `localvoice.observability`.
 """
 
@@ -49,6 +49,10 @@ class Metric(StrEnum):
     """End of the user's speech to the first piece that can be spoken. Our own."""
     BARGE_IN_STOP = "llmrtc.barge_in.stop_ms"
     """Onset of the user's speech over the agent's to the agent's silence. Our own."""
+    CONVERSATIONS_ACTIVE = "llmrtc.conversations.active"
+    """Connections that converse. Our own."""
+    CONVERSATIONS_CAPACITY = "llmrtc.conversations.capacity"
+    """How many may at a time. Our own."""
 
 
 class Metrics(Protocol):

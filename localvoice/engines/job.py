@@ -10,6 +10,8 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Final, Generic, TypeVar
 
+from localvoice.engines.work import asker
+
 T = TypeVar("T")
 
 TURN_SECONDS: Final = 0.6
@@ -91,6 +93,7 @@ class Job(Generic[T]):
         self._seconds = 0.0
         # What the thread logs belongs to the session that asked for it.
         self._context = contextvars.copy_context()
+        self._asker = asker() if urgent else None  # what gives way to everybody takes nothing from anybody
 
     @property
     def rank(self) -> float:
@@ -118,7 +121,10 @@ class Job(Generic[T]):
         except BaseException as error:
             self.give_up(error)
         finally:
-            self._seconds += time.monotonic() - start
+            seconds = time.monotonic() - start
+            self._seconds += seconds
+            if self._asker is not None:
+                self._asker.add(seconds)
         return After.ENDS
 
     def give_up(self, error: BaseException) -> None:

@@ -226,3 +226,5 @@ class Engines:
     tts: Tts
     turn: TurnDetector | None = None
     """None where only the length of a silence ends a turn."""
+    turn_seconds: float = 0.0
+    """What a turn takes of the models on this machine, as rehearsed; 0 where it was not."""

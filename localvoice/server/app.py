@@ -22,12 +22,15 @@ from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ErrorMessage
 from localvoice.contract.metrics import Metric
+from localvoice.engines.work import counted
 from localvoice.engines.worker import troubles
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.server.connection import Connection, Services
 from localvoice.server.doorkeeper import Doorkeeper
 from localvoice.server.entrance import Entrance, open_entrance
-from localvoice.server.limits import Admission
+from localvoice.server.full_house import returning
+from localvoice.server.limits import Admission, TokenBucket
+from localvoice.server.places import Places
 from localvoice.server.security import add_headers, guard, is_loopback
 from localvoice.transports.stun import StunAnswerer
 from localvoice.version import __version__
@@ -42,6 +45,8 @@ _UNACKNOWLEDGED_MS: Final = 10_000
 """Then the kernel gives up a client that acknowledges nothing; it would try for a quarter of an hour."""
 _CLOSE_SECONDS: Final = 1.0
 """In which a client has to answer that its WebSocket is closed; one that has vanished never does."""
+_COMPLAINTS: Final = 10
+"""Lines in the log about clients that were refused, a minute: a flood must not fill it."""
 _HEAD_SECONDS: Final = 10.0
 """In which a request's head has to come; whoever lets one trickle in would hold a socket for ever."""
 
@@ -60,6 +65,11 @@ class VoiceServer:
         self._ended = asyncio.Event()
         self._draining = False
 
+    @property
+    def conversations(self) -> int:
+        """How many this machine serves at a time, while the server runs."""
+        return self._places.count
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Listen until the block is left; gives the first of `links`. Raises `ConfigError` if it can't."""
@@ -68,7 +78,10 @@ class VoiceServer:
         self._sessions = Sessions(settings.session_minutes, self._agent.direct, store, self._on_end)
         await self._sessions.load()
         self._stun = await StunAnswerer.open()
-        self._services = Services(self._agent, self._sessions, Admission(self._settings.limits))
+        limits = self._settings.limits
+        self._places = Places(limits, self._agent.engines.turn_seconds, self._tell_places)
+        self._services = Services(self._agent, self._sessions, Admission(limits), self._places, self._refuse)
+        self._complaints = TokenBucket(_COMPLAINTS / 60, _COMPLAINTS, now())
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
         forgetter = asyncio.create_task(self._keep_forgetting(), name="session forgetter")
         runner = web.AppRunner(
@@ -148,18 +161,20 @@ class VoiceServer:
             raise web.HTTPServiceUnavailable(text="The server is ending.")
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
-        answer = web.WebSocketResponse(
+        socket = web.WebSocketResponse(
             timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
         )
-        await answer.prepare(request)
+        await socket.prepare(request)
         _give_up_soon(request)
         try:
-            with self._services.admission.connection():
-                async with self._stun_for(request) as stun_url:
-                    await self._serve(Connection(self._services, answer, request.remote or "", stun_url))
+            async with self._stun_for(request) as stun_url:
+                resumes = await returning(socket, stun_url, self._places)
+                with self._services.admission.connection(), counted() as work:
+                    client = request.remote or ""
+                    await self._serve(Connection(self._services, socket, client, stun_url, work, resumes))
         except VoiceError as error:  # no place for it
-            await self._refuse(answer, error)
-        return answer
+            await self._refuse(socket, error)
+        return socket
 
     @asynccontextmanager
     async def _stun_for(self, request: web.Request) -> AsyncIterator[str]:
@@ -174,20 +189,26 @@ class VoiceServer:
         finally:
             stun.close()
 
-    async def _refuse(self, answer: web.WebSocketResponse, error: VoiceError) -> None:
+    async def _refuse(self, socket: web.WebSocketResponse, error: VoiceError) -> None:
         """Tell a client without a session why, in its own terms, and close."""
         tags = {"code": error.code, "component": error.component}
-        log.warning("%s", error, extra=tags)
+        log.log(logging.DEBUG if self._complaints.take(now()) else logging.WARNING, "%s", error, extra=tags)
         self._agent.metrics.increment(Metric.ERRORS, 1, tags)
         context = ErrorContext(error.code, error.component, None, None, unix_ms())
         await notify(self._agent.hooks.on_error, error, context)
         with suppress(ConnectionError):  # it may have gone already
-            await answer.send_str(ErrorMessage(error.code, error.message).encode())
-            await answer.close(code=WSCloseCode.TRY_AGAIN_LATER)
+            await socket.send_str(ErrorMessage(error.code, error.message).encode())
+            # The seconds for programs; the message says them to people.
+            reason = f"retry-after={error.retry_after}".encode()
+            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=reason)
 
     def _count(self) -> None:
         self._agent.metrics.gauge(Metric.CONNECTIONS_ACTIVE, len(self._connections))
         self._agent.metrics.gauge(Metric.SESSIONS_ACTIVE, len(self._sessions))
+
+    def _tell_places(self, taken: int, count: int) -> None:
+        self._agent.metrics.gauge(Metric.CONVERSATIONS_ACTIVE, taken)
+        self._agent.metrics.gauge(Metric.CONVERSATIONS_CAPACITY, count)
 
     def _on_end(self, conversation: Conversation) -> None:
         self._count()
@@ -236,6 +257,7 @@ class VoiceServer:
                 "sessions": len(self._sessions),
                 "sessions_saved": not self._sessions.saving_fails,
                 "connections": len(self._connections),
+                "conversations": {"now": self._places.taken, "most": self._places.count},
             },
             status=503 if trouble else 200,
         )

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -41,10 +41,12 @@ from localvoice.contract.messages import (
 )
 from localvoice.contract.metrics import Metric
 from localvoice.engines.protocols import Image
+from localvoice.engines.work import Work
 from localvoice.log_context import failure, log_context
 from localvoice.server.limits import Admission, Limiter
 from localvoice.server.payloads import decode_chunk, decode_image, decode_utterance
 from localvoice.server.peering import Peering
+from localvoice.server.places import Places, Seat
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
 
@@ -66,13 +68,29 @@ class Services:
     sessions: Sessions
     admission: Admission
     """How many connections and sessions there may be."""
+    places: Places
+    """How many of them may converse."""
+    refuse: Callable[[web.WebSocketResponse, VoiceError], Awaitable[None]]
+    """Tells a client why there is no place for it, and closes its socket."""
 
 
 class Connection:
     """Serves one WebSocket until it closes."""
 
-    def __init__(self, services: Services, socket: web.WebSocketResponse, client: str, stun_url: str) -> None:
-        """`client` is the address that the WebSocket comes from; at `stun_url` this machine answers STUN."""
+    def __init__(
+        self,
+        services: Services,
+        socket: web.WebSocketResponse,
+        client: str,
+        stun_url: str,
+        work: Work,
+        resumes: str | None = None,
+    ) -> None:
+        """`client` is the address that the WebSocket comes from; at `stun_url` this machine answers STUN.
+
+        `work` counts what the models do for it. `resumes`: the session that the client, who has been told
+        that we are ready, wants back.
+        """
         self.id = secrets.token_hex(8)
         self._services = services
         self._socket = socket
@@ -88,6 +106,8 @@ class Connection:
         self._handover: asyncio.Event | None = None
         self._deadline = asyncio.timeout(None)
         self._limiter = Limiter(services.agent.settings.limits)
+        self._resumes = resumes
+        self._seat = Seat(services.places, work, lambda: self._session.conversation.id)
         self._session = Session(
             services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
         )
@@ -106,7 +126,10 @@ class Connection:
         """Run the connection: read, send and listen, until one of them is done."""
         present = Stopwatch()
         self._on_sound(False)
-        self.emit(Ready(self._session.conversation.id, ({"urls": self._stun_url},)))
+        if self._resumes is None:
+            self.emit(Ready(self._session.conversation.id, ({"urls": self._stun_url},)))
+        else:
+            await self._reported(self._on_reconnect(self._resumes))
         await notify(self._agent.hooks.on_connection, self._session.conversation.id, self.id)
         jobs = [
             asyncio.create_task(job, name=f"connection {name}")
@@ -136,7 +159,7 @@ class Connection:
         """Send a message, payload on both channels; never waits."""
         if isinstance(message, Tts) and self._speaker is None:
             return  # the audio track carries it
-        if self._outgoing.full():
+        if self._outgoing.full() or not self._seat.follow(message):
             self.leave()
             return
         self._outgoing.put_nowait(message)
@@ -216,6 +239,9 @@ class Connection:
         return message if isinstance(message, AudioChunk) or self._limiter.check_message() else None
 
     async def _on_payload(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
+        if isinstance(message, Audio | Text) and not self._seat.may_converse():
+            self.leave()
+            return
         match message:
             case Audio(data=data, attachments=attachments):
                 speech = decode_utterance(data)
@@ -275,6 +301,8 @@ class Connection:
             self._services.sessions.discard(own)  # also at once: this one may be gone before it has the other
             await self._until_handed_over()
             await self._session.resume(earlier)
+            self._seat.rest()  # the turn that the older socket left, if it did
+            self._services.places.free(own.id)
         self._agent.metrics.increment(Metric.RECONNECTIONS)
         self.emit(ReconnectAck(True, earlier.id, True))
 
@@ -304,11 +332,14 @@ class Connection:
         return self._agent.settings.server.ping_seconds
 
     async def _close(self) -> None:
+        if self._seat.refusal is not None:
+            await self._services.refuse(self._socket, self._seat.refusal)
         await self._session.close()
         await self._until_handed_over()  # whoever took from this one what it waited for waits for that, too
         self._gone.set()
         if self._taken.leave == self.leave:
             self._taken.leave = None
+            self._seat.leave(cleanly=self._socket.close_code not in (None, WSCloseCode.ABNORMAL_CLOSURE))
         await self._peering.close()
         self._on_sound(True)
         await self._socket.close(code=WSCloseCode.GOING_AWAY if self._leaving.is_set() else WSCloseCode.OK)

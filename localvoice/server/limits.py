@@ -95,7 +95,7 @@ class Limiter:
         if _now() - self._told < _TELL_SECONDS:
             return False
         self._told = _now()
-        raise _limited(f"Too many {what} on this connection", math.ceil(wait))
+        raise limited(f"Too many {what} on this connection", math.ceil(wait))
 
 
 class Admission:
@@ -111,10 +111,10 @@ class Admission:
     def connection(self) -> Iterator[None]:
         """Holds a place for a connection and its session; `VoiceError` RATE_LIMITED if none is free."""
         if self._connections >= self._most:
-            raise _limited(f"All {self._most} connections of this server are in use", _FULL_SECONDS)
+            raise limited(f"All {self._most} connections of this server are in use", _FULL_SECONDS)
         wait = self._sessions.take(_now())
         if wait:
-            raise _limited("Too many new sessions on this server", math.ceil(wait))
+            raise limited("Too many new sessions on this server", math.ceil(wait))
         self._connections += 1
         try:
             yield
@@ -122,9 +122,10 @@ class Admission:
             self._connections -= 1
 
 
-def _limited(what: str, seconds: int) -> VoiceError:
+def limited(what: str, seconds: int) -> VoiceError:
+    """Whoever asked too much is told when to try again."""
     words = f"{what}. Try again in {seconds} s."
-    return VoiceError(ErrorCode.RATE_LIMITED, Component.SERVER, words)
+    return VoiceError(ErrorCode.RATE_LIMITED, Component.SERVER, words, retry_after=seconds)
 
 
 def _now() -> float:

@@ -100,27 +100,29 @@ def running(*command: str, **environment: str) -> Iterator[str]:
     assert process.returncode == 0
 
 
+MANY = {"LOCALVOICE_LIMITS_CONVERSATIONS": "10"}
+"""Each test's page is another conversation, and some are cut off."""
 REAL = ("-m", "localvoice.cli", "serve", "--profile", "tiny", "--port", "0")
 
 
 @pytest.fixture(scope="session")
 def address(tiny_models: ModelFiles) -> Iterator[str]:
     """A server with the models of the tiny profile."""
-    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120") as address:
+    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120", **MANY) as address:
         yield address
 
 
 @pytest.fixture
 def talkative_address(tiny_models: ModelFiles) -> Iterator[str]:
     """The same with an agent that tells stories: a model so small, offered tools, says little."""
-    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120", LOCALVOICE_AGENT_TOOLS="false") as address:
+    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120", **MANY, LOCALVOICE_AGENT_TOOLS="false") as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def address_without_webrtc(tiny_models: ModelFiles) -> Iterator[str]:
     """The same on a machine without aiortc."""
-    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120", PYTHONPATH=str(WITHOUT_AIORTC)) as address:
+    with running(*REAL, LOCALVOICE_AGENT_MAX_TOKENS="120", **MANY, PYTHONPATH=str(WITHOUT_AIORTC)) as address:
         yield address
 
 

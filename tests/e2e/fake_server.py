@@ -127,6 +127,7 @@ async def serve(options: argparse.Namespace) -> None:
         "server": {"port": 0, "lan": options.lan is not None},
         "listening": {"partial_ms": 0},
         "agent": conversation,
+        "limits": {"conversations": options.conversations},
     }
     settings = Settings.model_validate(groups)
     agent = Agent(
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("--whole-replies", action="store_true", help="speak each reply in one piece")
     parser.add_argument("--voice-delay", type=float, default=0.0, help="seconds before each piece is spoken")
     parser.add_argument("--lan", type=Path, help="serve the network, with a certificate that is kept here")
+    parser.add_argument("--conversations", type=int, help="how many at a time; as many as like otherwise")
     parser.add_argument("heard", nargs="*", help="what the STT hears, an utterance each")
     asyncio.run(serve(parser.parse_args()))
 

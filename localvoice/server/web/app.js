@@ -11,7 +11,7 @@ import { Conversation } from './conversation.js';
 import { Dial } from './dial.js';
 import { Microphone, MicrophoneError, microphoneObstacle } from './microphone.js';
 import { Pictures, attachments } from './pictures.js';
-import { problem, problemOfCode } from './problems.js';
+import { problem, problemOfCode, problemOfLink } from './problems.js';
 import { Meter, audioContext, restAudio } from './sound.js';
 import { SilenceWatch } from './silence_watch.js';
 import { Store, micOpen } from './state.js';
@@ -200,10 +200,10 @@ function failed(code, message) {
 }
 
 /** @param {LinkChange} change */
-function linkChanged({ link, resumed }) {
+function linkChanged({ link, resumed, seconds }) {
   const before = store.state.link;
   store.update({ link });
-  if (link === 'lost') return dropped(before);
+  if (link === 'lost') return dropped(before, seconds);
   if (link !== 'ready') return;
   store.setProblem('link', undefined);
   if (resumed === true) conversation.note('Reconnected. The conversation goes on.');
@@ -215,16 +215,17 @@ function linkChanged({ link, resumed }) {
   showSetup();
 }
 
-/** @param {import('./connection.js').Link} before */
-function dropped(before) {
+/** @param {import('./connection.js').Link} before @param {number} [seconds] after which there may be a place */
+function dropped(before, seconds) {
   if (before === 'ready') {
     voice.drop();
     agentVoice.hush();
     conversation.drop();
     store.update({ agent: 'idle', userSpeaking: false });
   }
-  const known = store.state.problems.link ?? problem(before === 'ready' ? 'link-lost' : 'server-away');
+  const known = problemOfLink(before === 'ready', store.state.problems.link, seconds);
   store.setProblem('link', known);
+  if (known.id === 'full') return store.setProblem('turn', undefined); // it is the same one
   if (known.id !== 'uninvited') tellIfUninvited();
 }
 

@@ -9,6 +9,7 @@
  * @typedef {Object} LinkChange
  * @property {Link} link
  * @property {boolean|null} resumed after a drop: whether the server still knew the session; else null
+ * @property {number} [seconds] after which to come back, for the server has no place now
  */
 
 const PING_EVERY_MS = 15_000;
@@ -18,6 +19,9 @@ const PONG_WITHIN_MS = 10_000;
 const READY_WITHIN_MS = 5_000;
 /** A server that never answers `reconnect` has no session for us; don't keep the user waiting for it. */
 const RESUMED_WITHIN_MS = 3_000;
+/** A server without a place says `ready` all the same, and then, a quarter of a second later, that it has none. */
+const ADMITTED_AFTER_MS = 400;
+const TRY_AGAIN_LATER = 1013;
 /** Two seconds of sound that the server hasn't taken yet: what comes then is dropped. */
 const MOST_BEHIND_BYTES = 256 * 1024;
 const BACKOFF_MS = [300, 700, 1_500, 3_000, 6_000, 10_000];
@@ -30,6 +34,8 @@ export class Connection {
   /** The session to go on with, while a new connection waits for `reconnect-ack`. @type {string|null} */
   #resuming = null;
   #attempt = 0;
+  /** Whether the server had no place the last time. */
+  #refused = false;
   /** @type {Link} */
   #link = 'ended';
   /** @type {Map<string, number>} */
@@ -101,7 +107,7 @@ export class Connection {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
     socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
-    socket.onclose = () => this.#drop();
+    socket.onclose = (event) => this.#drop(secondsToWait(event));
     this.#after('ready', READY_WITHIN_MS, () => this.#drop());
   }
 
@@ -110,7 +116,13 @@ export class Connection {
     if (message.type === 'ready') this.#welcome(message.id);
     else if (message.type === 'reconnect-ack') this.#resumed(message.success, message.sessionId);
     else if (message.type === 'pong') this.#cancel('pong');
-    else if (!(this.#resuming && String(message.code).startsWith('SESSION_'))) this.#onMessage(message);
+    else if (!this.#concernsAdmission(message)) this.#onMessage(message);
+  }
+
+  /** An error about a session that is wanted back, or before a session has begun: what follows it says enough. @param {Message} message */
+  #concernsAdmission(message) {
+    if (message.code === 'RATE_LIMITED') return this.#link !== 'ready';
+    return this.#resuming !== null && String(message.code).startsWith('SESSION_');
   }
 
   /** @param {string} id */
@@ -119,7 +131,12 @@ export class Connection {
     this.#resuming = this.#sessionId;
     this.#sessionId = id;
     this.#after('ping', PING_EVERY_MS, () => this.#ping());
-    if (!this.#resuming) return this.#established(null);
+    if (!this.#resuming) {
+      // The user needn't see the problem go and come at each attempt.
+      if (this.#refused) this.#after('admitted', ADMITTED_AFTER_MS, () => this.#established(null));
+      else this.#established(null);
+      return;
+    }
     this.send({ type: 'reconnect', sessionId: this.#resuming });
     this.#after('resume', RESUMED_WITHIN_MS, () => this.#resumed(false, id));
   }
@@ -136,6 +153,7 @@ export class Connection {
   /** @param {boolean|null} resumed */
   #established(resumed) {
     this.#attempt = 0;
+    this.#refused = false;
     this.#setLink('ready', resumed);
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
@@ -146,16 +164,19 @@ export class Connection {
     this.#after('ping', PING_EVERY_MS, () => this.#ping());
   }
 
-  #drop() {
+  /** @param {number} [seconds] after which the server wants us back */
+  #drop(seconds) {
     // A drop in the middle of resuming must not lose the session that was to be resumed.
     this.#sessionId = this.#resuming ?? this.#sessionId;
     this.#resuming = null;
     this.#discardSocket();
-    this.#setLink('lost');
-    const wait = BACKOFF_MS[Math.min(this.#attempt, BACKOFF_MS.length - 1)];
+    this.#refused = seconds !== undefined;
+    this.#setLink('lost', null, seconds);
+    const wait = seconds !== undefined ? 1_000 * seconds : BACKOFF_MS[Math.min(this.#attempt, BACKOFF_MS.length - 1)];
     this.#attempt += 1;
     // Jitter: several tabs must not come back in the same instant.
-    this.#after('retry', wait * (0.8 + Math.random() * 0.4), () => this.#connect());
+    const jitter = seconds === undefined ? 0.8 + Math.random() * 0.4 : 1 + Math.random() * 0.2;
+    this.#after('retry', wait * jitter, () => this.#connect());
   }
 
   #discardSocket() {
@@ -166,10 +187,10 @@ export class Connection {
     this.#socket = null;
   }
 
-  /** @param {Link} link @param {boolean|null} [resumed] */
-  #setLink(link, resumed = null) {
+  /** @param {Link} link @param {boolean|null} [resumed] @param {number} [seconds] */
+  #setLink(link, resumed = null, seconds = undefined) {
     this.#link = link;
-    this.#onLink({ link, resumed });
+    this.#onLink({ link, resumed, seconds });
   }
 
   /** @param {string} name @param {number} ms @param {() => void} action */
@@ -187,6 +208,12 @@ export class Connection {
     clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }
+}
+
+/** When a server that has no place for us wants us back. @param {CloseEvent} event @returns {number|undefined} */
+function secondsToWait(event) {
+  if (event.code !== TRY_AGAIN_LATER) return undefined;
+  return Number(/^retry-after=(\d+)$/.exec(event.reason)?.[1] ?? 5);
 }
 
 /** The server's WebSocket address for a page's own address. @param {Location} page */

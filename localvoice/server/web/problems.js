@@ -4,7 +4,7 @@
  */
 
 /**
- * @typedef {'server-away'|'link-lost'|'uninvited'|'mic-insecure'|'mic-unsupported'|'mic-refused'|'mic-dismissed'|
+ * @typedef {'server-away'|'link-lost'|'full'|'uninvited'|'mic-insecure'|'mic-unsupported'|'mic-refused'|'mic-dismissed'|
  *   'mic-missing'|'mic-busy'|'mic-broken'|'mic-gone'|'voice-unsupported'|'sound-blocked'|
  *   'stt'|'llm'|'tts'|'hearing'|'misunderstood'|'too-fast'|'playbook'|'internal'} ProblemId
  */
@@ -38,6 +38,12 @@ const WORDS = {
     tone: 'wait',
     title: 'The connection dropped',
     text: 'Reconnecting by itself. If it takes long, look whether the server is still running.',
+    action: { label: 'Try now', remedy: 'reconnect' },
+  },
+  full: {
+    tone: 'wait',
+    title: 'Others are talking just now',
+    text: 'This machine serves only so many at a time. The page comes back by itself as soon as there may be a place.',
     action: { label: 'Try now', remedy: 'reconnect' },
   },
   uninvited: {
@@ -143,6 +149,19 @@ export function problem(id, detail) {
 /** What an `error` message of the server means for the user. @param {string} code @param {string} message */
 export function problemOfCode(code, message) {
   return problem(OF_CODE[code] ?? 'internal', message);
+}
+
+/**
+ * Why there is no connection.
+ * @param {boolean} dropped whether there was one
+ * @param {Problem|undefined} earlier what was said of it until now
+ * @param {number} [seconds] after which the server wants us back, if it has no place for us
+ * @returns {Problem}
+ */
+export function problemOfLink(dropped, earlier, seconds) {
+  if (seconds !== undefined) return problem('full', `Next attempt in ${seconds} s.`);
+  if (earlier && earlier.id !== 'full') return earlier;
+  return problem(dropped ? 'link-lost' : 'server-away');
 }
 
 function port() {

@@ -1,0 +1,185 @@
+"""More clients than the server has places for: what the others cost those who are served.
+
+So many clients converse, each with a spoken question after another: alone, and beside others who come again
+as soon as they are refused. Measured are the time from a question to the first sound of its answer, and that
+from coming to being told when to come again and let go. With scripted engines, unless a profile is named.
+Prints a table and writes JSON.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import statistics
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from aiohttp import ClientSession, ClientWebSocketResponse
+from bench_cli import mark, progress, write_figures
+from bench_figures import percentile
+from bench_site import server, spoken
+from rich.console import Console
+from rich.table import Table
+
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, wav_bytes
+
+SCRIPTS: Final = Path(__file__).parent
+TESTS: Final = SCRIPTS.parent / "tests"
+QUESTION: Final = "What is the capital of France?"
+MOST: Final = 1.1
+"""Times the p95 alone."""
+REFUSED_MS: Final = 250.0
+ROUNDS: Final = 2
+"""Of turns alone and turns beside the others, in turns: other work on the machine then meets both."""
+PAUSE_SECONDS: Final = 0.5
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    parser.add_argument("--profile", help="models to run with; scripted engines otherwise")
+    parser.add_argument("--served", type=int, default=2, help="clients who converse: as many as have places")
+    parser.add_argument("--refused", type=int, default=10, help="clients who come again and again")
+    parser.add_argument("--turns", type=int, default=20, help="of each, alone and beside the others")
+    options = parser.parse_args()
+    found = asyncio.run(measure(options.profile, options.served, options.refused, options.turns))
+    met = _show(found, Console())
+    write_figures(options.out, "overload", found)
+    sys.exit(0 if met else 1)
+
+
+async def measure(profile: str | None, served: int, refused: int, turns: int) -> dict[str, Any]:
+    """Milliseconds of all turns and refusals."""
+    alone, beside, told, closed = list[float](), list[float](), list[float](), list[float]()
+    clip = (await spoken(profile, (QUESTION,)))[0] if profile else _tone()
+    speech = base64.b64encode(wav_bytes(clip)).decode()
+    async with (
+        _server(profile, served) as address,
+        ClientSession() as http,
+        AsyncExitStack() as stack,
+    ):
+        clients = [await stack.enter_async_context(http.ws_connect(f"{address}/ws")) for _ in range(served)]
+        await _converse(clients, speech, 1)  # who has the places
+        for _ in range(ROUNDS):
+            progress(f"{served} alone")
+            alone += await _converse(clients, speech, -(-turns // ROUNDS))
+            async with _others(address, refused) as comings:
+                progress(f"{served} beside {refused} who are refused")
+                beside += await _converse(clients, speech, -(-turns // ROUNDS))
+            told += comings["told"]
+            closed += comings["closed"]
+        progress("")
+    return {
+        "served": served,
+        "refused": refused,
+        "alone": alone,
+        "beside": beside,
+        "told": told,
+        "closed": closed,
+    }
+
+
+@asynccontextmanager
+async def _server(profile: str | None, places: int) -> AsyncIterator[str]:
+    if profile is not None:
+        settings = {"CONVERSATIONS": places, "SESSIONS_PER_MINUTE": 10_000, "TURNS_PER_MINUTE": 1_000}
+        environment = {f"LOCALVOICE_LIMITS_{name}": str(value) for name, value in settings.items()}
+        async with server(profile, **environment, LOCALVOICE_AGENT_MAX_TOKENS="16") as ready:
+            yield ready.address
+        return
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(TESTS / "e2e" / "fake_server.py"), "--conversations", str(places)),
+        *("--voice-delay", "0.1"),
+        stdout=PIPE,
+        stderr=DEVNULL,  # what it says of those whom it refuses
+        env=os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
+    )
+    assert process.stdout is not None
+    try:
+        yield (await process.stdout.readline()).decode().strip()
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def _others(address: str, count: int) -> AsyncIterator[dict[str, list[float]]]:
+    """Clients without places, in a process of their own; what they met, once the block is left."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(SCRIPTS / "overload_refused.py"), address, str(count)), stdin=PIPE, stdout=PIPE
+    )
+    met: dict[str, list[float]] = {}
+    try:
+        await asyncio.sleep(2)
+        yield met
+    finally:
+        output, _ = await process.communicate(b"")  # the end of its input is its own
+        met |= json.loads(output)
+
+
+async def _converse(clients: list[ClientWebSocketResponse], speech: str, turns: int) -> list[float]:
+    async def one(client: ClientWebSocketResponse, number: int) -> list[float]:
+        await asyncio.sleep(number * PAUSE_SECONDS)  # people don't begin in the same instant
+        return [await _turn(client, speech) for _ in range(turns)]
+
+    times = await asyncio.gather(*(one(client, number) for number, client in enumerate(clients)))
+    return [each for those in times for each in those]
+
+
+async def _turn(client: ClientWebSocketResponse, speech: str) -> float:
+    """Milliseconds from what was said to the first sound of the answer."""
+    await client.send_str(json.dumps({"type": "ping", "timestamp": 0}))
+    begun, heard = time.perf_counter(), None
+    await client.send_str(json.dumps({"type": "audio", "data": speech}))
+    async with asyncio.timeout(120):
+        while (message := await client.receive_json())["type"] != "tts-complete":
+            if message["type"] == "error":
+                sys.exit(f"The server reports {message['code']}: {message['message']}")
+            if message["type"] == "tts-chunk" and heard is None:
+                heard = 1000 * (time.perf_counter() - begun)
+    assert heard is not None
+    await asyncio.sleep(PAUSE_SECONDS)
+    return heard
+
+
+def _tone() -> AudioFrame:
+    times = np.arange(SPEECH_RATE) / SPEECH_RATE
+    return AudioFrame((8000 * np.sin(2 * np.pi * 220 * times)).astype(np.int16), SPEECH_RATE)
+
+
+def _show(found: dict[str, Any], console: Console) -> bool:
+    alone, beside = percentile(found["alone"], 95), percentile(found["beside"], 95)
+    times = beside / alone
+    table = Table("", "p50, ms", "p95, ms", "at most, ms", "count", "goal")
+    for name, goal in (
+        (f"{found['served']} served alone", ""),
+        (f"beside {found['refused']} refused", f"p95 × {times:.2f}, at most {MOST} {mark(times <= MOST)}"),
+        ("refused: told", ""),
+        ("refused: closed", f"p95 {REFUSED_MS:.0f} ms {mark(percentile(found['closed'], 95) <= REFUSED_MS)}"),
+    ):
+        key = {"beside": "beside", "refused: told": "told", "refused: closed": "closed"}
+        each = found[next((value for start, value in key.items() if name.startswith(start)), "alone")]
+        table.add_row(
+            name,
+            f"{statistics.median(each):.0f}",
+            f"{percentile(each, 95):.0f}",
+            f"{max(each):.0f}",
+            str(len(each)),
+            goal,
+        )
+    console.print(table)
+    return times <= MOST and percentile(found["closed"], 95) <= REFUSED_MS
+
+
+if __name__ == "__main__":
+    main()
