@@ -28,7 +28,8 @@ from bench_site import server, spoken
 from rich.console import Console
 from rich.table import Table
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, wav_bytes
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame
+from localvoice.audio.wav import wav_bytes
 
 SCRIPTS: Final = Path(__file__).parent
 TESTS: Final = SCRIPTS.parent / "tests"

@@ -89,10 +89,14 @@ class Site:
             health = await response.json()
             return health["connections"], health["sessions"]
 
-    async def until_alone(self) -> None:
+    async def until_connections(self, count: int) -> None:
+        """Wait until so many are left: one that its client has closed takes some ms to end."""
         async with asyncio.timeout(8):
-            while (await self.counts())[0]:  # noqa: ASYNC110 - asked over HTTP
+            while (await self.counts())[0] != count:  # noqa: ASYNC110 - asked over HTTP
                 await asyncio.sleep(0.01)
+
+    async def until_alone(self) -> None:
+        await self.until_connections(0)
 
 
 @asynccontextmanager

@@ -73,7 +73,14 @@ def main() -> None:
             print("warming", flush=True)
             await asyncio.sleep(FOR_EVER)
 
+    async def no_probe(*_: Any) -> None: ...
+
+    async def no_rehearsal(_: Engines) -> float:
+        return 0.0
+
     vars(startup).update(
+        probe=no_probe,
+        rehearse=no_rehearsal,
         load_engines=load_engines,
         warm_up_all=warm_up_all,
         _checked_files=lambda settings: (None, None),

@@ -115,6 +115,7 @@ async def attack(
         async with site.client() as other:
             await other.send("text", text="Hi.")
             await other.expect("tts-complete")
+        await site.until_connections(1)
         assert await site.counts() == (1, 2)
     assert not caplog.records, "something happened that nobody foresaw"
     await asyncio.sleep(0.2)  # a connection that was closed amid its checks is done with them after 20 ms

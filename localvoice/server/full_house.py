@@ -15,6 +15,8 @@ from localvoice.server.places import Places
 ASK_SECONDS: Final = 0.12
 """For a client to say who it is, which it does on hearing `ready`. All others are refused after it, within a
 quarter of a second; and who comes again and again, comes less often."""
+_LEAVING_SECONDS: Final = 0.02
+"""A conversation whose client has just hung up, as a page does that is loaded anew, needs some ms to end."""
 _MESSAGES: Final = 3
 """A client may send a ping before its `reconnect`."""
 
@@ -24,6 +26,8 @@ async def returning(socket: web.WebSocketResponse, stun_url: str, places: Places
 
     It has been told that we are ready, then. Raises `VoiceError` RATE_LIMITED if there is no place for it.
     """
+    if places.full:
+        await asyncio.sleep(_LEAVING_SECONDS)
     if not places.full:
         return None
     with suppress(ConnectionError, TimeoutError):
