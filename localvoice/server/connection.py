@@ -17,18 +17,9 @@ from localvoice.agent.sessions import Conversation, Sessions
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.audio.playout import Playout
 from localvoice.contract.client_messages import (
-    AnyMessage,
-    Attachment,
-    Attachments,
-    Audio,
-    AudioChunk,
-    Forget,
     Offer,
     Ping,
     Reconnect,
-    Text,
-    invalid_message,
-    parse,
 )
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import (
@@ -40,11 +31,10 @@ from localvoice.contract.messages import (
     Tts,
 )
 from localvoice.contract.metrics import Metric
-from localvoice.engines.protocols import Image
 from localvoice.engines.work import Work
 from localvoice.log_context import failure, log_context
-from localvoice.server.limits import Admission, Limiter
-from localvoice.server.payloads import decode_chunk, decode_image, decode_utterance
+from localvoice.server.intake import Intake, reported
+from localvoice.server.limits import Admission
 from localvoice.server.peering import Peering
 from localvoice.server.places import Places, Seat
 from localvoice.transports.inbox import FrameInbox
@@ -54,8 +44,6 @@ log = logging.getLogger(__name__)
 
 _UNSENT_MESSAGES: Final = 2_000
 """A long reply token by token is 500 messages; a client that is further behind doesn't read any more."""
-_UNREAD_MESSAGES: Final = 1_000
-"""Of the data channel; a picture takes half a second to read, and nobody sends so much meanwhile."""
 _HANDOVER_SECONDS: Final = 5.0
 """How long a connection that gives its session away may take to end its turn."""
 
@@ -97,7 +85,6 @@ class Connection:
         self._stun_url = stun_url
         self._agent = services.agent
         self._outgoing: asyncio.Queue[ServerMessage] = asyncio.Queue(_UNSENT_MESSAGES)
-        self._from_channel: asyncio.Queue[str] = asyncio.Queue(_UNREAD_MESSAGES)
         self._inbox = FrameInbox()
         self._playout = Playout(OUT_RATE)
         self._speaker: asyncio.Task[None] | None = None
@@ -105,18 +92,19 @@ class Connection:
         self._gone = asyncio.Event()
         self._handover: asyncio.Event | None = None
         self._deadline = asyncio.timeout(None)
-        self._limiter = Limiter(services.agent.settings.limits)
         self._resumes = resumes
         self._seat = Seat(services.places, work, lambda: self._session.conversation.id)
         self._session = Session(
             services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
         )
         self._take(self._session.conversation)
+        limits = services.agent.settings.limits
+        self._intake = Intake(limits, self._session, self._inbox, self._seat, self.leave)
         self._peering = Peering(
             client,
             self._inbox,
             self._playout,
-            self._on_channel_message,
+            self._intake.on_channel_message,
             self._on_sound,
             self._session.report,
             self._on_gone,
@@ -129,13 +117,13 @@ class Connection:
         if self._resumes is None:
             self.emit(Ready(self._session.conversation.id, ({"urls": self._stun_url},)))
         else:
-            await self._reported(self._on_reconnect(self._resumes))
+            await reported(self._session, self._on_reconnect(self._resumes))
         await notify(self._agent.hooks.on_connection, self._session.conversation.id, self.id)
         jobs = [
             asyncio.create_task(job, name=f"connection {name}")
             for name, job in (
                 ("reader", self._read()),
-                ("channel", self._read_channel()),
+                ("channel", self._intake.read_channel()),
                 ("sender", self._send()),
                 ("listener", self._session.listen(aiter(self._inbox))),
                 ("leaving", self._leaving.wait()),
@@ -189,8 +177,8 @@ class Connection:
                 async for message in self._socket:
                     text = message.data if message.type is WSMsgType.TEXT else ""
                     with log_context(session_id=self._session.conversation.id):
-                        await self._reported(self._on_message(text))
-                    await asyncio.sleep(self._limiter.behind)
+                        await reported(self._session, self._on_message(text))
+                    await asyncio.sleep(self._intake.behind)
         except TimeoutError:
             log.info("a client sent no ping for too long and is let go")
 
@@ -202,19 +190,8 @@ class Connection:
             except ConnectionError:
                 return  # the client has gone, which is no failure of ours
 
-    async def _reported(self, handling: Awaitable[None]) -> None:
-        """A bad message is answered with one error, and costs nothing else."""
-        try:
-            await handling
-        except VoiceError as error:
-            self._session.report(error)
-        except Exception as error:
-            self._session.report_unforeseen(error)
-
     async def _on_message(self, text: str) -> None:
-        if not self._limiter.check_unread(len(text)):
-            return
-        match self._parsed(text):
+        match self._intake.read(text):
             case None:
                 return
             case Ping(timestamp=timestamp):
@@ -226,65 +203,7 @@ class Connection:
             case Reconnect(session_id=session_id):
                 await self._on_reconnect(session_id)
             case message:
-                await self._on_payload(message)
-
-    def _parsed(self, text: str) -> AnyMessage | None:
-        """The message; None if it comes too soon. Raises `VoiceError` where the client is to be told."""
-        try:
-            message = parse(text)
-        except VoiceError:
-            if self._limiter.check_message():
-                raise
-            return None
-        return message if isinstance(message, AudioChunk) or self._limiter.check_message() else None
-
-    async def _on_payload(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
-        if isinstance(message, Audio | Text) and not self._seat.may_converse():
-            self.leave()
-            return
-        match message:
-            case Audio(data=data, attachments=attachments):
-                speech = decode_utterance(data)
-                images = await _decoded(attachments)
-                if self._limiter.check_turn():
-                    self._session.conversation.attach(images)
-                    self._session.answer_utterance(speech)
-            case AudioChunk():
-                self._inbox.put(decode_chunk(message))
-            case Attachments(attachments=attachments):
-                self._session.conversation.attach(await _decoded(attachments))
-            case Text(text=words):
-                if self._limiter.check_turn():
-                    self._session.answer_text(words)
-            case Forget(all=everything):
-                if self._limiter.check_turn():
-                    self._session.forget(everything)
-
-    def _on_channel_message(self, text: str) -> None:
-        """Signalling stays on the WebSocket; the data channel carries what is said."""
-        try:
-            if not self._limiter.check_unread(len(text)):
-                return
-        except VoiceError as error:
-            self._session.report(error)
-            return
-        if self._from_channel.full():
-            self.leave()  # as with messages that the client doesn't read
-            return
-        self._from_channel.put_nowait(text)
-
-    async def _read_channel(self) -> None:
-        while True:
-            text = await self._from_channel.get()
-            with log_context(session_id=self._session.conversation.id):
-                await self._reported(self._on_channel_text(text))
-
-    async def _on_channel_text(self, text: str) -> None:
-        message = self._parsed(text)
-        if isinstance(message, Ping | Offer | Reconnect):
-            raise invalid_message(f"{message.type} belongs on the WebSocket")
-        if message is not None:
-            await self._on_payload(message)
+                await self._intake.take(message)
 
     async def _on_reconnect(self, session_id: str) -> None:
         own = self._session.conversation
@@ -343,8 +262,3 @@ class Connection:
         await self._peering.close()
         self._on_sound(True)
         await self._socket.close(code=WSCloseCode.GOING_AWAY if self._leaving.is_set() else WSCloseCode.OK)
-
-
-async def _decoded(attachments: tuple[Attachment, ...]) -> list[Image]:
-    """The pictures, decoded where that holds up nobody. Raises `VoiceError` if one is broken."""
-    return [await asyncio.to_thread(decode_image, each) for each in attachments]

@@ -1,0 +1,135 @@
+"""What one client sends: kept within limits, parsed, and given to its session."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from localvoice.agent.session import Session
+from localvoice.config import LimitSettings
+from localvoice.contract.client_messages import (
+    AnyMessage,
+    Attachment,
+    Attachments,
+    Audio,
+    AudioChunk,
+    Forget,
+    Offer,
+    Ping,
+    Reconnect,
+    Text,
+    invalid_message,
+    parse,
+)
+from localvoice.contract.errors import VoiceError
+from localvoice.engines.protocols import Image
+from localvoice.log_context import log_context
+from localvoice.server.limits import Limiter
+from localvoice.server.payloads import decode_chunk, decode_image, decode_utterance
+from localvoice.server.places import Seat
+from localvoice.transports.inbox import FrameInbox
+
+_UNREAD_MESSAGES: Final = 1_000
+"""Of the data channel; a picture takes half a second to read, and nobody sends so much meanwhile."""
+
+
+class Intake:
+    """The way in for one connection, over its WebSocket and its data channel."""
+
+    def __init__(
+        self,
+        limits: LimitSettings,
+        session: Session,
+        inbox: FrameInbox,
+        seat: Seat,
+        leave: Callable[[], object],
+    ) -> None:
+        """`inbox` takes the sound, `leave` ends the connection. To be made on a running event loop."""
+        self._limiter = Limiter(limits)
+        self._session = session
+        self._inbox = inbox
+        self._seat = seat
+        self._leave = leave
+        self._from_channel: asyncio.Queue[str] = asyncio.Queue(_UNREAD_MESSAGES)
+
+    @property
+    def behind(self) -> float:
+        """Seconds for which nothing more should be read."""
+        return self._limiter.behind
+
+    def read(self, text: str) -> AnyMessage | None:
+        """The message; None if it comes too soon. Raises `VoiceError` where the client is to be told."""
+        return self._parsed(text) if self._limiter.check_unread(len(text)) else None
+
+    async def take(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
+        """Do what a message wants that isn't signalling. Raises `VoiceError` if it can't be done."""
+        if isinstance(message, Audio | Text) and not self._seat.may_converse():
+            self._leave()
+            return
+        match message:
+            case Audio(data=data, attachments=attachments):
+                speech = decode_utterance(data)
+                images = await _decoded(attachments)
+                if self._limiter.check_turn():
+                    self._session.conversation.attach(images)
+                    self._session.answer_utterance(speech)
+            case AudioChunk():
+                self._inbox.put(decode_chunk(message))
+            case Attachments(attachments=attachments):
+                self._session.conversation.attach(await _decoded(attachments))
+            case Text(text=words):
+                if self._limiter.check_turn():
+                    self._session.answer_text(words)
+            case Forget(all=everything):
+                if self._limiter.check_turn():
+                    self._session.forget(everything)
+
+    def on_channel_message(self, text: str) -> None:
+        """Signalling stays on the WebSocket; the data channel carries what is said."""
+        try:
+            if not self._limiter.check_unread(len(text)):
+                return
+        except VoiceError as error:
+            self._session.report(error)
+            return
+        if self._from_channel.full():
+            self._leave()  # as with messages that the client doesn't read
+            return
+        self._from_channel.put_nowait(text)
+
+    async def read_channel(self) -> None:
+        """Take what comes over the data channel, until cancelled."""
+        while True:
+            text = await self._from_channel.get()
+            with log_context(session_id=self._session.conversation.id):
+                await reported(self._session, self._on_channel_text(text))
+
+    async def _on_channel_text(self, text: str) -> None:
+        message = self._parsed(text)
+        if isinstance(message, Ping | Offer | Reconnect):
+            raise invalid_message(f"{message.type} belongs on the WebSocket")
+        if message is not None:
+            await self.take(message)
+
+    def _parsed(self, text: str) -> AnyMessage | None:
+        try:
+            message = parse(text)
+        except VoiceError:
+            if self._limiter.check_message():
+                raise
+            return None
+        return message if isinstance(message, AudioChunk) or self._limiter.check_message() else None
+
+
+async def reported(session: Session, handling: Awaitable[None]) -> None:
+    """A bad message is answered with one error, and costs nothing else."""
+    try:
+        await handling
+    except VoiceError as error:
+        session.report(error)
+    except Exception as error:
+        session.report_unforeseen(error)
+
+
+async def _decoded(attachments: tuple[Attachment, ...]) -> list[Image]:
+    """The pictures, decoded where that holds up nobody. Raises `VoiceError` if one is broken."""
+    return [await asyncio.to_thread(decode_image, each) for each in attachments]
