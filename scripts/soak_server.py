@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from localvoice.api import LocalVoice
 from localvoice.config import load_settings
 from localvoice.heap import limit_arenas
 
@@ -55,6 +54,10 @@ def _megabytes(field: str) -> float:
 
 
 async def _serve(profile: str) -> None:
+    # Brought by developers' tools alone, and loaded by jsonschema where it is: 17 MB.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+    from localvoice.api import LocalVoice
+
     limits = {"sessions_per_minute": OFTEN, "turns_per_minute": OFTEN}
     agent = {"max_tokens": REPLY_TOKENS}
     settings = load_settings(profile=profile, server={"port": 0}, limits=limits, agent=agent)

@@ -17,7 +17,7 @@ from server_site import serving
 
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.server import connection
+from localvoice.server import intake
 
 FLOOD = 500
 
@@ -135,7 +135,7 @@ async def test_internal_error_of_a_message(watch: Watch, monkeypatch: pytest.Mon
     def bug(_data: str) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(connection, "decode_utterance", bug)
+    monkeypatch.setattr(intake, "decode_utterance", bug)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         await client.send("audio", data="UklGRg==")
         await client.sync()

@@ -204,7 +204,7 @@ async def test_internal_error_of_a_message_on_the_data_channel(
     def bug(_data: str) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(connection, "decode_utterance", bug)
+    monkeypatch.setattr(intake, "decode_utterance", bug)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         async with calling(client) as browser:
             await browser.connect()
