@@ -4,13 +4,19 @@ glibc gives each thread that allocates an arena of its own, up to eight for each
 nothing of them. Elsewhere (macOS, musl) neither function does anything, nor is there need.
 """
 
+import asyncio
 import ctypes
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 _M_ARENA_MAX: Final = -8
 """Of glibc's <malloc.h>."""
 _ARENAS: Final = 2
 """The event loop's and one for all models: they compute one after the other, and large blocks need none."""
+
+_SECONDS: Final = 15.0
+"""Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate."""
 
 _glibc: Final = ctypes.CDLL(None)
 
@@ -21,7 +27,25 @@ def limit_arenas() -> None:
         _glibc.mallopt(_M_ARENA_MAX, _ARENAS)
 
 
-def give_back() -> None:
-    """Return what is free to the system. Takes 1 to 12 ms, in which other threads wait to allocate."""
+@asynccontextmanager
+async def kept_small() -> AsyncIterator[None]:
+    """Inside, what is free is returned to the system: at once, for loading takes twice the size of some
+    models, and every few seconds, for it grows in pieces from turn to turn and from client to client."""
+    _give_back()
+    keeper = asyncio.create_task(_keep_giving_back(), name="heap keeper")
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.wait([keeper])
+
+
+async def _keep_giving_back() -> None:
+    while True:
+        await asyncio.sleep(_SECONDS)
+        await asyncio.to_thread(_give_back)
+
+
+def _give_back() -> None:
     if hasattr(_glibc, "malloc_trim"):
         _glibc.malloc_trim(0)

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from rich.console import Console
 
 from localvoice.agent.agent import Agent
-from localvoice.agent.hooks import Hooks, Timing, TurnContext
+from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook import Playbook, check, load_playbook
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.agent.tools.builtin import builtin_tools
@@ -21,7 +21,7 @@ from localvoice.contract.metrics import Metrics
 from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all
 from localvoice.engines.protocols import Engines
 from localvoice.engines.rehearsal import rehearse
-from localvoice.heap import give_back
+from localvoice.heap import kept_small
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
@@ -57,7 +57,6 @@ async def ready_agent(
     level: Literal["debug", "info"] = "info" if monitor.log_format == "json" else "debug"
     # Errors are logged where they are reported, hooks or not.
     hook_sets = [hooks or Hooks(), logging_hooks(level, monitor.transcripts, errors=False)]
-    hook_sets.append(Hooks(on_turn_end=_give_back))  # or free memory in pieces would grow from turn to turn
     if recording is not None:
         hook_sets.append(recording.hooks())
     begun = time.monotonic()
@@ -93,15 +92,11 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
             await warm_up_all(engines)
             if settings.limits.conversations is None:
                 engines = replace(engines, turn_seconds=await rehearse(engines))
-            give_back()  # what loading took, twice the size of some models
             status.stop()
-            yield engines
+            async with kept_small():
+                yield engines
         finally:
             await close_all(engines)
-
-
-async def _give_back(_context: TurnContext, _timing: Timing) -> None:
-    await asyncio.to_thread(give_back)
 
 
 def _checked_files(settings: Settings) -> tuple[Profile, EngineFiles]:

@@ -41,8 +41,8 @@ WARM_UP: Final = 60
 """Connections that are not counted: what is made once is made by then."""
 WARM_UP_SHARE: Final = 0.2
 """Of the time of turns: the history grows to its limit, and Whisper meets its longest clip."""
-SETTLE_SECONDS: Final = 8.0
-"""Longer than a vanished client's peer connection lives on."""
+SETTLE_SECONDS: Final = 20.0
+"""Longer than a vanished client's peer connection lives on, and than the server keeps free memory."""
 
 
 @dataclass
@@ -132,12 +132,12 @@ def _connect_and_die(address: str) -> None:
 KINDS: Final = (hang_up, vanish, be_refused)
 
 
-async def come_and_go(server: SoakServer, count: int) -> None:
-    """So many connections, one after the other."""
+async def come_and_go(server: SoakServer, count: int, settle: float = SETTLE_SECONDS) -> None:
+    """So many connections, one after the other, and the seconds that the server needs after them."""
     for number in range(count):
         progress(f"connection {number + 1}/{count}")
         await KINDS[number % len(KINDS)](server.address)
-    await asyncio.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(settle)
 
 
 async def converse(server: SoakServer, clips: list[AudioFrame], seconds: float, result: Soak) -> None:

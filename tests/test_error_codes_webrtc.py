@@ -15,7 +15,7 @@ from server_site import Client, serving
 from webrtc_browser import Browser, Microphone, calling, needs_a_network
 
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.server import connection, peering
+from localvoice.server import intake, peering
 from localvoice.transports import webrtc
 
 

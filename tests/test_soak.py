@@ -43,9 +43,9 @@ def test_what_connections_leave_behind_is_a_fault(more_mb: float, tasks: int, me
 async def test_connections_of_every_kind_leave_nothing_behind() -> None:
     """A dozen of them; `make soak` has a thousand."""
     async with soak_server("tiny") as server:
-        await come_and_go(server, 6)
+        await come_and_go(server, 6, settle=6)
         before = await server.counts()
-        await come_and_go(server, 6)
+        await come_and_go(server, 6, settle=6)
         after = await server.counts()
     assert (after.descriptors, after.tasks) == (before.descriptors, before.tasks)
     assert after.threads <= before.threads
