@@ -1,5 +1,6 @@
 """Parts of a model's graph, cut out of its bytes: a graph made by hand, and the real voice's."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,13 @@ def test_what_a_graph_within_a_node_reads_is_kept() -> None:
     )
     part = Graph(Graph(outer).part(["y"]).model)
     assert len(part._nodes) == 2 and list(part._weights) == ["a"]
+
+
+def test_a_model_that_is_open_does_not_keep_the_bytes_it_came_from() -> None:
+    held = sys.getrefcount(CHAIN)
+    session = open_session(CHAIN, 1)
+    assert sys.getrefcount(CHAIN) == held
+    assert session is not None
 
 
 @pytest.mark.parametrize("damaged", [b"no model", b"\xff", b"\x3a\xff", CHAIN[:-5]])
