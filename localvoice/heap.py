@@ -31,7 +31,7 @@ def limit_arenas() -> None:
 async def kept_small() -> AsyncIterator[None]:
     """Inside, what is free is returned to the system: at once, for loading takes twice the size of some
     models, and every few seconds, for it grows in pieces from turn to turn and from client to client."""
-    _give_back()
+    give_back()
     keeper = asyncio.create_task(_keep_giving_back(), name="heap keeper")
     try:
         yield
@@ -43,9 +43,10 @@ async def kept_small() -> AsyncIterator[None]:
 async def _keep_giving_back() -> None:
     while True:
         await asyncio.sleep(_SECONDS)
-        await asyncio.to_thread(_give_back)
+        await asyncio.to_thread(give_back)
 
 
-def _give_back() -> None:
+def give_back() -> None:
+    """Return to the system what is free."""
     if hasattr(_glibc, "malloc_trim"):
         _glibc.malloc_trim(0)

@@ -57,7 +57,9 @@ class Soak:
     """After all connections."""
     connections: int = 0
     turns: list[tuple[float, float, float]] = field(default_factory=list)
-    """Of each: seconds since the first began, voice-to-voice ms, resident MB."""
+    """Of each: seconds since the first began, voice-to-voice ms, MB held after it."""
+    largest_mb: float = 0.0
+    """Resident after a turn, at most."""
     failed: int = 0
     """Turns without an answer."""
 
@@ -148,8 +150,9 @@ async def converse(server: SoakServer, clips: list[AudioFrame], seconds: float, 
             progress(f"turn {len(result.turns) + 1}, {passed / 60:.1f} of {seconds / 60:.0f} min")
             waited = await _turn(client, clips[len(result.turns) % len(clips)])
             result.failed += waited is None
-            memory = (await server.counts()).memory_mb
-            result.turns.append((passed, 1000 * TIMEOUT if waited is None else waited, memory))
+            now = await server.counts()
+            result.turns.append((passed, 1000 * TIMEOUT if waited is None else waited, now.held_mb))
+            result.largest_mb = max(result.largest_mb, now.memory_mb)
 
 
 async def _turn(client: VoiceClient, clip: AudioFrame) -> float | None:
@@ -210,7 +213,7 @@ def _of_connections(result: Soak) -> Iterator[Row]:
     before, after = asdict(result.before), asdict(result.after)
     for name in ("descriptors", "tasks", "threads"):
         yield name, f"{before[name]}, as before", str(after[name]), after[name] <= before[name]
-    more = after["memory_mb"] - before["memory_mb"]
+    more = after["held_mb"] - before["held_mb"]
     what = f"memory after {result.connections} connections"
     yield what, f"{MORE_MB} MB more", f"{more:+.1f} MB", more <= MORE_MB
 
@@ -223,7 +226,7 @@ def _of_turns(result: Soak) -> Iterator[Row]:
     yield what, f"{TREND_MB_AN_HOUR} MB/h", f"{growth:+.2f} MB/h", growth <= TREND_MB_AN_HOUR
     yield "last third against the first", f"{SLOWER} ×", f"{slower:.2f} ×", slower <= SLOWER
     yield "turns without an answer", "0", str(result.failed), not result.failed
-    largest = max(memory for *_, memory in result.turns)
+    largest = result.largest_mb
     if (most := MOST_MB.get(result.profile)) is not None:
         yield "the whole process", f"{most} MB", f"{largest:.0f} MB", largest <= most
 

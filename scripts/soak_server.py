@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from localvoice.config import load_settings
-from localvoice.heap import limit_arenas
+from localvoice.heap import give_back, limit_arenas
 
 OFTEN: Final = 1e6
 """No limit."""
@@ -35,22 +35,28 @@ class Counts:
     """Of the process, those of native libraries among them."""
     memory_mb: float
     """Resident, in 10^6 bytes."""
+    held_mb: float
+    """The same without what is free and was not yet returned to the system."""
 
 
 def counts() -> Counts:
     """Count now, without what is garbage."""
     gc.collect()
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    memory = _resident_mb()
+    give_back()
     return Counts(
         len(os.listdir("/proc/self/fd")) - 1,  # the folder itself is open
         len(asyncio.all_tasks()),
         len(os.listdir("/proc/self/task")),
-        _megabytes(status["VmRSS"]),
+        memory,
+        _resident_mb(),
     )
 
 
-def _megabytes(field: str) -> float:
-    return int(field.removesuffix("kB")) * 1024 / 1e6
+def _resident_mb() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    field = next(line for line in lines if line.startswith("VmRSS:"))
+    return int(field.split()[1]) * 1024 / 1e6
 
 
 async def _serve(profile: str) -> None:
