@@ -11,13 +11,19 @@ RECORDINGS: Final = Path(__file__).parents[2] / "shared" / "speech"
 """Recorded speech, where somebody has put some beside the checkout."""
 
 
-def parser_of(description: str | None, profile: str = "base") -> argparse.ArgumentParser:
-    """A parser with `--profile` and `--out`; `profile` is the default."""
+def plain_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with `--out`."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--profile", default=profile)
     parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    return parser
+
+
+def parser_of(description: str | None, profile: str = "base") -> argparse.ArgumentParser:
+    """A parser with `--profile` and `--out`; `profile` is the default."""
+    parser = plain_parser(description)
+    parser.add_argument("--profile", default=profile)
     return parser
 
 

@@ -5,24 +5,20 @@ ways, how late its event loop is, and what it takes of the machine. The clients 
 Prints a table and writes JSON.
 """
 
-import argparse
 import asyncio
 import json
-import os
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
-from bench_cli import mark, progress, write_figures
+from bench_cli import mark, plain_parser, progress, write_figures
 from bench_site import Server
+from program import SCRIPTS, program
 from rich.console import Console
 from rich.table import Table
 
-SCRIPTS: Final = Path(__file__).parent
-TESTS: Final = SCRIPTS.parent / "tests"
 PROCESSES: Final = 2
 """Of clients."""
 SETTLE_SECONDS: Final = 5
@@ -36,10 +32,7 @@ _WINDOW_FRAMES: Final = 1.6
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    parser = plain_parser(__doc__)
     parser.add_argument("--peers", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=600)
     options = parser.parse_args()
@@ -52,8 +45,8 @@ def main() -> None:
 async def measure(peers: int, seconds: float) -> dict[str, Any]:
     """Figures of so many peers for so long."""
     shares = [peers // PROCESSES + (number < peers % PROCESSES) for number in range(PROCESSES)]
-    async with _program("duplex_server.py") as (server, address):
-        clients = [_program("duplex_peers.py", address, str(share)) for share in shares if share]
+    async with program(SCRIPTS / "duplex_server.py") as (server, address):
+        clients = [program(SCRIPTS / "duplex_peers.py", address, str(share)) for share in shares if share]
         async with _all(clients) as running:
             await asyncio.sleep(SETTLE_SECONDS)
             before = [await _look(process) for process in (server, *running)]
@@ -85,25 +78,6 @@ async def measure(peers: int, seconds: float) -> dict[str, Any]:
         "client cpu": sum(cpu[1:]),
         "memory": memory,
     }
-
-
-@asynccontextmanager
-async def _program(name: str, *arguments: str) -> AsyncIterator[tuple[Process, str]]:
-    """A program of ours and its first line, ended when the block is left."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(SCRIPTS / name), *arguments),
-        stdin=PIPE,
-        stdout=PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (SCRIPTS, TESTS, TESTS.parent)))},
-    )
-    assert process.stdout is not None
-    try:
-        first = (await process.stdout.readline()).decode().strip()
-        yield process, first or sys.exit(f"{name} ended by itself; its message is above.")
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
 
 
 @asynccontextmanager

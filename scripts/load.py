@@ -4,7 +4,6 @@ The server runs scripted engines, so that the time is the server's own and not a
 half a second to be spoken. Attackers run in a process of their own. Prints a table and writes JSON.
 """
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -17,13 +16,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import ClientSession, ClientWebSocketResponse
-from bench_cli import mark, progress, write_figures
+from bench_cli import mark, plain_parser, progress, write_figures
 from bench_figures import percentile
 from load_attackers import ATTACKS
+from program import FAKE_SERVER, program
 from rich.console import Console
 from rich.table import Table
 
-TESTS: Final = Path(__file__).parents[1] / "tests"
 ALONE: Final = "nobody else"
 MOST: Final = 1.1
 """Times the p95 alone."""
@@ -34,10 +33,7 @@ PAUSE_SECONDS: Final = 0.5
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    parser = plain_parser(__doc__)
     parser.add_argument(
         "--turns", type=int, default=30, help="beside each attack, and alone before and after"
     )
@@ -50,7 +46,11 @@ def main() -> None:
 
 async def _measure(turns: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {ALONE: []}
-    async with _server() as address, ClientSession() as http, http.ws_connect(address + "/ws") as socket:
+    async with (
+        program(FAKE_SERVER, "--voice-delay", "0.5", quiet=True) as (_, address),
+        ClientSession() as http,
+        http.ws_connect(address + "/ws") as socket,
+    ):
         await socket.receive_json()
         for kind in (None, *ATTACKS, None):
             name = kind or ALONE
@@ -60,22 +60,6 @@ async def _measure(turns: int) -> dict[str, list[float]]:
                     times.setdefault(name, []).append(await _turn(socket))
         progress("")
     return times
-
-
-@asynccontextmanager
-async def _server() -> AsyncIterator[str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(TESTS / "e2e" / "fake_server.py"), "--voice-delay", "0.5"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,  # what it says of the attackers
-        env={"PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().strip()
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 @asynccontextmanager

@@ -6,33 +6,29 @@ from coming to being told when to come again and let go. With scripted engines, 
 Prints a table and writes JSON.
 """
 
-import argparse
 import asyncio
 import base64
 import json
-import os
 import statistics
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from aiohttp import ClientSession, ClientWebSocketResponse
-from bench_cli import mark, progress, write_figures
+from bench_cli import mark, plain_parser, progress, write_figures
 from bench_figures import percentile
 from bench_site import server, spoken
+from program import FAKE_SERVER, SCRIPTS, program
 from rich.console import Console
 from rich.table import Table
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.wav import wav_bytes
 
-SCRIPTS: Final = Path(__file__).parent
-TESTS: Final = SCRIPTS.parent / "tests"
 QUESTION: Final = "What is the capital of France?"
 MOST: Final = 1.1
 """Times the p95 alone."""
@@ -44,10 +40,7 @@ PAUSE_SECONDS: Final = 0.5
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    parser = plain_parser(__doc__)
     parser.add_argument("--profile", help="models to run with; scripted engines otherwise")
     parser.add_argument("--served", type=int, default=2, help="clients who converse: as many as have places")
     parser.add_argument("--refused", type=int, default=10, help="clients who come again and again")
@@ -98,19 +91,9 @@ async def _server(profile: str | None, places: int) -> AsyncIterator[str]:
         async with server(profile, **environment, LOCALVOICE_AGENT_MAX_TOKENS="16") as ready:
             yield ready.address
         return
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(TESTS / "e2e" / "fake_server.py"), "--conversations", str(places)),
-        *("--voice-delay", "0.1"),
-        stdout=PIPE,
-        stderr=DEVNULL,  # what it says of those whom it refuses
-        env=os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().strip()
-    finally:
-        process.terminate()
-        await process.wait()
+    arguments = ("--conversations", str(places), "--voice-delay", "0.1")
+    async with program(FAKE_SERVER, *arguments, quiet=True) as (_, address):
+        yield address
 
 
 @asynccontextmanager

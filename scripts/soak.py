@@ -16,13 +16,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import ClientSession, WSServerHandshakeError
 from bench_cli import mark, parser_of, progress, write_figures
 from bench_measure import REPLY_SECONDS, TIMEOUT
 from bench_site import machine, spoken
+from program import SCRIPTS, program
 from rich.console import Console
 from rich.table import Table
 from soak_server import Counts
@@ -81,21 +81,8 @@ class SoakServer:
 @asynccontextmanager
 async def soak_server(profile: str) -> AsyncIterator[SoakServer]:
     """A server in a process of its own, ended when the block is left."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(Path(__file__).with_name("soak_server.py")), profile),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,  # what it says of the refused
-    )
-    assert process.stdout is not None
-    try:
-        address = (await process.stdout.readline()).decode().strip()
-        if not address:
-            sys.exit("The server did not start: run `localvoice serve` to see why.")
+    async with program(SCRIPTS / "soak_server.py", profile, quiet=True) as (process, address):
         yield SoakServer(process, address)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
 
 
 async def hang_up(address: str) -> None:

@@ -8,13 +8,13 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from fakes import FakeLlm, FakeStt, FakeTts, fake_engines
+from memory import resident_mb
 from mutations import mutated_lines, mutated_message
 from server_site import Client, serving
 from webrtc_browser import needs_a_network
@@ -119,11 +119,6 @@ async def attack(
         assert await site.counts() == (1, 2)
     assert not caplog.records, "something happened that nobody foresaw"
     await asyncio.sleep(0.2)  # a connection that was closed amid its checks is done with them after 20 ms
-
-
-def resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
 
 
 async def test_messages(times: Callable[[int], int], caplog: pytest.LogCaptureFixture) -> None:

@@ -4,9 +4,9 @@ import asyncio
 import ctypes
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from memory import resident_mb
 
 from localvoice import heap
 from localvoice.heap import kept_small
@@ -34,10 +34,6 @@ threads = [threading.Thread(target=allocate) for _ in range(8)]
 [thread.join() for thread in threads]
 glibc.malloc_stats()
 """
-
-
-def resident_mb() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 
 def free_in_pieces() -> list[int]:
