@@ -26,9 +26,6 @@ from localvoice.engines.worker import Stop
 GPU_BATCH: Final = 512
 """Tokens of a prompt that a GPU computes at a time."""
 
-CPU_BATCH: Final = 64
-"""Tokens of a prompt that the CPU computes at a time. 512 are no faster there, and take up to 90 MB more."""
-
 SEED: Final = 1
 """The same conversation gets the same answers, at any temperature."""
 
@@ -61,7 +58,7 @@ class LlamaModel:
         options: dict[str, Any] = {
             "n_gpu_layers": gpu_layers,
             "n_ctx": context_tokens,
-            "n_batch": GPU_BATCH if gpu_layers else CPU_BATCH,
+            "n_batch": GPU_BATCH if gpu_layers else READ_STEP,
             "n_threads": plan.llm_decode,
             "n_threads_batch": plan.llm_prompt,
             "seed": SEED,
