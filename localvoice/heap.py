@@ -16,8 +16,8 @@ _ARENAS: Final = 2
 """The event loop's and one for all models: they compute one after the other, and large blocks need none."""
 
 _SECONDS: Final = 2.0
-"""Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate. A turn's
-models leave 60 to 100 MB, so that a longer wait shows in what the process takes."""
+"""Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate. The
+models of a turn leave 60 to 100 MB, so that a longer wait shows in what the process takes."""
 
 _glibc: Final = ctypes.CDLL(None)
 

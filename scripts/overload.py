@@ -1,9 +1,9 @@
 """More clients than the server has places for: what the others cost those who are served.
 
-So many clients converse, each with a spoken question after another: alone, and beside others who come again
-as soon as they are refused. Measured are the time from a question to the first sound of its answer, and that
-from coming to being told when to come again and let go. With scripted engines, unless a profile is named.
-Prints a table and writes JSON.
+So many clients converse, each with a spoken question after another: alone, and beside others who are refused
+and come again when they were told to, or at once. Measured are the time from a question to the first sound
+of its answer, and that from coming to being told when to come again and let go. With scripted engines,
+unless a profile is named. Prints a table and writes JSON.
 """
 
 import asyncio
@@ -43,16 +43,19 @@ def main() -> None:
     parser = plain_parser(__doc__)
     parser.add_argument("--profile", help="models to run with; scripted engines otherwise")
     parser.add_argument("--served", type=int, default=2, help="clients who converse: as many as have places")
-    parser.add_argument("--refused", type=int, default=10, help="clients who come again and again")
+    parser.add_argument("--refused", type=int, default=10, help="clients who find no place")
+    parser.add_argument("--hammer", action="store_true", help="they come again at once, and not when told to")
     parser.add_argument("--turns", type=int, default=20, help="of each, alone and beside the others")
     options = parser.parse_args()
-    found = asyncio.run(measure(options.profile, options.served, options.refused, options.turns))
+    found = asyncio.run(
+        measure(options.profile, options.served, options.refused, options.turns, options.hammer)
+    )
     met = _show(found, Console())
     write_figures(options.out, "overload", found)
     sys.exit(0 if met else 1)
 
 
-async def measure(profile: str | None, served: int, refused: int, turns: int) -> dict[str, Any]:
+async def measure(profile: str | None, served: int, refused: int, turns: int, hammer: bool) -> dict[str, Any]:
     """Milliseconds of all turns and refusals."""
     alone, beside, told, closed = list[float](), list[float](), list[float](), list[float]()
     clip = (await spoken(profile, (QUESTION,)))[0] if profile else _tone()
@@ -67,7 +70,7 @@ async def measure(profile: str | None, served: int, refused: int, turns: int) ->
         for _ in range(ROUNDS):
             progress(f"{served} alone")
             alone += await _converse(clients, speech, -(-turns // ROUNDS))
-            async with _others(address, refused) as comings:
+            async with _others(address, refused, hammer) as comings:
                 progress(f"{served} beside {refused} who are refused")
                 beside += await _converse(clients, speech, -(-turns // ROUNDS))
             told += comings["told"]
@@ -76,6 +79,7 @@ async def measure(profile: str | None, served: int, refused: int, turns: int) ->
     return {
         "served": served,
         "refused": refused,
+        "hammer": hammer,
         "alone": alone,
         "beside": beside,
         "told": told,
@@ -97,11 +101,10 @@ async def _server(profile: str | None, places: int) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _others(address: str, count: int) -> AsyncIterator[dict[str, list[float]]]:
+async def _others(address: str, count: int, hammer: bool) -> AsyncIterator[dict[str, list[float]]]:
     """Clients without places, in a process of their own; what they met, once the block is left."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(SCRIPTS / "overload_refused.py"), address, str(count)), stdin=PIPE, stdout=PIPE
-    )
+    arguments = [str(SCRIPTS / "overload_refused.py"), address, str(count), *["--hammer"] * hammer]
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=PIPE, stdout=PIPE)
     met: dict[str, list[float]] = {}
     try:
         await asyncio.sleep(2)

@@ -18,8 +18,9 @@ MAY_IMPORT = {
     "engines": {"contract", "config", "audio"},
     "catalog": {"contract", "config"},
     "log_context": set(),
+    "private_file": set(),
     "version": set(),
-    "agent": {"contract", "config", "audio", "engines", "log_context"},
+    "agent": {"contract", "config", "audio", "engines", "log_context", "private_file"},
     "observability": {"contract", "config", "audio", "engines", "agent", "log_context"},
     "transports": {"contract", "config", "audio", "engines", "agent"},
     "server": {
@@ -31,6 +32,7 @@ MAY_IMPORT = {
         "observability",
         "transports",
         "log_context",
+        "private_file",
         "version",
     },
 }

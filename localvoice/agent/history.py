@@ -7,10 +7,9 @@ still wait for theirs. Whatever is added next answers those as cancelled.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Self
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
-
+from localvoice.agent.saved_history import SavedHistory, SavedMessage, unreadable
 from localvoice.engines.protocols import ChatMessage, Image, ToolCall
 
 log = logging.getLogger(__name__)
@@ -159,8 +158,8 @@ class History:
 
     def save(self) -> dict[str, Any]:
         """What `restore` needs, as JSON types; of pictures only what they show."""
-        saved = _Saved(
-            messages=[_SavedMessage.of(_in_words(message)) for message in self.messages],
+        saved = SavedHistory(
+            messages=[SavedMessage.of(_in_words(message)) for message in self.messages],
             summary=self.summary,
             first_given=self._first_given,
             summarised=self._summarised,
@@ -170,22 +169,18 @@ class History:
     @staticmethod
     def restore(saved: Mapping[str, Any]) -> "History":
         """The history that was saved; open calls are cancelled. Raises `ValueError` if it is broken."""
-        try:
-            past = _Saved.model_validate(saved)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise _unreadable(".".join(map(str, first["loc"])) or "all of it", first["msg"]) from None
+        past = SavedHistory.of(saved)
         history = History(summary=past.summary)
         for number, message in enumerate(past.messages):
             waiting = history._waiting()
             if message.tool_call_id not in waiting if message.role == "tool" else waiting:
-                raise _unreadable(f"messages.{number}", "a tool's answer and its call don't belong together")
+                raise unreadable(f"messages.{number}", "a tool's answer and its call don't belong together")
             history.messages.append(message.as_chat())
         starts = {0} | {index for index, message in enumerate(past.messages) if message.role == "user"}
         if past.first_given not in starts:
-            raise _unreadable("first_given", "not the index of a message of the user's")
+            raise unreadable("first_given", "not the index of a message of the user's")
         if past.summarised > len(past.messages):
-            raise _unreadable("summarised", "more than there are messages")
+            raise unreadable("summarised", "more than there are messages")
         history._first_given, history._summarised = past.first_given, past.summarised
         history._answer_waiting()
         return history
@@ -245,67 +240,6 @@ class History:
 
     def _is_users(self, index: int) -> bool:
         return self.messages[index].role == "user"
-
-
-class _SavedCall(BaseModel):
-    """A call of a tool, as JSON."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    id: str
-    name: str
-    arguments: dict[str, JsonValue]
-
-
-class _SavedMessage(BaseModel):
-    """A message as JSON."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    role: Literal["user", "assistant", "tool"]
-    content: str
-    tool_calls: list[_SavedCall] = []
-    tool_call_id: str = ""
-
-    @model_validator(mode="after")
-    def _fits_its_role(self) -> Self:
-        if self.tool_calls and self.role != "assistant" or self.tool_call_id and self.role != "tool":
-            raise ValueError("only the assistant calls tools, and only tools answer")
-        return self
-
-    @classmethod
-    def of(cls, message: ChatMessage) -> Self:
-        calls = [
-            _SavedCall(id=call.call_id, name=call.name, arguments=dict(call.arguments))
-            for call in message.tool_calls
-        ]
-        return cls.model_validate(
-            {
-                "role": message.role,
-                "content": message.content,
-                "tool_calls": calls,
-                "tool_call_id": message.tool_call_id,
-            }
-        )
-
-    def as_chat(self) -> ChatMessage:
-        calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in self.tool_calls)
-        return ChatMessage(self.role, self.content, calls, self.tool_call_id)
-
-
-class _Saved(BaseModel):
-    """A history as JSON."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    messages: list[_SavedMessage] = []
-    summary: str = ""
-    first_given: int = Field(0, ge=0)
-    summarised: int = Field(0, ge=0)
-
-
-def _unreadable(where: str, why: str) -> ValueError:
-    return ValueError(f"The saved conversation can't be read ({where}: {why}). Delete it to begin a new one.")
 
 
 def _counts(message: ChatMessage) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import os
 import secrets
 from pathlib import Path
 from typing import Final, Literal
@@ -15,12 +14,12 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
 from localvoice.config import ConfigError
+from localvoice.private_file import TEMPORARY_SUFFIX, write_private
 
 log = logging.getLogger(__name__)
 
 _PLAIN_SUFFIX: Final = ".json"
 _SEALED_SUFFIX: Final = ".sealed"
-_TEMPORARY_SUFFIX: Final = ".tmp"
 _SALT_FILE: Final = "salt"
 _LOCK_FILE: Final = "lock"
 _SALT_BYTES: Final = 16
@@ -113,7 +112,7 @@ class SessionStore:
         """All sessions in the folder. What can't be read is logged and left where it is."""
         records: list[SessionRecord] = []
         for path in sorted(self._folder.iterdir()):
-            if path.suffix == _TEMPORARY_SUFFIX:
+            if path.suffix == TEMPORARY_SUFFIX:
                 path.unlink()  # half a copy of our own, from a process that died; the lock says it is dead
             elif path.suffix in (_PLAIN_SUFFIX, _SEALED_SUFFIX):
                 try:
@@ -130,7 +129,7 @@ class SessionStore:
         if self._cipher is not None:
             nonce = secrets.token_bytes(_NONCE_BYTES)
             record = nonce + self._cipher.encrypt(nonce, record, path.stem.encode())
-        _replace(path, record)
+        write_private(path, record)
 
     def remove(self, session_id: str) -> None:
         """Forget a session; without effect if there is no file of it. Raises `OSError`."""
@@ -245,7 +244,7 @@ def _salt_of(folder: Path) -> bytes:
     """The folder's salt, made on its first use with a key."""
     path = folder / _SALT_FILE
     if not path.exists():
-        _replace(path, secrets.token_bytes(_SALT_BYTES))
+        write_private(path, secrets.token_bytes(_SALT_BYTES))
     salt = path.read_bytes()
     if len(salt) != _SALT_BYTES:
         raise ConfigError(
@@ -258,22 +257,3 @@ def _salt_of(folder: Path) -> bytes:
 def _stretched(passphrase: str, salt: bytes) -> bytes:
     scrypt = Scrypt(salt, length=32, n=_SCRYPT_COST, r=_SCRYPT_BLOCK, p=_SCRYPT_PASSES)
     return scrypt.derive(passphrase.encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """The file holds the old content or the new one, whenever the power goes."""
-    temporary = path.with_name(path.name + _TEMPORARY_SUFFIX)
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the renaming is the folder's own content
-    finally:
-        os.close(folder)

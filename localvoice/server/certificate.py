@@ -1,7 +1,6 @@
 """The TLS certificate for the network: a self-signed one, made once and kept, or one of the user's own."""
 
 import ipaddress
-import os
 import ssl
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from localvoice.config import ConfigError
+from localvoice.private_file import write_private
 
 _FILE: Final = "certificate.pem"
 """Key and certificate in one file, so that they are always of one making."""
@@ -52,7 +52,8 @@ def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
     path = folder / _FILE
     try:
         if not _still_serves(path, names):
-            _write_private(path, _make(names))
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(path, _make(names))
         return _load(path, path, self_made=True)
     except OSError as error:
         raise ConfigError(
@@ -138,16 +139,3 @@ def _names_of(certificate: x509.Certificate) -> tuple[str, ...]:
         return ()
     names = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
     return (*names, *(str(address) for address in found.get_values_for_type(x509.IPAddress)))
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -12,9 +12,9 @@ from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import Ready
 from localvoice.server.places import Places
 
-ASK_SECONDS: Final = 0.12
+ASK_SECONDS: Final = 0.16
 """For a client to say who it is, which it does on hearing `ready`. All others are refused after it, within a
-quarter of a second; and who comes again and again, comes less often."""
+quarter of a second; and who comes again and again, comes less often: each time wakes threads that compute."""
 _LEAVING_SECONDS: Final = 0.02
 """A conversation whose client has just hung up, as a page does that is loaded anew, needs some ms to end."""
 _MESSAGES: Final = 3
