@@ -37,7 +37,8 @@ LICENCE_FILE: Final = re.compile(r"(?i)(^|/)(licen[cs]es?|copying|notice|authors
 def bundle(profile: str, cuda: bool, dist: Path = DIST) -> Path:
     """Make the bundle in `dist`, in place of one that was there; its folder.
 
-    Raises `Failed`, `NotInstalled`, `CatalogError`, `ModelFilesError` or `Invalid`, and leaves nothing then.
+    Raises `Failed`, `NotInstalled`, `CatalogError`, `ModelFilesError`, `Invalid` or `OSError`, and leaves
+    nothing then.
     """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     name = f"localvoice-{__version__}-{profile}-{sysconfig.get_platform()}-py{python}"
@@ -135,6 +136,9 @@ def main(
         folder = bundle(profile, cuda, out)
     except (Failed, NotInstalled, CatalogError, ModelFilesError, Invalid) as reason:
         sys.exit(str(reason))
+    except OSError as error:
+        why = error.strerror or error
+        sys.exit(f"The bundle can't be written to {out} ({why}). Give another folder with --out.")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {size / 1e6:.0f} MB. On the other machine: sh {folder.name}/install.sh")
 

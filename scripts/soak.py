@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=30, help="of turns")
     options = parser.parse_args()
-    multiprocessing.set_forkserver_preload(["voice_client"])
+    multiprocessing.set_forkserver_preload(["__main__", "voice_client"])
     result = Soak(options.profile, machine())
     asyncio.run(_measure(result, options.connections, options.minutes))
     met = show(result, Console())

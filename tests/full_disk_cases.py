@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bundle
 import pytest
 from error_watch import SAID, ask
 from fake_hub import DATA, FakeHub, fetch, hub_source, left_in, model
@@ -240,3 +241,21 @@ def test_a_reply_that_cannot_be_written_is_one_sentence(disk: Disk) -> None:
     disk.fill()
     with pytest.raises(ConfigError, match=r"can't be written to .*reply\.wav: No space left on device"):
         _write_reply(disk.path / "reply.wav", loud(3.0))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "why"), [("full", "No space left on device"), ("read-only", "Read-only file system")]
+)
+def test_a_bundle_that_cannot_be_written(
+    disk: Disk, trouble: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def models(_profile: str, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "large").write_bytes(b"x" * 5_000_000)
+
+    monkeypatch.setattr(bundle, "put_models", models)
+    if trouble == "read-only":
+        disk.mount("ro")
+    with pytest.raises(SystemExit, match=rf"can't be written to .*dist \({why}\)\. Give another folder"):
+        bundle.main("tiny", False, disk.path / "dist")
+    assert trouble == "read-only" or list((disk.path / "dist").iterdir()) == []

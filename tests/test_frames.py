@@ -1,5 +1,7 @@
 """Frames: levels, resampling of streams without seams, and WAV files of every kind of brokenness."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -75,6 +77,18 @@ def test_how_a_stream_is_cut_changes_nothing(sizes: list[int]) -> None:
     assert abs(len(joined) - len(whole)) <= 16
     shorter = min(len(joined), len(whole))
     np.testing.assert_array_equal(joined[:shorter], whole[:shorter])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted where Linux shows them")
+def test_resamplers_start_no_threads() -> None:
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    before = threads()
+    streams = [Resampler(16_000) for _ in range(10)]
+    for stream in streams:
+        stream(loud(0.02, 48_000))
+    assert threads() <= before  # others may have ended meanwhile
 
 
 @pytest.mark.parametrize("rate", [0, -8_000])
