@@ -30,7 +30,7 @@ from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.worker import Stop, Worker
 
-SECONDS = 0.3
+SECONDS = 0.6
 """Every deadline here."""
 REPLY = f"All about {SAID}."
 QUICK = Patience(first_token_seconds=SECONDS, reply_seconds=2 * SECONDS, retries=3, backoff_seconds=0.01)

@@ -6,20 +6,24 @@ import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import FakeVad, loud, until
+from fakes import FakeLlm, FakeTts, FakeVad, loud, until
 from server_site import Client, Site, serving
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
+from localvoice.contract.errors import VoiceError
 from localvoice.engines import job as job_module
+from localvoice.engines import loading, whisper
 from localvoice.engines import worker as worker_module
 from localvoice.engines.fallback import Patience, ResilientLlm
 from localvoice.engines.llama import LlamaLlm
-from localvoice.engines.loading import close_all
+from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.protocols import Engines, Sampling, Transcript
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
@@ -282,6 +286,32 @@ async def test_a_stuck_turn_detector_is_loaded_anew_and_nobody_waits_for_it(hole
     assert await detector.complete(loud(0.5)) == pytest.approx(0.9)
     hole.way_out.set()
     await detector.close()
+
+
+async def test_a_model_that_is_stuck_while_it_is_loaded_is_named_and_the_others_are_closed(
+    hole: Hole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "LOADING_SECONDS", 0.3)
+    monkeypatch.setattr(whisper, "_Ears", lambda *_: hole.step("load"))
+    monkeypatch.setattr(loading, "SileroVad", lambda _: FakeVad())
+    closed: list[str] = []
+
+    async def loaded(engine: FakeLlm | FakeTts) -> FakeLlm | FakeTts:
+        monkeypatch.setattr(engine, "close", partial(close, engine.name))
+        return engine
+
+    async def close(name: str) -> None:
+        closed.append(name)
+
+    monkeypatch.setattr(LlamaLlm, "load", lambda *_: loaded(FakeLlm()))
+    monkeypatch.setattr(PiperTts, "load", lambda *_: loaded(FakeTts()))
+    hole.traps.append("load")
+    some = Path("some")
+    files = EngineFiles(some, "ears", some, "mind", some, some, "voice", vad=some)
+    with pytest.raises(VoiceError, match=r"The model ears was not loaded within 0\.3 s"):
+        await load_engines(files, EngineOptions(device="cpu"))
+    assert hole.inside == 1 and sorted(closed) == ["fake-mind", "fake-voice"]
+    hole.way_out.set()
 
 
 # --- the worker itself ---

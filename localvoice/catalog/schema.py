@@ -208,7 +208,10 @@ class Profile(_Entry):
     context_tokens: Annotated[int, Field(ge=512)] = 4096
     """Size of the language model's context, unless the settings say it."""
     kept_mb: Annotated[int, Field(ge=0)] = 256
-    """Memory for what the language model has read of conversations other than the one that it is at."""
+    """Memory for what the language model has read of conversations other than the one that it is at.
+
+    One that fills the context should find room, for it waits there while notes are made on it.
+    """
 
     def model_for(self, role: Role) -> str:
         """Name of the model that has this role."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -27,10 +27,13 @@ from localvoice.engines.worker import Worker
 
 logger = logging.getLogger(__name__)
 
+LOADING_SECONDS: Final = 600.0
+"""For one model, from however slow a disk."""
 WARM_UP_SECONDS: Final = 300.0
 """For the first, slow run of a model. One that takes longer is stuck, or of no use on this machine."""
 
 E = TypeVar("E", bound=Engine | None)
+T = TypeVar("T")
 
 Part = Literal["stt", "llm", "projector", "fallback", "tts", "vad", "turn"]
 """What has files of its own that native code reads."""
@@ -165,18 +168,19 @@ class _Loading:
 async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
     """Load every model, each in its own worker, all at once.
 
-    Raises `VoiceError` naming the first file that can't be loaded, or saying that there is no GPU; nothing
-    stays loaded then, nor when the loading task is cancelled.
+    Raises `VoiceError` naming the first file that can't be loaded or the model that isn't after
+    `LOADING_SECONDS`, or saying that there is no GPU; nothing stays loaded then, nor when the loading task is
+    cancelled.
     """
     loading = _Loading(files, options)
     async with AsyncExitStack() as loaded:
         try:
             async with asyncio.TaskGroup() as group:
-                stt_task = group.create_task(_keep(loading.stt, loaded))
-                llm_task = group.create_task(_keep(loading.llm, loaded))
-                tts_task = group.create_task(_keep(loading.tts, loaded))
-                vad_task = group.create_task(loading.vad())
-                turn_task = group.create_task(_keep(loading.turn, loaded))
+                stt_task = group.create_task(_keep(files.whisper_name, loading.stt, loaded))
+                llm_task = group.create_task(_keep(files.llm_name, loading.llm, loaded))
+                tts_task = group.create_task(_keep(files.voice_name, loading.tts, loaded))
+                vad_task = group.create_task(_loaded(files.vad.stem, loading.vad))
+                turn_task = group.create_task(_keep(files.turn_name, loading.turn, loaded))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         loaded.pop_all()
@@ -220,16 +224,8 @@ async def warm_up_all(engines: Engines) -> None:
     Raises the engine's `VoiceError`, or one that names it when it takes longer than `WARM_UP_SECONDS`.
     """
     for engine in _with_workers(engines):
-        try:
-            async with asyncio.timeout(WARM_UP_SECONDS):
-                await engine.warm_up()
-        except TimeoutError as error:
-            raise VoiceError(
-                ErrorCode.INTERNAL_ERROR,
-                Component.SERVER,
-                f"The model {engine.name} gave no answer within {WARM_UP_SECONDS:g} s. Close other programs, "
-                "or choose a profile with smaller models.",
-            ) from error
+        async with _within(WARM_UP_SECONDS, f"The model {engine.name} gave no answer"):
+            await engine.warm_up()
 
 
 async def close_all(engines: Engines) -> None:
@@ -242,11 +238,30 @@ def _with_workers(engines: Engines) -> list[Engine]:
     return [engines.stt, engines.tts, engines.llm, *turn]
 
 
-async def _keep(load: Callable[[], Coroutine[Any, Any, E]], loaded: AsyncExitStack) -> E:
-    engine = await load()
+async def _keep(name: str, load: Callable[[], Coroutine[Any, Any, E]], loaded: AsyncExitStack) -> E:
+    engine = await _loaded(name, load)
     if engine is not None:
         loaded.push_async_callback(engine.close)
     return engine
+
+
+async def _loaded(name: str, load: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async with _within(LOADING_SECONDS, f"The model {name} was not loaded"):
+        return await load()
+
+
+@asynccontextmanager
+async def _within(seconds: float, failure: str) -> AsyncIterator[None]:
+    """Raises `VoiceError` if what is inside takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise VoiceError(
+            ErrorCode.INTERNAL_ERROR,
+            Component.SERVER,
+            f"{failure} within {seconds:g} s. Close other programs, or choose a profile with smaller models.",
+        ) from error
 
 
 def _device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
