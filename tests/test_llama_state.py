@@ -160,6 +160,22 @@ async def test_a_question_aside_costs_the_conversation_nothing(
 
 
 @pytest.mark.integration
+async def test_a_conversation_waits_for_a_question_aside_however_little_may_be_kept(
+    llm: LlamaLlm, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talks = llm._model._talks
+    monkeypatch.setattr(talks, "_kept_bytes", 0)
+    talk = france(llm)
+    await talk.goes_on()
+    await reply(llm, [ChatMessage("user", "Name a colour. " * 30)], 8, aside=True)
+    assert len(talks._kept) == 1
+    reads.clear()
+    await talk.goes_on()
+    assert sum(reads) <= FEW + 12
+    assert not talks._kept, "nothing else is kept"
+
+
+@pytest.mark.integration
 async def test_replies_at_the_same_time_say_what_they_would_say_alone(
     llm: LlamaLlm, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

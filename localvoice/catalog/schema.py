@@ -210,7 +210,7 @@ class Profile(_Entry):
     kept_mb: Annotated[int, Field(ge=0)] = 256
     """Memory for what the language model has read of conversations other than the one that it is at.
 
-    One that fills the context should find room, for it waits there while notes are made on it.
+    The one that waits for a question aside is kept however large it is.
     """
 
     def model_for(self, role: Role) -> str:

@@ -104,6 +104,8 @@ class Conversations:
         self.cuts = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
         """Whether what was read last can be taken back."""
         self._kept: list[Kept] = []  # the first is forgotten first
+        self._interrupted: Kept | None = None
+        """Whose conversation goes on after the latest question aside. It is kept however large it is."""
         self._open: Passage | None = None
         """Who has the cache, and goes on."""
         self._last = Passage(Stop())
@@ -150,6 +152,7 @@ class Conversations:
             self._open.sampler = llama._sampler
             self._open.kept = self._put_away()
         self._kept, self._open, self._last, self._worth = [], None, Passage(Stop()), 0
+        self._interrupted = None
         # With what the cells hold: to take tokens back only marks them as free.
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), True)
         llama.reset()  # type: ignore[no-untyped-call]
@@ -161,7 +164,7 @@ class Conversations:
         Afterwards the cache holds what is evaluated of it, or more.
         """
         llama = self._llama
-        self._find(prompt)
+        self._find(prompt, passage.aside)
         passage.prompt = len(prompt)
         known = shared(prompt, self._tokens())
         if known == len(prompt):
@@ -189,14 +192,16 @@ class Conversations:
             passage.kept = passage.sampler = None
         self._open = passage
 
-    def _find(self, prompt: Sequence[int]) -> None:
+    def _find(self, prompt: Sequence[int], aside: bool) -> None:
         """Have the cache hold the conversation that begins most like the prompt."""
         index = best_start(prompt, self._tokens(), [kept.tokens for kept in self._kept], self.cuts)
         start = None if index is None else self._kept.pop(index)
+        if start is self._interrupted:
+            self._interrupted = None
         stays = shared(prompt, self._tokens()) if start is None else 0
         # Where the whole last prompt stays, it is the same talk: only the end of a reply is taken back.
         if self._worth - stays >= WORTH_A_CHANGE and (not stays or stays < self._last.prompt):
-            self._put_away()
+            self._put_away(interrupted=aside and not self._last.aside)
         self._worth = 0
         if start is not None:
             self._load(start)
@@ -206,14 +211,16 @@ class Conversations:
     def _tokens(self) -> Tokens:
         return self._llama.input_ids[: self._llama.n_tokens]
 
-    def _put_away(self) -> Kept:
-        """Keep what is in the cache."""
+    def _put_away(self, interrupted: bool = False) -> Kept:
+        """Keep what is in the cache; `interrupted`: for a question aside."""
         llama = self._llama
         llama._ctx.kv_cache_seq_rm(-1, llama.n_tokens, -1)  # what a step that was aborted left behind
         state = np.empty(llama_cpp.llama_state_seq_get_size(llama.ctx, _SEQUENCE), np.uint8)
         if not llama_cpp.llama_state_seq_get_data(llama.ctx, _pointer(state), state.size, _SEQUENCE):
             raise RuntimeError("llama.cpp gave no state of the conversation")
         kept = Kept(self._tokens().copy(), state)
+        if interrupted:
+            self._interrupted = kept
         self._keep(kept, first_to_go=(self._open or self._last).aside)
         self._worth = 0
         return kept
@@ -227,7 +234,12 @@ class Conversations:
         ]
         self._kept = [new, *others] if first_to_go else [*others, new]
         while len(self._kept) > MOST_KEPT or sum(kept.state.nbytes for kept in self._kept) > self._kept_bytes:
-            del self._kept[0]
+            first = next((kept for kept in self._kept if kept is not self._interrupted), None)
+            if first is None:
+                break
+            self._kept.remove(first)
+        if self._interrupted not in self._kept:  # the new one holds it
+            self._interrupted = None
 
     def _load(self, kept: Kept) -> None:
         """Have the cache hold this one."""
