@@ -15,8 +15,8 @@ from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 
 STARTS_WITHIN = 10.0
-"""Seconds. A missing or damaged file is promised to stop the start in five; a machine that stands still meanwhile
-is given twice that."""
+"""Seconds. A missing or damaged file is promised to stop the start in five; a machine that stands still
+meanwhile is given twice that."""
 
 
 def localvoice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
