@@ -34,7 +34,7 @@ MORE_MB: Final = 5.0
 """That all connections together may leave."""
 TREND_MB_AN_HOUR: Final = 1.0
 MOST_MB: Final = {"tiny": 500}
-"""Resident after a turn, by profile; the others have no goal."""
+"""Resident at most, by profile; the others have no goal."""
 SLOWER: Final = 1.15
 """Times the first third's median, for the last third's."""
 WARM_UP: Final = 60
@@ -58,8 +58,10 @@ class Soak:
     connections: int = 0
     turns: list[tuple[float, float, float]] = field(default_factory=list)
     """Of each: seconds since the first began, voice-to-voice ms, MB held after it."""
+    allocated_mb: list[float] = field(default_factory=list)
+    """After each turn: what native code has allocated and not freed."""
     largest_mb: float = 0.0
-    """Resident after a turn, at most."""
+    """Resident at most, at any time: while the models are loaded, and amid turns."""
     failed: int = 0
     """Turns without an answer."""
 
@@ -139,7 +141,8 @@ async def converse(server: SoakServer, clips: list[AudioFrame], seconds: float, 
             result.failed += waited is None
             now = await server.counts()
             result.turns.append((passed, 1000 * TIMEOUT if waited is None else waited, now.held_mb))
-            result.largest_mb = max(result.largest_mb, now.memory_mb)
+            result.allocated_mb.append(now.allocated_mb)
+            result.largest_mb = now.peak_mb
 
 
 async def _turn(client: VoiceClient, clip: AudioFrame) -> float | None:
@@ -215,7 +218,7 @@ def _of_turns(result: Soak) -> Iterator[Row]:
     yield "turns without an answer", "0", str(result.failed), not result.failed
     largest = result.largest_mb
     if (most := MOST_MB.get(result.profile)) is not None:
-        yield "the whole process", f"{most} MB", f"{largest:.0f} MB", largest <= most
+        yield "the whole process, from its start on", f"{most} MB", f"{largest:.0f} MB", largest <= most
 
 
 async def _measure(result: Soak, connections: int, minutes: float) -> None:

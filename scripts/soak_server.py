@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Final
+
+from memory import allocated_mb, peak_mb, resident_mb
 
 from localvoice.config import load_settings
 from localvoice.heap import give_back, limit_arenas
@@ -33,30 +34,26 @@ class Counts:
     """Of the event loop."""
     threads: int
     """Of the process, those of native libraries among them."""
-    memory_mb: float
-    """Resident, in 10^6 bytes."""
     held_mb: float
-    """The same without what is free and was not yet returned to the system."""
+    """Resident, in 10^6 bytes, without what is free and was not yet returned to the system."""
+    allocated_mb: float
+    """Of that, what native code and large arrays have allocated and not freed."""
+    peak_mb: float
+    """The most that was ever resident, its start included."""
 
 
 def counts() -> Counts:
     """Count now, without what is garbage."""
     gc.collect()
-    memory = _resident_mb()
     give_back()
     return Counts(
         len(os.listdir("/proc/self/fd")) - 1,  # the folder itself is open
         len(asyncio.all_tasks()),
         len(os.listdir("/proc/self/task")),
-        memory,
-        _resident_mb(),
+        resident_mb(),
+        allocated_mb(),
+        peak_mb(),
     )
-
-
-def _resident_mb() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    field = next(line for line in lines if line.startswith("VmRSS:"))
-    return int(field.split()[1]) * 1024 / 1e6
 
 
 async def _serve(profile: str) -> None:

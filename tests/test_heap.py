@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -66,3 +67,48 @@ async def test_what_is_free_is_returned_at_once_and_again(monkeypatch: pytest.Mo
 def test_threads_share_two_arenas() -> None:
     done = subprocess.run([sys.executable, "-c", THREADS], stderr=subprocess.PIPE, text=True, check=True)
     assert done.stderr.count("Arena ") == 2
+
+
+LIBRARIES = """
+import numpy, av, ssl
+from memory import resident_mb
+from localvoice.heap import give_all_back
+before = resident_mb()
+give_all_back()
+after = resident_mb()
+numpy.linalg.inv(numpy.eye(300))
+av.AudioFrame.from_ndarray(numpy.zeros((1, 960), numpy.int16), "s16", "mono")
+ssl.create_default_context()
+print(before - after)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this is not Linux")
+def test_what_was_read_of_libraries_is_given_back_and_they_work_on() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARIES], stdout=subprocess.PIPE, text=True, check=True, env=environment
+    )
+    assert float(done.stdout) > 10
+
+
+def test_what_a_library_has_written_is_not_given_back() -> None:
+    maps = """\
+7f0000000000-7f0000001000 r-xp 00000000 fe:00 1234   /usr/lib/libgood.so.1
+Rss:                   4 kB
+Anonymous:             0 kB
+7f0000001000-7f0000002000 r--p 00001000 fe:00 1234   /usr/lib/libgood.so.1
+Anonymous:             4 kB
+7f0000002000-7f0000003000 rw-p 00002000 fe:00 1234   /usr/lib/libgood.so.1
+Anonymous:             0 kB
+7f0000003000-7f0000004000 r--p 00000000 fe:00 1235   /models/weights.gguf
+Anonymous:             0 kB
+7f0000004000-7f0000006000 r--p 00000000 fe:00 1236   /usr/lib/other.cpython-311-x86_64-linux-gnu.so
+Anonymous:             0 kB
+7f0000006000-7f0000007000 rw-p 00000000 00:00 0
+Anonymous:             0 kB
+"""
+    assert list(heap._unchanged(maps)) == [
+        (0x7F0000000000, 0x7F0000001000),
+        (0x7F0000004000, 0x7F0000006000),
+    ]

@@ -17,6 +17,7 @@ from piper.const import BOS, EOS, PAD
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines import espeak as espeak
 from localvoice.engines.alignment import WordEnds
 from localvoice.engines.loudness import Levelling, Loudness
 from localvoice.engines.onnx import Inputs
