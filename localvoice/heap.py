@@ -1,13 +1,17 @@
-"""Keeps the heap small: of what the process took, a third was memory that nobody used any more.
+"""Keeps the process small: of what it took, a third was memory that nobody used any more.
 
 glibc gives each thread that allocates an arena of its own, up to eight for each core, and returns next to
-nothing of them. Elsewhere (macOS, musl) neither function does anything, nor is there need.
+nothing of them. Linux keeps in memory what was ever read of a library, though most of it is read once, at
+the start. Elsewhere (macOS, musl) the functions do nothing, nor is there as much need.
 """
 
 import asyncio
 import ctypes
-from collections.abc import AsyncIterator
+import mmap
+import re
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 _M_ARENA_MAX: Final = -8
@@ -21,6 +25,12 @@ models of a turn leave 60 to 100 MB, so that a longer wait shows in what the pro
 
 _glibc: Final = ctypes.CDLL(None)
 
+_MAPS: Final = Path("/proc/self/smaps")
+_OF_LIBRARY: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p .*\.so(?:\.|$)")
+"""What maps a library's code or constants."""
+_ANY: Final = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
+_UNCHANGED: Final = re.compile(r"Anonymous: +0 kB")
+
 
 def limit_arenas() -> None:
     """For a program of its own, at its start: what has an arena by then keeps it."""
@@ -30,9 +40,9 @@ def limit_arenas() -> None:
 
 @asynccontextmanager
 async def kept_small() -> AsyncIterator[None]:
-    """Inside, what is free is returned to the system: at once, for loading takes twice the size of some
-    models, and every few seconds, for it grows in pieces from turn to turn and from client to client."""
-    give_back()
+    """Inside, what is free is returned to the system: at once, for loading takes several times the size of
+    some models, and every few seconds, for it grows in pieces from turn to turn and from client to client."""
+    await asyncio.to_thread(give_all_back)
     keeper = asyncio.create_task(_keep_giving_back(), name="heap keeper")
     try:
         yield
@@ -51,3 +61,22 @@ def give_back() -> None:
     """Return to the system what is free."""
     if hasattr(_glibc, "malloc_trim"):
         _glibc.malloc_trim(0)
+
+
+def give_all_back() -> None:
+    """What is free, and what was read of libraries: what of that is needed again is still in the system's
+    cache, and comes back page by page, within some ms. For after a start, of which two thirds aren't."""
+    give_back()
+    if _MAPS.exists():
+        for begin, end in _unchanged(_MAPS.read_text()):
+            _glibc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
+
+
+def _unchanged(maps: str) -> Iterator[tuple[int, int]]:
+    """Where libraries are mapped that are just what is in their files; others would lose what they hold."""
+    library = None
+    for line in maps.splitlines():
+        if _ANY.match(line):
+            library = _OF_LIBRARY.match(line)
+        elif library is not None and _UNCHANGED.match(line):
+            yield int(library[1], 16), int(library[2], 16)

@@ -1,4 +1,4 @@
-"""All engines of a process: loaded together, warmed up one by one, closed together."""
+"""All engines of a process: loaded and warmed up one by one, closed together."""
 
 import asyncio
 import logging
@@ -24,6 +24,7 @@ from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, plan_threads
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
+from localvoice.heap import give_all_back
 
 logger = logging.getLogger(__name__)
 
@@ -166,27 +167,22 @@ class _Loading:
 
 
 async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
-    """Load every model, each in its own worker, all at once.
+    """Load every model, each in its own worker.
 
-    Raises `VoiceError` naming the first file that can't be loaded or the model that isn't after
-    `LOADING_SECONDS`, or saying that there is no GPU; nothing stays loaded then, nor when the loading task is
-    cancelled.
+    One after another: to be loaded, a model takes up to four times what it takes afterwards, and those that
+    take most come first. Raises `VoiceError` naming the first file that can't be loaded or the model that
+    isn't after `LOADING_SECONDS`, or saying that there is no GPU; nothing stays loaded then, nor when the
+    loading task is cancelled.
     """
     loading = _Loading(files, options)
     async with AsyncExitStack() as loaded:
-        try:
-            async with asyncio.TaskGroup() as group:
-                stt_task = group.create_task(_keep(files.whisper_name, loading.stt, loaded))
-                llm_task = group.create_task(_keep(files.llm_name, loading.llm, loaded))
-                tts_task = group.create_task(_keep(files.voice_name, loading.tts, loaded))
-                vad_task = group.create_task(_loaded(files.vad.stem, loading.vad))
-                turn_task = group.create_task(_keep(files.turn_name, loading.turn, loaded))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        tts = await _keep(files.voice_name, loading.tts, loaded)
+        stt = await _keep(files.whisper_name, loading.stt, loaded)
+        llm = await _keep(files.llm_name, loading.llm, loaded)
+        turn = await _keep(files.turn_name, loading.turn, loaded)
+        vad = await _loaded(files.vad.stem, loading.vad)
         loaded.pop_all()
-        return Engines(
-            vad_task.result(), stt_task.result(), llm_task.result(), tts_task.result(), turn_task.result()
-        )
+        return Engines(vad, stt, llm, tts, turn)
 
 
 async def try_part(part: Part, files: EngineFiles, options: EngineOptions) -> None:
@@ -247,7 +243,9 @@ async def _keep(name: str, load: Callable[[], Coroutine[Any, Any, E]], loaded: A
 
 async def _loaded(name: str, load: Callable[[], Coroutine[Any, Any, T]]) -> T:
     async with _within(LOADING_SECONDS, f"The model {name} was not loaded"):
-        return await load()
+        model = await load()
+    await asyncio.to_thread(give_all_back)  # what the loading alone took
+    return model
 
 
 @asynccontextmanager

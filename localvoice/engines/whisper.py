@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from faster_whisper import WhisperModel
 from faster_whisper.feature_extractor import FeatureExtractor
-from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.transcribe import get_suppressed_tokens
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
@@ -30,6 +28,7 @@ from localvoice.engines.whisper_guard import (
     loudest_dbfs,
     split_at_pauses,
 )
+from localvoice.engines.whisper_words import WhisperWords
 from localvoice.engines.worker import Stop, Stopped, Worker
 
 FULL_WINDOW: Final = 30.0
@@ -155,18 +154,17 @@ class _Ears:
                 raise FileNotFoundError(f"{file} is missing")
         self._model = WhisperModel(str(model_dir), device=device, compute_type=compute, cpu_threads=threads)
         multilingual = self._model.model.is_multilingual
+        self._words = WhisperWords(self._model.hf_tokenizer, multilingual)
+        del self._model.hf_tokenizer
         if not multilingual:
             language = "en"
-        elif language != "auto" and language not in self._model.supported_languages:
+        elif language != "auto" and language not in self._words.prompts:
             raise _failure(
                 f'Whisper knows no language "{language}": set an ISO 639-1 code such as "de", or "auto".'
             )
         self._language = language
         # Large models read 128 mel bands, and their folder may lack the file that says so.
         self._features = FeatureExtractor(self._model.model.n_mels)  # type: ignore[no-untyped-call]
-        self._tokenizer = partial(Tokenizer, self._model.hf_tokenizer, multilingual, task="transcribe")
-        # -1 stands for the symbols that nobody speaks, such as brackets and notes.
-        self._suppressed = list(get_suppressed_tokens(self._tokenizer(language="en"), (-1,)) or ())
 
     def transcribe(self, speech: AudioFrame, stop: Stop) -> Transcript:
         heard = [self._hear(piece, stop) for piece in split_at_pauses(speech, PIECE_SECONDS)]
@@ -190,8 +188,7 @@ class _Ears:
         language = self._language
         if language == "auto":
             language = self._model.model.detect_language(encoded)[0][0][0].strip("<|>")
-        tokenizer = self._tokenizer(language=language)
-        prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+        prompt = list(self._words.prompts[language])
         most = min(MOST_TOKENS, 20 + int(TOKENS_PER_SECOND * piece.seconds))
         result = self._model.model.generate(
             encoded,
@@ -201,12 +198,12 @@ class _Ears:
             return_scores=True,
             return_no_speech_prob=True,
             suppress_blank=True,
-            suppress_tokens=self._suppressed,
+            suppress_tokens=self._words.unspoken,
         )[0]
         tokens = result.sequences_ids[0]
         # CTranslate2's score is the mean over the tokens without the end token, whose probability it holds.
         logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        text = tokenizer.decode(tokens)
+        text = self._words.text(result.sequences[0], tokens)
         return Heard(text, language, logprob, result.no_speech_prob, cut=len(tokens) >= most)
 
     def _spectrogram(self, piece: AudioFrame, frames: int) -> npt.NDArray[np.float32]:
