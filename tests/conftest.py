@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import inspect
-import logging
 import os
 import threading
 import time
@@ -11,22 +10,22 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from typing import Any, Final
 
 import pytest
+from blocked_loop import BLOCKED_SECONDS, BlockedLoop
 from clock import VirtualClockLoop
 from fake_hub import folder as folder
 from fake_hub import hub as hub
 from fake_portaudio import card as card
+from metronome import Metronome
 from session_room import room as room
 
 # Read whenever a loop is made: finds coroutines nobody awaits, and callbacks that block.
 os.environ["PYTHONASYNCIODEBUG"] = "1"
 
-_BLOCKED_SECONDS: Final = 1.5
-"""Far above what any callback should take, so that a busy machine doesn't fail a good test: a virtual one was
-seen to stand still for 0.9 s, amid callbacks that only send a message."""
 _GRACE_SECONDS: Final = 3.0
 """For threads that have been told to end, such as aiortc's decoders."""
 _LOOP_THREADS: Final = "asyncio_"
 """Name of the threads of a loop's own executor, which end with the loop."""
+_METRONOME: Final = pytest.StashKey[Metronome]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +39,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_clock: runs on an event loop whose clock jumps")
     config.addinivalue_line("markers", "elsewhere: what is tested has a process, and a loop, of its own")
     config.addinivalue_line("markers", "faults: takes long, and runs only with --faults")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before any test, so that no test finds a process or a descriptor more than it began with."""
+    session.config.stash[_METRONOME] = Metronome()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[_METRONOME].close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -63,32 +71,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-class _BlockedLoop(logging.Handler):
-    """Collects asyncio's own warnings about callbacks that took too long."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.seen: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.msg.startswith("Executing ") and isinstance(record.args, tuple):
-            _, seconds = record.args
-            if isinstance(seconds, float) and seconds >= _BLOCKED_SECONDS:
-                self.seen.append(record.getMessage())
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Fail a test whose code held up the event loop. Fixtures may: they load models."""
-    blocked, logger = _BlockedLoop(), logging.getLogger("asyncio")
-    logger.addHandler(blocked)
-    try:
+    blocked = BlockedLoop()
+    with blocked.watching():
         result = yield
-    finally:
-        logger.removeHandler(blocked)
     elsewhere = item.get_closest_marker("e2e") or item.get_closest_marker("elsewhere")
-    if blocked.seen and elsewhere is None:
-        pytest.fail("the event loop was blocked: " + "; ".join(blocked.seen), pytrace=False)
+    if elsewhere is None and (found := blocked.found(item.config.stash[_METRONOME])):
+        pytest.fail("the event loop was blocked: " + "; ".join(found), pytrace=False)
     return result
 
 
@@ -98,6 +89,12 @@ def settings_of_this_machine_are_not_read(monkeypatch: pytest.MonkeyPatch) -> No
     for name in os.environ:
         if name.startswith("LOCALVOICE_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def stood_still(pytestconfig: pytest.Config) -> Callable[[float], float]:
+    """For how many seconds the machine stood still since a time of the monotonic clock."""
+    return lambda since: pytestconfig.stash[_METRONOME].stood_still(since, time.monotonic())
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +123,7 @@ def no_leaked_tasks(request: pytest.FixtureRequest) -> None:
 async def _no_leaked_tasks() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     loop.set_debug(True)  # pytest-asyncio's runner turns off what the environment says
-    loop.slow_callback_duration = _BLOCKED_SECONDS
+    loop.slow_callback_duration = BLOCKED_SECONDS
     before = asyncio.all_tasks()
     yield
     for _ in range(20):  # a cancelled task needs a few turns of the loop, and no time

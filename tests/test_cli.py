@@ -5,18 +5,23 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from metronome import queued_seconds
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 
-STARTS_WITHIN = 10.0
-"""Seconds. A missing or damaged file is promised to stop the start in five; a machine that stands still
-meanwhile is given twice that."""
+STARTS_WITHIN = 5.0
+"""Seconds, promised: a missing or damaged file stops the start in less. What is spent on a machine that
+stands still, or waiting for a core that others have, doesn't count."""
+
+WIDE = {"COLUMNS": "200"}
+"""No message is broken into lines."""
 
 
 def localvoice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -25,8 +30,35 @@ def localvoice(*words: str, **environment: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         timeout=120,
-        env=os.environ | {"COLUMNS": "200", **environment},
+        env=os.environ | WIDE | environment,
     )
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, stood_still: Callable[[float], float]) -> Callable[[Path], str]:
+    """Starts with models that won't do, which must end as soon as is promised; gives what it says."""
+
+    def started(models: Path) -> str:
+        command = [sys.executable, "-m", "localvoice.cli", "serve", "--profile", "tiny"]
+        begun, said = time.monotonic(), tmp_path / "said"
+        with (
+            said.open("w") as errors,
+            subprocess.Popen(
+                [*command, "--models-dir", str(models)], stderr=errors, env=os.environ | WIDE
+            ) as process,
+        ):
+            queued = 0.0
+            while process.poll() is None:
+                queued = max(queued, queued_seconds(process.pid))  # not told any more when it has ended
+                time.sleep(0.01)
+            took = time.monotonic() - begun
+        assert took - queued - stood_still(begun) < STARTS_WITHIN, (
+            f"{took:.1f} s, {queued:.1f} without a core"
+        )
+        assert process.returncode == 1
+        return said.read_text()
+
+    return started
 
 
 @pytest.fixture
@@ -51,29 +83,24 @@ def test_every_setting_is_shown_with_its_meaning() -> None:
 
 
 def test_a_missing_model_file_stops_the_start_with_its_name_and_the_command_that_mends_it(
-    tmp_path: Path,
+    refusal: Callable[[Path], str], tmp_path: Path
 ) -> None:
-    begun = time.monotonic()
-    done = localvoice("serve", "--profile", "tiny", "--models-dir", str(tmp_path))
-    assert time.monotonic() - begun < STARTS_WITHIN
-    assert done.returncode == 1
-    assert "whisper-tiny.en/model.bin: is missing" in done.stderr
-    assert "localvoice models download --profile tiny" in done.stderr
-    assert "Traceback" not in done.stderr
+    told = refusal(tmp_path)
+    assert "whisper-tiny.en/model.bin: is missing" in told
+    assert "localvoice models download --profile tiny" in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.integration
-def test_a_damaged_model_file_stops_the_start(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_file_stops_the_start(
+    refusal: Callable[[Path], str], tiny_folder: Path, tmp_path: Path
+) -> None:
     for model in load_catalog().models_of("tiny"):
         shutil.copytree(tiny_folder / model.name, tmp_path / model.name)
     with (tmp_path / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf").open("r+b") as file:
         file.seek(50_000_000)
         file.write(b"damage")
-    begun = time.monotonic()
-    done = localvoice("serve", "--profile", "tiny", "--models-dir", str(tmp_path))
-    assert time.monotonic() - begun < STARTS_WITHIN
-    assert done.returncode == 1
-    assert "SmolLM2-135M-Instruct.Q4_1.gguf: is damaged" in done.stderr
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf: is damaged" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(

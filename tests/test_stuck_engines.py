@@ -32,7 +32,8 @@ from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.worker import Lost, Stop, Worker, troubles
 
 SECONDS = 1.0
-"""Every deadline here. A machine may stand still for a quarter of a second; a test is not to fail of it."""
+"""Every deadline here. It passes in the code under test, which can't know that its threads wait for a core,
+as they do for a quarter of a second beside busy neighbours: no test is to fail of that."""
 PATIENCE = Patience(first_token_seconds=SECONDS, reply_seconds=2 * SECONDS, retries=0, backoff_seconds=0.01)
 
 
