@@ -1,6 +1,7 @@
 """Newcomers to a full house: dealt with on one beat, in two packets, and in time."""
 
 import asyncio
+import logging
 import sys
 from typing import Any
 
@@ -107,6 +108,16 @@ async def test_a_place_that_becomes_free_before_the_beat_is_the_newcomers() -> N
     assert "ready" not in newcomer.at and "refused" not in newcomer.at
 
 
+async def test_who_goes_before_the_beat_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    async with full() as (site, _):
+        for _ in range(5):
+            _, writer = await knock(site)
+            await asyncio.sleep(0.01)
+            writer.close()
+        await asyncio.sleep(2 * BEAT_SECONDS)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="packets are put together on Linux alone")
 async def test_a_refusal_is_two_packets() -> None:
     async with full() as (site, _):
@@ -118,14 +129,20 @@ async def test_a_refusal_is_two_packets() -> None:
 
 async def packets_of(site: Site) -> list[bytes]:
     """What one is sent who never says anything, until the close frame."""
+    reader, writer = await knock(site)
+    packets = list[bytes]()
+    while not packets or b"retry-after=" not in packets[-1]:
+        packets.append(await reader.read(4096))
+    writer.close()
+    return packets
+
+
+async def knock(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask for a WebSocket, without a library that would read what comes."""
     host = site.url.removeprefix("http://")
     reader, writer = await asyncio.open_connection(*host.split(":"))
     writer.write(
         f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     )
-    packets = list[bytes]()
-    while not packets or b"retry-after=" not in packets[-1]:
-        packets.append(await reader.read(4096))
-    writer.close()
-    return packets
+    return reader, writer

@@ -170,6 +170,8 @@ class VoiceServer:
                     await self._serve(Connection(self._services, socket, client, stun_url, work, resumes))
         except VoiceError as error:  # no place for it
             await self._refuse(socket, error)
+        except ConnectionError:
+            log.debug("a client went before it was let in")
         return socket
 
     @asynccontextmanager
