@@ -7,11 +7,14 @@ Field names are snake_case here and camelCase on the wire. `StateMessage`, `Turn
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, Final
 
 from pydantic.alias_generators import to_camel
 
 PROTOCOL_VERSION: Final = 1
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,13 @@ class ServerMessage:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
-                body[to_camel(field.name.rstrip("_"))] = value
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+                body[_name_on_wire(field.name)] = value
+        return _encode(body)
+
+
+@cache
+def _name_on_wire(name: str) -> str:
+    return to_camel(name.rstrip("_"))
 
 
 @dataclass(frozen=True)

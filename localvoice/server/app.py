@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -32,6 +30,7 @@ from localvoice.server.full_house import returning
 from localvoice.server.limits import Admission, TokenBucket
 from localvoice.server.places import Places
 from localvoice.server.security import add_headers, guard, is_loopback
+from localvoice.server.sockets import give_up_soon, send_together
 from localvoice.transports.stun import StunAnswerer
 from localvoice.version import __version__
 
@@ -41,8 +40,6 @@ _WEB: Final = Path(__file__).parent / "web"
 _DRAIN_SECONDS: Final = 3.0
 """At the end, for those who are being answered: a sentence or two. With the rest it has to stay below ten."""
 _SHUTDOWN_SECONDS: Final = 4.0
-_UNACKNOWLEDGED_MS: Final = 10_000
-"""Then the kernel gives up a client that acknowledges nothing; it would try for a quarter of an hour."""
 _CLOSE_SECONDS: Final = 1.0
 """In which a client has to answer that its WebSocket is closed; one that has vanished never does."""
 _COMPLAINTS: Final = 10
@@ -164,16 +161,17 @@ class VoiceServer:
         socket = web.WebSocketResponse(
             timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
         )
-        await socket.prepare(request)
-        _give_up_soon(request)
+        give_up_soon(request.get_extra_info("socket"))
         try:
             async with self._stun_for(request) as stun_url:
-                resumes = await returning(socket, stun_url, self._places)
+                resumes = await returning(request, socket, stun_url, self._places)
                 with self._services.admission.connection(), counted() as work:
                     client = request.remote or ""
                     await self._serve(Connection(self._services, socket, client, stun_url, work, resumes))
         except VoiceError as error:  # no place for it
             await self._refuse(socket, error)
+        except ConnectionError:
+            log.debug("a client went before it was let in")
         return socket
 
     @asynccontextmanager
@@ -197,6 +195,7 @@ class VoiceServer:
         context = ErrorContext(error.code, error.component, None, None, unix_ms())
         await notify(self._agent.hooks.on_error, error, context)
         with suppress(ConnectionError):  # it may have gone already
+            send_together(socket.get_extra_info("socket"))
             await socket.send_str(ErrorMessage(error.code, error.message).encode())
             # The seconds for programs; the message says them to people.
             reason = f"retry-after={error.retry_after}".encode()
@@ -261,13 +260,6 @@ class VoiceServer:
             },
             status=503 if trouble else 200,
         )
-
-
-def _give_up_soon(request: web.Request) -> None:
-    """No reply is written for a client whose cable was pulled. Elsewhere the heartbeat tells, later."""
-    if request.transport is not None and sys.platform == "linux":
-        connection: socket.socket = request.transport.get_extra_info("socket")
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
 
 
 def _file_handler(file: Path) -> Handler:

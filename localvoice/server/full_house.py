@@ -1,6 +1,11 @@
-"""A newcomer while all places are taken: only who comes back to a conversation that has one is let in."""
+"""A newcomer while all places are taken: only who comes back to a conversation that has one is let in.
+
+Newcomers are dealt with on a beat that they share, and in as few steps as can be: each step for one who'll be
+refused wakes a thread on a core where models compute, and their other threads wait for that one.
+"""
 
 import asyncio
+import math
 import secrets
 from contextlib import suppress
 from typing import Final
@@ -11,35 +16,54 @@ from localvoice.contract.client_messages import Reconnect, parse
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import Ready
 from localvoice.server.places import Places
+from localvoice.server.sockets import send_together
 
-ASK_SECONDS: Final = 0.16
+BEAT_SECONDS: Final = 0.05
+"""From one beat to the next."""
+ASK_SECONDS: Final = 3 * BEAT_SECONDS
 """For a client to say who it is, which it does on hearing `ready`. All others are refused after it, within a
-quarter of a second; and who comes again and again, comes less often: each time wakes threads that compute."""
+quarter of a second; whoever comes again at once, just after a beat, waits for four of them."""
 _LEAVING_SECONDS: Final = 0.02
 """A conversation whose client has just hung up, as a page does that is loaded anew, needs some ms to end."""
 _MESSAGES: Final = 3
 """A client may send a ping before its `reconnect`."""
 
 
-async def returning(socket: web.WebSocketResponse, stun_url: str, places: Places) -> str | None:
-    """The id of the session that the client comes back to; None while there are places for all.
+async def returning(
+    request: web.Request, socket: web.WebSocketResponse, stun_url: str, places: Places
+) -> str | None:
+    """Open the socket; the id of the session that the client comes back to, or None while there are places.
 
-    It has been told that we are ready, then. Raises `VoiceError` RATE_LIMITED if there is no place for it.
+    In the first case it has been told that we are ready. `VoiceError` RATE_LIMITED if it finds no place.
     """
+    beat = _next_beat()
     if places.full:
-        await asyncio.sleep(_LEAVING_SECONDS)
+        await _sleep_until(beat)
     if not places.full:
+        await socket.prepare(request)
         return None
+    send_together(request.get_extra_info("socket"))
+    await socket.prepare(request)
     with suppress(ConnectionError, TimeoutError):
         # The id of a session that would be: a client needs one to tell its own from.
         await socket.send_str(Ready(secrets.token_urlsafe(16), ({"urls": stun_url},)).encode())
-        async with asyncio.timeout(ASK_SECONDS):
+        async with asyncio.timeout_at(beat + ASK_SECONDS):
             for _ in range(_MESSAGES):
                 session_id = await _wanted(socket)
                 if session_id is not None and places.has(session_id):
                     return session_id
-            await asyncio.sleep(ASK_SECONDS)
+        await _sleep_until(beat + ASK_SECONDS)
     raise places.refusal()
+
+
+def _next_beat() -> float:
+    """When newcomers of this moment are dealt with; the event loop's time."""
+    soonest = asyncio.get_running_loop().time() + _LEAVING_SECONDS
+    return BEAT_SECONDS * math.ceil(soonest / BEAT_SECONDS)
+
+
+async def _sleep_until(when: float) -> None:
+    await asyncio.sleep(when - asyncio.get_running_loop().time())
 
 
 async def _wanted(socket: web.WebSocketResponse) -> str | None:

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
@@ -19,6 +20,9 @@ from localvoice.server.doorkeeper import COOKIE, Doorkeeper, Verdict
 
 # Nothing lenient, such as a URL library's: what it would mend, a browser would not send.
 _AUTHORITY: Final = re.compile(r"(?:(?P<name>[A-Za-z0-9.-]+)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
+
+_NAMES_KNOWN: Final = 256
+"""Hosts and addresses that are remembered: the same few are judged several times for each request."""
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -44,6 +48,7 @@ def check_listen_address(host: str) -> None:
         )
 
 
+@lru_cache(_NAMES_KNOWN)
 def is_loopback(name: str) -> bool:
     """Whether a host name or address is this machine's for itself."""
     if name == "localhost":
@@ -167,6 +172,7 @@ def _own_end(request: web.Request) -> str:
     return _canonical(name[0]) if name else ""
 
 
+@lru_cache(_NAMES_KNOWN)
 def _canonical(name: str) -> str:
     try:
         return str(ipaddress.ip_address(name))
