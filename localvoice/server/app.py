@@ -31,6 +31,7 @@ from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
 from localvoice.server.limits import Admission, TokenBucket
 from localvoice.server.places import Places
+from localvoice.server.presence import Presence
 from localvoice.server.security import add_headers, guard, is_loopback
 from localvoice.transports.stun import StunAnswerer
 from localvoice.version import __version__
@@ -165,13 +166,15 @@ class VoiceServer:
             timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
         )
         await socket.prepare(request)
-        _give_up_soon(request)
+        presence = Presence(_kernels_socket(request), socket.pong)
         try:
             async with self._stun_for(request) as stun_url:
                 resumes = await returning(socket, stun_url, self._places)
                 with self._services.admission.connection(), counted() as work:
                     client = request.remote or ""
-                    await self._serve(Connection(self._services, socket, client, stun_url, work, resumes))
+                    await self._serve(
+                        Connection(self._services, socket, presence, client, stun_url, work, resumes)
+                    )
         except VoiceError as error:  # no place for it
             await self._refuse(socket, error)
         return socket
@@ -263,11 +266,18 @@ class VoiceServer:
         )
 
 
-def _give_up_soon(request: web.Request) -> None:
-    """No reply is written for a client whose cable was pulled. Elsewhere the heartbeat tells, later."""
-    if request.transport is not None and sys.platform == "linux":
-        connection: socket.socket = request.transport.get_extra_info("socket")
+def _kernels_socket(request: web.Request) -> socket.socket | None:
+    """What a request comes by, if it is still there.
+
+    No reply is written for a client whose cable was pulled: it is given up soon. Elsewhere than on Linux the
+    heartbeat tells, later.
+    """
+    if request.transport is None:
+        return None
+    connection: socket.socket = request.transport.get_extra_info("socket")
+    if sys.platform == "linux":
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+    return connection
 
 
 def _file_handler(file: Path) -> Handler:
