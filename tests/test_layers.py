@@ -46,6 +46,7 @@ TOP = {
     "talking",
     "logs",
     "memory_guard",
+    "loop_guard",
     "heap",
     "probe",
     "probe_child",
