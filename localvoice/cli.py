@@ -20,6 +20,7 @@ from localvoice.contract.messages import TurnMetrics
 from localvoice.ending import exit_at_signal, exit_without_threads, run_until_signal
 from localvoice.heap import limit_arenas
 from localvoice.logs import set_up_logging
+from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
 from localvoice.version import __version__
 
@@ -81,6 +82,7 @@ def serve(
     """Serve the web page, and answer whoever talks to it."""
     guard_memory()
     limit_arenas()
+    guard_loop()
     exit_at_signal()
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.api import LocalVoice
@@ -108,6 +110,7 @@ def talk(
     if not list_devices:
         guard_memory()
         limit_arenas()
+        guard_loop()
         exit_at_signal()
     # Imported here: without the sound card's library, everything else still works.
     from localvoice.talking import show_devices, talk_on_sound_card

@@ -22,6 +22,7 @@ from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, lo
 from localvoice.engines.protocols import Engines
 from localvoice.engines.rehearsal import rehearse
 from localvoice.heap import kept_small
+from localvoice.loop_guard import guarded_loop
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
@@ -68,7 +69,8 @@ async def ready_agent(
             with console.status(_WARMING_UP):
                 await agent.warm_up()
             console.print(f"Models are ready after {time.monotonic() - begun:.1f} s.")
-            yield agent
+            with guarded_loop():  # from here on somebody may wait for an answer
+                yield agent
         finally:
             if recording is not None:
                 await recording.close()

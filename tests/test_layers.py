@@ -47,6 +47,7 @@ TOP = {
     "talking",
     "logs",
     "memory_guard",
+    "loop_guard",
     "probe",
     "probe_child",
     "__main__",

@@ -58,13 +58,15 @@ class Server:
 
 
 @asynccontextmanager
-async def running(*arguments: str, **environment: str) -> AsyncIterator[Server]:
+async def running(
+    *arguments: str, program: Path = TESTS / "staged_process.py", environment: dict[str, str] | None = None
+) -> AsyncIterator[Server]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(TESTS / "staged_process.py"), *arguments),
+        *(sys.executable, str(program), *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env=kept | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"} | environment,
+        env=kept | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"} | (environment or {}),
     )
     try:
         yield Server(process)
@@ -81,7 +83,7 @@ async def serving(
     """A server that hears the words, and a client of it."""
     environment = {} if folder is None else {"LOCALVOICE_SERVER_SESSIONS_DIR": str(folder)}
     environment |= {"LOCALVOICE_LISTENING_PARTIAL_MS": "0", "STAGED_WORDS": words}
-    async with running(preparation, "serve", "--port", "0", **environment) as server:
+    async with running(preparation, "serve", "--port", "0", environment=environment) as server:
         address = await server.until(r"http://\S+")
         async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:
             client = Client(socket)

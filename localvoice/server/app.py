@@ -29,6 +29,7 @@ from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
 from localvoice.server.limits import Admission, TokenBucket
 from localvoice.server.places import Places
+from localvoice.server.presence import Presence
 from localvoice.server.security import add_headers, guard, is_loopback
 from localvoice.server.sockets import give_up_soon, send_together
 from localvoice.transports.stun import StunAnswerer
@@ -161,13 +162,17 @@ class VoiceServer:
         socket = web.WebSocketResponse(
             timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
         )
-        give_up_soon(request.get_extra_info("socket"))
+        connection = request.get_extra_info("socket")
+        give_up_soon(connection)
+        presence = Presence(connection, socket.pong)
         try:
             async with self._stun_for(request) as stun_url:
                 resumes = await returning(request, socket, stun_url, self._places)
                 with self._services.admission.connection(), counted() as work:
                     client = request.remote or ""
-                    await self._serve(Connection(self._services, socket, client, stun_url, work, resumes))
+                    await self._serve(
+                        Connection(self._services, socket, presence, client, stun_url, work, resumes)
+                    )
         except VoiceError as error:  # no place for it
             await self._refuse(socket, error)
         except ConnectionError:

@@ -37,6 +37,7 @@ from localvoice.server.intake import Intake, reported
 from localvoice.server.limits import Admission
 from localvoice.server.peering import Peering
 from localvoice.server.places import Places, Seat
+from localvoice.server.presence import Presence
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
 
@@ -69,6 +70,7 @@ class Connection:
         self,
         services: Services,
         socket: web.WebSocketResponse,
+        presence: Presence,
         client: str,
         stun_url: str,
         work: Work,
@@ -82,6 +84,7 @@ class Connection:
         self.id = secrets.token_hex(8)
         self._services = services
         self._socket = socket
+        self._presence = presence
         self._stun_url = stun_url
         self._agent = services.agent
         self._outgoing: asyncio.Queue[ServerMessage] = asyncio.Queue(_UNSENT_MESSAGES)
@@ -123,6 +126,7 @@ class Connection:
             asyncio.create_task(job, name=f"connection {name}")
             for name, job in (
                 ("reader", self._read()),
+                ("presence", self._watch()),
                 ("channel", self._intake.read_channel()),
                 ("sender", self._send()),
                 ("listener", self._session.listen(aiter(self._inbox))),
@@ -176,11 +180,16 @@ class Connection:
             async with asyncio.timeout(self._ping_seconds) as self._deadline:
                 async for message in self._socket:
                     text = message.data if message.type is WSMsgType.TEXT else ""
-                    with log_context(session_id=self._session.conversation.id):
+                    with self._presence.unread(), log_context(session_id=self._session.conversation.id):
                         await reported(self._session, self._on_message(text))
-                    await asyncio.sleep(self._intake.behind)
+                        await asyncio.sleep(self._intake.behind)
         except TimeoutError:
             log.info("a client sent no ping for too long and is let go")
+
+    async def _watch(self) -> None:
+        """What it sent and was not read goes with it, as with a client that was never heard."""
+        with suppress(ConnectionError):
+            await self._presence.until_gone()
 
     async def _send(self) -> None:
         while True:
