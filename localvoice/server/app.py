@@ -89,6 +89,7 @@ class VoiceServer:
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             keepalive_timeout=_HEAD_SECONDS,
+            lingering_time=0,  # nor is the rest of one read that goes on and on
             auto_decompress=False,  # bodies aren't read, and inflating one of 1 MB holds up all for seconds
         )
         await runner.setup()
@@ -161,8 +162,9 @@ class VoiceServer:
             raise web.HTTPServiceUnavailable(text="The server is ending.")
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
+        # Pings come to us, who count them: aiohttp answers a flood of them without ever letting others in.
         socket = web.WebSocketResponse(
-            timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
+            timeout=_CLOSE_SECONDS, autoping=False, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
         )
         await socket.prepare(request)
         _give_up_soon(request)

@@ -56,9 +56,13 @@ class Intake:
         """Seconds for which nothing more should be read."""
         return self._limiter.behind
 
+    def admits(self, data: str | bytes) -> bool:
+        """Whether to look at this; False drops it. Raises `VoiceError` where the client is to be told."""
+        return self._limiter.check_unread(len(data))
+
     def read(self, text: str) -> AnyMessage | None:
         """The message; None if it comes too soon. Raises `VoiceError` where the client is to be told."""
-        return self._parsed(text) if self._limiter.check_unread(len(text)) else None
+        return self._parsed(text) if self.admits(text) else None
 
     async def take(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
         """Do what a message wants that isn't signalling. Raises `VoiceError` if it can't be done."""

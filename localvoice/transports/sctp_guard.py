@@ -3,9 +3,9 @@
 `decode_params` steps forward by the length that the peer claims. With a length of 0 it stays where it is and
 collects the same parameter for ever, until memory is full. A connected peer is enough to do it.
 
-It tells a peer how much room there is for messages whose parts haven't all come, and keeps what comes beyond it
-all the same; each part is found among the others by walking through them. A channel costs memory as long as the
-connection lasts, and a peer may open 65,534. So what is past our limits is dropped, as if it had been lost.
+It tells a peer how much room there is for messages whose parts haven't all come, and keeps what comes beyond
+it all the same; each part is found among the others by walking through them. A channel costs memory as long
+as the connection lasts, and a peer may open 65,534. So what is past our limits is dropped, as lost.
 
 What it can't read, such as text that isn't UTF-8, would end the connection with a traceback in the log.
 
@@ -19,14 +19,14 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from aiortc import rtcsctptransport
-from aiortc.rtcsctptransport import DataChunk, RTCSctpTransport, tsn_plus_one
+from aiortc.rtcsctptransport import DataChunk, RTCSctpTransport, tsn_minus_one
 
 _HEADER: Final = 4
 _STREAMS: Final = 64
 """A client needs one for its data channel."""
 _WAITING: Final = 2048
-"""Parts that wait for others; two messages of the largest size in the smallest packets. Nobody who keeps to our
-rates comes near."""
+"""Parts that wait for others; two messages of the largest size in the smallest packets. Nobody who keeps to
+our rates comes near."""
 
 _unguarded = rtcsctptransport.decode_params
 _receive_chunk = RTCSctpTransport._receive_data_chunk
@@ -57,7 +57,7 @@ def _has_room(transport: RTCSctpTransport, chunk: DataChunk) -> bool:
     if transport._advertised_rwnd <= 0 or sum(len(each.reassembly) for each in streams.values()) >= _WAITING:
         return False
     # Of the packets that have come out of order, too: past it, only what closes the gap.
-    closes_gap = chunk.tsn == tsn_plus_one(transport._last_received_tsn)
+    closes_gap = tsn_minus_one(chunk.tsn) == transport._last_received_tsn
     return closes_gap or len(transport._sack_misordered) < _WAITING
 
 
