@@ -1,6 +1,7 @@
 """What a client may send without a message of ours in it: pings, and requests whose body never ends."""
 
 import asyncio
+import logging
 import time
 
 import pytest
@@ -53,3 +54,32 @@ async def test_the_rest_of_a_request_that_goes_on_and_on_is_not_waited_for() -> 
             answer = await reader.read()  # to the end: the connection is closed
         assert answer.startswith(b"HTTP/1.1 405 ")
         writer.close()
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    ["GET /?token=a+secret+of+ours HTTP/9.9", "G\x1b[31mT / HTTP/1.1", f"GET /{'a' * 20_000} HTTP/1.1"],
+    ids=["cut short", "no method", "too long"],
+)
+async def test_what_is_no_http_leaves_nothing_in_the_log(
+    request_line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as site:
+        url = URL(site.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(f"{request_line}\r\nHost: {url.authority}\r\n\r\n".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+        writer.close()
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+async def test_a_handshake_with_a_broken_key_is_a_bad_request(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as site:
+        url = URL(site.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        head = f"GET /ws HTTP/1.1\r\nHost: {url.authority}\r\n"
+        head += "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        writer.write(f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff\r\n\r\n".encode("latin-1"))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import WSCloseCode, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from localvoice.agent.agent import Agent
@@ -36,6 +37,7 @@ from localvoice.transports.stun import StunAnswerer
 from localvoice.version import __version__
 
 log = logging.getLogger(__name__)
+_http_log = logging.getLogger(f"{__name__}.http")
 
 _WEB: Final = Path(__file__).parent / "web"
 _DRAIN_SECONDS: Final = 3.0
@@ -87,6 +89,7 @@ class VoiceServer:
         runner = web.AppRunner(
             self._application(),
             access_log=None,
+            logger=_http_log,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             keepalive_timeout=_HEAD_SECONDS,
             lingering_time=0,  # nor is the rest of one read that goes on and on
@@ -166,7 +169,10 @@ class VoiceServer:
         socket = web.WebSocketResponse(
             timeout=_CLOSE_SECONDS, autoping=False, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
         )
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ValueError as error:  # of a key that isn't ASCII
+            raise web.HTTPBadRequest(text="This is no WebSocket handshake.\n") from error
         _give_up_soon(request)
         try:
             async with self._stun_for(request) as stun_url:
@@ -263,6 +269,17 @@ class VoiceServer:
             },
             status=503 if trouble else 200,
         )
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """What is no HTTP is answered with 400. A traceback of each would let a stranger fill the log.
+
+    A line that is cut short may hold the token.
+    """
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_http_log.addFilter(_is_ours)
 
 
 def _give_up_soon(request: web.Request) -> None:

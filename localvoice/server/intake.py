@@ -19,6 +19,7 @@ from localvoice.contract.client_messages import (
     Text,
     invalid_message,
     parse,
+    size_of,
 )
 from localvoice.contract.errors import VoiceError
 from localvoice.engines.protocols import Image
@@ -58,7 +59,7 @@ class Intake:
 
     def admits(self, data: str | bytes) -> bool:
         """Whether to look at this; False drops it. Raises `VoiceError` where the client is to be told."""
-        return self._limiter.check_unread(len(data))
+        return self._limiter.check_unread(size_of(data))
 
     def read(self, text: str) -> AnyMessage | None:
         """The message; None if it comes too soon. Raises `VoiceError` where the client is to be told."""
@@ -90,7 +91,7 @@ class Intake:
     def on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""
         try:
-            if not self._limiter.check_unread(len(text)):
+            if not self._limiter.check_unread(size_of(text)):
                 return
         except VoiceError as error:
             self._session.report(error)

@@ -19,6 +19,7 @@ from aiortc.sdp import SessionDescription
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
+from localvoice.contract.client_messages import size_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports import sctp_guard
 from localvoice.transports.candidates import client_addresses, keep_known
@@ -187,7 +188,7 @@ class WebRtcPeer:
         channel.on("message", self._on_channel_message)
 
     def _on_channel_message(self, message: Any) -> None:
-        if isinstance(message, str) and len(message) <= _MAX_CHANNEL_MESSAGE:
+        if isinstance(message, str) and size_of(message) <= _MAX_CHANNEL_MESSAGE:
             self._on_message(message)
         else:
             self._on_message("")  # binary or too large: answered like any other broken message
