@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from typing import Final
 
 MOST_SECONDS: Final = 30.0
-"""For which a loop may stand still. A machine that swaps may hold it up for some seconds; after half a minute a
-client has given up."""
+"""For which a loop may stand still. A machine that swaps may hold it up for some seconds; after half a minute
+a client has given up."""
 _LOOKS: Final = 10
 """In that time."""
 _STDERR: Final = 2

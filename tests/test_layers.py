@@ -59,6 +59,7 @@ ONLY_IN = {
         "transports/sctp_guard.py",
         "transports/signs_of_life.py",
         "transports/jitter.py",
+        "transports/offers.py",
         "transports/speech_track.py",
     },
     "av": {"audio/resampling.py", "transports/jitter.py", "transports/speech_track.py"},

@@ -86,6 +86,7 @@ def test_each_client_message_is_understood() -> None:
         ('{"a":' * 100_000, "JSON"),
         ("[" * 100_000 + "]" * 100_000, "JSON"),
         (" " * (MAX_MESSAGE_BYTES + 1), "larger"),
+        ("\U0001f600" * (MAX_MESSAGE_BYTES // 4 + 1), "larger"),
         (b"\xff\xfe", "JSON"),
     ],
     ids=lambda value: repr(value[:40]),

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localvoice.agent import session_store
+from localvoice.agent.reminders import LIMIT
 from localvoice.agent.session_store import SavedReminder, SessionRecord, SessionStore, SessionWriter
 from localvoice.config import ConfigError
 
@@ -200,6 +201,9 @@ def test_one_damaged_file_does_not_hide_the_others(
     bad = place / (session_store._name_of("bad") + (".sealed" if key else ".json"))
     bad.write_bytes(bad.read_bytes()[:20])
     bad.with_stem("1" * 64).mkdir()
+    (place / "half a copy.tmp").mkdir()
+    crowded = record("crowded")
+    put(store, crowded.model_copy(update={"reminders": crowded.reminders * (LIMIT + 1)}))
     assert [each.id for each in open_store(key).read_all()] == ["good"]
     assert bad.exists()
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
+from localvoice.agent.reminders import LIMIT
 from localvoice.config import ConfigError
 from localvoice.private_file import TEMPORARY_SUFFIX, write_private
 
@@ -55,7 +56,7 @@ class SessionRecord(BaseModel):
     """From `History.save`."""
     director: dict[str, JsonValue]
     """From `Director.save`."""
-    reminders: tuple[SavedReminder, ...] = ()
+    reminders: tuple[SavedReminder, ...] = Field((), max_length=LIMIT)
     """What is still to be said."""
     announcements: tuple[str, ...] = ()
     """What was due and could not be said yet."""
@@ -112,15 +113,15 @@ class SessionStore:
         """All sessions in the folder. What can't be read is logged and left where it is."""
         records: list[SessionRecord] = []
         for path in sorted(self._folder.iterdir()):
-            if path.suffix == TEMPORARY_SUFFIX:
-                path.unlink()  # half a copy of our own, from a process that died; the lock says it is dead
-            elif path.suffix in (_PLAIN_SUFFIX, _SEALED_SUFFIX):
-                try:
+            try:
+                if path.suffix == TEMPORARY_SUFFIX:
+                    path.unlink()  # half a copy, of a process that died: we have the lock
+                elif path.suffix in (_PLAIN_SUFFIX, _SEALED_SUFFIX):
                     records.append(self._read(path))
-                except _Unreadable as why:
-                    log.warning("the session file %s is left alone: %s", path.name, why)
-                except OSError as error:
-                    log.warning("the session file %s can't be read: %s", path.name, error.strerror or error)
+            except _Unreadable as why:
+                log.warning("the session file %s is left alone: %s", path.name, why)
+            except OSError as error:
+                log.warning("the session file %s can't be read: %s", path.name, error.strerror or error)
         return records
 
     def write(self, session_id: str, record: bytes) -> None:

@@ -127,9 +127,14 @@ _CLIENT_MESSAGE: Final[TypeAdapter[AnyMessage]] = TypeAdapter(
 )
 
 
+def size_of(data: str | bytes) -> int:
+    """Bytes on the wire; what isn't ASCII takes up to four for each character."""
+    return len(data.encode()) if isinstance(data, str) and not data.isascii() else len(data)
+
+
 def parse(data: str | bytes) -> AnyMessage:
     """The client's message. Raises `VoiceError` INVALID_MESSAGE that names the first wrong field."""
-    if len(data) > MAX_MESSAGE_BYTES:
+    if size_of(data) > MAX_MESSAGE_BYTES:
         raise invalid_message(f"it is larger than {MAX_MESSAGE_BYTES // 2**20} MiB")
     try:
         return _CLIENT_MESSAGE.validate_json(data)

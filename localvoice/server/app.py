@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import WSCloseCode, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from localvoice.agent.agent import Agent
@@ -36,6 +37,7 @@ from localvoice.transports.stun import StunAnswerer
 from localvoice.version import __version__
 
 log = logging.getLogger(__name__)
+_http_log = logging.getLogger(f"{__name__}.http")
 
 _WEB: Final = Path(__file__).parent / "web"
 _DRAIN_SECONDS: Final = 3.0
@@ -85,8 +87,10 @@ class VoiceServer:
         runner = web.AppRunner(
             self._application(),
             access_log=None,
+            logger=_http_log,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             keepalive_timeout=_HEAD_SECONDS,
+            lingering_time=0,  # nor is the rest of one read that goes on and on
             auto_decompress=False,  # bodies aren't read, and inflating one of 1 MB holds up all for seconds
         )
         await runner.setup()
@@ -157,10 +161,13 @@ class VoiceServer:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self._draining:
             raise web.HTTPServiceUnavailable(text="The server is ending.")
+        if not request.headers.get("Sec-WebSocket-Key", "").isascii():  # aiohttp would stumble over it
+            raise web.HTTPBadRequest(text="This is no WebSocket handshake.\n")
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
+        # Pings come to us, who count them: aiohttp answers a flood of them without ever letting others in.
         socket = web.WebSocketResponse(
-            timeout=_CLOSE_SECONDS, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
+            timeout=_CLOSE_SECONDS, autoping=False, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
         )
         connection = request.get_extra_info("socket")
         give_up_soon(connection)
@@ -265,6 +272,17 @@ class VoiceServer:
             },
             status=503 if trouble else 200,
         )
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """What is no HTTP is answered with 400. A traceback of each would let a stranger fill the log.
+
+    A line that is cut short may hold the token.
+    """
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_http_log.addFilter(_is_ours)
 
 
 def _file_handler(file: Path) -> Handler:

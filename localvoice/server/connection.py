@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.hooks import notify
@@ -179,9 +179,8 @@ class Connection:
         try:
             async with asyncio.timeout(self._ping_seconds) as self._deadline:
                 async for message in self._socket:
-                    text = message.data if message.type is WSMsgType.TEXT else ""
                     with self._presence.unread(), log_context(session_id=self._session.conversation.id):
-                        await reported(self._session, self._on_message(text))
+                        await reported(self._session, self._on_frame(message))
                         await asyncio.sleep(self._intake.behind)
         except TimeoutError:
             log.info("a client sent no ping for too long and is let go")
@@ -198,6 +197,13 @@ class Connection:
                 await self._socket.send_str(message.encode())
             except ConnectionError:
                 return  # the client has gone, which is no failure of ours
+
+    async def _on_frame(self, frame: WSMessage) -> None:
+        if frame.type not in (WSMsgType.PING, WSMsgType.PONG):
+            await self._on_message(frame.data if frame.type is WSMsgType.TEXT else "")
+        elif self._intake.admits(frame.data) and frame.type is WSMsgType.PING:
+            with suppress(ConnectionError):  # the client has gone
+                await self._socket.pong(frame.data)
 
     async def _on_message(self, text: str) -> None:
         match self._intake.read(text):

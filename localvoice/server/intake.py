@@ -19,6 +19,7 @@ from localvoice.contract.client_messages import (
     Text,
     invalid_message,
     parse,
+    size_of,
 )
 from localvoice.contract.errors import VoiceError
 from localvoice.engines.protocols import Image
@@ -56,9 +57,13 @@ class Intake:
         """Seconds for which nothing more should be read."""
         return self._limiter.behind
 
+    def admits(self, data: str | bytes) -> bool:
+        """Whether to look at this; False drops it. Raises `VoiceError` where the client is to be told."""
+        return self._limiter.check_unread(size_of(data))
+
     def read(self, text: str) -> AnyMessage | None:
         """The message; None if it comes too soon. Raises `VoiceError` where the client is to be told."""
-        return self._parsed(text) if self._limiter.check_unread(len(text)) else None
+        return self._parsed(text) if self.admits(text) else None
 
     async def take(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
         """Do what a message wants that isn't signalling. Raises `VoiceError` if it can't be done."""
@@ -86,7 +91,7 @@ class Intake:
     def on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""
         try:
-            if not self._limiter.check_unread(len(text)):
+            if not self._limiter.check_unread(size_of(text)):
                 return
         except VoiceError as error:
             self._session.report(error)

@@ -15,16 +15,17 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
+from localvoice.contract.client_messages import size_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports import sctp_guard
 from localvoice.transports.candidates import client_addresses, keep_known
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.jitter import hand_on_at_once
+from localvoice.transports.offers import MAX_SECTIONS, check_whole, slimmed, unusable
 from localvoice.transports.signs_of_life import SignsOfLife
 from localvoice.transports.speech_track import SpeechTrack
 
@@ -69,7 +70,6 @@ class WebRtcPeer:
         self._channel: RTCDataChannel | None = None
         self._fingerprint = ""
         self._transports: set[RTCDtlsTransport] = set()
-        self._readers: set[asyncio.Task[None]] = set()
         self._connected = False  # once it was, a client may end it as it likes
         self._failed = False  # and the client knows it
         self._giving_up: asyncio.TimerHandle | None = None
@@ -85,18 +85,21 @@ class WebRtcPeer:
 
     async def answer(self, sdp: str) -> dict[str, str]:
         """The answer to an offer, with all candidates. Raises `VoiceError` CONNECTION_FAILED."""
-        known = keep_known(sdp, client_addresses(self._client))
+        known = keep_known(slimmed(sdp), client_addresses(self._client))
         self._note_transports()
         try:
-            _check_whole(SessionDescription.parse(known))
+            check_whole(SessionDescription.parse(known))
             await self._connection.setRemoteDescription(RTCSessionDescription(known, "offer"))
+            if len(self._connection.getTransceivers()) > MAX_SECTIONS:
+                raise unusable(f"its connection has more than {MAX_SECTIONS} sections by now")
+            self._decline_video()
             self._attach_voice()
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except VoiceError:
             raise
         except Exception as error:
             # aiortc's parser raises whatever it stumbles over, KeyError and AssertionError among them.
-            raise _unusable(f"{type(error).__name__}: {error}") from error
+            raise unusable(f"{type(error).__name__}: {error}") from error
         self._fingerprint = _dtls_fingerprint(sdp)
         self._tell_sound()
         if self._giving_up is None:
@@ -121,8 +124,6 @@ class WebRtcPeer:
         self._life.stop()
         if self._giving_up is not None:
             self._giving_up.cancel()
-        for reader in self._readers:
-            reader.cancel()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._connection.close()
@@ -132,8 +133,6 @@ class WebRtcPeer:
             # What a broken offer leaves half made, aiortc can't close. Its sockets must not stay.
             log.debug("a WebRTC connection can't be closed as a whole", exc_info=True)
             await self._stop_transports()
-        if self._readers:
-            await asyncio.wait(self._readers)
 
     def _note_transports(self) -> None:
         """Remember what holds sockets: an offer that goes wrong may tear it from the connection."""
@@ -148,6 +147,12 @@ class WebRtcPeer:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await transport.stop()
                     await transport.transport.stop()
+
+    def _decline_video(self) -> None:
+        """We have no use for it, and to decode a stranger's frames may take gigabytes."""
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.kind == "video":
+                transceiver.direction = "inactive"
 
     def _attach_voice(self) -> None:
         """Put our voice on the client's first audio section: before there is one, aiortc can't take it."""
@@ -171,10 +176,6 @@ class WebRtcPeer:
                     lambda: self._speech.resting,
                 )
                 return
-        # A track that nobody reads grows without end, so video, which we have no use for, is read too.
-        reader = asyncio.create_task(_read_out(track), name=f"{track.kind} reader")
-        self._readers.add(reader)
-        reader.add_done_callback(self._readers.discard)
 
     def _hear(self, frame: AudioFrame) -> None:
         self._inbox.put(frame)
@@ -187,7 +188,7 @@ class WebRtcPeer:
         channel.on("message", self._on_channel_message)
 
     def _on_channel_message(self, message: Any) -> None:
-        if isinstance(message, str) and len(message) <= _MAX_CHANNEL_MESSAGE:
+        if isinstance(message, str) and size_of(message) <= _MAX_CHANNEL_MESSAGE:
             self._on_message(message)
         else:
             self._on_message("")  # binary or too large: answered like any other broken message
@@ -221,14 +222,6 @@ class WebRtcPeer:
         return any(each.sender.track is self._speech for each in self._connection.getTransceivers())
 
 
-async def _read_out(track: MediaStreamTrack) -> None:
-    while True:
-        try:
-            await track.recv()
-        except MediaStreamError:
-            return
-
-
 def _no_path() -> VoiceError:
     return VoiceError(
         ErrorCode.CONNECTION_FAILED,
@@ -243,29 +236,6 @@ def _undecodable(reason: str) -> VoiceError:
         Component.WEBRTC,
         f"The microphone's sound can't be decoded ({reason}). Check the microphone, then connect again.",
     )
-
-
-def _unusable(reason: str) -> VoiceError:
-    return VoiceError(
-        ErrorCode.CONNECTION_FAILED,
-        Component.WEBRTC,
-        f"The WebRTC offer can't be used ({reason[:300]}). Make a new one.",
-    )
-
-
-def _check_whole(offer: SessionDescription) -> None:
-    """What aiortc would stumble over when it is too late for an error. Raises `VoiceError`."""
-    if not offer.media:
-        raise _unusable("it offers neither sound nor a data channel")
-    for section in offer.media:
-        if section.dtls is None or not section.dtls.fingerprints:
-            raise _unusable("a section has no fingerprint")
-        if section.ice is None or not (section.ice.usernameFragment and section.ice.password):
-            raise _unusable("a section has no ICE user name or password")
-    bundles = [group.items for group in offer.group if group.semantic == "BUNDLE"]
-    sections = {section.rtp.muxId for section in offer.media}
-    if any(items and items[0] not in sections for items in bundles):
-        raise _unusable("its BUNDLE group begins with a section that it doesn't have")
 
 
 def _dtls_fingerprint(sdp: str) -> str:

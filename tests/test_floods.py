@@ -1,0 +1,85 @@
+"""What a client may send without a message of ours in it: pings, and requests whose body never ends."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+from aiohttp import WSMsgType
+from server_site import serving
+from yarl import URL
+
+
+@pytest.mark.parametrize("kind", [WSMsgType.PING, WSMsgType.PONG], ids=["pings", "pongs"])
+async def test_a_flood_of_pings_is_held_back_like_one_of_messages(kind: WSMsgType) -> None:
+    async with serving() as site, site.http.ws_connect(site.url + "/ws", autoping=False) as socket:
+        await socket.receive()
+        begun = time.monotonic()
+        for _ in range(600):
+            await (socket.ping() if kind is WSMsgType.PING else socket.pong())
+        found: list[WSMsgType] = []
+        async with site.client() as other:  # who isn't kept waiting
+            await other.send("text", text="Hi.")
+            await other.expect("tts-complete")
+        while True:
+            try:
+                async with asyncio.timeout(0.5):
+                    message = await socket.receive()
+            except TimeoutError:
+                break
+            found.append(message.type)
+            if message.type is WSMsgType.TEXT:
+                assert "RATE_LIMITED" in message.data
+                break
+        assert found[-1:] == [WSMsgType.TEXT], "it is told"
+        most = 160 + 80 * (time.monotonic() - begun)
+        assert found.count(WSMsgType.PONG) <= (most if kind is WSMsgType.PING else 0)
+
+
+async def test_a_ping_is_answered() -> None:
+    async with serving() as site, site.http.ws_connect(site.url + "/ws", autoping=False) as socket:
+        await socket.receive()
+        await socket.ping(b"there?")
+        message = await socket.receive()
+        assert (message.type, message.data) == (WSMsgType.PONG, b"there?")
+
+
+async def test_the_rest_of_a_request_that_goes_on_and_on_is_not_waited_for() -> None:
+    async with serving() as site:
+        url = URL(site.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        head = f"POST / HTTP/1.1\r\nHost: {url.authority}\r\nContent-Length: 1000000000\r\n\r\n"
+        writer.write(head.encode() + b"x" * 1_000)
+        async with asyncio.timeout(2):
+            answer = await reader.read()  # to the end: the connection is closed
+        assert answer.startswith(b"HTTP/1.1 405 ")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    ["GET /?token=a+secret+of+ours HTTP/9.9", "G\x1b[31mT / HTTP/1.1", f"GET /{'a' * 20_000} HTTP/1.1"],
+    ids=["cut short", "no method", "too long"],
+)
+async def test_what_is_no_http_leaves_nothing_in_the_log(
+    request_line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as site:
+        url = URL(site.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(f"{request_line}\r\nHost: {url.authority}\r\n\r\n".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+        writer.close()
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+async def test_a_handshake_with_a_broken_key_is_a_bad_request(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as site:
+        url = URL(site.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        head = f"GET /ws HTTP/1.1\r\nHost: {url.authority}\r\n"
+        head += "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        writer.write(f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff\r\n\r\n".encode("latin-1"))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
