@@ -1,5 +1,6 @@
 """A peer that means harm, on the data channel: what it can make us keep is bounded, and it breaks nothing."""
 
+import asyncio
 import struct
 
 import pytest
@@ -53,7 +54,12 @@ def kept(transport: RTCSctpTransport) -> tuple[int, int]:
     return len(parts), sum(len(each.user_data) for each in parts)
 
 
+_PATIENCE_SECONDS = 1.0
+"""Then a client that sent more than its share may say something again."""
+
+
 async def goes_on(site: Site, client: Client) -> None:
+    await asyncio.sleep(_PATIENCE_SECONDS)
     await client.sync()
     async with site.client() as other:
         await other.send("text", text="Hi.")
