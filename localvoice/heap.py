@@ -16,8 +16,9 @@ from typing import Final
 
 _M_ARENA_MAX: Final = -8
 """Of glibc's <malloc.h>."""
-_ARENAS: Final = 2
-"""The event loop's and one for all models: they compute one after the other, and large blocks need none."""
+_ARENAS: Final = 1
+"""The models compute one after the other, and what one has freed is there for the next; Python's own small
+objects don't come from it."""
 
 _SECONDS: Final = 2.0
 """Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate. The

@@ -142,6 +142,7 @@ def _engine_options(settings: Settings, profile: Profile) -> EngineOptions:
         compute=profile.compute,
         language=settings.language,
         context_tokens=settings.agent.context_tokens or profile.context_tokens,
+        key_bits=profile.key_bits,
         kept_mb=profile.kept_mb,
         gpu_layers=settings.gpu_layers,
         deadlines=settings.deadlines,

@@ -64,9 +64,9 @@ async def test_what_is_free_is_returned_at_once_and_again(monkeypatch: pytest.Mo
         glibc.free(block)
 
 
-def test_threads_share_two_arenas() -> None:
+def test_threads_share_one_arena() -> None:
     done = subprocess.run([sys.executable, "-c", THREADS], stderr=subprocess.PIPE, text=True, check=True)
-    assert done.stderr.count("Arena ") == 2
+    assert done.stderr.count("Arena ") == 1
 
 
 LIBRARIES = """

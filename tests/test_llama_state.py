@@ -160,11 +160,12 @@ async def test_a_question_aside_costs_the_conversation_nothing(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("kept_mb", [0, 4], ids=["no room", "room for half of the question"])
 async def test_a_conversation_waits_for_a_question_aside_however_little_may_be_kept(
-    llm: LlamaLlm, reads: list[int], monkeypatch: pytest.MonkeyPatch
+    llm: LlamaLlm, reads: list[int], monkeypatch: pytest.MonkeyPatch, kept_mb: int
 ) -> None:
     talks = llm._model._talks
-    monkeypatch.setattr(talks, "_kept_bytes", 0)
+    monkeypatch.setattr(talks, "_kept_bytes", kept_mb * 2**20)
     talk = france(llm)
     await talk.goes_on()
     await reply(llm, [ChatMessage("user", "Name a colour. " * 30)], 8, aside=True)

@@ -28,7 +28,7 @@ def test_a_profile_says_where_and_how_it_computes_unless_the_settings_do() -> No
     assert _engine_options(Settings(device="cpu"), profiles["gpu"]).device == "cpu"
     options = _engine_options(Settings(), profiles["tiny"])
     assert (options.device, options.compute) == ("auto", None)
-    assert (options.context_tokens, options.kept_mb) == (1536, 12)
+    assert (options.context_tokens, options.key_bits, options.kept_mb) == (1536, 8, 12)
     settings = Settings.model_validate({"agent": {"context_tokens": 1024}})
     assert _engine_options(settings, profiles["tiny"]).context_tokens == 1024
     assert _engine_options(Settings(), profiles["base"]).context_tokens == 4096

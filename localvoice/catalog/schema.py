@@ -207,6 +207,8 @@ class Profile(_Entry):
     """How the speech to text model computes; None is int8 on the CPU and float16 on a GPU."""
     context_tokens: Annotated[int, Field(ge=512)] = 4096
     """Size of the language model's context, unless the settings say it."""
+    key_bits: Literal[8, 16] = 16
+    """Of each number of a key in the language model's cache. With 8 the cache is a quarter smaller."""
     kept_mb: Annotated[int, Field(ge=0)] = 256
     """Memory for what the language model has read of conversations other than the one that it is at.
 

@@ -18,7 +18,7 @@ import llama_cpp
 from llama_cpp._utils import suppress_stdout_stderr
 
 from localvoice.contract.errors import VoiceError
-from localvoice.engines.llama_model import LlamaModel
+from localvoice.engines.llama_model import KeyBits, LlamaModel
 from localvoice.engines.llama_prompt import failure
 from localvoice.engines.llama_state import KEPT_MB
 from localvoice.engines.protocols import CALL_NOTHING, ChatMessage, Sampling, ToolCall, ToolOffer
@@ -67,15 +67,17 @@ class LlamaLlm:
         gpu_layers: int = 0,
         context_tokens: int = 4096,
         projector: Path | None = None,
+        key_bits: KeyBits = 16,
         kept_mb: int = KEPT_MB,
     ) -> "LlamaLlm":
         """Load a GGUF in its worker; `gpu_layers` -1 puts all layers on the GPU.
 
-        With its `projector`, another GGUF, it sees images. What it has read of conversations other than the
-        one that it is at may take `kept_mb`. Raises `VoiceError` LLM_ERROR naming the file.
+        With its `projector`, another GGUF, it sees images. With `key_bits` 8 its cache is a quarter smaller.
+        What it has read of conversations other than the one that it is at may take `kept_mb`. Raises
+        `VoiceError` LLM_ERROR naming the file.
         """
         worker = Worker("llm")
-        make = partial(LlamaModel, model_path, plan, gpu_layers, context_tokens, projector, kept_mb)
+        make = partial(LlamaModel, model_path, plan, gpu_layers, context_tokens, projector, key_bits, kept_mb)
         try:
             model = await worker.run(make)
         except BaseException as error:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import llama_cpp
 from llama_cpp import LogitsProcessorList
@@ -29,6 +29,9 @@ GPU_BATCH: Final = 512
 SEED: Final = 1
 """The same conversation gets the same answers, at any temperature."""
 
+KeyBits = Literal[8, 16]
+_KEY_TYPES: Final[dict[KeyBits, int]] = {8: llama_cpp.GGML_TYPE_Q8_0, 16: llama_cpp.GGML_TYPE_F16}
+
 _CALL_TOKENS: Final = 512
 """For the arguments of one call: a model in a loop must come to an end."""
 
@@ -48,6 +51,7 @@ class LlamaModel:
         gpu_layers: int,
         context_tokens: int,
         projector: Path | None,
+        key_bits: KeyBits,
         kept_mb: int,
     ) -> None:
         if gpu_layers and not supports_gpu():
@@ -61,6 +65,7 @@ class LlamaModel:
             "n_batch": GPU_BATCH if gpu_layers else READ_STEP,
             "n_threads": plan.llm_decode,
             "n_threads_batch": plan.llm_prompt,
+            "type_k": _KEY_TYPES[key_bits],
             "seed": SEED,
             "verbose": False,
         }

@@ -22,6 +22,9 @@ KEPT_MB: Final = 256
 """What they may take together, where a profile doesn't say it. On `base` eight conversations of 2600 tokens,
 on `quality` of 1100."""
 
+ASIDE_SHARE: Final = 2
+"""A question aside isn't kept if it takes more than one part of so many: the room is for conversations."""
+
 WORTH_A_CHANGE: Final = 16
 """Tokens whose reading must be saved by keeping a conversation, or by changing to one. The change itself
 takes as long as reading 1 to 4."""
@@ -144,6 +147,8 @@ class Conversations:
             count = self._llama.n_tokens
             cut = min(count, passage.prompt) if self.cuts else 0
             self._last, self._worth = passage, count if whole else cut
+            if passage.aside and self._size() > self._kept_bytes / ASIDE_SHARE:
+                self._worth = 0
 
     def forget(self) -> None:
         """Keep no conversation, in the cache or out of it, but for those of passages that go on."""
@@ -208,6 +213,10 @@ class Conversations:
             if len(start.tokens) - shared(prompt, start.tokens) >= WORTH_A_CHANGE:
                 self._keep(start)  # another's, of which only the beginning is of use
 
+    def _size(self) -> int:
+        """Bytes that it takes to put away what is in the cache."""
+        return int(llama_cpp.llama_state_seq_get_size(self._llama.ctx, _SEQUENCE))
+
     def _tokens(self) -> Tokens:
         return self._llama.input_ids[: self._llama.n_tokens]
 
@@ -215,7 +224,7 @@ class Conversations:
         """Keep what is in the cache; `interrupted`: for a question aside."""
         llama = self._llama
         llama._ctx.kv_cache_seq_rm(-1, llama.n_tokens, -1)  # what a step that was aborted left behind
-        state = np.empty(llama_cpp.llama_state_seq_get_size(llama.ctx, _SEQUENCE), np.uint8)
+        state = np.empty(self._size(), np.uint8)
         if not llama_cpp.llama_state_seq_get_data(llama.ctx, _pointer(state), state.size, _SEQUENCE):
             raise RuntimeError("llama.cpp gave no state of the conversation")
         kept = Kept(self._tokens().copy(), state)

@@ -14,7 +14,7 @@ from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience, load_with_fallback
 from localvoice.engines.llama import ALL_LAYERS, LlamaLlm
-from localvoice.engines.llama_model import supports_gpu
+from localvoice.engines.llama_model import KeyBits, supports_gpu
 from localvoice.engines.llama_state import KEPT_MB
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.protocols import Engine, Engines, Llm, Stt, Tts
@@ -97,6 +97,8 @@ class EngineOptions:
     """What the user speaks: "auto" or an ISO 639-1 code."""
     context_tokens: int = 4096
     """Size of the language model's context."""
+    key_bits: KeyBits = 16
+    """Of each number of a key in the language model's cache."""
     kept_mb: int = KEPT_MB
     """Memory for what the language model has read of conversations other than the one that it is at."""
     gpu_layers: int | None = None
@@ -132,8 +134,17 @@ class _Loading:
 
     async def bare_llm(self, name: str, gguf: Path, projector: Path | None = None) -> LlamaLlm:
         """A language model without retries and without the one that takes over."""
-        tokens, kept_mb = self._options.context_tokens, self._options.kept_mb
-        return await LlamaLlm.load(name, gguf, self._plan, self._gpu_layers, tokens, projector, kept_mb)
+        options = self._options
+        return await LlamaLlm.load(
+            name,
+            gguf,
+            self._plan,
+            gpu_layers=self._gpu_layers,
+            context_tokens=options.context_tokens,
+            projector=projector,
+            key_bits=options.key_bits,
+            kept_mb=options.kept_mb,
+        )
 
     async def llm(self) -> Llm:
         files, deadlines = self._files, self._options.deadlines
