@@ -16,6 +16,7 @@ from aiohttp import CookieJar
 from fakes import FakeLlm, FakeStt, fake_engines
 from server_site import Site, serving
 from webrtc_browser import calling
+from yarl import URL
 
 from localvoice.config import ServerSettings
 from localvoice.server.certificate import keep_certificate
@@ -206,6 +207,23 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises(aiohttp.ClientConnectorError):
             await site.http.get(site.url + "/health", headers=BEARER, ssl=old)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "half a greeting"])
+async def test_whoever_never_agrees_on_tls_is_let_go(
+    sent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localvoice.server.http._HANDSHAKE_SECONDS", 0.5)
+    async with lan_site(tmp_path, headers=BEARER) as site:
+        url = URL(site.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(sent)
+        async with site.client() as client:
+            await client.sync()
+            async with asyncio.timeout(5):
+                assert await reader.read() == b"", "it is closed"
+            await client.sync()
+        writer.close()
 
 
 # --- all of it, by this machine's address on its network ---
