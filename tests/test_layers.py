@@ -45,6 +45,7 @@ TOP = {
     "ending",
     "startup",
     "talking",
+    "terminal",
     "logs",
     "memory_guard",
     "loop_guard",
