@@ -33,7 +33,7 @@ from localvoice.server.places import Places
 from localvoice.server.presence import Presence
 from localvoice.server.security import guard, is_loopback
 from localvoice.server.sockets import give_up_soon, send_together
-from localvoice.transports.stun import StunAnswerer
+from localvoice.transports.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class VoiceServer:
         store = await asyncio.to_thread(_store, settings)  # a passphrase takes half a second to become a key
         self._sessions = Sessions(settings.session_minutes, self._agent.direct, store, self._on_end)
         await self._sessions.load()
-        self._stun = await StunAnswerer.open()
+        self._stun, self._network_stun = await StunAnswerer.open(), NetworkStun()
         limits = self._settings.limits
         self._places = Places(limits, self._agent.engines.turn_seconds, self._tell_places)
         self._services = Services(self._agent, self._sessions, Admission(limits), self._places, self._refuse)
@@ -98,6 +98,7 @@ class VoiceServer:
             forgetter.cancel()
             await self._sessions.close()
             self._stun.close()
+            self._network_stun.close()
 
     async def _drain(self) -> None:
         """Take no new clients, and let the others hear the end of their answers, if that is near."""
@@ -179,11 +180,9 @@ class VoiceServer:
         if is_loopback(client) or request.transport is None:
             yield self._stun.url
             return
-        stun = await StunAnswerer.open(request.transport.get_extra_info("sockname")[0], client)
-        try:
-            yield stun.url
-        finally:
-            stun.close()
+        own: str = request.transport.get_extra_info("sockname")[0]
+        with self._network_stun.answering(client):
+            yield await self._network_stun.at(own)
 
     async def _refuse(self, socket: web.WebSocketResponse, error: VoiceError) -> None:
         """Tell a client without a session why, in its own terms, and close."""
