@@ -23,6 +23,7 @@ from localvoice.agent.tools import Tool
 from localvoice.config import Settings, load_settings
 from localvoice.contract.metrics import Metrics
 from localvoice.ending import Ending, run_until_signal
+from localvoice.terminal import open_terminal
 
 if TYPE_CHECKING:
     from localvoice.agent.agent import Agent
@@ -58,7 +59,7 @@ class LocalVoice:
         self._playbook = playbook
         self._handlers = handlers
         self._metrics = metrics
-        self._console = console or Console(stderr=True)
+        self._console = console or open_terminal(stderr=True)
 
     def run(self) -> None:
         """Serve the page and whoever connects until Ctrl-C or SIGTERM.

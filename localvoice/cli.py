@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 
 from localvoice import catalog
@@ -22,13 +21,14 @@ from localvoice.heap import limit_arenas
 from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
+from localvoice.terminal import open_terminal
 from localvoice.version import __version__
 
 if TYPE_CHECKING:
     from localvoice.transports.dialogue import Answer
 
-console = Console()
-complaints = Console(stderr=True)
+console = open_terminal()
+complaints = open_terminal(stderr=True)
 
 app = typer.Typer(
     help="A voice agent that runs wholly on your own machine, offline.",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import sys
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -15,6 +16,7 @@ from rich.logging import RichHandler
 
 from localvoice.config import ConfigError
 from localvoice.log_context import ContextFilter, show_transcripts
+from localvoice.terminal import plain
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ _CHATTY = (
 """Libraries whose information is of use to their developers only; some of it holds transcripts."""
 
 _FILE_BYTES: Final = 10_000_000
+_PRIVATE: Final = 0o600
 _OLD_FILES: Final = 3
 """Log files kept beside the current one: 40 MB in all, however long the server runs."""
 
@@ -79,6 +82,14 @@ class _JsonLines(JsonFormatter):
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
+class _TextLines(logging.Formatter):
+    """A record as text in which nobody's words command the terminal, or begin a line as a record does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, control characters spelt out, its further lines indented."""
+        return plain(super().format(record)).replace("\n", "\n    ")
+
+
 class _PrivateFile(RotatingFileHandler):
     """A log file that only its owner can read, also after it was started anew.
 
@@ -112,7 +123,11 @@ class _PrivateFile(RotatingFileHandler):
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    descriptor = os.open(path, flags, _PRIVATE)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():  # and no device, such as /dev/stderr
+        os.fchmod(descriptor, _PRIVATE)  # it may be older than this setting
+    return descriptor
 
 
 def _terminal(console: Console, format: LogFormat) -> logging.Handler:
@@ -121,7 +136,7 @@ def _terminal(console: Console, format: LogFormat) -> logging.Handler:
         lines.setFormatter(_JsonLines())
         return lines
     text = RichHandler(console=console, show_path=False, rich_tracebacks=False)
-    text.setFormatter(logging.Formatter("%(message)s", "%H:%M:%S"))
+    text.setFormatter(_TextLines("%(message)s", "%H:%M:%S"))
     return text
 
 
@@ -133,6 +148,6 @@ def _file(file: Path, format: LogFormat) -> logging.Handler:
         raise ConfigError(
             f"The log file {file} can't be written: {error.strerror}. Name another one, or none."
         ) from error
-    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    text = _TextLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(_JsonLines() if format == "json" else text)
     return handler

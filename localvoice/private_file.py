@@ -1,6 +1,8 @@
 """A file that only its owner may read, and that is whole whenever the power goes."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -26,3 +28,15 @@ def write_private(path: Path, content: bytes) -> None:
         os.fsync(folder)  # the renaming is the folder's own content
     finally:
         os.close(folder)
+
+
+def read_private(path: Path) -> bytes:
+    """What the file holds. Raises `OSError`, also for a pipe or a device, which may never come to an end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would have us wait for its writer
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,9 @@ import pytest
 from aiohttp import CookieJar
 from fakes import FakeLlm, FakeStt, fake_engines
 from server_site import Site, serving
+from test_overload import full, refusal
 from webrtc_browser import calling
+from yarl import URL
 
 from localvoice.config import ServerSettings
 from localvoice.server.certificate import keep_certificate
@@ -24,6 +26,7 @@ from localvoice.server.entrance import Entrance, Lan, open_entrance
 from localvoice.server.security import HEADERS
 from localvoice.transports import candidates, webrtc
 from localvoice.transports.candidates import network_addresses
+from localvoice.transports.stun import StunAnswerer
 
 TOKEN = "only the invited know it"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -208,6 +211,23 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
             await site.http.get(site.url + "/health", headers=BEARER, ssl=old)
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "half a greeting"])
+async def test_whoever_never_agrees_on_tls_is_let_go(
+    sent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localvoice.server.http._HANDSHAKE_SECONDS", 0.5)
+    async with lan_site(tmp_path, headers=BEARER) as site:
+        url = URL(site.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(sent)
+        async with site.client() as client:
+            await client.sync()
+            async with asyncio.timeout(5):
+                assert await reader.read() == b"", "it is closed"
+            await client.sync()
+        writer.close()
+
+
 # --- all of it, by this machine's address on its network ---
 
 needs_a_network_address = pytest.mark.skipif(
@@ -260,3 +280,26 @@ async def test_a_conversation_by_this_machines_address_on_the_network(tmp_path: 
         headers = {"Authorization": "Bearer of nothing"}
         async with site.http.get(site.url + "/", headers=headers) as response:
             assert response.status == 403
+
+
+@needs_a_network_address
+async def test_who_finds_no_place_has_no_stun_answerer_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = list[tuple[Any, ...]]()
+    really = StunAnswerer.open
+
+    async def count(*where: Any) -> StunAnswerer:
+        opened.append(where)
+        return await really(*where)
+
+    monkeypatch.setattr(StunAnswerer, "open", count)
+    entrance = open_entrance(ServerSettings.model_validate({"lan": True, "token": TOKEN}), tmp_path)
+    options: dict[str, Any] = {"trusted": trusting(tmp_path), "headers": BEARER}
+    async with full(entrance=entrance, **options) as (site, (served,)):
+        before = len(opened)
+        for _ in range(3):
+            async with site.client() as newcomer:
+                assert newcomer.received[0]["iceServers"] == served.received[0]["iceServers"]
+                await refusal(newcomer)
+        assert len(opened) == before == 2, "this machine's own, and the network's"

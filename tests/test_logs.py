@@ -144,6 +144,40 @@ def test_a_file_never_grows_for_ever(
     assert objects((tmp_path / "log").read_text())[-1]["message"] == "line 99"
 
 
+def test_a_file_that_was_there_before_is_closed_to_others(
+    set_up: SetUp, console: Console, tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    file.write_text("old\n")
+    file.chmod(0o664)
+    set_up("info", console, file=file)
+    log.info("new")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text().startswith("old\n") and file.read_text().endswith("new\n")
+
+
+def test_a_log_that_goes_to_a_device_leaves_it_as_it_is(
+    set_up: SetUp, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Path("/dev/null").stat().st_mode
+    monkeypatch.setattr("os.geteuid", lambda: Path("/dev/null").stat().st_uid)
+    monkeypatch.setattr("os.fchmod", lambda *_: pytest.fail("its permissions are everybody's"))
+    set_up("info", console, file=Path("/dev/null"))
+    assert Path("/dev/null").stat().st_mode == before
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_words_of_others_neither_command_the_terminal_nor_pass_for_a_record(
+    set_up: SetUp, format: Any, console: Console, screen: io.StringIO, tmp_path: Path
+) -> None:
+    set_up("info", console, format, file=tmp_path / "log")
+    log.warning("%s", "oh\x1b]0;owned\x07\x9b2J\r\n2031-01-01 00:00:00,000 ERROR localvoice: all is lost")
+    for text in (screen.getvalue(), (tmp_path / "log").read_text()):
+        assert not {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))} - {"\n"} & set(text)
+        assert not [line for line in text.splitlines()[1:] if not line.startswith(" ")]
+        assert "x1b" in text or "u001b" in text
+
+
 def test_a_file_that_cannot_be_written_is_said_at_once(
     set_up: SetUp, console: Console, tmp_path: Path
 ) -> None:

@@ -6,13 +6,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from fakes import fake_engines
-from server_site import serving
+from server_site import Site, serving
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.stopwatch import now
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
-from localvoice.server import app
 from localvoice.server.app import VoiceServer
 from localvoice.server.security import HEADERS
 
@@ -79,6 +78,48 @@ async def test_every_reply_has_the_headers_of_a_safe_page_and_none_for_other_ori
                 assert not [name for name in response.headers if name.lower().startswith("access-control")]
         async with site.http.ws_connect(site.url) as socket:
             assert {name: socket._response.headers.get(name) for name in HEADERS} == HEADERS
+
+
+@pytest.mark.parametrize("expected", ["100-continue", "a miracle"])
+@pytest.mark.parametrize(
+    ("method", "path", "host", "status"),
+    [
+        ("GET", "/", "evil.example", 403),
+        ("POST", "/ws", "evil.example", 403),
+        ("GET", "/nowhere", "evil.example", 403),
+        ("OPTIONS", "*", "evil.example", 403),
+        ("GET", "/", "localhost", 200),
+        ("POST", "/", "localhost", 405),
+    ],
+)
+async def test_what_a_client_expects_is_no_way_past_the_guard(
+    method: str, path: str, host: str, status: int, expected: str
+) -> None:
+    async with serving() as site:
+        head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\neXpect: {expected}\r\nConnection: close\r\n"
+        answer = await answer_to(site, f"{head}\r\n".encode())
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        assert HEADERS["Content-Security-Policy"].encode() in answer
+
+
+@pytest.mark.parametrize("sent", [b"no http\r\n\r\n", b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n"])
+async def test_an_answer_to_what_is_no_http_has_these_headers_too(sent: bytes) -> None:
+    async with serving() as site:
+        answer = await answer_to(site, sent)
+        assert b" 400 " in answer.splitlines()[0]
+        for name, value in HEADERS.items():
+            assert f"\r\n{name}: {value}\r\n".encode() in answer
+
+
+async def answer_to(site: Site, sent: bytes) -> bytes:
+    """All that comes until the server closes."""
+    url = urlsplit(site.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(sent)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -156,7 +197,7 @@ async def test_a_port_in_use_is_named() -> None:
 async def test_whoever_never_finishes_a_request_is_let_go(
     head: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "_HEAD_SECONDS", 0.4)
+    monkeypatch.setattr("localvoice.server.http._HEAD_SECONDS", 0.4)
     async with serving() as site:
         address = urlsplit(site.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)

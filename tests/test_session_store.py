@@ -1,9 +1,11 @@
 """Sessions on disk: private, whole whenever the power goes, sealed with a key, and never deleted unread."""
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -206,6 +208,35 @@ def test_one_damaged_file_does_not_hide_the_others(
     put(store, crowded.model_copy(update={"reminders": crowded.reminders * (LIMIT + 1)}))
     assert [each.id for each in open_store(key).read_all()] == ["good"]
     assert bad.exists()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["a pipe", "a link to a pipe", "a link to a device", "a socket"])
+def test_what_is_no_file_is_not_waited_for(
+    open_store: Open, place: Path, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(open_store(), record("good"))
+    odd = place / f"{'3' * 64}.json"
+    pipe = odd if kind == "a pipe" else tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if kind == "a socket":
+        with contextlib.chdir(place), socket.socket(socket.AF_UNIX) as bound:  # its path may be too long
+            bound.bind(odd.name)
+    elif kind != "a pipe":
+        odd.symlink_to(pipe if kind == "a link to a pipe" else "/dev/full")
+    assert [each.id for each in open_store().read_all()] == ["good"]
+    assert "can't be read: " in caplog.text
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_the_salt_or_the_lock(open_store: Open, place: Path) -> None:
+    open_store()
+    (place / "lock").unlink()
+    os.mkfifo(place / "lock", 0o600)
+    open_store()
+    os.mkfifo(place / "salt", 0o600)
+    with pytest.raises(ConfigError, match="it is no regular file"):
+        open_store("a passphrase")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)

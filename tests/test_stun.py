@@ -9,7 +9,7 @@ from aioice.ice import Connection as IceConnection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localvoice.transports.stun import StunAnswerer, _Answerer
+from localvoice.transports.stun import NetworkStun, StunAnswerer, _Answerer
 
 
 class Client(asyncio.DatagramProtocol):
@@ -83,19 +83,29 @@ async def test_the_ice_library_of_our_own_peers_gets_its_address_from_it() -> No
         answerer.close()
 
 
-async def test_one_that_is_for_a_client_answers_no_other() -> None:
+async def test_on_the_network_one_answers_its_clients_and_only_while_they_are_that() -> None:
+    answerers = NetworkStun()
+    urls = await asyncio.gather(*(answerers.at("127.0.0.1") for _ in range(5)))
+    assert len(set(urls)) == 1, "one for all who come in by an address"
+    port = int(urls[0].rsplit(":")[-1])
     loop = asyncio.get_running_loop()
-    answers = {}
-    for client in ("127.0.0.1", "192.0.2.77"):
-        answerer = await StunAnswerer.open("127.0.0.1", client)
-        port = int(answerer.url.rsplit(":")[-1])
-        transport, asking = await loop.create_datagram_endpoint(Client, remote_addr=("127.0.0.1", port))
+    transport, asking = await loop.create_datagram_endpoint(Client, remote_addr=("127.0.0.1", port))
+
+    async def answers() -> int:
         transport.sendto(bytes(binding()))
         await asyncio.sleep(0.2)
-        answers[client] = asking.received.qsize()
-        transport.close()
-        answerer.close()
-    assert answers == {"127.0.0.1": 1, "192.0.2.77": 0}
+        return asking.received.qsize()
+
+    with answerers.answering("192.0.2.77"):
+        assert await answers() == 0
+        with answerers.answering("127.0.0.1"):
+            with answerers.answering("127.0.0.1"):
+                assert await answers() == 1
+            assert await answers() == 2, "its other connection is left"
+        assert await answers() == 2
+    assert not answerers._clients
+    transport.close()
+    answerers.close()
 
 
 async def test_it_stops() -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, Valid
 
 from localvoice.agent.reminders import LIMIT
 from localvoice.config import ConfigError
-from localvoice.private_file import TEMPORARY_SUFFIX, write_private
+from localvoice.private_file import TEMPORARY_SUFFIX, read_private, write_private
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class SessionStore:
         return self._folder / (_name_of(session_id) + (_SEALED_SUFFIX if self._cipher else _PLAIN_SUFFIX))
 
     def _read(self, path: Path) -> SessionRecord:
-        content = path.read_bytes()
+        content = read_private(path)
         if path.suffix == _SEALED_SUFFIX:
             content = self._unseal(path, content)
         elif self._cipher is not None:
@@ -246,7 +246,7 @@ def _salt_of(folder: Path) -> bytes:
     path = folder / _SALT_FILE
     if not path.exists():
         write_private(path, secrets.token_bytes(_SALT_BYTES))
-    salt = path.read_bytes()
+    salt = read_private(path)
     if len(salt) != _SALT_BYTES:
         raise ConfigError(
             f"{path} is damaged, and without it no session in the folder can be decrypted. Bring it back "

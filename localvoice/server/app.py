@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import WSCloseCode, web
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from localvoice.agent.agent import Agent
@@ -28,27 +27,24 @@ from localvoice.server.connection import Connection, Services
 from localvoice.server.doorkeeper import Doorkeeper
 from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
+from localvoice.server.http import listen, open_runner
 from localvoice.server.limits import Admission, TokenBucket
 from localvoice.server.places import Places
 from localvoice.server.presence import Presence
-from localvoice.server.security import add_headers, guard, is_loopback
+from localvoice.server.security import guard, is_loopback
 from localvoice.server.sockets import give_up_soon, send_together
-from localvoice.transports.stun import StunAnswerer
+from localvoice.transports.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
 
 log = logging.getLogger(__name__)
-_http_log = logging.getLogger(f"{__name__}.http")
 
 _WEB: Final = Path(__file__).parent / "web"
 _DRAIN_SECONDS: Final = 3.0
 """At the end, for those who are being answered: a sentence or two. With the rest it has to stay below ten."""
-_SHUTDOWN_SECONDS: Final = 4.0
 _CLOSE_SECONDS: Final = 1.0
 """In which a client has to answer that its WebSocket is closed; one that has vanished never does."""
 _COMPLAINTS: Final = 10
 """Lines in the log about clients that were refused, a minute: a flood must not fill it."""
-_HEAD_SECONDS: Final = 10.0
-"""In which a request's head has to come; whoever lets one trickle in would hold a socket for ever."""
 
 
 class VoiceServer:
@@ -77,27 +73,23 @@ class VoiceServer:
         store = await asyncio.to_thread(_store, settings)  # a passphrase takes half a second to become a key
         self._sessions = Sessions(settings.session_minutes, self._agent.direct, store, self._on_end)
         await self._sessions.load()
-        self._stun = await StunAnswerer.open()
+        self._stun, self._network_stun = await StunAnswerer.open(), NetworkStun()
         limits = self._settings.limits
         self._places = Places(limits, self._agent.engines.turn_seconds, self._tell_places)
         self._services = Services(self._agent, self._sessions, Admission(limits), self._places, self._refuse)
         self._complaints = TokenBucket(_COMPLAINTS / 60, _COMPLAINTS, now())
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
         forgetter = asyncio.create_task(self._keep_forgetting(), name="session forgetter")
-        runner = web.AppRunner(
-            self._application(),
-            access_log=None,
-            logger=_http_log,
-            shutdown_timeout=_SHUTDOWN_SECONDS,
-            keepalive_timeout=_HEAD_SECONDS,
-            lingering_time=0,  # nor is the rest of one read that goes on and on
-            auto_decompress=False,  # bodies aren't read, and inflating one of 1 MB holds up all for seconds
-        )
-        await runner.setup()
+        runner = await open_runner(self._application())
         try:
-            self.links = self._entrance.links(await self._listen(runner))
-            yield self.links[0]
-            await self._drain(runner)
+            listener = await self._listen(runner)
+            try:
+                # Port 0 took a free one: only the socket knows which.
+                self.links = self._entrance.links(listener.sockets[0].getsockname()[1])
+                yield self.links[0]
+            finally:
+                listener.close()
+            await self._drain()
         finally:
             for connection in self._connections:
                 connection.leave()
@@ -106,12 +98,11 @@ class VoiceServer:
             forgetter.cancel()
             await self._sessions.close()
             self._stun.close()
+            self._network_stun.close()
 
-    async def _drain(self, runner: web.AppRunner) -> None:
+    async def _drain(self) -> None:
         """Take no new clients, and let the others hear the end of their answers, if that is near."""
         self._draining = True
-        for site in tuple(runner.sites):
-            await site.stop()
         if self._connections:
             answers = [asyncio.create_task(each.settle(), name="drain") for each in self._connections]
             await asyncio.wait(answers, timeout=_DRAIN_SECONDS)
@@ -119,23 +110,19 @@ class VoiceServer:
                 answer.cancel()
             await asyncio.wait(answers)
 
-    async def _listen(self, runner: web.AppRunner) -> int:
-        """Start to listen, and say on which port."""
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         host, port, lan = self._entrance.host, self._settings.server.port, self._entrance.lan
         try:
             context = None if lan is None else lan.certificate.context
-            await web.TCPSite(runner, host, port, ssl_context=context).start()
+            return await listen(runner, host, port, context)
         except OSError as error:
             raise ConfigError(
                 f"The server can't listen on {host}:{port} ({error.strerror or error}). If another one runs "
                 "already, use that, or give this one a port of its own with --port."
             ) from error
-        address: tuple[str, int] = runner.addresses[0]
-        return address[1]  # port 0 took a free one: only the socket knows which
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard()])
-        application.on_response_prepare.append(add_headers)
         application.router.add_get("/", self._root)
         application.router.add_get("/ws", self._socket)
         application.router.add_get("/health", self._health)
@@ -193,11 +180,9 @@ class VoiceServer:
         if is_loopback(client) or request.transport is None:
             yield self._stun.url
             return
-        stun = await StunAnswerer.open(request.transport.get_extra_info("sockname")[0], client)
-        try:
-            yield stun.url
-        finally:
-            stun.close()
+        own: str = request.transport.get_extra_info("sockname")[0]
+        with self._network_stun.answering(client):
+            yield await self._network_stun.at(own)
 
     async def _refuse(self, socket: web.WebSocketResponse, error: VoiceError) -> None:
         """Tell a client without a session why, in its own terms, and close."""
@@ -272,17 +257,6 @@ class VoiceServer:
             },
             status=503 if trouble else 200,
         )
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    """What is no HTTP is answered with 400. A traceback of each would let a stranger fill the log.
-
-    A line that is cut short may hold the token.
-    """
-    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
-
-
-_http_log.addFilter(_is_ours)
 
 
 def _file_handler(file: Path) -> Handler:

@@ -101,11 +101,6 @@ def guard(
     return check
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the headers of a safe page on a response, whatever made it; for `on_response_prepare`."""
-    response.headers.update(HEADERS)
-
-
 def _check_page(
     request: web.Request, names: Collection[str], others: Collection[str], schemes: Collection[str]
 ) -> None:

@@ -1,26 +1,29 @@
 """A STUN answerer on this machine, for clients that would otherwise ask a public one.
 
 The stock browser client takes an empty list of ICE servers for "none given" and then asks a public server,
-so it is given this one. It answers binding requests from this host, or from the one client that it is for,
-and nothing else.
+so it is given this one. It answers binding requests from this host, or from the clients that it is for at
+the time, and nothing else.
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aioice import stun
 
 
 class _Answerer(asyncio.DatagramProtocol):
-    def __init__(self, client: str | None = None) -> None:
-        self._client = client
+    def __init__(self, clients: Counter[str] | None = None) -> None:
+        self._clients = clients
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
-        if self._client is not None and address[0] != self._client:
+        if self._clients is not None and address[0] not in self._clients:
             return
         try:
             request = stun.parse_message(data)
@@ -45,10 +48,10 @@ class StunAnswerer:
         self._transport = transport
 
     @classmethod
-    async def open(cls, own: str = "127.0.0.1", client: str | None = None) -> "StunAnswerer":
-        """Start answering at an address of this machine, only to the address `client` where one is given."""
+    async def open(cls, own: str = "127.0.0.1", clients: Counter[str] | None = None) -> "StunAnswerer":
+        """Start answering at an address of this machine, only to these addresses if some are given."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Answerer(client), local_addr=(own, 0))
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Answerer(clients), local_addr=(own, 0))
         return cls(transport)
 
     @property
@@ -60,3 +63,38 @@ class StunAnswerer:
     def close(self) -> None:
         """Stop answering."""
         self._transport.close()
+
+
+class NetworkStun:
+    """An answerer at each address of this machine that clients come in by, opened for the first of them.
+
+    Not one for each client: those who find no place come by the dozen. Others than clients get no answer.
+    """
+
+    def __init__(self) -> None:
+        self._opened: dict[str, StunAnswerer] = {}
+        self._clients = Counter[str]()
+        self._opening = asyncio.Lock()
+
+    async def at(self, own: str) -> str:
+        """The URL of the one at an address of this machine."""
+        async with self._opening:
+            if own not in self._opened:
+                self._opened[own] = await StunAnswerer.open(own, self._clients)
+        return self._opened[own].url
+
+    @contextmanager
+    def answering(self, client: str) -> Iterator[None]:
+        """Inside, this address is answered."""
+        self._clients[client] += 1
+        try:
+            yield
+        finally:
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
+
+    def close(self) -> None:
+        """Stop answering."""
+        for each in self._opened.values():
+            each.close()
