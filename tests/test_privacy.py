@@ -96,7 +96,7 @@ async def server(home: Path, ending: signal.Signals) -> AsyncIterator[tuple[Voic
 async def test_nothing_that_was_said_is_on_disk_afterwards(tmp_path: Path, ending: signal.Signals) -> None:
     """Nor what was answered; and nothing but the log was written at all, also where the server crashes."""
     try:
-        ready(load_catalog(), "tiny", models_folder())
+        await asyncio.to_thread(ready, load_catalog(), "tiny", models_folder())  # it may read all of them
     except ModelFilesError as missing:
         pytest.skip(f"needs the models of the tiny profile: {missing}")
     speech, request = await spoken(

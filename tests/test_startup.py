@@ -1,5 +1,7 @@
 """What is found out before the models are loaded."""
 
+import asyncio
+
 import pytest
 from rich.console import Console
 
@@ -12,7 +14,7 @@ from localvoice.startup import _engine_options, loaded_engines, ready_agent
 @pytest.mark.integration
 async def test_a_fallback_that_is_the_same_model_is_refused() -> None:
     try:
-        ready(load_catalog(), "tiny", models_folder())
+        await asyncio.to_thread(ready, load_catalog(), "tiny", models_folder())  # it may read all of them
     except ModelFilesError as missing:
         pytest.skip(f"needs the models of the tiny profile: {missing}")
     settings = Settings.model_validate({"profile": "tiny", "agent": {"fallback_profile": "tiny"}})

@@ -183,7 +183,8 @@ async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
     One after another: to be loaded, a model takes up to four times what it takes afterwards, and those that
     take most come first. Raises `VoiceError` naming the first file that can't be loaded or the model that
     isn't after `LOADING_SECONDS`, or saying that there is no GPU; nothing stays loaded then, nor when the
-    loading task is cancelled.
+    loading task is cancelled. Whisper and the language model can't be stopped amid that: a thread
+    that still loads one after two seconds is left, and goes by itself when it has it.
     """
     loading = _Loading(files, options)
     async with AsyncExitStack() as loaded:
@@ -248,15 +249,14 @@ def _with_workers(engines: Engines) -> list[Engine]:
 async def _keep(name: str, load: Callable[[], Coroutine[Any, Any, E]], loaded: AsyncExitStack) -> E:
     engine = await _loaded(name, load)
     if engine is not None:
-        loaded.push_async_callback(engine.close)
+        loaded.push_async_callback(engine.close)  # before loading may be cancelled in what is awaited here
+    await asyncio.to_thread(give_all_back)  # what the loading alone took
     return engine
 
 
 async def _loaded(name: str, load: Callable[[], Coroutine[Any, Any, T]]) -> T:
     async with _within(LOADING_SECONDS, f"The model {name} was not loaded"):
-        model = await load()
-    await asyncio.to_thread(give_all_back)  # what the loading alone took
-    return model
+        return await load()
 
 
 @asynccontextmanager

@@ -35,12 +35,15 @@ class Session(Protocol):
         ...
 
 
-def open_session(model: Path | bytes, threads: int, keep_memory: bool = True) -> Session:
+def open_session(
+    model: Path | bytes, threads: int, keep_memory: bool = True, stop: Stop | None = None
+) -> Session:
     """The model, a file or its bytes, on the CPU, with that many threads. Raises what onnxruntime raises.
 
     `keep_memory`: hold on to what one run took for the next. Without it a run of 0.1 ms takes half as long
     again, one of many ms no longer; with it a single long input leaves the process hundreds of MB larger.
-    A session that doesn't is for `run_stoppable`.
+    A session that doesn't is for `run_stoppable`. Setting `stop` ends the loading, which may take seconds,
+    and `Stopped` is raised.
     """
     options = ort.SessionOptions()  # type: ignore[attr-defined]
     options.intra_op_num_threads = threads
@@ -52,9 +55,15 @@ def open_session(model: Path | bytes, threads: int, keep_memory: bool = True) ->
         options.add_session_config_entry(*_SHARED_STORE)
     # Warnings about the graph are for whoever exported it.
     options.log_severity_level = 3
-    session = ort.InferenceSession(  # type: ignore[attr-defined]
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
+    stop = stop or Stop()
+    stop.on_set(lambda: options.set_load_cancellation_flag(True))
+    try:
+        session = ort.InferenceSession(  # type: ignore[attr-defined]
+            model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception:
+        stop.check()
+        raise
     # onnxruntime keeps the bytes it was given beside the weights that it made of them: 60 MB of a voice.
     session._model_bytes = None
     return cast(Session, session)

@@ -47,14 +47,14 @@ class PiperTts:
     async def load(cls, name: str, model_path: Path, config_path: Path, threads: int) -> "PiperTts":
         """Load a voice from its two files, in its worker. Raises `VoiceError` TTS_ERROR naming the file."""
         worker = Worker("tts")
-        make = partial(_Voice, model_path, config_path, threads)
+        make, stop = partial(_Voice, model_path, config_path, threads), Stop()
         try:
-            voice = await worker.run(make)
+            voice = await worker.run(make, stop, stop=stop)
         except BaseException:
             await worker.close()
             raise
         tts = cls(name, worker, voice)
-        worker.renew = lambda: setattr(tts, "_voice", make())
+        worker.renew = lambda: setattr(tts, "_voice", make(Stop()))
         return tts
 
     @property
@@ -93,7 +93,7 @@ class PiperTts:
 class _Voice:
     """The voice itself; blocking, for one thread."""
 
-    def __init__(self, model_path: Path, config_path: Path, threads: int) -> None:
+    def __init__(self, model_path: Path, config_path: Path, threads: int, stop: Stop) -> None:
         try:
             config = PiperConfig.from_dict(json.loads(config_path.read_text("utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -104,7 +104,7 @@ class _Voice:
                 "would download while it speaks. Choose a voice that uses espeak."
             )
         try:
-            self._model = PiperModel(model_path.read_bytes(), threads)
+            self._model = PiperModel(model_path.read_bytes(), threads, stop)
         except Exception as error:
             raise _unusable(model_path, error) from error
         # For phonemes and their ids alone; its `synthesize` gives sentences whole.

@@ -57,8 +57,11 @@ class Utterance:
 class PiperModel:
     """One voice; blocking, for one thread. A model that can't be divided speaks its sentences whole."""
 
-    def __init__(self, model: bytes, threads: int) -> None:
-        """`model`: as its file holds it. Raises what onnxruntime raises, ValueError and IndexError."""
+    def __init__(self, model: bytes, threads: int, stop: Stop | None = None) -> None:
+        """`model`: as its file holds it; setting `stop` ends the loading.
+
+        Raises what onnxruntime raises, ValueError, IndexError and `Stopped`.
+        """
         graph = Graph(model)
         made = graph.outputs[:1]
         # Where it decides how long phonemes last it rounds up, and nowhere else.
@@ -71,10 +74,10 @@ class PiperModel:
             decoder = graph.part(made, latent)
             if decoder.inputs <= {*latent, _SPEAKER}:
                 (self._latent,) = made = latent
-                self._decoder = _Network(decoder, threads)
+                self._decoder = _Network(decoder, threads, stop)
             del decoder  # it is as large as the file
         encoder = graph.part(made + lengths)
-        self._encoder = _Network(encoder, threads)
+        self._encoder = _Network(encoder, threads, stop)
 
     def speak(self, inputs: Inputs, stop: Stop) -> Utterance:
         """Begin a sentence; `inputs` are Piper's: input, input_lengths, scales, sid. Raises `Stopped`."""
@@ -96,8 +99,8 @@ class PiperModel:
 class _Network:
     """Part of the voice, loaded."""
 
-    def __init__(self, part: Part, threads: int) -> None:
-        self._session = open_session(part.model, threads, keep_memory=False)
+    def __init__(self, part: Part, threads: int, stop: Stop | None) -> None:
+        self._session = open_session(part.model, threads, keep_memory=False, stop=stop)
         self._inputs = part.inputs
 
     def run(self, inputs: Inputs, stop: Stop) -> list[npt.NDArray[Any]]:
