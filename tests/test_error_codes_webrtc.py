@@ -1,14 +1,23 @@
 """Error codes of WebRTC, each provoked by a real peer: no network, bad offers, dead paths, broken sound."""
 
 import asyncio
+import gc
 import json
 import re
 import sys
 from fractions import Fraction
+from typing import Any
+from unittest.mock import AsyncMock
 
 import av
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    InvalidStateError,
+    RTCConfiguration,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from error_watch import Watch, goes_on
 from fakes import FakeStt, FakeVad, fake_engines, until
 from server_site import Client, serving
@@ -95,6 +104,24 @@ async def test_connection_failed_no_path(watch: Watch, monkeypatch: pytest.Monke
         watch.told(client, ErrorCode.CONNECTION_FAILED, Component.WEBRTC, "Try again; text still works")
         await goes_on(client)
     await asyncio.sleep(0.1)  # aioice, closed, still sleeps until its next check
+
+
+@needs_a_network
+async def test_connection_failed_in_the_background(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where one offer takes away the transport that the offer before it is connecting."""
+    monkeypatch.setattr(webrtc, "_CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(RTCIceTransport, "start", AsyncMock(side_effect=InvalidStateError("closed")))
+    unheard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    async with serving(brought=watch.brought()) as site, site.client() as client:
+        await offer(client, await an_offer())
+        await client.expect("signal")
+        await client.expect("error")
+        await client.sync()
+        watch.told(client, ErrorCode.CONNECTION_FAILED, Component.WEBRTC, "Try again; text still works")
+        await goes_on(client)
+    gc.collect()  # a task's failure that nobody asked for is told when the task is gone
+    assert not unheard
 
 
 class Impostor(Browser):

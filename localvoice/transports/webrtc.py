@@ -74,7 +74,7 @@ class WebRtcPeer:
         self._failed = False  # and the client knows it
         self._giving_up: asyncio.TimerHandle | None = None
         # An empty list of servers: with none given at all, aiortc asks a public STUN server.
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._connection = _Connection(RTCConfiguration(iceServers=[]))
         self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
@@ -220,6 +220,20 @@ class WebRtcPeer:
     @property
     def _has_voice(self) -> bool:
         return any(each.sender.track is self._speech for each in self._connection.getTransceivers())
+
+
+class _Connection(RTCPeerConnection):
+    """aiortc's own, in whose background nothing fails unheard."""
+
+    async def _RTCPeerConnection__connect(self) -> None:  # noqa: N802 - the name that it is called by
+        """Connect what an offer and its answer agreed on.
+
+        Another offer may take away a transport meanwhile. The client is told when no connection comes about.
+        """
+        try:
+            await super()._RTCPeerConnection__connect()  # type: ignore[misc]
+        except Exception:
+            log.debug("what was agreed on with a client can't be connected", exc_info=True)
 
 
 def _no_path() -> VoiceError:
