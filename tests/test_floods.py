@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 
+import aiohttp
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSCloseCode, WSMsgType
 from server_site import serving
 from yarl import URL
 
@@ -85,3 +86,45 @@ async def test_a_handshake_with_a_broken_key_is_a_bad_request(caplog: pytest.Log
         assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
         writer.close()
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("payload", [b"", b"x"], ids=["empty", "a byte each"])
+async def test_a_message_in_pieces_without_end_is_not_waited_for(payload: bytes) -> None:
+    async with serving() as site, site.http.ws_connect(site.url + "/ws") as socket:
+        await socket.receive()
+        piece(socket, b'{"', WSMsgType.TEXT)
+        piece(socket, payload, count=40)
+        while (message := await socket.receive(5)).type is WSMsgType.TEXT:
+            pass
+        assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.MESSAGE_TOO_BIG)
+        await site.until_alone()
+
+
+async def test_a_message_in_large_pieces_or_a_few_small_ones_is_read() -> None:
+    async with serving() as site, site.http.ws_connect(site.url + "/ws") as socket:
+        await socket.receive()
+        for pieces in (
+            [b'{"type":"ping",', b"", b'"timestamp":1}'],
+            [b'{"type":"ping","timestamp":1', *[b" " * 2_000] * 50, b"}"],
+        ):
+            piece(socket, pieces[0], WSMsgType.TEXT)
+            for each in pieces[1:-1]:
+                piece(socket, each)
+                await socket.ping()
+            piece(socket, pieces[-1], fin=True)
+            assert (await socket.receive_json(timeout=5))["type"] == "pong"
+
+
+def piece(
+    socket: aiohttp.ClientWebSocketResponse,
+    payload: bytes,
+    kind: WSMsgType = WSMsgType.CONTINUATION,
+    count: int = 1,
+    fin: bool = False,
+) -> None:
+    """Send a part of a message as often as this; `fin` ends it."""
+    mask, size = bytes(4), len(payload)
+    head = bytes([kind | 0x80 * fin]) + (
+        bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    )
+    socket._writer.transport.write((head + mask + payload) * count)

@@ -27,7 +27,7 @@ from localvoice.server.connection import Connection, Services
 from localvoice.server.doorkeeper import Doorkeeper
 from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
-from localvoice.server.http import listen, open_runner
+from localvoice.server.http import Socket, listen, open_runner
 from localvoice.server.limits import Admission, TokenBucket
 from localvoice.server.places import Places
 from localvoice.server.presence import Presence
@@ -153,7 +153,7 @@ class VoiceServer:
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
         # Pings come to us, who count them: aiohttp answers a flood of them without ever letting others in.
-        socket = web.WebSocketResponse(
+        socket = Socket(
             timeout=_CLOSE_SECONDS, autoping=False, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
         )
         connection = request.get_extra_info("socket")

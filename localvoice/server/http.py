@@ -6,7 +6,9 @@ import ssl
 from functools import partial
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http import WebSocketError, WebSocketReader, WebSocketWriter
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -20,6 +22,12 @@ _HEAD_SECONDS: Final = 10.0
 """In which a request's head has to come; whoever lets one trickle in would hold a socket for ever."""
 _SHUTDOWN_SECONDS: Final = 4.0
 _BACKLOG: Final = 128
+_QUEUE_BYTES: Final = 2**16
+"""Of messages that aren't read yet; past twice as much the client has to wait."""
+_SMALL_PIECES: Final = 16
+"""Of one message. Browsers send some messages in pieces, but in large ones."""
+_PIECE_BYTES: Final = 1024
+_OF_MESSAGES: Final = (WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY)
 
 
 class _Request(web.Request):
@@ -37,6 +45,34 @@ class _Request(web.Request):
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         response.headers.update(HEADERS)
+
+
+class Socket(web.WebSocketResponse):
+    """A WebSocket that is closed with 1009 when a message comes in many small pieces.
+
+    They are put together before we see any of it, so no limit of ours counts them, and all wait meanwhile.
+    """
+
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
+        # As the one that is overridden does it, but for the reader.
+        self._ws_protocol, self._writer = protocol, writer
+        self._reader = WebSocketDataQueue(request.protocol, _QUEUE_BYTES, loop=asyncio.get_running_loop())
+        self._parser = _Reader(self._reader, self._max_msg_size, compress=False, decode_text=True)
+        request.protocol.set_parser(self._parser)
+        request.protocol.keep_alive(False)
+
+
+class _Reader(WebSocketReader):
+    _small_pieces = 0
+
+    def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
+        if fin:
+            self._small_pieces = 0
+        elif opcode in _OF_MESSAGES and len(payload) < _PIECE_BYTES:
+            self._small_pieces += 1
+            if self._small_pieces > _SMALL_PIECES:
+                raise WebSocketError(WSCloseCode.MESSAGE_TOO_BIG, "Too many small pieces of one message")
+        super()._handle_frame(fin, opcode, payload, compressed)
 
 
 async def open_runner(application: web.Application) -> web.AppRunner:
