@@ -120,7 +120,7 @@ injections: $(DEV) ## try 50 prompt injections on the language model of PROFILE
 
 faults: $(DEV) ## cut connections and send signals at every stage of a turn, 50 times where it is random
 	@$(BIN)/localvoice models download --profile tiny
-	$(BIN)/pytest tests/test_vanishing.py tests/test_signs_of_life.py tests/test_reconnects.py tests/test_signals.py tests/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP $(ARGS)
+	$(BIN)/pytest tests/test_vanishing.py tests/test_vanishing_unread.py tests/test_signs_of_life.py tests/test_reconnects.py tests/test_signals.py tests/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP $(ARGS)
 
 prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
 	@$(BIN)/localvoice models download --profile $(PROVED)
