@@ -147,8 +147,11 @@ class Conversations:
             count = self._llama.n_tokens
             cut = min(count, passage.prompt) if self.cuts else 0
             self._last, self._worth = passage, count if whole else cut
-            if passage.aside and self._size() > self._kept_bytes / ASIDE_SHARE:
+        if passage.aside:
+            if self._size() > self._kept_bytes / ASIDE_SHARE:
                 self._worth = 0
+            if self._interrupted is not None:
+                self._go_back(self._interrupted)
 
     def forget(self) -> None:
         """Keep no conversation, in the cache or out of it, but for those of passages that go on."""
@@ -196,6 +199,17 @@ class Conversations:
             self._llama._sampler = passage.sampler
             passage.kept = passage.sampler = None
         self._open = passage
+
+    def _go_back(self, waiting: Kept) -> None:
+        """The cache is again the conversation's that waited for a question aside: its next prompt is in a
+        hurry, and until then both would take room."""
+        self._kept = [kept for kept in self._kept if kept is not waiting]
+        self._interrupted = None
+        if self._worth >= WORTH_A_CHANGE:
+            self._put_away()
+        self._load(waiting)
+        self._last, self._worth = Passage(Stop()), len(waiting.tokens)
+        self._last.prompt = self._worth
 
     def _find(self, prompt: Sequence[int], aside: bool) -> None:
         """Have the cache hold the conversation that begins most like the prompt."""
