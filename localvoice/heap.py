@@ -11,6 +11,7 @@ import mmap
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import cycle, repeat
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +24,15 @@ objects don't come from it."""
 _M_MMAP_THRESHOLD: Final = -3
 _LARGE: Final = 2 * 2**20
 """Bytes from which a block is the system's, and goes back to it when it is freed. By itself glibc raises that
-to 32 MB, and what Whisper's encoder has freed lies about in pieces while its decoder takes more. With 1 MB all
-takes a tenth longer."""
+to 32 MB, and what Whisper's encoder has freed lies about in pieces while its decoder takes more. With 1 MB
+all takes a tenth longer."""
 
 _SECONDS: Final = 2.0
 """Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate. The
 models of a turn leave 60 to 100 MB, so that a longer wait shows in what the process takes."""
+_LIBRARIES_EACH: Final = 30
+"""Of so many returns one takes what was read of libraries, too: 12 MB of them only a connection's beginning
+needs. It takes 25 ms, and a few more of whoever needs them again."""
 
 _glibc: Final = ctypes.CDLL(None)
 
@@ -60,9 +64,9 @@ async def kept_small() -> AsyncIterator[None]:
 
 
 async def _keep_giving_back() -> None:
-    while True:
+    for give in cycle([*repeat(give_back, _LIBRARIES_EACH - 1), give_all_back]):
         await asyncio.sleep(_SECONDS)
-        await asyncio.to_thread(give_back)
+        await asyncio.to_thread(give)
 
 
 def give_back() -> None:
@@ -73,7 +77,7 @@ def give_back() -> None:
 
 def give_all_back() -> None:
     """What is free, and what was read of libraries: what of that is needed again is still in the system's
-    cache, and comes back page by page, within some ms. For after a start, of which two thirds aren't."""
+    cache, and comes back page by page, within some ms. Two thirds of what a start reads are not."""
     give_back()
     if _MAPS.exists():
         for begin, end in _unchanged(_MAPS.read_text()):
