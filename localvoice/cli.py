@@ -17,7 +17,7 @@ from localvoice.config import ConfigError, Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
 from localvoice.ending import exit_at_signal, exit_without_threads, run_until_signal
-from localvoice.heap import limit_arenas
+from localvoice.heap import set_up_heap
 from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
@@ -81,7 +81,7 @@ def serve(
 ) -> None:
     """Serve the web page, and answer whoever talks to it."""
     guard_memory()
-    limit_arenas()
+    set_up_heap()
     guard_loop()
     exit_at_signal()
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
@@ -109,7 +109,7 @@ def talk(
     """Talk through the sound card. Wear headphones, or it hears itself."""
     if not list_devices:
         guard_memory()
-        limit_arenas()
+        set_up_heap()
         guard_loop()
         exit_at_signal()
     # Imported here: without the sound card's library, everything else still works.

@@ -43,7 +43,7 @@ _ANY: Final = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
 _UNCHANGED: Final = re.compile(r"Anonymous: +0 kB")
 
 
-def limit_arenas() -> None:
+def set_up_heap() -> None:
     """For a program of its own, at its start: what has an arena by then keeps it."""
     if hasattr(_glibc, "mallopt"):
         _glibc.mallopt(_M_ARENA_MAX, _ARENAS)

@@ -16,7 +16,7 @@ from typing import Final
 from memory import allocated_mb, peak_mb, resident_mb
 
 from localvoice.config import load_settings
-from localvoice.heap import give_back, limit_arenas
+from localvoice.heap import give_back, set_up_heap
 
 OFTEN: Final = 1e6
 """No limit."""
@@ -77,5 +77,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    limit_arenas()
+    set_up_heap()
     asyncio.run(_serve(sys.argv[1]))

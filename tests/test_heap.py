@@ -22,8 +22,8 @@ KEPT = 50
 
 THREADS = """
 import ctypes, threading
-from localvoice.heap import limit_arenas
-limit_arenas()
+from localvoice.heap import set_up_heap
+set_up_heap()
 glibc = ctypes.CDLL(None)
 glibc.malloc.restype = ctypes.c_void_p
 together = threading.Barrier(8)

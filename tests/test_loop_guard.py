@@ -98,7 +98,7 @@ def test_serve_and_talk_are_guarded(command: Callable[[], None], monkeypatch: py
     def guard() -> None:
         raise _Guarded
 
-    for other in ("guard_memory", "limit_arenas"):
+    for other in ("guard_memory", "set_up_heap"):
         monkeypatch.setattr(cli, other, lambda: None)
     monkeypatch.setattr(cli, "guard_loop", guard)
     with pytest.raises(_Guarded):
