@@ -19,10 +19,19 @@ def resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
 
 
+def anonymous_mb() -> float:
+    """What is resident and in no file: the system can't drop it."""
+    return _status("RssAnon")
+
+
 def peak_mb() -> float:
     """The most that was ever resident."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
-    line = next(line for line in lines if line.startswith("VmHWM:"))
+    line = next(line for line in lines if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024 / 1e6
 
 

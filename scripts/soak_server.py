@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from memory import allocated_mb, peak_mb, resident_mb
+from memory import allocated_mb, anonymous_mb, peak_mb
 
 from localvoice.config import load_settings
 from localvoice.heap import give_back, set_up_heap
@@ -35,7 +35,8 @@ class Counts:
     threads: int
     """Of the process, those of native libraries among them."""
     held_mb: float
-    """Resident, in 10^6 bytes, without what is free and was not yet returned to the system."""
+    """In 10^6 bytes, without what is free and was not yet returned to the system, and without the pages of files,
+    which come and go as they are read."""
     allocated_mb: float
     """Of that, what native code and large arrays have allocated and not freed."""
     peak_mb: float
@@ -50,7 +51,7 @@ def counts() -> Counts:
         len(os.listdir("/proc/self/fd")) - 1,  # the folder itself is open
         len(asyncio.all_tasks()),
         len(os.listdir("/proc/self/task")),
-        resident_mb(),
+        anonymous_mb(),
         allocated_mb(),
         peak_mb(),
     )
