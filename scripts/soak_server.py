@@ -35,7 +35,7 @@ class Counts:
     threads: int
     """Of the process, those of native libraries among them."""
     held_mb: float
-    """In 10^6 bytes, without what is free and was not yet returned to the system, and without the pages of files,
+    """In 10^6 bytes, without what is free and was not yet returned to the system, and without pages of files,
     which come and go as they are read."""
     allocated_mb: float
     """Of that, what native code and large arrays have allocated and not freed."""
