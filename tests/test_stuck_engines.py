@@ -336,7 +336,7 @@ def other_models_are_fakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     async def close(name: str) -> None:
         closed.append(name)
 
-    monkeypatch.setattr(LlamaLlm, "load", lambda *_: loaded(FakeLlm()))
+    monkeypatch.setattr(LlamaLlm, "load", lambda *_, **__: loaded(FakeLlm()))
     monkeypatch.setattr(PiperTts, "load", lambda *_: loaded(FakeTts()))
     monkeypatch.setattr(loading, "SileroVad", lambda _: FakeVad())
     return closed
