@@ -5,8 +5,8 @@ import asyncio
 from rich.console import Console
 from rich.table import Table
 
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.session import Session
-from localvoice.agent.sessions import Conversation
 from localvoice.audio.playout import Playout
 from localvoice.config import Settings
 from localvoice.contract.messages import (

@@ -11,10 +11,10 @@ import pytest
 from fakes import FakeLlm, FakeStt, FakeTts, FakeTurn, FakeVad, fake_engines, loud, silent
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook import Playbook
 from localvoice.agent.session import Session
-from localvoice.agent.sessions import Conversation
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout

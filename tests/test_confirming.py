@@ -8,6 +8,7 @@ from fakes import TTS_FAILED, FakeLlm, FakeStt, FakeTts, loud
 from session_room import END, LONG, PAUSE, STEP, Room, Rooms, codes
 
 from localvoice.agent.confirming import PATIENCE_SECONDS
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.history import History
 from localvoice.agent.hooks import Hooks, LlmResult, Rejection, Timing, TurnContext
 from localvoice.agent.playbook import (
@@ -20,7 +21,6 @@ from localvoice.agent.playbook import (
     Transition,
     TransitionAction,
 )
-from localvoice.agent.sessions import Conversation
 from localvoice.agent.tools import Tool, tool
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.engines.protocols import CALL_NOTHING, ToolCall

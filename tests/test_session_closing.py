@@ -7,7 +7,7 @@ import pytest
 from fakes import FakeLlm, FakeStt, FakeTts
 from session_room import LONG, STEP, Rooms
 
-from localvoice.agent.sessions import Conversation
+from localvoice.agent.conversation import Conversation
 
 pytestmark = pytest.mark.virtual_clock
 

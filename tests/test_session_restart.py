@@ -14,9 +14,10 @@ import pytest
 
 from localvoice.agent import session_store
 from localvoice.agent import sessions as sessions_module
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.director import PlainDirector
 from localvoice.agent.session_store import SessionStore
-from localvoice.agent.sessions import Conversation, Sessions
+from localvoice.agent.sessions import Sessions
 from localvoice.agent.tools import ToolRegistry
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import ErrorCode, VoiceError

@@ -1,17 +1,16 @@
 """Conversations by id: made here, kept for a while, told apart when gone."""
 
 import asyncio
+import tracemalloc
 
 import pytest
+from fakes import fake_engines
 from test_session_restart import FakeDirector, refusal
 
-from localvoice.agent.sessions import (
-    MAX_ANNOUNCEMENTS,
-    MAX_ATTACHMENTS,
-    SWEEP_SECONDS,
-    Conversation,
-    Sessions,
-)
+from localvoice.agent.agent import Agent
+from localvoice.agent.conversation import MAX_ANNOUNCEMENTS, MAX_ATTACHMENTS, Conversation
+from localvoice.agent.sessions import SWEEP_SECONDS, Sessions
+from localvoice.config import Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.protocols import Image
 
@@ -134,6 +133,19 @@ async def test_each_end_is_told_once_with_all_that_was() -> None:
         "without a store all end with the process"
     )
     assert len(sessions) == 0
+
+
+async def test_one_in_which_nothing_was_said_is_small() -> None:
+    """Each is kept for half an hour, and there may be thousands."""
+    agent = Agent(Settings.model_validate({}), fake_engines())
+    sessions = Sessions(30, agent.direct)
+    sessions.create()
+    tracemalloc.start()
+    for _ in range(1000):
+        sessions.create()
+    took, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert took / 1000 < 1200, took
 
 
 # --- reminders and announcements ---

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from localvoice.agent.director import Director, PlainDirector
@@ -39,7 +40,7 @@ class Agent:
     def direct(self, session_id: str) -> Director:
         """The director of a new conversation."""
         if self.playbook is None:
-            return PlainDirector(self.settings.agent, self.tools)
+            return self._plain_director
         return PlaybookDirector(
             self.playbook,
             self.tools,
@@ -50,6 +51,10 @@ class Agent:
             self.metrics,
             self.handlers,
         )
+
+    @cached_property
+    def _plain_director(self) -> PlainDirector:
+        return PlainDirector(self.settings.agent, self.tools)
 
     async def warm_up(self) -> None:
         """Have the LLM read what every conversation begins with. Raises its `VoiceError`."""

@@ -122,7 +122,7 @@ DirectorMaker = Callable[[str], Director]
 
 
 class PlainDirector:
-    """One prompt and the same tools, for ever."""
+    """One prompt and the same tools, for ever: it keeps nothing, and one may lead all conversations."""
 
     def __init__(self, settings: AgentSettings, tools: ToolRegistry) -> None:
         self._brief = Brief(settings.system_prompt, tuple(tools), CHOOSE_FREELY, sampling_of(settings))

@@ -42,7 +42,7 @@ class Passage:
     """How often the history had been cleared, or a part of it forgotten."""
 
 
-@dataclass
+@dataclass(slots=True)
 class History:
     """The messages of one conversation, oldest first, without the system prompt."""
 

@@ -1,7 +1,6 @@
 """Sentences to be said later: what a timer leaves behind. Belongs to a conversation, not to a connection."""
 
 import asyncio
-import itertools
 import math
 from collections.abc import Callable
 from typing import Final
@@ -15,12 +14,14 @@ LIMIT: Final = 100
 class Reminders:
     """Calls back with each text when its time has come. Only for the event loop's thread."""
 
+    __slots__ = ("_on_due", "_limit", "_waiting", "_number", "_closed")
+
     def __init__(self, on_due: Callable[[str], None], limit: int = LIMIT) -> None:
         """`on_due` gets the text of a reminder whose time has come."""
         self._on_due = on_due
         self._limit = limit
         self._waiting: dict[int, tuple[asyncio.TimerHandle, str]] = {}
-        self._numbers = itertools.count()
+        self._number = 0
         self._closed = False
 
     def after(self, seconds: float, text: str) -> None:
@@ -31,7 +32,7 @@ class Reminders:
             raise ToolError("the conversation has ended, so there is nobody left to remind")
         if len(self._waiting) >= self._limit:
             raise ToolError(f"{self._limit} reminders wait already; wait until one of them has passed")
-        number = next(self._numbers)
+        number = self._number = self._number + 1
         self._waiting[number] = asyncio.get_running_loop().call_later(seconds, self._due, number), text
 
     def pending(self) -> tuple[tuple[float, str], ...]:

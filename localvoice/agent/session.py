@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.between import BetweenTurns
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.director import StageChange
 from localvoice.agent.draft import Draft
 from localvoice.agent.ears import Ears
@@ -14,7 +15,6 @@ from localvoice.agent.forget_request import ForgetRequest, outcome
 from localvoice.agent.hooks import LlmRequest
 from localvoice.agent.interruption import Conversing, Interruption, Utterance
 from localvoice.agent.reporting import Reporter
-from localvoice.agent.sessions import Conversation
 from localvoice.agent.stages import Heard
 from localvoice.agent.stopwatch import now, unix_ms
 from localvoice.agent.surroundings import AgentState, Surroundings
@@ -305,15 +305,14 @@ class Session:
     def _say_announcements(self) -> None:
         """Say what is due, if nobody is speaking; otherwise it is said when they have finished."""
         if self._state is AgentState.IDLE and self.conversation.announcements:
-            text = self.conversation.announcements.popleft()
+            text = self.conversation.announcements.pop(0)
             self._start_turn(None, now(), announcement=text)
 
     def _on_stage_timeout(self, change: StageChange) -> None:
         self._emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
         self.conversation.leave_stage(change.clear_history)
         if change.say:
-            self.conversation.announcements.append(change.say)
-            self._say_announcements()
+            self.conversation.announce(change.say)
 
     async def _forget(self, wanted: ForgetRequest) -> str:
         """Forget it in the history, on disk and in the LLM; what to say then."""

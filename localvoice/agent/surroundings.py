@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.director import Brief
 from localvoice.agent.draft import Draft
 from localvoice.agent.forget_request import ForgetRequest, forget_request
 from localvoice.agent.history import History
 from localvoice.agent.hooks import LlmRequest
-from localvoice.agent.sessions import Conversation
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ServerMessage

@@ -78,7 +78,7 @@ class Turn:
         words = await self._hear()
         await self._around.playout.released()  # whoever speaks on has perhaps not finished the question
         if self._interrupted and self._heard is None and self._forget is None:
-            self._around.conversation.announcements.appendleft(self._announcement)  # nobody has heard it
+            self._around.conversation.announcements.insert(0, self._announcement)  # nobody has heard it
         if not (words or self._announcement) or self._interrupted:
             return  # silence, a cough, a door: no error, no reply
         self._around.playout.begin()

@@ -11,9 +11,10 @@ from aiohttp import WSCloseCode, web
 from aiohttp.typedefs import Handler, Middleware
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.hooks import ErrorContext, notify
 from localvoice.agent.session_store import SessionStore
-from localvoice.agent.sessions import Conversation, Sessions
+from localvoice.agent.sessions import Sessions
 from localvoice.agent.stopwatch import now, unix_ms
 from localvoice.config import ConfigError, ServerSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES

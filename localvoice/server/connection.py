@@ -11,9 +11,10 @@ from typing import Final
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.hooks import notify
 from localvoice.agent.session import Session
-from localvoice.agent.sessions import Conversation, Sessions
+from localvoice.agent.sessions import Sessions
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.audio.playout import Playout
 from localvoice.contract.client_messages import (

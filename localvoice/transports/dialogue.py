@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.conversation import Conversation
 from localvoice.agent.session import Session
-from localvoice.agent.sessions import Conversation
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.playout import Playout
 from localvoice.contract.messages import (
