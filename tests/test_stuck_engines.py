@@ -19,7 +19,6 @@ from server_site import Client, Site, serving
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import VoiceError
-from localvoice.engines import job as job_module
 from localvoice.engines import loading, whisper
 from localvoice.engines import worker as worker_module
 from localvoice.engines.fallback import Patience, ResilientLlm
@@ -395,12 +394,3 @@ async def test_closing_while_stuck_is_quick_and_loads_nothing(hole: Hole) -> Non
         await own.close()
     await asyncio.sleep(0.4)
     assert hole.loaded == 0
-
-
-def test_the_stop_flag_knows_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "time", SimpleNamespace(monotonic=iter([5.0, 9.0]).__next__))
-    stop = Stop()
-    assert stop.since is None and not stop.is_set()
-    stop.set()
-    stop.set()
-    assert stop.since == 5.0 and stop.is_set()
