@@ -3,23 +3,20 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
 import pytest
 from llama_reads import counted_reads
+from small_llama import MODEL, PLAN
 
 from localvoice.engines import job as job_module
 from localvoice.engines import llama_state
 from localvoice.engines.llama import LlamaLlm
 from localvoice.engines.llama_state import WORTH_A_CHANGE, best_start, shared
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
-from localvoice.engines.threads import ThreadPlan
 
-MODEL = Path(__file__).parents[1] / "models" / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-PLAN = ThreadPlan(llm_decode=1, llm_prompt=1, stt=1, tts=1)
 SYSTEM = ChatMessage("system", "You are a helpful voice assistant. Answer in one short sentence. " * 8)
 LIGHT = ToolSpec(
     "switch_light", "Switch the light.", {"type": "object", "properties": {"on": {"type": "boolean"}}}

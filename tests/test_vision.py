@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 from llama_cpp import mtmd_cpp
+from small_llama import MODEL, PLAN
 from tiny_projector import write_projector
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
@@ -23,15 +24,12 @@ from localvoice.engines import seeing, vision
 from localvoice.engines.llama import LlamaLlm
 from localvoice.engines.protocols import ChatMessage, Image, Sampling
 from localvoice.engines.seeing import SeeingLlama, wants_parts
-from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.vision import check_image, image_size
 from localvoice.engines.worker import Stop, Stopped
 
-MODEL = Path(__file__).parents[1] / "models" / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 EMBEDDING = 576
 """Numbers of a token of SmolLM2."""
 IMAGE_TOKENS = 16
-PLAN = ThreadPlan(llm_decode=1, llm_prompt=1, stt=1, tts=1)
 
 
 def png(width: int, height: int, colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
