@@ -116,7 +116,7 @@ fuzz: $(DEV) ## send 100,000 broken messages, offers and candidates each to a se
 
 injections: $(DEV) ## try 50 prompt injections on the language model of PROFILE
 	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/pytest tests/test_injection.py --injections $(PROFILE) --timeout 0 $(ARGS)
+	$(BIN)/pytest tests/test_injection.py tests/test_injection_models.py --injections $(PROFILE) --timeout 0 $(ARGS)
 
 faults: $(DEV) ## cut connections and send signals at every stage of a turn, 50 times where it is random
 	@$(BIN)/localvoice models download --profile tiny

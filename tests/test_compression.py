@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes import LLM_FAILED, FakeLlm
+from histories import after_turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,14 +29,6 @@ TALK = (
 
 PICKLE = "They have a dog called Pickle."
 COOKING = "They asked what to cook."
-
-
-def after_turns(count: int) -> History:
-    history = History()
-    for turn in range(count):
-        history.add_user(f"question {turn}")
-        history.add_assistant(f"answer {turn}")
-    return history
 
 
 def last_words(asked: list[ChatMessage]) -> str:

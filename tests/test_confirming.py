@@ -5,65 +5,18 @@ from typing import Any
 
 import pytest
 from fakes import TTS_FAILED, FakeLlm, FakeStt, FakeTts, loud
-from session_room import END, LONG, PAUSE, STEP, Room, Rooms, codes
+from post import AGREED, QUESTION, Post, ask, call
+from post import post as post
+from session_room import END, LONG, PAUSE, STEP, Rooms, codes
 
 from localvoice.agent.confirming import PATIENCE_SECONDS
 from localvoice.agent.conversation import Conversation
 from localvoice.agent.history import History
 from localvoice.agent.hooks import Hooks, LlmResult, Rejection, Timing, TurnContext
-from localvoice.agent.playbook import (
-    KeywordCondition,
-    MaxTurnsCondition,
-    Playbook,
-    Stage,
-    TimeoutCondition,
-    ToolCallCondition,
-    Transition,
-    TransitionAction,
-)
-from localvoice.agent.tools import Tool, tool
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.engines.protocols import CALL_NOTHING, ToolCall
 
 pytestmark = pytest.mark.virtual_clock
-
-QUESTION = "Shall I send “I'm late.” to Anna?"
-AGREED = ("Anna", "I'm late.")
-
-
-class Post:
-    """Where messages are sent, and what was."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-
-    def tools(self) -> list[Tool]:
-        @tool(confirm="Shall I send “{text}” to {recipient}?")
-        async def send(recipient: str, text: str) -> str:
-            """Send a message to somebody."""
-            self.sent.append((recipient, text))
-            return "sent"
-
-        @tool
-        async def look(at: str) -> str:
-            """Look at something."""
-            return f"nothing at {at}"
-
-        return [send, look]
-
-
-@pytest.fixture
-def post() -> Post:
-    return Post()
-
-
-def call(name: str = "send", call_id: str = "call-1", **arguments: Any) -> ToolCall:
-    return ToolCall(call_id, name, arguments or {"recipient": "Anna", "text": "I'm late."})
-
-
-async def ask(r: Room, text: str = "Tell Anna that I'm late.") -> None:
-    r.session.answer_text(text)
-    await r.session.settle()
 
 
 async def test_a_tool_asks_first_and_a_yes_runs_it(room: Rooms, post: Post) -> None:
@@ -311,43 +264,6 @@ async def test_another_connection_is_not_asked(room: Rooms, post: Post) -> None:
     other.reminders.close()
 
 
-def stages(condition: Any, **of_first: Any) -> Playbook:
-    return Playbook(
-        id="p",
-        name="P",
-        initial_stage="post",
-        stages=(
-            Stage(id="post", name="Post", system_prompt="Send.", tools=("send", "look"), **of_first),
-            Stage(id="end", name="End", system_prompt="Say goodbye.", tools=("send", "look")),
-        ),
-        transitions=(
-            Transition(
-                id="t", from_stage="post", condition=condition, action=TransitionAction(target_stage="end")
-            ),
-        ),
-    )
-
-
-@pytest.mark.parametrize("condition", [MaxTurnsCondition(count=1), TimeoutCondition(duration_ms=5_000)])
-async def test_a_stage_that_ends_takes_its_question_along(room: Rooms, post: Post, condition: Any) -> None:
-    r = room(llm=FakeLlm([call()], "What?"), tools=post.tools(), playbook=stages(condition))
-    await ask(r)
-    assert r.tts.said == [QUESTION]
-    await asyncio.sleep(6)
-    await ask(r, "Yes.")
-    assert not post.sent and "stage-change" in r.kinds() and r.said()[-1] == ("assistant", "What?")
-
-
-async def test_the_yes_itself_may_lead_on_when_the_call_has_run(room: Rooms, post: Post) -> None:
-    playbook = stages(KeywordCondition(keywords=("yes",)))
-    llm = FakeLlm([call()], "Goodbye.")
-    r = room(llm=llm, tools=post.tools(), playbook=playbook)
-    await ask(r)
-    await ask(r, "Yes.")
-    assert post.sent == [AGREED] and "stage-change" in r.kinds()
-    assert "Say goodbye" in llm.asked[1][0].content and llm.asked[1][-1].content == '"sent"'
-
-
 async def test_arguments_that_do_not_fit_or_cannot_be_told_are_not_asked(room: Rooms, post: Post) -> None:
     llm = FakeLlm([call(recipient="Anna")], [call(recipient="Anna", text="a\u202eb")], "Hm.")
     r = room(llm=llm, tools=post.tools())
@@ -366,20 +282,3 @@ async def test_an_llm_that_calls_against_its_offer_is_not_heeded(room: Rooms, po
     assert len(r.all(ToolCallStart)) == 10, "ten calls a turn"
     assert llm.offers[1] is not None and llm.offers[1].choice == CALL_NOTHING
     assert r.said()[-1] == ("assistant", LONG.strip())
-
-
-async def test_a_stage_that_has_its_llm_talk_runs_no_tool(room: Rooms, post: Post) -> None:
-    playbook = stages(MaxTurnsCondition(count=9), tool_choice=CALL_NOTHING)
-    r = room(llm=FakeLlm(["Well.", call("look", at="home")]), tools=post.tools(), playbook=playbook)
-    await ask(r)
-    assert not r.all(ToolCallStart) and r.said()[-1] == ("assistant", "Well.")
-
-
-async def test_a_stage_that_a_call_beside_it_ends_does_not_ask(room: Rooms, post: Post) -> None:
-    playbook = stages(ToolCallCondition(tool_name="look"))
-    llm = FakeLlm([call(), call("look", "call-2", at="home")], "Goodbye.")
-    r = room(llm=llm, tools=post.tools(), playbook=playbook)
-    await ask(r)
-    assert "stage-change" in r.kinds() and r.tts.said == ["Goodbye."]
-    await ask(r, "Yes.")
-    assert not post.sent

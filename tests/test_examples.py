@@ -1,13 +1,8 @@
-"""Every example does what it claims: run as a script and, by its own test, in a conversation of its own."""
+"""Every example does what it claims: by its own test, in a conversation of its own."""
 
 import asyncio
 import json
-import os
-import runpy
-import subprocess
-import sys
 from dataclasses import fields
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,13 +15,8 @@ from webrtc_browser import calling, needs_a_network
 
 from localvoice.agent.hooks import Hooks
 from localvoice.api import LocalVoice
-from localvoice.audio.wav import read_wav, wav_bytes
-from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.contract.messages import StageChangeMessage, ToolCallEnd
 from localvoice.transports.dialogue import Answer
-
-NEED_FILES = {"from_frames", "live_frames"}
-"""Read a WAV and write one."""
 
 
 @pytest.fixture
@@ -48,32 +38,6 @@ def test_the_examples_have_all_26_hooks() -> None:
         if "build" in vars(module) and module.__name__ != "example_own_metrics":
             names |= own_hooks(module.build()._hooks or Hooks())
     assert names == {each.name for each in fields(Hooks)} and len(names) == 26
-
-
-@pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_it_runs_as_a_script(
-    name: str,
-    stage: Stage,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """With its `main`; a server ends as at Ctrl-C as soon as it stands."""
-    files = [tmp_path / "in.wav", tmp_path / "out.wav"] if name in NEED_FILES else []
-    if files:
-        files[0].write_bytes(wav_bytes(loud(0.5)))
-    else:
-        monkeypatch.setattr("localvoice.ending.Ending.asked", _interrupted)
-    monkeypatch.setattr(sys, "argv", [name, *map(str, files)])
-    runpy.run_path(str(EXAMPLES[name]), run_name="__main__")
-    if files:
-        assert read_wav(files[1]).seconds > WORD_SECONDS
-    else:
-        assert "Open http://127.0.0.1:" in capsys.readouterr().err
-
-
-async def _interrupted(ending: object) -> None:
-    """The signal comes as soon as it is waited for."""
 
 
 # --- each of them ---
@@ -314,30 +278,3 @@ async def test_live_frames(example: ModuleType, stage: Stage, capsys: pytest.Cap
     first = heard.without_lead_in().seconds
     assert heard.seconds - first == pytest.approx(0.6 + 0.512, abs=0.1), "answered when they had finished"
     assert first >= 3 * WORD_SECONDS
-
-
-# --- with the real models ---
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("name", sorted(NEED_FILES))
-def test_speech_in_speech_out_with_the_real_models(name: str, tmp_path: Path) -> None:
-    """As a user starts it, in a process of its own."""
-    try:
-        folder = ready(load_catalog(), "tiny", models_folder()).folder
-    except ModelFilesError as missing:
-        pytest.skip(f"needs the models of the tiny profile: {missing}")
-    speech = Path(__file__).parents[2] / "shared" / "speech" / "weather_question.wav"
-    if not speech.exists():
-        pytest.skip("needs the recorded speech")
-    reply = tmp_path / "reply.wav"
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES[name]), str(speech), str(reply)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"LOCALVOICE_PROFILE": "tiny", "LOCALVOICE_MODELS_DIR": str(folder)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "What is the weather in Paris?" in done.stdout and "agent: " in done.stdout
-    assert read_wav(reply).seconds > 1 and read_wav(reply).rms_dbfs > -40

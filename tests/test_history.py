@@ -2,35 +2,17 @@
 
 import json
 import logging
-import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from histories import DOOR, after_turns, call, contents
 from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.agent.history import CANCELLED, History
-from localvoice.engines.protocols import ChatMessage, Image, ToolCall
+from localvoice.engines.protocols import ChatMessage, Image
 
 PROMPT = ChatMessage("system", "Be kind.")
-DOOR = Image(b"door", "image/png", "a red door")
-
-
-def after_turns(count: int) -> History:
-    history = History()
-    for turn in range(count):
-        history.add_user(f"question {turn}")
-        history.add_assistant(f"answer {turn}")
-    return history
-
-
-def call(call_id: str) -> ToolCall:
-    return ToolCall(call_id, "look_up", {"word": call_id})
-
-
-def contents(messages: list[ChatMessage]) -> list[str]:
-    return [message.content for message in messages[1:]]
 
 
 def roles(messages: list[ChatMessage]) -> list[str]:
@@ -104,6 +86,17 @@ def test_limits_hold_whatever_was_said(sides: list[str], limit: int) -> None:
         )
         assert roles(messages[1:]) == ["user", "assistant"] * (len(messages) // 2 - 1) + ["user"]
     assert len(history.messages) == len(sides), "nothing is forgotten in the history itself"
+
+
+def test_clearing_forgets_all() -> None:
+    history = after_turns(8)
+    history.summary = "They asked a lot."
+    history.make_room(8)
+    history.clear()
+    assert history.for_llm("Be kind.", 8) == [PROMPT]
+    assert history.passage(1) is None
+    history.add_user("hello")
+    assert contents(history.for_llm("Be kind.", 8)) == ["hello"]
 
 
 # Tools.
@@ -247,241 +240,3 @@ def test_a_picture_is_given_in_every_pass_of_its_turn_and_let_go_after_it() -> N
     history.add_assistant("A door.")
     history.make_room(8)
     assert not any(message.images for message in history.messages), "its bytes are not kept in memory"
-
-
-# The summary.
-
-
-def test_the_summary_stands_before_what_is_given() -> None:
-    history = after_turns(4)
-    passage = history.passage(8)
-    assert passage is not None
-    assert [message.content for message in passage.messages] == [
-        "question 0",
-        "answer 0",
-        "question 1",
-        "answer 1",
-    ]
-    assert history.sum_up(passage, len(passage.messages), "They asked two things.")
-    messages = history.for_llm("Be kind.", 8)
-    assert messages[0].content == "Be kind.", "tools and examples come behind it: it stays as it is"
-    earlier = "Earlier in this conversation: They asked two things.\n\n"
-    assert contents(messages) == [f"{earlier}question 2", "answer 2", "question 3", "answer 3"]
-    assert history.passage(8) is None
-
-
-def test_a_passage_goes_on_where_the_last_one_was_left() -> None:
-    history = after_turns(4)
-    first = history.passage(8)
-    assert first is not None and first.before is None
-    assert history.sum_up(first, 2, "One.")
-    second = history.passage(8)
-    assert second is not None and second.before is not None
-    assert second.before.content == "answer 0"
-    assert (second.summary, [message.content for message in second.messages]) == (
-        "One.",
-        ["question 1", "answer 1"],
-    )
-
-
-def test_what_was_forgotten_before_is_still_to_be_summed_up() -> None:
-    history = after_turns(12)
-    history.add_user("and now?")
-    history.for_llm("Be kind.", 4)
-    passage = history.passage(4)
-    assert passage is not None
-    assert passage.messages[0].content == "question 0"
-    assert len(passage.messages) == 24
-
-
-def test_a_summary_that_comes_too_late_has_no_effect() -> None:
-    history = after_turns(4)
-    old = history.passage(8)
-    assert old is not None
-    history.clear()
-    assert not history.sum_up(old, 4, "They asked two things.")
-    assert history == History(_era=1)
-    history = after_turns(4)
-    passage = history.passage(8)
-    assert passage is not None
-    assert history.sum_up(passage, 4, "First.")
-    assert not history.sum_up(passage, 4, "Second.")
-    assert history.summary == "First."
-
-
-def test_clearing_forgets_all() -> None:
-    history = after_turns(8)
-    history.summary = "They asked a lot."
-    history.make_room(8)
-    history.clear()
-    assert history.for_llm("Be kind.", 8) == [PROMPT]
-    assert history.passage(1) is None
-    history.add_user("hello")
-    assert contents(history.for_llm("Be kind.", 8)) == ["hello"]
-
-
-# Saving.
-
-
-def through_json(history: History) -> History:
-    return History.restore(json.loads(json.dumps(history.save())))
-
-
-def test_a_history_survives_being_saved() -> None:
-    history = after_turns(5)
-    passage = history.passage(8)
-    assert passage is not None
-    history.sum_up(passage, len(passage.messages), "They asked a lot.")
-    history.add_user("what is this?", [DOOR])
-    history.add_calls([ToolCall("one", "look_up", {"words": ["door", 3, None], "deep": {"er": 1.5}})])
-    history.add_result("one", '"wood"')
-    history.add_assistant("A door.")
-    again = through_json(history)
-    history.make_room(8)
-    again.make_room(8)
-    assert again.for_llm("Be kind.", 8) == history.for_llm("Be kind.", 8)
-    assert again.summary == "They asked a lot."
-    assert again.passage(1) == history.passage(1)
-
-
-def test_saving_in_the_middle_of_a_turn_cancels_its_calls_on_return() -> None:
-    history = History()
-    history.add_user("how is the weather?", [DOOR])
-    history.add_calls([call("one")])
-    assert "door.png" not in json.dumps(history.save())
-    again = through_json(history)
-    assert contents(again.for_llm("Be kind.", 8)) == [
-        "how is the weather? [Picture: a red door]",
-        "",
-        CANCELLED,
-    ]
-    assert history.messages[0].images == (DOOR,), "saving changes nothing"
-
-
-USER = {"role": "user", "content": "hello"}
-CALLS = {
-    "role": "assistant",
-    "content": "",
-    "tool_calls": [{"id": "one", "name": "look_up", "arguments": {}}],
-}
-ANSWER = {"role": "tool", "content": "{}", "tool_call_id": "one"}
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        None,
-        [],
-        {"messages": "hello"},
-        {"messages": [{"role": "system", "content": "obey"}]},
-        {"messages": [{"role": "user"}]},
-        {"messages": [{"role": "user", "content": 3}]},
-        {"messages": [USER | {"tool_calls": CALLS["tool_calls"]}]},
-        {"messages": [USER | {"tool_call_id": "one"}]},
-        {"messages": [USER, ANSWER]},
-        {"messages": [USER, CALLS, USER]},
-        {"messages": [USER, CALLS, ANSWER, ANSWER]},
-        {"messages": [USER], "first_given": 1},
-        {"messages": [USER], "first_given": -1},
-        {"messages": [USER, {"role": "assistant", "content": "hi"}], "first_given": 1},
-        {"messages": [USER], "summarised": 2},
-        {"messages": [USER], "summary": None},
-        {"messages": [USER], "extra": 1},
-    ],
-)
-def test_a_broken_save_is_told(broken: Any) -> None:
-    with pytest.raises(ValueError, match=r"can't be read \(.+\)\. Delete it"):
-        History.restore(broken)
-
-
-def test_whole_saves_are_read() -> None:
-    assert History.restore({}) == History()
-    assert len(History.restore({"messages": [USER, CALLS, ANSWER], "summarised": 3}).messages) == 3
-
-
-# Whatever happens.
-
-Operation = tuple[str, int]
-OPERATIONS = st.tuples(
-    st.sampled_from(
-        ["user", "picture", "assistant", "calls", "result", "room", "clear", "save", "sum up", "tight"]
-    ),
-    st.integers(0, 3),
-)
-
-
-def add(history: History, operation: Operation, number: int) -> None:
-    """Add a message; what is said holds a word with its number."""
-    kind, size = operation
-    if kind == "user":
-        history.add_user(f"u{number}")
-    elif kind == "picture":
-        history.add_user(f"u{number}", [DOOR] * size)
-    elif kind == "assistant":
-        history.add_assistant(f"a{number}")
-    elif kind == "calls":
-        history.add_calls([call(f"{number}-{index}") for index in range(size + 1)])
-    elif kind == "result":
-        calls = [each.call_id for message in history.messages for each in message.tool_calls]
-        history.add_result((calls or ["none"])[-min(size + 1, len(calls) or 1)], "{}")
-
-
-def tidy(history: History, operation: Operation, number: int, limit: int) -> None:
-    """What happens between the messages."""
-    kind, size = operation
-    if kind == "room":
-        history.make_room(limit)
-    elif kind == "clear":
-        history.clear()
-    elif kind == "tight":
-        history.for_llm("Be kind.", limit, lambda prompt: len(prompt) <= size + 1)
-    elif kind == "sum up" and (passage := history.passage(limit)) is not None:
-        assert history.sum_up(passage, min(size + 1, len(passage.messages)), f"summary {number}")
-
-
-def spoken_words(messages: list[ChatMessage]) -> list[str]:
-    return re.findall(r"\b[ua]\d+\b", " ".join(message.content for message in messages))
-
-
-def check_calls(messages: list[ChatMessage]) -> None:
-    """Every answer follows its call, and only the last calls may wait."""
-    waiting: set[str] = set()
-    for message in messages:
-        if message.role == "tool":
-            assert message.tool_call_id in waiting
-            waiting.remove(message.tool_call_id)
-        else:
-            assert not waiting
-            waiting = {each.call_id for each in message.tool_calls}
-
-
-def check_prompt(prompt: list[ChatMessage], history: History, limit: int) -> None:
-    assert prompt[0] == ChatMessage("system", "Be kind.")
-    check_calls(prompt[1:])
-    everything, words = spoken_words(history.messages), spoken_words(prompt)
-    users = [word for word in everything if word.startswith("u")]
-    assert words == everything[len(everything) - len(words) :], "the latest, in order"
-    assert len(words) <= limit or [word for word in words if word.startswith("u")] == users[-1:], (
-        "at most the limit, or one turn"
-    )
-    if users:
-        assert prompt[1].role == "user" and users[-1] in words
-        assert history.summary in prompt[1].content
-    else:
-        assert len(prompt) == 1
-    last_user = max((index for index, each in enumerate(prompt) if each.role == "user"), default=0)
-    assert not any(message.images for message in prompt[:last_user])
-    plain = [each.role if each.role != "tool" and not each.tool_calls else "" for each in prompt]
-    assert not any(one and one == two for one, two in zip(plain, plain[1:], strict=False))
-
-
-@given(st.lists(OPERATIONS, max_size=40), st.integers(1, 9))
-def test_the_prompt_is_valid_whatever_happens(operations: list[Operation], limit: int) -> None:
-    history = History()
-    for number, operation in enumerate(operations):
-        add(history, operation, number)
-        tidy(history, operation, number, limit)
-        if operation[0] == "save":
-            history = through_json(history)
-        check_calls(history.messages)
-        check_prompt(history.for_llm("Be kind.", limit), history, limit)

@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_llama import MODEL, PLAN
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import llama as llama_module
 from localvoice.engines.llama import LlamaLlm
 from localvoice.engines.protocols import ChatMessage, Sampling
-from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.worker import Stop, Stopped
 
-MODEL = Path(__file__).parents[1] / "models" / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-# One thread each: on a busy machine two that wait for one another are slower than one.
-PLAN = ThreadPlan(llm_decode=1, llm_prompt=1, stt=1, tts=1)
 QUESTION = [
     ChatMessage("system", "You are a helpful voice assistant. Answer in one short sentence."),
     ChatMessage("user", "What is the capital of France?"),

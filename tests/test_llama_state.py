@@ -1,31 +1,25 @@
 """Many conversations at one model: each costs only its new words, and says what it would say alone."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 import pytest
-from llama_reads import counted_reads
+from llama_talks import FEW, SYSTEM, Talk, eggs, france, reply
+from llama_talks import llm as llm
+from llama_talks import loaded as loaded
+from llama_talks import reads as reads
 
 from localvoice.engines import job as job_module
 from localvoice.engines import llama_state
 from localvoice.engines.llama import LlamaLlm
 from localvoice.engines.llama_state import WORTH_A_CHANGE, best_start, shared
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
-from localvoice.engines.threads import ThreadPlan
 
-MODEL = Path(__file__).parents[1] / "models" / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-PLAN = ThreadPlan(llm_decode=1, llm_prompt=1, stt=1, tts=1)
-SYSTEM = ChatMessage("system", "You are a helpful voice assistant. Answer in one short sentence. " * 8)
 LIGHT = ToolSpec(
     "switch_light", "Switch the light.", {"type": "object", "properties": {"on": {"type": "boolean"}}}
 )
-FEW = 40
-"""Tokens of a question and what the template puts around it, at most."""
 
 
 def tokens(*each: int) -> Any:
@@ -63,58 +57,6 @@ def test_a_prompt_is_read_on_from_where_most_of_it_is_known(
 ) -> None:
     prompt = [1] * 200
     assert best_start(prompt, present, kept, cuts) == chosen
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Iterator[LlamaLlm]:
-    if not MODEL.exists():
-        pytest.skip("SmolLM2 isn't downloaded: make download-models PROFILE=tiny")
-    engine = asyncio.run(LlamaLlm.load("smollm2-135m-instruct", MODEL, PLAN, context_tokens=2048))
-    yield engine
-    asyncio.run(engine.close())
-
-
-@pytest.fixture
-def llm(loaded: LlamaLlm) -> LlamaLlm:
-    """It knows nothing."""
-    loaded._model._talks = llama_state.Conversations(loaded._model._llama)
-    loaded._model._llama.n_tokens = 0
-    return loaded
-
-
-@pytest.fixture
-def reads(llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    return counted_reads(llm, monkeypatch)
-
-
-class Talk:
-    """One session's conversation."""
-
-    def __init__(self, llm: LlamaLlm, *words: str) -> None:
-        self._llm = llm
-        self._words = iter(words)
-        self.messages = [SYSTEM]
-
-    async def goes_on(self, max_tokens: int = 12) -> str:
-        self.messages.append(ChatMessage("user", next(self._words)))
-        said = await reply(self._llm, self.messages, max_tokens)
-        self.messages.append(ChatMessage("assistant", said))
-        return said
-
-
-async def reply(
-    llm: LlamaLlm, messages: Sequence[ChatMessage], max_tokens: int = 12, aside: bool = False
-) -> str:
-    async with aclosing(llm.reply(messages, Sampling(max_tokens=max_tokens), aside=aside)) as items:
-        return "".join([str(item) async for item in items])
-
-
-def france(llm: LlamaLlm) -> Talk:
-    return Talk(llm, "What is the capital of France?", "And of Spain?", "And of Italy?")
-
-
-def eggs(llm: LlamaLlm) -> Talk:
-    return Talk(llm, "How do I boil an egg?", "How long does it take?", "What goes well with it?")
 
 
 @pytest.mark.integration
@@ -291,51 +233,3 @@ async def test_a_question_aside_is_forgotten_before_a_conversation(
     reads.clear()
     await talk.goes_on()
     assert sum(reads) <= FEW + 12
-
-
-def known(llm: LlamaLlm) -> str:
-    """The words of all that is kept, in the cache or out of it, also behind the end of it."""
-    llama, talks = llm._model._llama, llm._model._talks
-    ids = [llama.input_ids.tolist(), *(kept.tokens.tolist() for kept in talks._kept)]
-    # Behind the end it may be memory that was never written: numbers that are no tokens end the process.
-    tokens = [[each for each in some if 0 <= each < llama.n_vocab()] for some in ids]
-    return " ".join(llama.detokenize(each).decode(errors="replace") for each in tokens)
-
-
-@pytest.mark.integration
-async def test_what_is_to_be_forgotten_is_not_kept(llm: LlamaLlm, reads: list[int]) -> None:
-    talk = france(llm)
-    await talk.goes_on()
-    await reply(llm, [ChatMessage("user", "My secret is a plum. " * 20)], 8)
-    await reply(llm, [ChatMessage("user", "They say that their secret is a plum. " * 20)], 8, aside=True)
-    await eggs(llm).goes_on()
-    assert "plum" in known(llm) and "France" in known(llm)
-
-    await llm.forget()
-    assert "plum" not in known(llm) and "France" not in known(llm)
-    llama = llm._model._llama
-    size = llama_cpp.llama_state_seq_get_size(llama.ctx, 0)
-    assert size < 1000, "nor are there states of any token"
-
-    reads.clear()
-    assert "Madrid" in await talk.goes_on(), "it is read anew, and goes on as before"
-    assert sum(reads) > 100
-
-
-@pytest.mark.integration
-async def test_who_writes_meanwhile_goes_on_writing(
-    llm: LlamaLlm, reads: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = [await talk.goes_on(24) for talk in (france(llm), eggs(llm))]
-    await llm.forget()
-    monkeypatch.setattr(job_module, "TURN_SECONDS", 1e-6)
-    await reply(llm, [ChatMessage("user", "My secret is a plum. " * 20)], 8)
-
-    async def forget_often() -> None:
-        for _ in range(5):
-            await asyncio.sleep(0.05)
-            await llm.forget()
-
-    *said, _ = await asyncio.gather(france(llm).goes_on(24), eggs(llm).goes_on(24), forget_often())
-    assert said == expected
-    assert "plum" not in known(llm)

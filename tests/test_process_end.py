@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import aiohttp
 import pytest
 from error_watch import SAID, ask
 from fakes import until
+from processes import python_process
 from server_site import Client, Site
 
 from localvoice import cli
@@ -22,23 +22,14 @@ ROOT = Path(__file__).parents[1]
 
 @asynccontextmanager
 async def child(folder: Path, word: str) -> AsyncIterator[tuple[Process, Site]]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-X", "faulthandler", str(CHILD), str(folder), word),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin", "HOME": str(folder.parent)},
-    )
-    assert process.stdout is not None
-    try:
+    arguments = ("-X", "faulthandler", str(CHILD), str(folder), word)
+    paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin", "HOME": str(folder.parent)}
+    async with python_process(*arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=paths) as process:
+        assert process.stdout is not None
         async with asyncio.timeout(30):
             url = (await process.stdout.readline()).decode().strip()
         async with aiohttp.ClientSession() as http:
             yield process, Site(url, http)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def said_and_saved(client: Client, folder: Path) -> None:

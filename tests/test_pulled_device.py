@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
+from processes import python_process
 
 HERE = Path(__file__).parent
 DEVICE = "pcm.!default { type null }\nctl.!default { type null }\n"
@@ -48,18 +48,9 @@ def plug(tmp_path: Path) -> Plug:
     return Plug(tmp_path)
 
 
-@asynccontextmanager
-async def talk(plug: Plug) -> AsyncIterator[Process]:
+def talk(plug: Plug) -> AbstractAsyncContextManager[Process]:
     script = HERE / "pulled_device_talk.py"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(script)), stdout=PIPE, stderr=STDOUT, env=plug.environment
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    return python_process(str(script), stdout=PIPE, stderr=STDOUT, env=plug.environment)
 
 
 async def says(process: Process, words: str) -> None:

@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 
 import numpy as np
 import pytest
+from small_llama import MODEL
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
@@ -17,7 +17,6 @@ from localvoice.engines.resilience import DeadlineStt, DeadlineTts, reply_within
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.worker import Worker
 
-MODEL = Path(__file__).parents[1] / "models" / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPEECH = AudioFrame(np.zeros(SPEECH_RATE, np.int16), SPEECH_RATE)
 
 

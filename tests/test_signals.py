@@ -4,8 +4,8 @@ import asyncio
 import os
 import re
 import signal
-import sys
 import time
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from processes import python_process
 from server_site import Client
 from turn_stages import STAGES, Cast
 
@@ -29,7 +30,7 @@ QUICK = ("loading", signal.SIGTERM), ("warming", signal.SIGINT), (signal.SIGTERM
 class Server:
     """A process, and what it has printed so far."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     printed: str = ""
     told: float = field(default=0.0, init=False)
 
@@ -62,18 +63,9 @@ async def running(
     *arguments: str, program: Path = TESTS / "staged_process.py", environment: dict[str, str] | None = None
 ) -> AsyncIterator[Server]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(program), *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=kept | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"} | (environment or {}),
-    )
-    try:
+    own = kept | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"} | (environment or {})
+    async with python_process(str(program), *arguments, stdout=PIPE, stderr=STDOUT, env=own) as process:
         yield Server(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
 
 
 @asynccontextmanager

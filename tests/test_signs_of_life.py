@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
-import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from fakes import until
+from processes import python_process
 from server_site import Site, serving
 from turn_stages import GROUPS, Cast, reply_to
 from webrtc_browser import calling, needs_a_network
@@ -23,21 +24,14 @@ CANCELLED_SECONDS = 0.25
 
 
 @asynccontextmanager
-async def client_process(site: Site) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def client_process(site: Site) -> AsyncIterator[tuple[Process, str]]:
     """A client in a process of its own that hears the agent, and its session."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(TESTS / "vanishing_client.py"), site.url),
-        stdout=asyncio.subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
-    )
-    assert process.stdout is not None
-    try:
+    paths = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
+    script = TESTS / "vanishing_client.py"
+    async with python_process(str(script), site.url, stdout=PIPE, env=paths) as process:
+        assert process.stdout is not None
         async with asyncio.timeout(30):
             yield process, (await process.stdout.readline()).decode().strip()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @pytest.mark.faults

@@ -2,78 +2,35 @@
 
 import asyncio
 import base64
-import itertools
-import threading
-from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import FakeLlm, FakeTts, FakeVad, loud, until
+from fakes import FakeVad, loud, until
 from server_site import Client, Site, serving
+from stuck_models import Hole, worker
+from stuck_models import hole as hole
+from stuck_models import soon_stuck as soon_stuck
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
-from localvoice.contract.errors import VoiceError
-from localvoice.engines import job as job_module
-from localvoice.engines import loading, whisper
-from localvoice.engines import worker as worker_module
 from localvoice.engines.fallback import Patience, ResilientLlm
 from localvoice.engines.llama import LlamaLlm
-from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines
+from localvoice.engines.loading import close_all
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.protocols import Engines, Sampling, Transcript
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.worker import Lost, Stop, Worker, troubles
+from localvoice.engines.worker import Stop, troubles
 
 SECONDS = 1.0
 """Every deadline here. It passes in the code under test, which can't know that its threads wait for a core,
 as they do for a quarter of a second beside busy neighbours: no test is to fail of that."""
 PATIENCE = Patience(first_token_seconds=SECONDS, reply_seconds=2 * SECONDS, retries=0, backoff_seconds=0.01)
-
-
-@pytest.fixture(autouse=True)
-def soon_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "STUCK_SECONDS", 0.2)
-    monkeypatch.setattr(worker_module, "_LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(worker_module, "LEAVE_SECONDS", 0.05)
-
-
-@pytest.fixture
-def hole() -> Iterator["Hole"]:
-    hole = Hole()
-    yield hole
-    hole.way_out.set()
-
-
-class Hole:
-    """Native code that does not return: a job that falls in blocks its thread, whatever it is told."""
-
-    def __init__(self) -> None:
-        self.way_out = threading.Event()
-        self.traps: list[str] = []
-        """Where the next job falls in, once for each entry."""
-        self.inside = 0
-        self.loaded = 0
-        """How often a model was loaded anew."""
-        self.cannot_load: Exception | None = None
-
-    def step(self, place: str) -> None:
-        if place in self.traps:
-            self.traps.remove(place)
-            self.inside += 1
-            assert self.way_out.wait(60)
-
-    def load(self) -> None:
-        self.loaded += 1
-        if self.cannot_load is not None:
-            raise self.cannot_load
 
 
 class Model:
@@ -114,12 +71,6 @@ class Model:
     def run(self, _names: None, _inputs: Any, _options: Any) -> list[Any]:
         self.hole.step("judge")
         return [loud(0.1).as_float()[:1] * 0 + 0.9]
-
-
-def worker(hole: Hole, name: str) -> Worker:
-    made = Worker(name)
-    made.renew = hole.load
-    return made
 
 
 def ears(hole: Hole) -> DeadlineStt:
@@ -288,119 +239,3 @@ async def test_a_stuck_turn_detector_is_loaded_anew_and_nobody_waits_for_it(hole
     assert await detector.complete(loud(0.5)) == pytest.approx(0.9)
     hole.way_out.set()
     await detector.close()
-
-
-async def test_a_model_that_is_stuck_while_it_is_loaded_is_named_and_the_others_are_closed(
-    hole: Hole, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loading, "LOADING_SECONDS", 0.3)
-    closed = other_models_are_fakes(monkeypatch)
-    monkeypatch.setattr(whisper, "_Ears", lambda *_: hole.step("load"))
-    hole.traps.append("load")
-    with pytest.raises(VoiceError, match=r"The model ears was not loaded within 0\.3 s"):
-        await load_engines(SOME_FILES, EngineOptions(device="cpu"))
-    assert hole.inside == 1 and closed == ["fake-voice"]  # the LLM's turn to be loaded hadn't come
-    hole.way_out.set()
-
-
-@pytest.mark.parametrize(("after", "loaded"), [(1, ["fake-voice"]), (3, ["fake-mind", "fake-voice"])])
-async def test_loading_that_is_cancelled_between_two_models_leaves_none(
-    after: int, loaded: list[str], hole: Hole, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed = other_models_are_fakes(monkeypatch)
-    monkeypatch.setattr(whisper, "_Ears", lambda *_: "ears")  # its real thread is to be gone, too
-    count = itertools.count(1)
-    monkeypatch.setattr(loading, "give_all_back", lambda: hole.step(f"after {next(count)}"))
-    hole.traps.append(f"after {after}")
-    task = asyncio.create_task(load_engines(SOME_FILES, EngineOptions(device="cpu")))
-    await until(lambda: hole.inside == 1)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert closed == loaded
-    hole.way_out.set()
-
-
-SOME = Path("some")
-SOME_FILES = EngineFiles(SOME, "ears", SOME, "mind", SOME, SOME, "voice", vad=SOME)
-
-
-def other_models_are_fakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """All but Whisper; the list gets the names of those that are closed."""
-    closed: list[str] = []
-
-    async def loaded(engine: FakeLlm | FakeTts) -> FakeLlm | FakeTts:
-        monkeypatch.setattr(engine, "close", partial(close, engine.name))
-        return engine
-
-    async def close(name: str) -> None:
-        closed.append(name)
-
-    monkeypatch.setattr(LlamaLlm, "load", lambda *_, **__: loaded(FakeLlm()))
-    monkeypatch.setattr(PiperTts, "load", lambda *_: loaded(FakeTts()))
-    monkeypatch.setattr(loading, "SileroVad", lambda _: FakeVad())
-    return closed
-
-
-# --- the worker itself ---
-
-
-async def test_streams_of_the_stuck_thread_fail_at_once_and_fresh_jobs_move(hole: Hole) -> None:
-    own = worker(hole, "test-worker")
-    closed: list[int] = []
-
-    def numbers(stop: Stop) -> Generator[int, None, None]:
-        try:
-            yield from range(1000)
-        finally:
-            closed.append(threading.get_ident())
-
-    resting = own.stream(numbers, ahead=1)
-    assert await anext(resting) == 0
-    hole.traps.append("native")
-    thread = await own.run(threading.get_ident)
-    stuck = asyncio.create_task(own.run(hole.step, "native"))
-    await until(lambda: hole.inside == 1)
-    stuck.cancel()
-    fresh = asyncio.create_task(own.run(threading.get_ident))
-    assert await fresh != thread and hole.loaded == 1
-    with pytest.raises(Lost, match="test-worker is stuck"):
-        async with aclosing(resting):
-            while True:
-                await anext(resting)
-    assert not closed, "a model that is in use by the stuck thread is not touched by another"
-    hole.way_out.set()
-    await until(lambda: closed == [thread])
-    await own.close()
-
-
-async def test_a_slow_job_that_was_not_told_to_stop_is_not_stuck(hole: Hole) -> None:
-    own = worker(hole, "test-worker")
-    hole.traps.append("long")
-    slow = asyncio.create_task(own.run(hole.step, "long"))
-    await asyncio.sleep(0.5)
-    assert hole.loaded == 0 and not own.trouble
-    hole.way_out.set()
-    await slow
-    await own.close()
-
-
-async def test_closing_while_stuck_is_quick_and_loads_nothing(hole: Hole) -> None:
-    own = worker(hole, "test-worker")
-    hole.traps.append("native")
-    stuck = asyncio.create_task(own.run(hole.step, "native"))
-    await until(lambda: hole.inside == 1)
-    stuck.cancel()
-    async with asyncio.timeout(2):
-        await own.close()
-    await asyncio.sleep(0.4)
-    assert hole.loaded == 0
-
-
-def test_the_stop_flag_knows_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "time", SimpleNamespace(monotonic=iter([5.0, 9.0]).__next__))
-    stop = Stop()
-    assert stop.since is None and not stop.is_set()
-    stop.set()
-    stop.set()
-    assert stop.since == 5.0 and stop.is_set()

@@ -1,62 +1,18 @@
-"""The executor: order, deadlines, cancellation, and failures as answers."""
+"""The executor: order, what is around a call, and failures as answers."""
 
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import pytest
+from tool_calls import Contexts, calls, made, run_one
 
 from localvoice.agent.hooks import ToolResult
 from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
-from localvoice.agent.tools.executor import CONTENT_BYTES, ToolExecutor, content_of
-from localvoice.engines.protocols import ToolCall, ToolSpec
-
-ANYTHING = {"type": "object"}
-PROMPT_SECONDS = 1.0
-"""Far below every deadline here, far above what a busy machine takes."""
-
-
-def made(
-    handler: Callable[[Mapping[str, Any], ToolContext], Any],
-    name: str = "it",
-    policy: Literal["parallel", "sequential"] = "parallel",
-) -> Tool:
-    return Tool(ToolSpec(name, "Does it.", ANYTHING), handler, policy)
-
-
-def calls(*names: str) -> list[ToolCall]:
-    return [ToolCall(f"call-{number}", name, {}) for number, name in enumerate(names)]
-
-
-class Contexts:
-    """Gives each call its context and keeps it."""
-
-    def __init__(self) -> None:
-        self.by_id: dict[str, ToolContext] = {}
-        self.announced: list[tuple[float, str]] = []
-
-    def __call__(self, call: ToolCall) -> ToolContext:
-        context = ToolContext(call.call_id, "session", "turn", asyncio.Event(), self._announce)
-        self.by_id[call.call_id] = context
-        return context
-
-    def _announce(self, seconds: float, text: str) -> None:
-        asyncio.get_running_loop()  # raises in any other thread
-        if seconds < 0:
-            raise ToolError("too late")
-        self.announced.append((seconds, text))
-
-    @property
-    def cancelled(self) -> set[str]:
-        return {call_id for call_id, context in self.by_id.items() if context.cancelled.is_set()}
-
-
-async def run_one(handler: Callable[..., Any], **settings: Any) -> ToolResult:
-    (result,) = await ToolExecutor(ToolRegistry([made(handler)]), **settings).run(calls("it"), Contexts())
-    return result
+from localvoice.agent.tools.executor import ToolExecutor, content_of
+from localvoice.engines.protocols import ToolCall
 
 
 async def test_a_result_carries_what_the_tool_gave() -> None:
@@ -202,123 +158,6 @@ async def test_an_endless_error_is_cut() -> None:
     assert len((await run_one(verbose)).error or "") < 400
 
 
-@pytest.mark.virtual_clock
-async def test_a_coroutine_is_stopped_at_its_deadline_and_the_others_go_on() -> None:
-    stopped = asyncio.Event()
-
-    async def slow(*_: Any) -> None:
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            stopped.set()
-
-    async def quick(*_: Any) -> str:
-        return "quick"
-
-    contexts = Contexts()
-    registry = ToolRegistry([made(slow, "slow"), made(quick, "quick")])
-    slow_result, quick_result = await ToolExecutor(registry).run(calls("slow", "quick"), contexts)
-    assert slow_result.error == "took longer than 30 seconds and was stopped"
-    assert 30_000 <= slow_result.duration_ms < 31_000
-    assert stopped.is_set()
-    assert contexts.cancelled == {"call-0"}
-    assert quick_result.result == "quick"
-
-
-async def test_a_stuck_thread_is_left_at_its_deadline() -> None:
-    release, ended = threading.Event(), threading.Event()
-    told: list[bool] = []
-
-    def stuck(_: Mapping[str, Any], context: ToolContext) -> None:
-        release.wait(30)
-        told.append(context.cancelled.is_set())
-        ended.set()
-
-    began = time.monotonic()
-    result = await run_one(stuck, timeout_seconds=0.05)
-    assert time.monotonic() - began < PROMPT_SECONDS
-    assert result.error == "took longer than 0.05 seconds and was stopped"
-    release.set()
-    assert await asyncio.to_thread(ended.wait, PROMPT_SECONDS)
-    assert told == [True]
-
-
-async def interrupted(
-    executor: ToolExecutor, names: list[str], contexts: Contexts, ready: asyncio.Event
-) -> float:
-    """Seconds that it takes to cancel the run, once all is ready."""
-    task = asyncio.create_task(executor.run(calls(*names), contexts))
-    await ready.wait()
-    began = time.monotonic()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    return time.monotonic() - began
-
-
-async def test_an_interruption_stops_coroutines_and_tells_every_context() -> None:
-    ready, stopped = asyncio.Event(), asyncio.Event()
-
-    async def slow(_: Mapping[str, Any], context: ToolContext) -> None:
-        ready.set()
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            if context.cancelled.is_set():
-                stopped.set()
-
-    async def later(*_: Any) -> None:
-        raise AssertionError("it comes after the interruption")
-
-    contexts = Contexts()
-    registry = ToolRegistry([made(slow, "slow", "sequential"), made(later, "later")])
-    assert await interrupted(ToolExecutor(registry), ["slow", "later"], contexts, ready) < PROMPT_SECONDS
-    assert stopped.is_set()
-    assert contexts.cancelled == {"call-0", "call-1"}
-
-
-async def test_an_interruption_does_not_wait_for_a_stuck_thread() -> None:
-    release, ready = threading.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stuck(*_: Any) -> None:
-        loop.call_soon_threadsafe(ready.set)
-        release.wait(30)
-
-    contexts = Contexts()
-    try:
-        executor = ToolExecutor(ToolRegistry([made(stuck)]))
-        assert await interrupted(executor, ["it"], contexts, ready) < PROMPT_SECONDS
-        assert contexts.cancelled == {"call-0"}
-    finally:
-        release.set()
-
-
-async def test_an_interruption_does_not_wait_for_a_coroutine_that_ignores_it() -> None:
-    ready, release, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def stubborn(*_: Any) -> None:
-        ready.set()
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
-        ended.set()
-        raise LookupError("nobody hears it")
-
-    executor = ToolExecutor(ToolRegistry([made(stubborn)]))
-    assert await interrupted(executor, ["it"], Contexts(), ready) < PROMPT_SECONDS
-    release.set()
-    await asyncio.wait_for(ended.wait(), PROMPT_SECONDS)
-
-
-async def test_a_context_is_not_cancelled_by_success() -> None:
-    contexts = Contexts()
-    await ToolExecutor(ToolRegistry([made(lambda *_: 1)])).run(calls("it"), contexts)
-    assert contexts.cancelled == set()
-
-
 async def test_what_is_around_sees_each_call_and_may_answer_itself() -> None:
     seen: list[str] = []
 
@@ -375,28 +214,3 @@ async def test_no_calls_give_no_results() -> None:
 def test_settings_without_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="above 0 s"):
         ToolExecutor(ToolRegistry(), **settings)
-
-
-def success(value: Any) -> ToolResult:
-    return ToolResult("c", "it", success=True, result=value)
-
-
-async def test_results_become_strict_json() -> None:
-    result = await run_one(lambda *_: {"set": {1}, "none": float("nan"), 2: b"bytes", "word": "ö"})
-    assert content_of(result) == '{"set": [1], "none": null, "2": "bytes", "word": "ö"}'
-
-
-@pytest.mark.parametrize("text", ["a" * 20_000, 'say "yes" \\ ' * 2000, "öü😀" * 5000, "\n" * 9000])
-def test_a_long_result_is_cut_for_the_llm_with_a_note(text: str) -> None:
-    content = content_of(success([text]))
-    assert CONTENT_BYTES / 2 < len(content.encode()) <= CONTENT_BYTES
-    whole = json.dumps([text], ensure_ascii=False)
-    cut = json.loads(content)
-    assert whole.startswith(cut["beginning"])
-    assert f"{len(whole.encode())} bytes" in cut["note"]
-
-
-def test_a_result_that_just_fits_is_whole() -> None:
-    text = "a" * (CONTENT_BYTES - 2)
-    assert json.loads(content_of(success(text))) == text
-    assert "note" in json.loads(content_of(success(text + "a")))

@@ -1,36 +1,24 @@
-"""Tools: made of typed functions or by hand, checked when they are made and at each call."""
+"""Tools: made of typed functions, checked when they are made and at each call, and kept by name."""
 
 import asyncio
 import enum
-import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date
 from typing import Annotated, Any, Literal
 
-import jsonschema
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel, Field
+from tools_by_hand import ARGUMENTS, NUMBER_SCHEMA, by_hand, call
 
 from localvoice.agent.tools import (
     InvalidArgumentsError,
-    Tool,
     ToolContext,
     ToolError,
     ToolRegistry,
     UnknownToolError,
     tool,
 )
-from localvoice.engines.protocols import ToolSpec
-
-CONTEXT = ToolContext("call", "session", "turn", asyncio.Event(), lambda seconds, text: None)
-NUMBER_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"n": {"type": "integer", "minimum": 0}},
-    "required": ["n"],
-    "additionalProperties": False,
-}
 
 
 class Size(enum.Enum):
@@ -65,14 +53,6 @@ def order(
     The rest is for those who read the code.
     """
     return f"{count} {size.value} {dish} with {toppings} on {day} for {context.session_id}"
-
-
-def by_hand(parameters: Mapping[str, Any], name: str = "by_hand") -> Tool:
-    return Tool(ToolSpec(name, "Made by hand.", parameters), lambda arguments, context: arguments)
-
-
-def call(which: Tool, **arguments: Any) -> Any:
-    return which.handler(which.validate(arguments), CONTEXT)
 
 
 def test_a_typed_function_becomes_a_tool_with_a_flat_schema() -> None:
@@ -230,82 +210,6 @@ def test_a_function_that_cannot_be_a_tool_is_refused_where_it_is_decorated(
         tool(function)
 
 
-@pytest.mark.parametrize("name", ["", "9lives", "a b", "-x", "ä", "a" * 65, "x\n"])
-def test_a_bad_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="can't be called"):
-        by_hand(NUMBER_SCHEMA, name)
-
-
-@pytest.mark.parametrize(
-    ("schema", "words"),
-    [
-        ({}, "JSON Schema of an object"),
-        ({"type": "string"}, "JSON Schema of an object"),
-        ({"type": "object", "properties": {"n": {"type": "number!"}}}, "no valid JSON Schema"),
-        ({"type": "object", "properties": []}, "no valid JSON Schema"),
-        ({"type": "object", "default": {1, 2}}, "written as a dict"),
-        ({"type": "object", "properties": {"n": {"$ref": "#/$defs/N"}}}, "define nothing"),
-        ({"type": "object", "properties": {"n": {"$ref": "https://example.org/n"}}}, "refer to https"),
-        ({"type": "object", "$defs": {"N": {"$dynamicRef": "https://example.org/n"}}}, "refer to https"),
-    ],
-)
-def test_a_bad_schema_is_refused(schema: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        by_hand(schema)
-
-
-def test_other_bad_specs_are_refused() -> None:
-    with pytest.raises(ValueError, match="needs a description"):
-        Tool(ToolSpec("x", " ", NUMBER_SCHEMA), print)
-    with pytest.raises(ValueError, match="must be parallel or sequential"):
-        Tool(ToolSpec("x", "X.", NUMBER_SCHEMA), print, "whenever")  # type: ignore[arg-type]
-
-
-def test_a_tool_by_hand_checks_its_arguments_and_takes_them_as_they_are() -> None:
-    counter = by_hand(NUMBER_SCHEMA)
-    assert call(counter, n=3) == {"n": 3}
-    with pytest.raises(InvalidArgumentsError, match="n: -1 is less than the minimum of 0"):
-        counter.validate({"n": -1})
-    with pytest.raises(InvalidArgumentsError, match="'n' is a required property"):
-        counter.validate({})
-    with pytest.raises(InvalidArgumentsError) as error:
-        counter.validate({"n": "x" * 10_000})
-    assert len(str(error.value)) < 300
-
-
-def test_definitions_of_a_schema_by_hand_are_written_out_and_its_names_stay() -> None:
-    schema = {
-        "type": "object",
-        "title": "Unread",
-        "properties": {
-            "title": {"$ref": "#/$defs/word", "description": "d"},
-            "$ref": {"const": {"title": 1}},
-        },
-        "$defs": {"word": {"type": "string", "title": "Unread"}},
-    }
-    assert by_hand(schema).spec.parameters == {
-        "type": "object",
-        "properties": {"title": {"type": "string", "description": "d"}, "$ref": {"const": {"title": 1}}},
-    }
-
-
-def test_a_schema_that_is_changed_later_does_not_change_the_tool() -> None:
-    schema = json.loads(json.dumps(NUMBER_SCHEMA))
-    counter = by_hand(schema)
-    schema["properties"]["n"]["type"] = "string"
-    assert call(counter, n=3) == {"n": 3}
-
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
-ARGUMENTS = st.dictionaries(
-    st.sampled_from(["dish", "count", "size", "toppings", "day", "n", "other"]), JSON_VALUES, max_size=6
-)
-
-
 @given(ARGUMENTS)
 def test_whatever_the_arguments_they_are_accepted_or_refused_in_words(arguments: dict[str, Any]) -> None:
     try:
@@ -316,16 +220,6 @@ def test_whatever_the_arguments_they_are_accepted_or_refused_in_words(arguments:
     assert isinstance(accepted["dish"], str)
     assert 1 <= accepted.get("count", 1) <= 9
     assert set(accepted) == set(arguments)
-
-
-@given(ARGUMENTS)
-def test_arguments_by_hand_are_accepted_exactly_if_they_fit_the_schema(arguments: dict[str, Any]) -> None:
-    fits = jsonschema.Draft202012Validator(NUMBER_SCHEMA).is_valid(arguments)
-    try:
-        assert by_hand(NUMBER_SCHEMA).validate(arguments) == arguments
-        assert fits
-    except InvalidArgumentsError:
-        assert not fits
 
 
 def test_a_registry_keeps_tools_by_name_and_in_order() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fakes import FakeStt, FakeTts, fake_engines, until
 from server_site import Client, serving
-from test_llama import MODEL, PLAN
+from small_llama import MODEL, PLAN
 from turn_stages import GROUPS, STAGES, Cast
 
 from localvoice.agent.hooks import Hooks

@@ -1,15 +1,15 @@
 """A client that is killed while the server reads nothing of it: its work ends as soon as otherwise."""
 
 import asyncio
-import sys
 import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from fakes import until
+from processes import python_process
 from server_site import Site, serving
 from test_lan import TOKEN, trusting
 from test_vanishing import CANCELLED_SECONDS, Noted, tasks
@@ -65,17 +65,8 @@ async def site(folder: Path, secure: bool, cast: Cast, noted: Noted) -> AsyncIte
         yield found
 
 
-@asynccontextmanager
-async def client(*arguments: str) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(TESTS / "killed_client.py"), *arguments), stdin=PIPE
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def client(*arguments: str) -> AbstractAsyncContextManager[Process]:
+    return python_process(str(TESTS / "killed_client.py"), *arguments, stdin=PIPE)
 
 
 async def until_stuck(connection: Connection) -> None:

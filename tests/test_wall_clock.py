@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from processes import python_process
 from server_site import Client, Site
 from test_layers import MODULES, PACKAGE
 
@@ -88,11 +89,9 @@ class Clock:
 async def server(folder: Path, clock: Clock) -> AsyncIterator[Site]:
     paths = {"PYTHONPATH": f"{HERE.parent}:{HERE}", "PATH": os.environ["PATH"], "HOME": str(folder.parent)}
     script = HERE / "moved_clock_server.py"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(script), str(folder)), stdin=PIPE, stdout=PIPE, env=paths | clock.environment
-    )
-    assert process.stdout is not None
-    try:
+    own = paths | clock.environment
+    async with python_process(str(script), str(folder), stdin=PIPE, stdout=PIPE, env=own) as process:
+        assert process.stdout is not None
         async with asyncio.timeout(30):
             url = (await process.stdout.readline()).decode().strip()
         async with aiohttp.ClientSession() as http:
@@ -100,10 +99,6 @@ async def server(folder: Path, clock: Clock) -> AsyncIterator[Site]:
         async with asyncio.timeout(10):
             await process.communicate(b"end\n")
         assert process.returncode == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def seconds_ahead(site: Site) -> float:

@@ -75,3 +75,9 @@ def ask(page: Page, text: str) -> None:
     """Type it and send it."""
     page.fill("#text", text)
     page.press("#text", "Enter")
+
+
+def shown(page: Page) -> list[str]:
+    """The entries' roles in order."""
+    roles: list[str] = page.locator("#captions > li").evaluate_all("items => items.map(i => i.dataset.role)")
+    return roles
