@@ -111,10 +111,12 @@ class Conversations:
         """Whose conversation goes on after the latest question aside. It is kept however large it is."""
         self._open: Passage | None = None
         """Who has the cache, and goes on."""
-        self._last = Passage(Stop())
-        """Who had it last and goes on no more."""
+        self._prompt = 0
+        """Tokens of the prompt of who had it last and goes on no more."""
+        self._aside = False
+        """Whether that was a question aside."""
         self._worth = 0
-        """Tokens of the last one that may be asked for again."""
+        """Tokens in the cache that may be asked for again, while nobody goes on."""
 
     @contextmanager
     def held(self, passage: Passage) -> Iterator[None]:
@@ -146,7 +148,8 @@ class Conversations:
         if passage.prompt:
             count = self._llama.n_tokens
             cut = min(count, passage.prompt) if self.cuts else 0
-            self._last, self._worth = passage, count if whole else cut
+            self._prompt, self._aside = passage.prompt, passage.aside
+            self._worth = count if whole else cut
         if passage.aside:
             if self._size() > self._kept_bytes / ASIDE_SHARE:
                 self._worth = 0
@@ -159,8 +162,8 @@ class Conversations:
         if self._open is not None:
             self._open.sampler = llama._sampler
             self._open.kept = self._put_away()
-        self._kept, self._open, self._last, self._worth = [], None, Passage(Stop()), 0
-        self._interrupted = None
+        self._kept, self._open, self._interrupted = [], None, None
+        self._prompt, self._aside, self._worth = 0, False, 0
         # With what the cells hold: to take tokens back only marks them as free.
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), True)
         llama.reset()  # type: ignore[no-untyped-call]
@@ -208,8 +211,8 @@ class Conversations:
         if self._worth >= WORTH_A_CHANGE:
             self._put_away()
         self._load(waiting)
-        self._last, self._worth = Passage(Stop()), len(waiting.tokens)
-        self._last.prompt = self._worth
+        self._prompt = self._worth = len(waiting.tokens)
+        self._aside = False
 
     def _find(self, prompt: Sequence[int], aside: bool) -> None:
         """Have the cache hold the conversation that begins most like the prompt."""
@@ -219,8 +222,8 @@ class Conversations:
             self._interrupted = None
         stays = shared(prompt, self._tokens()) if start is None else 0
         # Where the whole last prompt stays, it is the same talk: only the end of a reply is taken back.
-        if self._worth - stays >= WORTH_A_CHANGE and (not stays or stays < self._last.prompt):
-            self._put_away(interrupted=aside and not self._last.aside)
+        if self._worth - stays >= WORTH_A_CHANGE and (not stays or stays < self._prompt):
+            self._put_away(interrupted=aside and not self._aside)
         self._worth = 0
         if start is not None:
             self._load(start)
@@ -244,7 +247,7 @@ class Conversations:
         kept = Kept(self._tokens().copy(), state)
         if interrupted:
             self._interrupted = kept
-        self._keep(kept, first_to_go=(self._open or self._last).aside)
+        self._keep(kept, first_to_go=self._aside if self._open is None else self._open.aside)
         self._worth = 0
         return kept
 
