@@ -123,7 +123,8 @@ class _PrivateFile(RotatingFileHandler):
 
 
 def _open_private(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags, _PRIVATE)
+    # A pipe that nobody reads would have us wait, and one that is full every line of the log.
+    descriptor = os.open(path, flags | os.O_NONBLOCK, _PRIVATE)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():  # and no device, such as /dev/stderr
         os.fchmod(descriptor, _PRIVATE)  # it may be older than this setting

@@ -7,8 +7,9 @@ from rich.segment import Segment
 
 _CONTROLS: Final = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
-}
-"""ESC among them, which begins most commands, and its 8-bit forms."""
+} | {code: f"\\u{code:04x}" for code in range(0x202A, 0x202F)}
+"""ESC among them, which begins most commands, and its 8-bit forms; and what has the letters that follow run
+the other way, so that other words are read than were written. Languages that run so by nature do without."""
 
 
 def plain(text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -184,6 +185,41 @@ def test_a_file_that_cannot_be_written_is_said_at_once(
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"can't be written: .*Name another one"):
         set_up("info", console, file=tmp_path / "file" / "log")
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+@pytest.fixture
+def reader(pipe: Path) -> Iterator[int]:
+    """Has it open, and reads nothing by itself."""
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_that_nobody_reads_is_not_waited_for(set_up: SetUp, console: Console, pipe: Path) -> None:
+    with pytest.raises(ConfigError, match="can't be written"):
+        set_up("info", console, file=pipe)
+
+
+@pytest.mark.timeout(10)
+def test_nor_is_one_that_is_full(
+    reader: int, set_up: SetUp, console: Console, pipe: Path, screen: io.StringIO
+) -> None:
+    set_up("info", console, file=pipe)
+    for _ in range(100):
+        log.info("x" * 1_000)  # more than it holds
+    assert screen.getvalue().count("can't be written") == 1
+    while len(os.read(reader, 65_536)) == 65_536:
+        pass
+    log.info("again")
+    assert b"again" in os.read(reader, 65_536)
+    assert screen.getvalue().count("some lines are missing") == 1
 
 
 @pytest.mark.parametrize("transcripts", [False, True])

@@ -17,6 +17,7 @@ SHOWN = r"so\x1b]0;owned\x07 \x1b[2Jit\x9b31m \x00is\x0d\x7f"
 def test_control_characters_are_spelt_out_and_words_of_any_language_stay() -> None:
     assert plain(BAD) == SHOWN
     assert plain("a\tb\n“ü 日本 שלום 🙂”") == "a\tb\n“ü 日本 שלום 🙂”"
+    assert plain("open \u202efdp.exe\u202c") == r"open \u202efdp.exe\u202c", "not “open exe.pdf”"
 
 
 @pytest.fixture
