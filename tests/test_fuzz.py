@@ -68,6 +68,8 @@ class Attack:
         self._client = client
         self._what = f"{what} of seed {seed}, number"
         self._number = 0
+        self._connecting = 0
+        """Offers that were answered. One error may come of each later on: that its sender isn't reached."""
         self.error_ms: list[float] = []
 
     async def send(self, text: str) -> None:
@@ -85,7 +87,11 @@ class Attack:
                     "type": "pong",
                     "timestamp": sync,
                 }:
-                    if message["type"] == "error":
+                    self._connecting += message["type"] == "signal"
+                    if message["type"] == "error" and "no network path" in message["message"]:
+                        self._connecting -= 1
+                        assert self._connecting >= 0, where
+                    elif message["type"] == "error":
                         errors += 1
                         # On a busy machine both sides wait for a core, through no fault of the server's.
                         waited = queued_seconds() - queued

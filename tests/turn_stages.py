@@ -25,6 +25,7 @@ GROUPS: Final[dict[str, dict[str, Any]]] = {
         "message_burst": 10**9,
         "turns_per_minute": 10**9,
         "sessions_per_minute": 10**6,
+        "conversations": 10**3,  # a killed client's place is kept for 15 s, should it come back
     },
     "listening": {"partial_ms": 0},
     "agent": {"history_messages": 1000, "summarise": False},
