@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from fakes import until
 from memory import resident_mb
 
 from localvoice import heap
@@ -62,6 +63,19 @@ async def test_what_is_free_is_returned_at_once_and_again(monkeypatch: pytest.Mo
                 await asyncio.sleep(0.01)
     for block in kept:
         glibc.free(block)
+
+
+async def test_what_was_read_of_libraries_goes_at_once_and_each_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    minute = round(60 / heap._SECONDS)
+    gone: list[str] = []
+    monkeypatch.setattr(heap, "_SECONDS", 0.001)
+    monkeypatch.setattr(heap, "give_back", lambda: gone.append("free"))
+    monkeypatch.setattr(heap, "give_all_back", lambda: gone.append("all"))
+    async with kept_small():
+        await until(lambda: gone.count("all") == 3)
+    assert [index for index, what in enumerate(gone) if what == "all"] == [0, minute, 2 * minute]
 
 
 def test_threads_share_one_arena() -> None:
