@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from localvoice.agent.conversation import Conversation
+from localvoice.agent.conversation import MAX_ANNOUNCEMENTS, Conversation
 from localvoice.agent.director import Director, DirectorMaker
 from localvoice.agent.history import History
 from localvoice.agent.session_store import SavedReminder, SessionRecord, SessionStore, SessionWriter
@@ -202,7 +202,7 @@ def _conversation_of(record: SessionRecord, director: Director) -> Conversation:
         last_active=min(record.last_active - wall_ahead, _now()),
     )
     conversation.saved_at = conversation.last_active
-    conversation.announcements.extend(record.announcements)
+    conversation.announcements.extend(record.announcements[-MAX_ANNOUNCEMENTS:])
     for reminder in record.reminders:
         conversation.reminders.after(max(0.0, reminder.due - time.time()), reminder.text)
     return conversation
