@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes import until
+from metronome import queued_seconds
 from processes import python_process
 from server_site import Site, serving
 from test_lan import TOKEN, trusting
@@ -108,10 +109,11 @@ async def test_its_work_is_cancelled(
                 if afterwards == "wall":
                     await until_stuck(held[0])
                 await asyncio.sleep(0.1)
-                killed = loop.time()
+                killed, queued = loop.time(), queued_seconds()
                 process.kill()
                 await until(lambda: cast.work.under_way == [], 3.0)
-                took = cast.work.ended - killed
+                # On a busy machine the server waits for a core, through no fault of its own.
+                took = cast.work.ended - killed - (queued_seconds() - queued)
                 assert took <= CANCELLED_SECONDS
                 print(f"killed while {stage}, {afterwards} unread, {end}: after {1000 * took:.0f} ms")
         finally:
