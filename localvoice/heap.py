@@ -27,6 +27,11 @@ _LARGE: Final = 2 * 2**20
 to 32 MB, and what Whisper's encoder has freed lies about in pieces while its decoder takes more. With 1 MB
 all takes a tenth longer."""
 
+_M_TRIM_THRESHOLD: Final = -1
+_TOP: Final = 16 * 2**20
+"""Bytes free at the heap's end from which they are returned at once. To set the other threshold leaves this one
+at 128 kB: Whisper then took memory from the system and gave it back all the time, and half as long again."""
+
 _SECONDS: Final = 2.0
 """Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate. The
 models of a turn leave 60 to 100 MB, so that a longer wait shows in what the process takes."""
@@ -48,6 +53,7 @@ def set_up_heap() -> None:
     if hasattr(_glibc, "mallopt"):
         _glibc.mallopt(_M_ARENA_MAX, _ARENAS)
         _glibc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        _glibc.mallopt(_M_TRIM_THRESHOLD, _TOP)
 
 
 @asynccontextmanager
