@@ -29,8 +29,9 @@ all takes a tenth longer."""
 
 _M_TRIM_THRESHOLD: Final = -1
 _TOP: Final = 16 * 2**20
-"""Bytes free at the heap's end from which they are returned at once. To set the other threshold leaves this one
-at 128 kB: Whisper then took memory from the system and gave it back all the time, and half as long again."""
+"""Bytes free at the heap's end from which they are returned at once. To set the other threshold leaves this
+one at 128 kB: Whisper then took memory from the system and gave it back all the time, and took half as long
+again."""
 
 _SECONDS: Final = 2.0
 """Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate. The
