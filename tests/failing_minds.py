@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from localvoice.agent.stopwatch import now as now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience
 from localvoice.engines.protocols import ChatMessage, Llm, Sampling, ToolCall, ToolOffer, ToolSpec
@@ -108,10 +109,6 @@ class Told:
 
     def __call__(self, failed: str, successor: str, error: Exception) -> None:
         self.switches.append((failed, successor, str(error)))
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def small(*script: Script) -> Mind:

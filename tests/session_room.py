@@ -15,6 +15,7 @@ from localvoice.agent.conversation import Conversation
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook import Playbook
 from localvoice.agent.session import Session
+from localvoice.agent.stopwatch import now as now
 from localvoice.agent.tools import Tool, ToolRegistry
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
@@ -100,10 +101,6 @@ class Room:
 
     def time_of(self, kind: str) -> float:
         return self.times[self.kinds().index(kind)]
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def codes(r: Room) -> list[str]:

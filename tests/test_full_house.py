@@ -10,6 +10,7 @@ from aiohttp import WSMessage, WSMsgType
 from server_site import Site
 from test_overload import full
 
+from localvoice.agent.stopwatch import now as now
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.server.full_house import ASK_SECONDS, BEAT_SECONDS, returning
@@ -51,10 +52,6 @@ class Newcomer:
             assert error.code == ErrorCode.RATE_LIMITED
             self.at["refused"] = now()
             return None
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def full_places() -> Places:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_llama import MODEL
 
+from localvoice.agent.stopwatch import now as now
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.llama import LlamaLlm
@@ -18,10 +19,6 @@ from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.worker import Worker
 
 SPEECH = AudioFrame(np.zeros(SPEECH_RATE, np.int16), SPEECH_RATE)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Engine:

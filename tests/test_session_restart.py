@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from session_folder import quick_keys as quick_keys
 
-from localvoice.agent import session_store
 from localvoice.agent import sessions as sessions_module
 from localvoice.agent.conversation import Conversation
 from localvoice.agent.director import PlainDirector
@@ -22,12 +22,6 @@ from localvoice.agent.tools import ToolRegistry
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.protocols import Image, ToolCall
-
-
-@pytest.fixture(autouse=True)
-def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real cost is meant to take its time."""
-    monkeypatch.setattr(session_store, "_SCRYPT_COST", 16)
 
 
 class FakeDirector(PlainDirector):

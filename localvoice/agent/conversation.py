@@ -13,6 +13,7 @@ from localvoice.agent.confirming import Confirmation
 from localvoice.agent.director import Director
 from localvoice.agent.history import History
 from localvoice.agent.reminders import Reminders
+from localvoice.agent.stopwatch import now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import Image
 
@@ -64,7 +65,7 @@ class Conversation:
 
     def touch(self) -> None:
         """A sign of life."""
-        self.last_active = asyncio.get_running_loop().time()
+        self.last_active = now()
 
     def announce(self, text: str) -> None:
         """Have the agent say this as soon as somebody hears it and nobody speaks."""

@@ -12,6 +12,7 @@ from localvoice.agent.conversation import MAX_ANNOUNCEMENTS, Conversation
 from localvoice.agent.director import Director, DirectorMaker
 from localvoice.agent.history import History
 from localvoice.agent.session_store import SavedReminder, SessionRecord, SessionStore, SessionWriter
+from localvoice.agent.stopwatch import now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Sessions:
         """A new conversation with an id of its own."""
         session_id = secrets.token_urlsafe(16)
         conversation = Conversation(
-            session_id, self._make_director(session_id), started=_now(), last_active=_now()
+            session_id, self._make_director(session_id), started=now(), last_active=now()
         )
         self._by_id[session_id] = conversation
         return conversation
@@ -91,7 +92,7 @@ class Sessions:
 
         One that has a connection stays: it is the heartbeat that lets go of a silent connection.
         """
-        oldest = _now() - self._seconds_to_live
+        oldest = now() - self._seconds_to_live
         for conversation in list(self._by_id.values()):
             if conversation.leave is None and conversation.last_active < oldest:
                 self._expired.append(conversation.id)
@@ -115,7 +116,7 @@ class Sessions:
         """
         if self._writer is None or self._by_id.get(conversation.id) is not conversation:
             return True
-        begun = _now()
+        begun = now()
         try:
             record = _record_of(conversation).model_dump_json().encode()
         except ValueError:  # pydantic's own; its text quotes what was said
@@ -170,7 +171,7 @@ class Sessions:
 
 def _record_of(conversation: Conversation) -> SessionRecord:
     """Without pictures that wait for the next utterance. Raises `ValueError` for what JSON can't express."""
-    wall_ahead = time.time() - _now()
+    wall_ahead = time.time() - now()
     return SessionRecord(
         id=conversation.id,
         history=conversation.history.save(),
@@ -189,7 +190,7 @@ def _record_of(conversation: Conversation) -> SessionRecord:
 
 def _conversation_of(record: SessionRecord, director: Director) -> Conversation:
     """Reminders that fell due meanwhile are announced at once. Raises `ValueError` for a broken history."""
-    wall_ahead = time.time() - _now()
+    wall_ahead = time.time() - now()
     history = History.restore(record.history)
     director.restore(record.director)
     conversation = Conversation(
@@ -199,14 +200,10 @@ def _conversation_of(record: SessionRecord, director: Director) -> Conversation:
         told_blind=record.told_blind,
         turns=record.turns,
         started=record.started - wall_ahead,
-        last_active=min(record.last_active - wall_ahead, _now()),
+        last_active=min(record.last_active - wall_ahead, now()),
     )
     conversation.saved_at = conversation.last_active
     conversation.announcements.extend(record.announcements[-MAX_ANNOUNCEMENTS:])
     for reminder in record.reminders:
         conversation.reminders.after(max(0.0, reminder.due - time.time()), reminder.text)
     return conversation
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
