@@ -21,40 +21,27 @@ _ARENAS: Final = 1
 """The models compute one after the other, and what one has freed is there for the next; Python's own small
 objects don't come from it."""
 
-_M_MMAP_THRESHOLD: Final = -3
-_LARGE: Final = 2 * 2**20
-"""Bytes from which a block is the system's, and goes back to it when it is freed. By itself glibc raises that
-to 32 MB, and what Whisper's encoder has freed lies about in pieces while its decoder takes more. With 1 MB
-all takes a tenth longer."""
-
-_M_TRIM_THRESHOLD: Final = -1
-_TOP: Final = 16 * 2**20
-"""Bytes free at the heap's end from which they are returned at once. To set the other threshold leaves this
-one at 128 kB: Whisper then took memory from the system and gave it back all the time, and took half as long
-again."""
-
 _SECONDS: Final = 2.0
 """Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate. The
 models of a turn leave 60 to 100 MB, so that a longer wait shows in what the process takes."""
-_LIBRARIES_EACH: Final = 30
+_LIBRARIES_EACH: Final = 5
 """Of so many returns one takes what was read of libraries, too: 12 MB of them only a connection's beginning
-needs. It takes 25 ms, and a few more of whoever needs them again."""
+needs. It takes 10 ms, and 2 of whoever needs them again."""
 
 _glibc: Final = ctypes.CDLL(None)
 
 _MAPS: Final = Path("/proc/self/smaps")
-_OF_LIBRARY: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p .*\.so(?:\.|$)")
-"""What maps a library's code or constants."""
-_ANY: Final = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
-_UNCHANGED: Final = re.compile(r"Anonymous: +0 kB")
+_UNCHANGED: Final = re.compile(
+    r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p .*\.so(?:\..*)?\n(?:[A-Z].*\n)*?Anonymous: +0 kB$", re.MULTILINE
+)
+"""What maps a library's code or constants, and is just what is in its file; other maps would lose what they
+hold."""
 
 
 def set_up_heap() -> None:
     """For a program of its own, at its start: what has an arena by then keeps it."""
     if hasattr(_glibc, "mallopt"):
         _glibc.mallopt(_M_ARENA_MAX, _ARENAS)
-        _glibc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
-        _glibc.mallopt(_M_TRIM_THRESHOLD, _TOP)
 
 
 @asynccontextmanager
@@ -92,10 +79,5 @@ def give_all_back() -> None:
 
 
 def _unchanged(maps: str) -> Iterator[tuple[int, int]]:
-    """Where libraries are mapped that are just what is in their files; others would lose what they hold."""
-    library = None
-    for line in maps.splitlines():
-        if _ANY.match(line):
-            library = _OF_LIBRARY.match(line)
-        elif library is not None and _UNCHANGED.match(line):
-            yield int(library[1], 16), int(library[2], 16)
+    """Where libraries are mapped, of which nothing was written."""
+    return ((int(found[1], 16), int(found[2], 16)) for found in _UNCHANGED.finditer(maps))

@@ -1,5 +1,6 @@
 """Smart Turn: its features are Whisper's, and the real model tells a whole sentence from a part of one."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,19 @@ def test_the_spectrogram_is_whispers(seconds: float) -> None:
         ours = log_mel(each)
         assert ours.shape == theirs.shape == (80, round(100 * seconds)) and ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_spectrogram_of_all_that_the_model_reads_takes_little_memory() -> None:
+    """It is made while Whisper takes most."""
+    sound = noise(8).as_float()
+    log_mel(sound)
+    tracemalloc.start()
+    try:
+        log_mel(sound)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 3e6
 
 
 def test_the_model_reads_the_last_eight_seconds() -> None:

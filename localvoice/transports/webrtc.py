@@ -99,7 +99,7 @@ class WebRtcPeer:
             raise
         except Exception as error:
             # aiortc's parser raises whatever it stumbles over, KeyError and AssertionError among them.
-            raise unusable(f"{type(error).__name__}: {error}") from error
+            raise unusable(f"reading it ended with {error!r}") from error
         self._fingerprint = _dtls_fingerprint(sdp)
         self._tell_sound()
         if self._giving_up is None:
