@@ -21,12 +21,13 @@ _ARENAS: Final = 1
 """The models compute one after the other, and what one has freed is there for the next; Python's own small
 objects don't come from it."""
 
-_SECONDS: Final = 2.0
-"""Between two returns. One takes 1 to 12 ms on a thread of its own, in which others wait to allocate. The
-models of a turn leave 60 to 100 MB, so that a longer wait shows in what the process takes."""
-_LIBRARIES_EACH: Final = 5
+_SECONDS: Final = 0.5
+"""Between two returns. One takes 0.4 ms on a thread of its own where nothing is free, and up to 12 amid a
+turn, in which others wait to allocate. With 2 s what the turn detector and notes had left was still there when
+Whisper took most."""
+_LIBRARIES_EACH: Final = 20
 """Of so many returns one takes what was read of libraries, too: 12 MB of them only a connection's beginning
-needs. It takes 10 ms, and 2 of whoever needs them again."""
+needs. It takes 17 ms, and 2 of whoever needs them again."""
 
 _glibc: Final = ctypes.CDLL(None)
 
@@ -47,7 +48,7 @@ def set_up_heap() -> None:
 @asynccontextmanager
 async def kept_small() -> AsyncIterator[None]:
     """Inside, what is free is returned to the system: at once, for loading takes several times the size of
-    some models, and every few seconds, for it grows in pieces from turn to turn and from client to client."""
+    some models, and again and again, for it grows in pieces from turn to turn and from client to client."""
     await asyncio.to_thread(give_all_back)
     keeper = asyncio.create_task(_keep_giving_back(), name="heap keeper")
     try:
