@@ -23,8 +23,8 @@ objects don't come from it."""
 
 _SECONDS: Final = 0.5
 """Between two returns. One takes 0.4 ms on a thread of its own where nothing is free, and up to 12 amid a
-turn, in which others wait to allocate. With 2 s what the turn detector and notes had left was still there when
-Whisper took most."""
+turn, in which others wait to allocate. With 2 s what the turn detector and notes had left was still there
+when Whisper took most."""
 _LIBRARIES_EACH: Final = 20
 """Of so many returns one takes what was read of libraries, too: 12 MB of them only a connection's beginning
 needs. It takes 17 ms, and 2 of whoever needs them again."""
