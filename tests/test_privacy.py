@@ -17,7 +17,7 @@ from voice_client import VoiceClient, voice_client
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 
 TYPED = "quetzalcoatl"
-SPOKEN = "xylophone"
+SPOKEN = "crocodile"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -100,7 +100,7 @@ async def test_nothing_that_was_said_is_on_disk_afterwards(tmp_path: Path, endin
     except ModelFilesError as missing:
         pytest.skip(f"needs the models of the tiny profile: {missing}")
     speech, request = await spoken(
-        "tiny", (f"Do you like the sound of a {SPOKEN}?", "Please forget what I just said.")
+        "tiny", (f"Have you ever seen a big {SPOKEN} in the river?", "Please forget what I just said.")
     )
     home = tmp_path / "everything"
     home.mkdir()

@@ -22,7 +22,8 @@ class Ticks:
         self.now = 0
 
     def monotonic(self) -> float:
-        self.now += 1
+        # A stream that is closed asks for the time as well, on the event loop's thread, perhaps amid a step.
+        self.now += threading.current_thread() is not threading.main_thread()
         return self.now
 
 
