@@ -21,6 +21,7 @@ from localvoice.heap import set_up_heap
 from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
+from localvoice.paths import local_path
 from localvoice.terminal import open_terminal
 from localvoice.version import __version__
 
@@ -39,12 +40,27 @@ app = typer.Typer(
 models_app = typer.Typer(help="Model files: list, download and verify them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="A settings file (TOML).")]
+
+def _path(typed: str) -> Path:
+    try:
+        return local_path(typed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _path_option(*names: str, help: str) -> Any:
+    """An option that takes a path; an empty one counts as not given."""
+    return typer.Option(
+        *names, help=help, parser=lambda typed: _path(typed) if typed else None, metavar="PATH"
+    )
+
+
+ConfigFile = Annotated[Path | None, _path_option("--config", help="A settings file (TOML).")]
 Profile = Annotated[str | None, typer.Option(help="Set of models: tiny, base, quality, gpu or your own.")]
 Device = Annotated[str | None, typer.Option(help="Where the models run: auto, cpu or cuda.")]
 Language = Annotated[str | None, typer.Option(help="Language that is spoken, as ISO code, or auto.")]
-ModelsDir = Annotated[Path | None, typer.Option(help="Folder of the model files.")]
-Playbook = Annotated[Path | None, typer.Option(help="A playbook (YAML) that leads the conversation.")]
+ModelsDir = Annotated[Path | None, _path_option(help="Folder of the model files.")]
+Playbook = Annotated[Path | None, _path_option(help="A playbook (YAML) that leads the conversation.")]
 LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info, warning or error.")]
 
 
@@ -126,8 +142,8 @@ def talk(
 
 @app.command()
 def turn(
-    speech: Annotated[Path, typer.Argument(help="What you say: a 16-bit PCM WAV file.")],
-    out: Annotated[Path | None, typer.Option(help="Where the spoken reply goes, as WAV.")] = None,
+    speech: Annotated[Path, typer.Argument(help="What you say: a 16-bit PCM WAV file.", parser=_path)],
+    out: Annotated[Path | None, _path_option(help="Where the spoken reply goes, as WAV.")] = None,
     config: ConfigFile = None,
     profile: Profile = None,
     device: Device = None,

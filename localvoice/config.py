@@ -1,21 +1,20 @@
 """Every setting with its default and its meaning, once.
 
 In order of precedence: the command line, environment variables (`LOCALVOICE_PROFILE`,
-`LOCALVOICE_SERVER_PORT`, …), a TOML file, the defaults below. `localvoice settings` shows them all.
+`LOCALVOICE_SERVER_PORT`, …), a TOML file, the defaults below. What is empty counts as not given.
+`localvoice settings` shows them all.
 """
 
+import os
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from localvoice.paths import LocalPath
+from localvoice.setting_sources import PREFIX, TomlFile, explained, unknown_variable, without_empty
 
 DEFAULT_FILE: Final = platformdirs.user_config_path("localvoice") / "localvoice.toml"
 
@@ -57,15 +56,15 @@ class ServerSettings(_Group):
         min_length=16,
         description="What clients show in LAN mode; empty makes a new one at each start.",
     )
-    tls_cert: Path | None = Field(
+    tls_cert: LocalPath | None = Field(
         default=None,
         description="Certificate (PEM) for LAN mode, whose names the server answers to; empty makes one.",
     )
-    tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate.")
+    tls_key: LocalPath | None = Field(default=None, description="Private key (PEM) of that certificate.")
     session_minutes: float = Field(
         default=30, gt=0, description="How long a session is kept after its last sign of life."
     )
-    sessions_dir: Path | None = Field(
+    sessions_dir: LocalPath | None = Field(
         default=None, description="Folder where sessions survive a restart; empty keeps them in memory only."
     )
     sessions_key: SecretStr | None = Field(
@@ -144,7 +143,9 @@ class AgentSettings(_Group):
         default=True, description="Between turns, sum up what is forgotten of a long conversation."
     )
     tools: bool = Field(default=True, description="Offer the built-in tools: time, timer, arithmetic, units.")
-    playbook: Path | None = Field(default=None, description="A playbook (YAML) that leads the conversation.")
+    playbook: LocalPath | None = Field(
+        default=None, description="A playbook (YAML) that leads the conversation."
+    )
     llm_retries: int = Field(
         default=3, ge=0, le=10, description="How often a failed request to the LLM is repeated."
     )
@@ -212,11 +213,11 @@ class MonitorSettings(_Group):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Lines for people or JSON for machines."
     )
-    log_file: Path | None = Field(
+    log_file: LocalPath | None = Field(
         default=None, description="File that the log goes to as well; 40 MB at most."
     )
     transcripts: bool = Field(default=False, description="Whether the log may hold what was said.")
-    audio_dir: Path | None = Field(
+    audio_dir: LocalPath | None = Field(
         default=None, description="Folder for the sound of each turn, for debugging; empty saves none."
     )
 
@@ -225,7 +226,8 @@ class Settings(BaseSettings):
     """All settings of one process."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LOCALVOICE_",
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
         env_nested_delimiter="_",
         env_nested_max_split=1,
         frozen=True,
@@ -235,10 +237,10 @@ class Settings(BaseSettings):
     profile: str = Field(
         default="base", description="Set of models: tiny, base, quality, gpu or one of your own."
     )
-    models_dir: Path | None = Field(
+    models_dir: LocalPath | None = Field(
         default=None, description="Folder of the model files; empty takes the usual one."
     )
-    catalog: Path | None = Field(
+    catalog: LocalPath | None = Field(
         default=None, description="A catalogue file of your own, added to the shipped one."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the models run.")
@@ -258,6 +260,9 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     monitor: MonitorSettings = MonitorSettings()
 
+    _file: ClassVar[Path | None] = None
+    """The TOML file that they also come from."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -268,28 +273,30 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line, environment, file: no .env files and no secrets folder."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, TomlFile(settings_cls, cls._file)
 
 
 def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
-    """The settings from all sources; overrides that are None count as not given. Raises `ConfigError`."""
+    """The settings from all sources; overrides that are None or empty count as not given.
+
+    Raises `ConfigError`.
+    """
     if file is not None and not file.is_file():
         raise ConfigError(f"There is no settings file {file}. Check the path given with --config.")
+    if problem := unknown_variable(Settings, os.environ):
+        raise ConfigError(f"An environment variable can't be used: {problem}. Correct its name, or unset it.")
     source = file or DEFAULT_FILE
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given = {name: value for name, value in without_empty(overrides).items() if value is not None}
 
     class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=source)
+        _file: ClassVar[Path | None] = source
 
     try:
         return FromFile(**given)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors(include_url=False)
-        )
         raise ConfigError(
-            f"A setting can't be used: {problems}. Look at the command line, LOCALVOICE_… and {source}."
+            f"A setting can't be used: {explained(error, Settings)}. Look at the command line, LOCALVOICE_… "
+            f"and {source}."
         ) from error
     except SettingsError as error:
         raise ConfigError(

@@ -26,6 +26,7 @@ from steps import Failed, run
 
 from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.catalog.verify import sha256_of
+from localvoice.paths import local_path
 from localvoice.version import __version__
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -129,7 +130,7 @@ def _link(source: Path, target: Path) -> None:
 def main(
     profile: Annotated[str, typer.Option(help="Set of models.")] = "base",
     cuda: Annotated[bool, typer.Option("--cuda", help="llama-cpp-python for an NVIDIA GPU.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the bundle's folder.")] = DIST,
+    out: Annotated[Path, typer.Option(help="Folder of the bundle's folder.", parser=local_path)] = DIST,
 ) -> None:
     """Make a bundle for machines without a network."""
     try:

@@ -30,6 +30,7 @@ from rich.console import Console
 from localvoice.catalog import CatalogError, load_catalog, models_folder
 from localvoice.catalog.pins import read_pins, with_pins
 from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource
+from localvoice.paths import local_path
 from localvoice.version import __version__
 
 DIST: Final = Path("dist")
@@ -164,7 +165,7 @@ def _needs(package: Locked) -> set[str]:
 
 def main(
     profile: Annotated[str, typer.Option(help="Set of models.")] = "base",
-    out: Annotated[Path, typer.Option(help="Folder of the file.")] = DIST,
+    out: Annotated[Path, typer.Option(help="Folder of the file.", parser=local_path)] = DIST,
 ) -> None:
     """Write the bill of materials of what is installed to run with a profile."""
     console = Console()

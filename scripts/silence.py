@@ -25,6 +25,7 @@ from system_calls import TRACED, Calls, read_calls
 from voice_client import Caller, voice_client
 
 from localvoice.audio.frames import AudioFrame
+from localvoice.paths import local_path
 from localvoice.transports.candidates import has_network, host_addresses
 
 SET_BY_OURSELVES: Final = (
@@ -161,7 +162,7 @@ async def _answer(client: Caller) -> str:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Where what was seen goes, as JSON.")],
+    out: Annotated[Path, typer.Option(help="Where what was seen goes, as JSON.", parser=local_path)],
     profile: Annotated[str, typer.Option(help="Set of models.")] = "tiny",
     spoken_turns: Annotated[int, typer.Option(help="Questions to speak after the typed one.")] = 1,
 ) -> None:

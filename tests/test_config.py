@@ -113,9 +113,7 @@ def test_every_setting_is_documented_and_can_be_set_from_the_environment(
         ("LOCALVOICE_SERVER_PORT", "http"),
         ("LOCALVOICE_DEVICE", "tpu"),
         ("LOCALVOICE_LISTENING_ONSET_MS", "-5"),
-        ("LOCALVOICE_AGENT_SYSTEM_PROMPT", ""),
         ("LOCALVOICE_SERVER_TOKEN", "15 of its kind."),
-        ("LOCALVOICE_SERVER_PROT", "80"),
         ("LOCALVOICE_SERVER_ALLOWED_ORIGINS", "http://localhost:3000"),
     ],
 )

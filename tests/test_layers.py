@@ -13,12 +13,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A folder or a module of the top level -> what of ours it may import, itself aside.
 MAY_IMPORT = {
     "contract": set[str](),
-    "config": set(),
+    "config": {"paths", "setting_sources"},
     "audio": {"contract", "config"},
     "engines": {"contract", "config", "audio", "heap"},
     "catalog": {"contract", "config"},
     "heap": set(),
     "log_context": set(),
+    "paths": set(),
+    "setting_sources": set(),
     "private_file": set(),
     "version": set(),
     "agent": {"contract", "config", "audio", "engines", "log_context", "private_file"},

@@ -91,7 +91,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise CatalogError(f"{path}: is larger than {_MAX_BYTES // 1024} KiB")
-        raw = tomllib.loads(content.decode("utf-8"))
+        raw = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read: {error.strerror or error}") from error
     except RecursionError as error:

@@ -95,7 +95,7 @@ class _Voice:
 
     def __init__(self, model_path: Path, config_path: Path, threads: int, stop: Stop) -> None:
         try:
-            config = PiperConfig.from_dict(json.loads(config_path.read_text("utf-8")))
+            config = PiperConfig.from_dict(json.loads(config_path.read_text("utf-8-sig")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _unusable(config_path, error) from error
         if config.phoneme_type not in (PhonemeType.ESPEAK, PhonemeType.TEXT):

@@ -1,0 +1,28 @@
+"""Paths as people write them, in every setting and option: `~` is the home folder, and none is ever empty."""
+
+from pathlib import Path, PurePath
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+
+def local_path(written: str | PurePath) -> Path:
+    """The path with a leading `~` or `~user` resolved.
+
+    Raises `ValueError` if it is empty, which for `Path` is the current folder, or if no home folder is known.
+    """
+    if not str(written).strip():
+        raise ValueError("a path can't be empty; leave the setting out, or write . for the current folder")
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home folder in {written} isn't known; write the path in full") from None
+
+
+def _expanded(value: Any) -> Any:
+    """Only what can be a path; the type check that follows refuses the rest."""
+    return local_path(value) if isinstance(value, str | PurePath) else value
+
+
+LocalPath = Annotated[Path, BeforeValidator(_expanded)]
+"""The type of every setting that is a path."""
