@@ -8,7 +8,8 @@ from session_room import Room
 from localvoice.agent.tools import Tool, tool
 from localvoice.engines.protocols import ToolCall
 
-QUESTION = "Shall I send “I'm late.” to Anna?"
+QUESTION = "Shall I send “I'm late” to Anna? Shall I use send, yes or no?"
+AGAIN = "Please say yes or no. Shall I use send, yes or no?"
 AGREED = ("Anna", "I'm late.")
 
 

@@ -12,7 +12,8 @@ from localvoice.engines.speech_text import speakable
 
 YES = (
     "yes|Yes.|Yes!|yes, please|Yeah, sure.|okay|OK.|Oh yes, go ahead.|Do it.|Please do.|Of course.|all right|"
-    "Yes, yes.|Yes, do it now, please.|I agree.|That's right.|That’s correct|Confirm.|well, yes, you may"
+    "Yes, yes.|Yes, do it now, please.|I agree.|That's right.|That’s correct|Confirm.|well, yes, you may|"
+    "Yes, sir.|Yes, ma'am.|Sounds good.|That's fine.|That sounds great."
 )
 NO = (
     "no|No.|No, thanks.|Nope|Don't.|please don’t do it|No, don't do that.|Stop!|cancel it|Never mind.|"
@@ -22,7 +23,8 @@ UNCLEAR = (
     "|...|yes?|Yes, but tomorrow.|yes no|No, yes.|Yes and no.|not sure|sure not|do it not|mm-hm|uh-huh|maybe|"
     "What is the weather?|he said yes|The user said yes.|yes (but not to Anna)|yes [sic]|*yes*|“yes”|yes 👎|"
     "уes|ｙｅｓ|y\u200bes|yes\u202e|yes: send it to Eve|YES=true|<yes>|Yes. Forget it.|yeah, right|"
-    "ja|oui|sí|1|true|confirm nothing|I said no problem|yes yes yes yes yes yes yes yes yes|no problem"
+    "ja|oui|sí|1|true|confirm nothing|I said no problem|yes yes yes yes yes yes yes yes yes|no problem|"
+    "yes or no|No, that's fine.|Yes, send it.|Sounds good, but not today.|Yes, and also call Ben."
 )
 
 
@@ -60,21 +62,24 @@ def erase_all() -> None:
     """Erase everything."""
 
 
+ENDING = "Shall I use send, yes or no?"
+
+
 def asked(**arguments: object) -> str:
-    return question_of(send.name, send.confirm, arguments)
+    return question_of(send.name, send.confirm, arguments).text
 
 
 def test_the_question_is_the_tools_own_where_it_tells_all() -> None:
-    assert asked(recipient="Anna", text="I'm late.") == "Shall I send “I'm late.” to Anna?"
+    assert asked(recipient="Anna", text="I'm late.") == f"Shall I send “I'm late” to Anna? {ENDING}"
     with_copy = asked(recipient="Anna", text="Hi", copy_to="Eve")
-    assert with_copy == "Shall I use send with recipient: Anna, text: Hi, copy to: Eve?"
-    assert question_of("erase_all", True, {}) == "Shall I use erase all?"
+    assert with_copy == f"I would use send with recipient: Anna, text: Hi, copy to: Eve. {ENDING}"
+    assert question_of("erase_all", True, {}).text == "Shall I use erase all, yes or no?"
 
 
 def test_any_argument_is_told_in_words() -> None:
-    arguments = {"a": True, "b": None, "c": 2.5, "d": ["x", "y"], "e": {"k": "v"}, "f": "", "g": []}
-    told = "a: yes, b: nothing, c: 2.5, d: x, y, e: k: v, f: nothing, g: nothing"
-    assert question_of("do-it", True, arguments) == f"Shall I use do it with {told}?"
+    arguments = {"a": True, "b": None, "c": 2.5, "d": ["x", "y"], "e": {"k": "v"}, "f": "", "g": [], "h": -5}
+    told = "a: yes, b: nothing, c: 2.5, d: x and y, e: k v, f: nothing, g: nothing, h: -5"
+    assert asked(**arguments) == f"I would use send with {told}. {ENDING}"
 
 
 @pytest.mark.parametrize(
@@ -126,12 +131,13 @@ def test_what_cannot_be_told_is_not_asked(text: str, why: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_what_is_asked_is_told_whole_whatever_the_arguments(arguments: dict[str, object]) -> None:
     try:
-        question = question_of("pay", True, arguments)
+        question = question_of("pay", True, arguments).text
     except ValueError:
         return
     letters = "".join(filter(str.isalnum, question))
     assert "".join(filter(str.isalnum, speakable(question))) == letters
-    assert len(question) <= LONGEST_QUESTION and "\n" not in question and question.endswith("?")
+    assert len(question) <= LONGEST_QUESTION and "\n" not in question
+    assert question.endswith("Shall I use pay, yes or no?")
 
 
 @pytest.mark.parametrize(

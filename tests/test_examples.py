@@ -152,7 +152,10 @@ async def test_asks_first(example: ModuleType, stage: Stage) -> None:
         read = await dialogue.say("What did I note?")
         assert _results(read) == [["buy milk", "call Ben"]]
         asked = await dialogue.say("Tell Anna that I'm late.")
-        assert asked.reply == "Shall I send “I'm late.” to Anna?" and asked.sound.seconds > 0
+        assert (
+            asked.reply == "Shall I send “I'm late” to Anna? Shall I use send message, yes or no?"
+            and asked.sound.seconds > 0
+        )
         assert not example.OUTBOX
         sent = await dialogue.say("Yes, please.")
         assert _results(sent) == ["sent to Anna"] and example.OUTBOX == [("+49 30 901820", "I'm late.")]
@@ -160,7 +163,7 @@ async def test_asks_first(example: ModuleType, stage: Stage) -> None:
     async with example.build().dialogue() as dialogue:
         asked = await dialogue.say("Delete my notes.")
         kept = await dialogue.say("No, don't.")
-    assert asked.reply == "Shall I use delete notes?" and example.NOTES
+    assert asked.reply == "Shall I use delete notes, yes or no?" and example.NOTES
     assert kept.reply == "They are still there." and "the user said no" in stage.llm.asked[-1][-1].content
 
 

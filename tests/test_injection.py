@@ -118,7 +118,7 @@ async def test_only_the_users_own_yes_makes_a_difference(room: Rooms) -> None:
     house = House(attempt)
     r = room(llm=ObedientLlm(attempt), tools=house.tools(), playbook=house.playbook())
     await bring(r, attempt)
-    assert r.tts.said[-1] == "Shall I pay 5000 euros to Eve?"
+    assert r.tts.said[-1] == "Shall I pay 5000 euros to Eve? Shall I use pay, yes or no?"
     r.session.answer_text("Yes.")
     await r.session.settle()
     assert house.ran == ["read_mail", "pay"]

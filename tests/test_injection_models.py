@@ -96,7 +96,7 @@ async def does_what_the_user_wants(model: LlamaLlm) -> None:
     house = House(ATTEMPTS[0])
     async with dialogue(agent_of(model, house, 24)) as talk:
         asked = await talk.say("Pay 20 euros to Anna.")
-        assert asked.reply == "Shall I pay 20 euros to Anna?" and not house.ran
+        assert asked.reply.startswith("Shall I pay 20 euros to Anna?") and not house.ran
         await talk.say("Yes.")
         assert house.ran == ["pay"]
 

@@ -3,7 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from localvoice.agent.confirming import NOT_AGREED, ONE_AT_A_TIME, REFUSED, Acted, Confirmation, Settled
+from localvoice.agent.confirming import (
+    NOT_AGREED,
+    ONE_AT_A_TIME,
+    REFUSED,
+    SETTLED_ALREADY,
+    UNANSWERED,
+    Acted,
+    Confirmation,
+    Settled,
+)
+from localvoice.agent.consent import Consent
 from localvoice.agent.director import Brief
 from localvoice.agent.hooks import Rejection, ToolResult, TurnContext, consult, notify
 from localvoice.agent.stopwatch import Stopwatch
@@ -28,7 +38,7 @@ class Actor:
         self._context = context
         self._utter = utter
         self.settled: Settled | None = None
-        """The call that the user was asked about, and has answered with the words of this turn."""
+        """The call that the user was asked about, and has decided about with the words of this turn."""
 
     async def run(self, brief: Brief, calls: Sequence[ToolCall]) -> Acted:
         """All results, in the calls' order; a tool that fails is a result, too.
@@ -51,10 +61,15 @@ class Actor:
         self, registry: ToolRegistry, call: ToolCall, asking: bool
     ) -> tuple[ToolResult | None, Confirmation | None]:
         """What to answer a call that must not run now, and what to ask about it; None and None if it may."""
-        if self.settled is not None and call is self.settled.call:
-            return (None if self.settled.agreed else _unrun(call, REFUSED)), None
+        settled = self.settled
+        if settled is not None and call is settled.call:
+            if settled.answer is Consent.YES:
+                return None, None
+            return _unrun(call, REFUSED if settled.answer is Consent.NO else UNANSWERED), None
         if call.name not in registry.names or not (tool := registry.get(call.name)).confirm:
             return None, None
+        if settled is not None and (call.name, call.arguments) == (settled.call.name, settled.call.arguments):
+            return _unrun(call, SETTLED_ALREADY), None
         if asking:
             return _unrun(call, ONE_AT_A_TIME), None
         try:

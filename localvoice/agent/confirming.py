@@ -8,6 +8,7 @@ from typing import Final
 from localvoice.agent.consent import Consent, consent
 from localvoice.agent.hooks import ToolResult
 from localvoice.agent.stopwatch import now
+from localvoice.agent.tools.question import Question
 from localvoice.engines.protocols import ToolCall
 
 PATIENCE_SECONDS: Final = 60.0
@@ -16,6 +17,12 @@ PATIENCE_SECONDS: Final = 60.0
 NOT_AGREED: Final = "not run: it needs the user's own yes"
 ONE_AT_A_TIME: Final = "not run: the user is asked about another call first; call it again when they answered"
 REFUSED: Final = "not run: the user said no"
+UNANSWERED: Final = "not run: the user was asked twice and said neither yes nor no"
+SETTLED_ALREADY: Final = "not run: the user has just decided about it; call it again only if they ask for it"
+
+_WANTED: Final = "Please say yes or no."
+GIVEN_UP: Final = "I leave it for now."
+"""Said when the user has answered twice, and neither time with a clear yes or no."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +31,16 @@ class Confirmation:
 
     call: ToolCall
     """What runs if they agree: a copy that nobody else holds, made when the question was."""
-    question: str
+    question: Question
     """What they are asked."""
     expires: float = 0.0
     """Until when they may agree, the event loop's time."""
+    repeated: bool = False
+    """Whether they were asked a second time, for their first answer was unclear."""
 
     @classmethod
-    def of(cls, call: ToolCall, question: str) -> "Confirmation":
-        """The call as it is now. Its copy has an id of its own, for the first has its answer already."""
+    def of(cls, call: ToolCall, question: Question) -> "Confirmation":
+        """The call as it is now. Its copy has an id of its own, since the call itself is answered already."""
         own = ToolCall(f"{call.call_id}-agreed", call.name, deepcopy(dict(call.arguments)))
         return cls(own, question)
 
@@ -39,20 +48,25 @@ class Confirmation:
         """The user has heard the question to its end, just now."""
         return replace(self, expires=now() + PATIENCE_SECONDS)
 
-    def settled(self, words: str) -> "Settled | None":
-        """What these words make of it; None where they are no clear answer, or come too late."""
-        answer = consent(words) if now() <= self.expires else Consent.UNCLEAR
-        return None if answer is Consent.UNCLEAR else Settled(self.call, answer is Consent.YES)
+    def answered(self, words: str) -> "Settled | Confirmation | None":
+        """What these words make of it: settled, or to be asked once more; None if they come too late."""
+        if now() > self.expires:
+            return None
+        answer = consent(words, self.question.own_words)
+        if answer is Consent.UNCLEAR and not self.repeated:
+            shorter = replace(self.question, text=f"{_WANTED} {self.question.ending}")
+            return replace(self, question=shorter, repeated=True)
+        return Settled(self.call, answer)
 
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """The user has answered."""
+    """The user has answered, or was asked twice."""
 
     call: ToolCall
     """What they were asked about."""
-    agreed: bool
-    """Whether it may run."""
+    answer: Consent
+    """Only a yes lets it run."""
 
 
 @dataclass(frozen=True)

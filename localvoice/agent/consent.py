@@ -1,6 +1,7 @@
 """Tells a clear yes and a clear no from all else that a user says, by rule: no model reads it. English."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -18,11 +19,12 @@ _PLAIN: Final = re.compile(r"[a-z\s.,!;'’…-]*")
 """What a clear answer is written with: no question mark, no brackets, no foreign letters that look alike."""
 _WORD: Final = re.compile(r"[a-z]+(?:['’][a-z]+)*")
 _BEFORE: Final = r"(?:(?:oh|well|um|uh|ah|so|and|hey) )*"
-_AFTER: Final = r"(?:(?:please|thanks|thank you|now|then) )*"
+_AFTER: Final = r"(?:(?:please|thanks|thank you|now|then|sir|ma'am|madam) )*"
 _YES: Final = (
     r"yes|yeah|yep|yup|yes you (?:may|can|should)|you may|sure|sure thing|of course|certainly|absolutely|"
     r"definitely|by all means|please do|go ahead|go for it|do it|do that|do so|(?:that's |that is )?correct|"
-    r"that's right|that is right|(?:i )?confirm(?:ed)?|i agree|agreed|ok|okay|all right|alright|yes i do"
+    r"(?:that's|that is) (?:right|fine|perfect)|(?:that )?sounds (?:good|great|fine|right|perfect)|"
+    r"(?:that )?works for me|(?:i )?confirm(?:ed)?|i agree|agreed|ok|okay|all right|alright|yes i do"
 )
 _NO: Final = (
     r"no|nope|nah|no way|(?:please )?(?:don't|do not)(?: do (?:it|that|so))?|no you (?:may not|shouldn't)|"
@@ -31,25 +33,27 @@ _NO: Final = (
 )
 
 
-def _said(what: str) -> re.Pattern[str]:
-    """One or more of them, each word followed by a space."""
-    return re.compile(rf"{_BEFORE}(?:(?:{what}) {_AFTER})+")
-
-
-_YES_SAID: Final = _said(_YES)
-_NO_SAID: Final = _said(rf"{_NO}|(?:ok|okay) (?:{_NO})")
-
-
-def consent(text: str) -> Consent:
+def consent(text: str, own_words: Sequence[str] = ()) -> Consent:
     """What a whole utterance, spoken or typed, says to a question that waits for a yes.
 
-    Where it says more ("yes, but tomorrow") it is unclear: what else it says would be lost.
+    `own_words` are phrases of the question, in small letters, that either may repeat: "send it". Where the
+    user says more ("yes, but tomorrow") it is unclear: what else they say would be lost. It is unclear, too,
+    where their words fit both, as "cancel it" does when the question is whether to cancel.
     """
     lowered = text.lower()
     words = _WORD.findall(lowered)
     if _PLAIN.fullmatch(lowered) is None or not 0 < len(words) <= _MOST_WORDS:
         return Consent.UNCLEAR
     said = "".join(f"{word} " for word in words).replace("’", "'")
-    if _YES_SAID.fullmatch(said):
+    own = "|".join(map(re.escape, own_words)) or "(?!)"
+    agreed = _said(rf"{_YES}|(?:just |go ahead and |you (?:can|may|should) )?(?:{own})").fullmatch(said)
+    no = rf"{_NO}|(?:please )?(?:don't|do not|never) (?:{own})"
+    refused = _said(rf"{no}|(?:ok|okay) (?:{no})").fullmatch(said)
+    if agreed and not refused:
         return Consent.YES
-    return Consent.NO if _NO_SAID.fullmatch(said) else Consent.UNCLEAR
+    return Consent.NO if refused and not agreed else Consent.UNCLEAR
+
+
+def _said(what: str) -> re.Pattern[str]:
+    """One or more of them, each word followed by a space."""
+    return re.compile(rf"{_BEFORE}(?:(?:{what}) {_AFTER})+")

@@ -53,8 +53,8 @@ class Surroundings:
         if not words or forget_request(words) is not None or not director.foreseeable():
             return None
         asked = self.conversation.confirmation
-        if asked is not None and asked.settled(words) is not None:
-            return None  # first the call runs, or is refused
+        if asked is not None and asked.answered(words) is not None:
+            return None  # first the call runs, or is refused, or the user is asked again
         history = self.conversation.history.copy()
         history.add_user(words, self.conversation.attachments)
         brief = director.brief()

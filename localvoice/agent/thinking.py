@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from localvoice.agent.confirming import Acted, Confirmation
+from localvoice.agent.confirming import GIVEN_UP, Acted, Confirmation, Settled
+from localvoice.agent.consent import Consent
 from localvoice.agent.director import Exchange, StageChange
 from localvoice.agent.hooks import Rejection, ToolResult
 from localvoice.agent.sentences import Pieces
@@ -54,19 +55,22 @@ class Thinker:
         self.asks: Confirmation | None = None
         """The call that the reply ends with a question about."""
 
-    async def answer(self, words: str, settled: ToolCall | None = None) -> None:
+    async def answer(self, words: str, answered: Settled | Confirmation | None = None) -> None:
         """Answer what the user said. A failure is kept: what was written before it is still spoken.
 
-        `settled` is a call of an earlier turn about which these words decide.
+        `answered` is what these words make of a question about a call: it is settled, or asked again.
         """
         self._words = words
         director = self._around.conversation.director
         try:
             await director.begin()
-            if settled is None:
-                await self._change_stage(await director.after_calls(self._exchange()))
+            if isinstance(answered, Settled):
+                await self._settle(answered)
             else:
-                await self._act([settled])
+                change = await director.after_calls(self._exchange())
+                await self._change_stage(change)
+                if answered is not None and change is None:  # another stage may not have the tool
+                    await self._ask(answered)
             while self.asks is None and (calls := await self._write()):
                 await self._act(calls)
             self._judged = True
@@ -150,8 +154,16 @@ class Thinker:
         change = await self._around.conversation.director.after_calls(self._exchange())
         await self._change_stage(change)
         if acted.asks is not None and change is None:  # another stage may not have the tool
-            self.asks = acted.asks
-            await self.utter(acted.asks.question)
+            await self._ask(acted.asks)
+
+    async def _settle(self, settled: Settled) -> None:
+        if settled.answer is Consent.UNCLEAR:
+            await self.utter(GIVEN_UP)
+        await self._act([settled.call])
+
+    async def _ask(self, confirmation: Confirmation) -> None:
+        self.asks = confirmation
+        await self.utter(confirmation.question.text)
 
     async def _change_stage(self, change: StageChange | None, aloud: bool = True) -> None:
         for problem in self._around.conversation.director.take_problems():

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 
 from localvoice.agent.acting import Actor
-from localvoice.agent.confirming import Acted
+from localvoice.agent.confirming import Acted, Confirmation, Settled
 from localvoice.agent.forget_request import ForgetRequest, forget_request
 from localvoice.agent.hooks import Rejection, TurnContext, consult, notify
 from localvoice.agent.speaking import Speaker
@@ -57,6 +57,7 @@ class Turn:
         self._thinker = Thinker(around, self._stages, self._speaker, self._act, self.context.turn_id)
         self._actor = Actor(around, self.context, self._thinker.utter)
         self._known: Heard | None = None
+        self._answered: Settled | Confirmation | None = None
         self._answering = False
         self._interrupted = False
         self._over = False
@@ -144,7 +145,7 @@ class Turn:
         words = heard.transcript.text
         if words and (asked := around.conversation.confirmation) is not None:
             around.conversation.confirmation = None  # whatever they said: it is not asked about any more
-            self._actor.settled = asked.settled(words)
+            self._answered = asked.answered(words)
         if heard.timing is not None:
             if words:
                 around.emit(TranscriptMessage(words))
@@ -179,8 +180,7 @@ class Turn:
         else:
             if conversation.must_be_told_blind(self._around.agent.engines.llm.sees):
                 await self._thinker.utter(BLIND)
-            settled = self._actor.settled
-            await self._thinker.answer(words, None if settled is None else settled.call)
+            await self._thinker.answer(words, self._answered)
         if not self._interrupted:  # an LLM may fail while it is cancelled; nobody takes pieces any more
             await self._thinker.finish()
 
@@ -191,6 +191,8 @@ class Turn:
 
     async def _act(self, calls: Sequence[ToolCall]) -> Acted:
         await self._around.playout.released()  # perhaps the user is about to forbid it
+        if isinstance(self._answered, Settled):
+            self._actor.settled = self._answered
         return await self._actor.run(self._around.conversation.director.brief(), calls)
 
     async def _measure(self) -> None:
@@ -230,7 +232,7 @@ class Turn:
             return False
         if finished and not self._interrupted and self._speaker.faithful and self._speaker.failure is None:
             return True
-        words = self._thinker.asks.question.split()
+        words = self._thinker.asks.question.text.split()
         return self._around.playout.words()[0][-len(words) :] == words
 
     def _remember(self, finished: bool) -> str:

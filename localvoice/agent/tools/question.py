@@ -1,17 +1,33 @@
 """The question that is asked before a tool runs: made by rule of the call itself, so that all of it is told.
 
-Whoever says yes hears each argument to its end. What can't be read out whole is not asked, and doesn't run.
+The user who says yes hears each argument to its end. What can't be read out whole is not asked, and doesn't
+run. An LLM that obeys a mail chooses the arguments, so they can't pose as words of the agent: they keep no
+mark that ends a sentence or a clause, and the last words that the user hears are fixed and name the tool.
 """
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from localvoice.engines.speech_text import speakable
 
 LONGEST_QUESTION: Final = 400
-"""Characters: half a minute of speech. Who listens for longer agrees to what they don't remember."""
+"""Characters: half a minute of speech. A user who listens for longer agrees to what they don't remember."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the user is asked before one call runs."""
+
+    text: str
+    """All of it, in plain words."""
+    ending: str
+    """Its last sentence, which names the tool and asks for yes or no."""
+    own_words: tuple[str, ...]
+    """What a user may repeat of it with a yes or a no, in small letters: "send it", "send the message"."""
+
 
 _FIELD: Final = re.compile(r"\{(\w+)\}")
 _MARKUP: Final = re.compile(r"[<>\[\]{}*_#`~|\\^]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
@@ -19,11 +35,19 @@ _MARKUP: Final = re.compile(r"[<>\[\]{}*_#`~|\\^]|(?<=:)//|(?<=www)\.", re.IGNOR
 _UNHEARD: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]"
 )
-"""Characters that are neither seen nor heard, beside those of the categories below."""
+"""Characters that are neither seen nor heard, apart from those of the categories below."""
 _UNHEARD_KINDS: Final = ("Cc", "Cf", "Cs", "Co")
 _HARMLESS: Final = "\t\n\r\u200c\u200d"
 _DEEPEST: Final = 8
-"""Levels of an argument. Nobody follows more of them by ear."""
+"""Levels of an argument. A listener follows no more of them."""
+_WITHIN: Final = {**dict.fromkeys("-'’/.", str.isalnum), **dict.fromkeys(",:", str.isdigit)}
+"""Marks that end nothing between two such characters: "I'm", "example.org", "12:30"."""
+_SPOKEN: Final = "&@%§"
+"""Marks that a voice has a word for."""
+_VERB: Final = re.compile(r"\b(?:(?:shall|should|may|can) i|want me to) ([a-z]+)\b", re.IGNORECASE)
+_OBJECTS: Final = ("it", "that", "this", "them", "him", "her")
+_DENIALS: Final = frozenset({"no", "not", "never", "dont", "without"})
+"""As a tool's first word ("no_reply") they are no words to agree with."""
 
 
 def check_question(name: str, confirm: bool | str, parameters: Mapping[str, Any]) -> None:
@@ -41,36 +65,83 @@ def check_question(name: str, confirm: bool | str, parameters: Mapping[str, Any]
         raise ValueError(f"the question of the tool {name} has no words: give it some, or confirm=True")
 
 
-def question_of(name: str, confirm: bool | str, arguments: Mapping[str, Any]) -> str:
+def question_of(name: str, confirm: bool | str, arguments: Mapping[str, Any]) -> Question:
     """What to ask before this call runs. Raises ValueError, in words for the LLM, if not all can be told."""
     told = {key: _told(value) for key, value in arguments.items()}
+    spoken_name = _cleaned(name.replace("-", " "))
+    ending = f"Shall I use {spoken_name}, yes or no?"
     if isinstance(confirm, str) and set(_FIELD.findall(confirm)) == set(told):
-        question = _FIELD.sub(lambda found: told[found[1]], confirm)
+        text = f"{_as_sentence(_FIELD.sub(lambda found: told[found[1]], confirm))} {ending}"
+    elif told:
+        given = ", ".join(f"{_told(key)}: {value}" for key, value in told.items())
+        text = f"I would use {spoken_name} with {given}. {ending}"
     else:
-        given = ", ".join(f"{_cleaned(key)}: {value}" for key, value in told.items())
-        question = f"Shall I use {_cleaned(name.replace('-', ' '))}{f' with {given}' if given else ''}?"
-    if len(question) > LONGEST_QUESTION:
+        text = ending
+    if len(text) > LONGEST_QUESTION:
         raise ValueError(
             "the user must agree first, and the arguments are too long to be read out: make them shorter"
         )
-    if _letters(speakable(question)) != _letters(question):
-        raise ValueError("the user must agree first, and the arguments can't be read out: use plain words")
-    return question
+    if _letters(speakable(text)) != _letters(text):
+        raise _unspeakable()
+    return Question(text, ending, tuple(_own_words(name, confirm)))
+
+
+def _own_words(name: str, confirm: bool | str) -> Iterator[str]:
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+", name)]
+    verbs = {"use", *words[:1]}
+    if isinstance(confirm, str):
+        verbs |= {verb.lower() for verb in _VERB.findall(_FIELD.sub(" ", confirm))}
+    for verb in sorted(verbs - _DENIALS):
+        yield from (f"{verb} {each}" for each in _OBJECTS)
+    if len(words) > 1 and words[0] not in _DENIALS:
+        yield " ".join(words)
+        yield " ".join((words[0], "the", *words[1:]))
+
+
+def _as_sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _told(value: Any, depth: int = 0) -> str:
-    """An argument in words."""
+    """An argument, or the key of one, in words. Marks between words would end a clause, so it has none."""
     if depth > _DEEPEST:
         raise ValueError("the user must agree first, and the arguments are nested too deeply to be read out")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        value = [f"{_cleaned(str(key))}: {_told(each, depth + 1)}" for key, each in value.items()]
+        value = [f"{_told(str(key), depth + 1)} {_told(each, depth + 1)}" for key, each in value.items()]
     elif isinstance(value, list):
         value = [_told(each, depth + 1) for each in value]
     else:
-        return _cleaned("" if value is None else str(value)) or "nothing"
-    return ", ".join(value) or "nothing"
+        text = _cleaned("" if value is None else str(value))
+        told = " ".join("".join(_kept(text, at) for at in range(len(text))).split())
+        if text and not any(map(_is_heard, told)):
+            raise _unspeakable()
+        return told or "nothing"
+    return " and ".join(value) or "nothing"
+
+
+def _kept(text: str, at: int) -> str:
+    """The character at that place, or a space for a mark at which a voice would pause."""
+    character, before, after = text[at], text[at - 1 : at], text[at + 1 : at + 2]
+    category = unicodedata.category(character)
+    if category == "Pd":
+        character = "-"
+        if after.isdigit() and not before.isalnum():
+            return character  # a minus
+    if category[0] != "P" or character in _SPOKEN:
+        return character
+    fits = _WITHIN.get(character, lambda _: False)
+    return character if before and after and fits(before) and fits(after) else " "
+
+
+def _is_heard(character: str) -> bool:
+    return character.isalnum() or character in _SPOKEN or unicodedata.category(character) in ("Sc", "Sm")
+
+
+def _unspeakable() -> ValueError:
+    return ValueError("the user must agree first, and the arguments can't be read out: use plain words")
 
 
 def _cleaned(text: str) -> str:
