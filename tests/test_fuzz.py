@@ -1,5 +1,7 @@
 """Thousands of broken messages and offers: each gets one error at most, soon, and nothing else happens.
 
+None keeps the event loop for long, whatever it costs its sender, or takes much memory for a moment.
+
 `make fuzz` runs 100,000 of each kind, and other ones with ARGS="--fuzz-seed 2". A failure names the seed and
 the number that it happened at.
 """
@@ -15,10 +17,12 @@ from typing import Any, Final
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from fakes import FakeLlm, FakeStt, FakeTts, fake_engines
+from large_messages import any_large_message
 from memory import resident_mb
 from metronome import queued_seconds
 from mutations import mutated_lines, mutated_message
 from server_site import Client, serving
+from stalls import STALL_SECONDS, measured
 from webrtc_browser import needs_a_network
 from wrong_messages import GOOD
 
@@ -26,6 +30,8 @@ ERROR_MS: Final = 50
 LATE: Final = 0.002
 """Of the errors may take longer: this process isn't alone on its machine."""
 GROWTH_MB: Final = 5
+PEAK_MB: Final = 100
+"""Both ends are in this process: each holds a message of 4 MiB some times."""
 UNLIMITED: Final = {
     "limits": {
         "messages_per_second": 10**6,
@@ -119,12 +125,14 @@ async def attack(
     async with serving(fake_engines(stt, llm, tts), UNLIMITED) as site, site.client() as client:
         attacker = Attack(client, what, seed)
         grown = 0.0
-        for number in range(count):
-            if number == count // 5:
-                grown = resident_mb()  # what is kept once is there by now
-            await attacker.send(make(random))
-            for kept in (stt.heard, llm.asked, llm.offers, llm.asides, llm.prepared, tts.said):
-                kept.clear()  # the test's own memory
+        with measured() as cost:
+            for number in range(count):
+                if number == count // 5:
+                    grown = resident_mb()  # what is kept once is there by now
+                await attacker.send(make(random))
+                for kept in (stt.heard, llm.asked, llm.offers, llm.asides, llm.prepared, tts.said):
+                    kept.clear()  # the test's own memory
+        assert cost.stall <= STALL_SECONDS and cost.memory_mb <= PEAK_MB, str(cost)
         assert resident_mb() - grown <= GROWTH_MB
         attacker.verdict()
         async with site.client() as other:
@@ -141,6 +149,12 @@ async def test_messages(times: Callable[[int], int], seed: int, caplog: pytest.L
     await attack(
         times(1_000), "message", seed, lambda random: mutated_message(random.choice(kinds), random), caplog
     )
+
+
+async def test_large_messages(
+    times: Callable[[int], int], seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    await attack(max(30, times(3_000) // 100), "large message", seed, any_large_message, caplog)
 
 
 @needs_a_network

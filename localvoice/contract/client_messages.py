@@ -6,7 +6,7 @@ Field names are snake_case here and camelCase on the wire. Types are strict: a n
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
@@ -17,6 +17,10 @@ MAX_TEXT_CHARS: Final = 4_000
 """A long paragraph; more is no message that someone types."""
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """A minute of 16 kHz sound in base64, with room to spare."""
+SMALL_MESSAGE_BYTES: Final = 256 * 1024
+"""The largest offer has half of it. Only base64 of a file makes a message larger."""
+_MAX_PARTS: Final = 20_000
+"""Values in a larger message: a file is one, and four `alt` texts may hold 16,000 commas."""
 MAX_ATTACHMENTS: Final = 4
 """Pictures of one utterance; each costs a local model hundreds of tokens."""
 MAX_CHUNK_SECONDS: Final = 0.2
@@ -72,7 +76,8 @@ class Attachment(_ClientMessage):
     """What it shows, in words."""
 
 
-_Attached = Annotated[tuple[Attachment, ...], Field(max_length=MAX_ATTACHMENTS)]
+# Without FailFast, pydantic collects an error for each item of a long list, which takes kilobytes each.
+_Attached = Annotated[tuple[Attachment, ...], Field(max_length=MAX_ATTACHMENTS), FailFast()]
 
 
 class Audio(_ClientMessage):
@@ -136,12 +141,21 @@ def parse(data: str | bytes) -> AnyMessage:
     """The client's message. Raises `VoiceError` INVALID_MESSAGE that names the first wrong field."""
     if size_of(data) > MAX_MESSAGE_BYTES:
         raise invalid_message(f"it is larger than {MAX_MESSAGE_BYTES // 2**20} MiB")
+    if len(data) > SMALL_MESSAGE_BYTES and _parts(data) > _MAX_PARTS:
+        raise invalid_message(f"it is large and has more than {_MAX_PARTS} values")
     try:
         return _CLIENT_MESSAGE.validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise invalid_message(f"{where}: {first['msg']}" if where else first["msg"]) from error
+
+
+def _parts(data: str | bytes) -> int:
+    """At least the number of values in a JSON text: what it costs to parse. To count them costs little."""
+    if isinstance(data, str):
+        return data.count(",") + data.count("[") + data.count("{")
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def invalid_message(reason: str) -> VoiceError:

@@ -155,7 +155,7 @@ class VoiceServer:
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
         # Pings come to us, who count them: aiohttp answers a flood of them without ever letting others in.
         socket = Socket(
-            timeout=_CLOSE_SECONDS, autoping=False, max_msg_size=4 * MAX_MESSAGE_BYTES, compress=False
+            timeout=_CLOSE_SECONDS, autoping=False, max_msg_size=2 * MAX_MESSAGE_BYTES, compress=False
         )
         connection = request.get_extra_info("socket")
         give_up_soon(connection)

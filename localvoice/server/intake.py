@@ -30,7 +30,9 @@ from localvoice.server.places import Seat
 from localvoice.transports.inbox import FrameInbox
 
 _UNREAD_MESSAGES: Final = 1_000
-"""Of the data channel; a picture takes half a second to read, and nobody sends so much meanwhile."""
+"""Of the data channel; a picture takes half a second to read, and no client sends so much meanwhile."""
+_UNREAD_CHARS: Final = 16 * 2**20
+"""Of all of these: a client may send as much at once."""
 
 
 class Intake:
@@ -51,6 +53,7 @@ class Intake:
         self._seat = seat
         self._leave = leave
         self._from_channel: asyncio.Queue[str] = asyncio.Queue(_UNREAD_MESSAGES)
+        self._unread_chars = 0
 
     @property
     def behind(self) -> float:
@@ -96,15 +99,17 @@ class Intake:
         except VoiceError as error:
             self._session.report(error)
             return
-        if self._from_channel.full():
+        if self._from_channel.full() or self._unread_chars + len(text) > _UNREAD_CHARS:
             self._leave()  # as with messages that the client doesn't read
             return
+        self._unread_chars += len(text)
         self._from_channel.put_nowait(text)
 
     async def read_channel(self) -> None:
         """Take what comes over the data channel, until cancelled."""
         while True:
             text = await self._from_channel.get()
+            self._unread_chars -= len(text)
             with log_context(session_id=self._session.conversation.id):
                 await reported(self._session, self._on_channel_text(text))
 

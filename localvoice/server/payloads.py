@@ -1,6 +1,6 @@
 """Base64 in messages: sound and pictures, checked before anyone else sees them."""
 
-import base64
+import binascii
 import re
 from typing import Final
 
@@ -19,7 +19,7 @@ _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 def decode_utterance(data: str) -> AudioFrame:
     """The sound of an `audio` message. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
     try:
-        wav = base64.b64decode(data, validate=True)
+        wav = _from_base64(data)
     except ValueError as error:  # binascii's own, or letters that aren't ASCII
         raise VoiceError(
             ErrorCode.INVALID_AUDIO_FORMAT,
@@ -32,7 +32,7 @@ def decode_utterance(data: str) -> AudioFrame:
 def decode_chunk(chunk: AudioChunk) -> AudioFrame:
     """The sound of an `audio-chunk` message. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
     try:
-        data = base64.b64decode(chunk.data, validate=True)
+        data = _from_base64(chunk.data)
     except ValueError as error:
         raise _bad_chunk("it isn't base64") from error
     if not data or len(data) % 2:
@@ -48,12 +48,17 @@ def decode_image(attachment: Attachment) -> Image:
     url = _DATA_URL.match(attachment.data)
     encoded = attachment.data[url.end() :] if url else attachment.data
     try:
-        data = base64.b64decode(encoded, validate=True)
+        data = _from_base64(encoded)
     except ValueError as error:
         raise invalid_message("attachments.data isn't base64") from error
     mime_type = attachment.mime_type or (url[1] if url else "image/png")
     check_image(data, mime_type)
     return Image(data, mime_type, attachment.alt)
+
+
+def _from_base64(text: str) -> bytes:
+    """Raises `ValueError` for anything else. The standard `b64decode` finds that too, and is slower."""
+    return binascii.a2b_base64(text, strict_mode=True)
 
 
 def _bad_chunk(reason: str) -> VoiceError:
