@@ -85,6 +85,38 @@ async def test_a_spoken_turn(rate: int) -> None:
     assert seconds_of_sound(stt.heard[-1]) == pytest.approx(0.8, abs=0.1), "all that was said, and once"
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/", [("What is the time?", True)]),
+        ("/ws?interim=false", [("What is the time?", True)]),
+        ("/ws?interim=true", [("What is", False), ("What is the time?", True)]),
+    ],
+)
+async def test_interim_transcripts_are_for_clients_that_ask(path: str, told: list[tuple[str, bool]]) -> None:
+    """A client of the protocol's first release takes each transcript for a question."""
+    stt = FakeStt("What is", "What is the time?")
+    settings = {"listening": {"partial_ms": 640}}
+    async with serving(fake_engines(stt), settings) as site, site.client(path) as client:
+        await send_at_once(client, loud(0.8, RATE))
+        await client.expect("speech-start")
+        async with asyncio.timeout(8):
+            while len(stt.script) > 1:  # noqa: ASYNC110 - a fake engine tells nobody
+                await asyncio.sleep(0.01)
+        await send_at_once(client, silent(0.8, RATE))
+        await client.expect("tts-complete")
+        heard = [message for message in client.received if message["type"] == "transcript"]
+    assert [(message["text"], message["isFinal"]) for message in heard] == told
+
+
+async def test_another_value_for_interim_is_refused_with_a_sentence() -> None:
+    async with serving() as site, site.http.get(site.url + "/ws?interim=yes") as response:
+        assert (response.status, await response.text()) == (
+            400,
+            "interim must be true or false, as in /ws?interim=true.\n",
+        )
+
+
 async def test_an_interruption_silences_the_reply_and_is_answered() -> None:
     llm = FakeLlm(LONG, "As you like.")
     async with serving(fake_engines(FakeStt("Talk.", "Stop."), llm)) as site, site.client() as client:

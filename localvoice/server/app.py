@@ -151,6 +151,7 @@ class VoiceServer:
             raise web.HTTPServiceUnavailable(text="The server is ending.")
         if not request.headers.get("Sec-WebSocket-Key", "").isascii():  # aiohttp would stumble over it
             raise web.HTTPBadRequest(text="This is no WebSocket handshake.\n")
+        interim = _wants_interim(request)
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
         # Pings come to us, who count them: aiohttp answers a flood of them without ever letting others in.
@@ -166,7 +167,7 @@ class VoiceServer:
                 with self._services.admission.connection(), counted() as work:
                     client = request.remote or ""
                     await self._serve(
-                        Connection(self._services, socket, presence, client, stun_url, work, resumes)
+                        Connection(self._services, socket, presence, client, stun_url, work, resumes, interim)
                     )
         except VoiceError as error:  # no place for it
             await self._refuse(socket, error)
@@ -258,6 +259,14 @@ class VoiceServer:
             },
             status=503 if trouble else 200,
         )
+
+
+def _wants_interim(request: web.Request) -> bool:
+    """Whether a client asks, as `?interim=true`, for transcripts of what is still being said."""
+    wanted = request.query.get("interim", "false")
+    if wanted not in ("true", "false"):
+        raise web.HTTPBadRequest(text="interim must be true or false, as in /ws?interim=true.\n")
+    return wanted == "true"
 
 
 def _file_handler(file: Path) -> Handler:

@@ -29,6 +29,7 @@ from localvoice.contract.messages import (
     ReconnectAck,
     ServerMessage,
     Signal,
+    TranscriptMessage,
     Tts,
 )
 from localvoice.contract.metrics import Metric
@@ -76,11 +77,12 @@ class Connection:
         stun_url: str,
         work: Work,
         resumes: str | None = None,
+        interim: bool = False,
     ) -> None:
         """`client` is the address that the WebSocket comes from; at `stun_url` this machine answers STUN.
 
         `work` counts what the models do for it. `resumes`: the session that the client, who has been told
-        that we are ready, wants back.
+        that we are ready, wants back. `interim`: whether it wants transcripts of what is still being said.
         """
         self.id = secrets.token_hex(8)
         self._services = services
@@ -97,6 +99,7 @@ class Connection:
         self._handover: asyncio.Event | None = None
         self._deadline = asyncio.timeout(None)
         self._resumes = resumes
+        self._interim = interim
         self._seat = Seat(services.places, work, lambda: self._session.conversation.id)
         self._session = Session(
             services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
@@ -152,6 +155,8 @@ class Connection:
         """Send a message, payload on both channels; never waits."""
         if isinstance(message, Tts) and self._speaker is None:
             return  # the audio track carries it
+        if isinstance(message, TranscriptMessage) and not (message.is_final or self._interim):
+            return  # a client that didn't ask for it would take it for a question of its own
         if self._outgoing.full() or not self._seat.follow(message):
             self.leave()
             return

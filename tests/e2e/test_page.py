@@ -71,6 +71,9 @@ def test_an_announcement_after_a_cut_reply_is_shown(
         ask(page, "Tell me a story.")
         cut = page.locator('#captions [data-role="agent"]').last
         expect(cut).to_contain_text("sentence", timeout=ANSWER_MS)
+        assert page.evaluate("window.sockets[0].url").endswith("/ws?interim=true"), (
+            "captions show all at once"
+        )
         page.evaluate("window.sockets.at(-1).close()")
         expect(cut).to_have_attribute("data-cut", "true")
         agent = page.locator('#captions [data-role="agent"]', has_text="Your reminder is due.")

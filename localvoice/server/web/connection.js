@@ -216,7 +216,7 @@ function secondsToWait(event) {
   return Number(/^retry-after=(\d+)$/.exec(event.reason)?.[1] ?? 5);
 }
 
-/** The server's WebSocket address for a page's own address. @param {Location} page */
+/** The server's WebSocket address for a page's own; captions want what is still being said. @param {Location} page */
 export function socketUrl(page) {
-  return `${page.protocol === 'https:' ? 'wss' : 'ws'}://${page.host}/ws`;
+  return `${page.protocol === 'https:' ? 'wss' : 'ws'}://${page.host}/ws?interim=true`;
 }
