@@ -1,5 +1,6 @@
-"""The lock files: pins with hashes, for what pyproject.toml names."""
+"""The lock files: pins with hashes, for what pyproject.toml names and for the tests' stock client."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -31,6 +32,15 @@ def test_each_pin_has_hashes_and_no_index_address(lock: str) -> None:
     assert all("--hash=sha256:" in entry for entry in entries)
     assert "://" not in text
     assert "--index" not in text and "--find-links" not in text
+
+
+def test_the_stock_clients_lock_pins_with_hashes_and_names_no_registry() -> None:
+    lock = json.loads((ROOT / "tests" / "e2e" / "stock_client" / "package-lock.json").read_text())
+    packages = {path: entry for path, entry in lock["packages"].items() if path}
+    assert packages["node_modules/@llmrtc/llmrtc-web-client"]["version"] == "1.2.0"
+    assert packages["node_modules/@llmrtc/llmrtc-core"]["version"] == "1.3.0"
+    assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
+    assert not any("resolved" in entry for entry in packages.values()), "omit-lockfile-registry-resolved"
 
 
 def test_locks_hold_what_pyproject_names() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from localvoice.audio.wav import wav_bytes
 from localvoice.catalog import ModelFiles, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.engines.piper import PiperTts
 from localvoice.transports.candidates import has_network
+
+from .stock import Stock, StockClient, bundled, served
 
 TESTS = Path(__file__).parents[1]
 WITHOUT_AIORTC = TESTS / "e2e" / "without_aiortc"
@@ -157,6 +160,25 @@ def browse(chromium: str, tmp_path: Path) -> Callable[..., object]:
             browser.close()
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def application() -> Iterator[str]:
+    """The origin of an application whose page has the stock client."""
+    with served(bundled()) as origin:
+        yield origin
+
+
+@pytest.fixture
+def stock(application: str, browse: Callable[..., Any]) -> Stock:
+    """The stock client in a browser: `with stock() as client`; takes what `browse` does."""
+
+    @contextmanager
+    def open_client(*sounds: AudioFrame, **context: object) -> Iterator[StockClient]:
+        with browse(*(sounds or (silence(1),)), **context) as page:
+            yield StockClient(page, application)
+
+    return open_client
 
 
 def silence(seconds: float) -> AudioFrame:

@@ -124,7 +124,7 @@ async def serve(options: argparse.Namespace) -> None:
     }
     # The STT would give its lines to what is said so far.
     groups = {
-        "server": {"port": 0, "lan": options.lan is not None},
+        "server": {"port": 0, "lan": options.lan is not None, "allowed_origins": options.origin},
         "listening": {"partial_ms": 0},
         "agent": conversation,
         "limits": {"conversations": options.conversations},
@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--voice-delay", type=float, default=0.0, help="seconds before each piece is spoken")
     parser.add_argument("--lan", type=Path, help="serve the network, with a certificate that is kept here")
     parser.add_argument("--conversations", type=int, help="how many at a time; as many as like otherwise")
+    parser.add_argument("--origin", action="append", default=[], help="whose pages are served, too")
     parser.add_argument("heard", nargs="*", help="what the STT hears, an utterance each")
     asyncio.run(serve(parser.parse_args()))
 

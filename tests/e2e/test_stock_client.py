@@ -1,22 +1,17 @@
-"""The stock client's order, exactly, from its first connection through a drop; a real Chromium.
+"""The stock client, as npm has it, in a real Chromium, on a page of another origin: all that it can do."""
 
-The client itself is `stock_client.js`; what it relies on is checked here.
-"""
-
-import base64
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from fakes import loud
-from wrong_messages import PNG
 
 from localvoice.audio.wav import wav_bytes
 
-from .conftest import HAS_NETWORK, silence
+from .conftest import HAS_NETWORK
 from .fake_server import STORY
+from .stock import Event, Stock, StockClient, order, the
 
 pytestmark = [
     pytest.mark.e2e,
@@ -26,93 +21,117 @@ pytestmark = [
     ),
 ]
 
-CLIENT: Final = (Path(__file__).parent / "stock_client.js").read_text().partition("async (")
-OWN_ADDITIONS: Final = {"state", "turn-metrics", "reply-heard"}
-"""A stock client doesn't know these, and ignores them."""
 HEARD: Final = (
     "What do you see?",
     "Tell me a story.",
     "What did you say?",
     "Tell me a story.",
     "How many messages were you given?",
+    "What did you say?",
 )
 
 
-def kinds(messages: list[dict[str, Any]]) -> list[str]:
-    """Types in order as a stock client sees them, each run of one type as one."""
-    known = [message["type"] for message in messages if message["type"] not in OWN_ADDITIONS]
-    return [kind for at, kind in enumerate(known) if at == 0 or known[at - 1] != kind]
+def test_a_conversation_from_the_first_connection_through_a_drop(
+    stock: Stock, scripted: Callable[..., Any], application: str
+) -> None:
+    with scripted(f"--origin={application}", *HEARD) as address, stock() as client:
+        check_connection(client, address)
+        check_turn(client)
+        check_interruption(client)
+        check_reconnection(client)
 
 
-def the(kind: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
-    (found,) = [message for message in messages if message["type"] == kind]
-    return found
+def check_connection(client: StockClient, address: str) -> None:
+    took = client.start(address, initialRetryDelayMs=50)
+    again = []
+    if took > 1000:  # a busy machine may be late once
+        client.do("close")
+        again = [client.start(address)]
+    assert min([took, *again]) < 1000
+    assert client.do("state") == "connected"
+    servers = {url.rpartition(":")[0] for url in client.do("asked")}
+    assert servers == {"stun:127.0.0.1"}, "it asks nobody else"
+    client.do("share")
 
 
-@pytest.mark.parametrize("read", ["channel", "socket"])
-def test_the_stock_clients_order(browse: Callable[..., Any], scripted: Callable[..., Any], read: str) -> None:
-    wav = base64.b64encode(wav_bytes(loud(0.6))).decode()
-    with scripted(*HEARD) as address, browse(silence(1)) as page:
-        page.goto(address)
-        begun = time.time()
-        found = page.evaluate("async (" + CLIENT[2], {"read": read, "wav": wav, "picture": PNG})
-    check_connection(found, begun)
-    check_turn(found)
-    check_interruption(found)
-    check_reconnection(found)
-
-
-def check_order(turn: list[dict[str, Any]], *words: str) -> None:
+def check_order(turn: list[Event], *words: str) -> None:
     """Words in this order; the voice begins while they are still being written, and ends last."""
-    seen = kinds(turn)
-    voice = [kind for kind in seen if kind.startswith("tts")]
-    assert voice == ["tts-start", "tts-complete"] and seen[-1] == "tts-complete"
-    assert seen.index("llm-chunk") < seen.index("tts-start")
-    rest = [message for message in turn if not message["type"].startswith("tts")]
-    assert kinds(rest) == list(words)
+    seen = [name for name in order(turn) if name != "ttsTrack"]
+    voice = [name for name in seen if name.startswith("tts")]
+    assert voice == ["ttsStart", "ttsComplete"] and seen[-1] == "ttsComplete"
+    assert seen.index("llmChunk") < seen.index("ttsStart")
+    rest = [event for event in turn if not event[0].startswith("tts")]
+    assert order(rest) == list(words)
 
 
-def check_connection(found: dict[str, Any], begun: float) -> None:
-    assert (found["firstMessage"]["type"], found["firstMessage"]["protocolVersion"]) == ("ready", 1)
-    assert [url.rpartition(":")[0] for url in found["servers"]] == ["stun:127.0.0.1"], "it asks nobody else"
-    assert min(found["milliseconds"]) < 1000, "a busy machine may be late once"
-    assert len(found["pongs"]) > 5 and found["pongs"] == sorted(found["pongs"])
-    assert all(begun - 1 < stamp / 1000 < time.time() + 1 for stamp in found["pongs"]), "echoed unchanged"
-    assert found["same"], "payload goes both ways, so a client may read either"
+def check_turn(client: StockClient) -> None:
+    client.do("look", 64)
+    before = client.do("events")
+    assert not [event for event in before if event[0] not in ("stateChange", "ttsTrack")]
+    client.do("say")
+    turn = client.until("ttsComplete")[len(before) :]
+    check_order(turn, "speechStart", "speechEnd", "transcript", "llmChunk", "llm")
+    assert [event[1:] for event in turn if event[0] == "transcript"] == [[HEARD[0], True]]
+    reply = the("llm", turn)
+    assert "".join(event[1] for event in turn if event[0] == "llmChunk") == reply
+    assert reply.strip() == "I see 1: [(64, 64)].", "the camera's picture, which it sends at speech-start"
+    assert client.do("voice") > 0
 
 
-def check_turn(found: dict[str, Any]) -> None:
-    check_order(found["turn"], "speech-start", "speech-end", "transcript", "llm-chunk", "llm")
-    assert the("transcript", found["turn"]) == {"type": "transcript", "text": HEARD[0], "isFinal": True}
-    chunks = [message for message in found["turn"] if message["type"] == "llm-chunk"]
-    assert [chunk["done"] for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
-    reply = the("llm", found["turn"])["text"]
-    assert "".join(chunk["content"] for chunk in chunks) == reply
-    assert reply.strip() == "I see 1: [(1, 1)].", "the picture that was sent ahead on the data channel"
-    assert found["energy"] > 0, "its voice is to be heard on the track"
-
-
-def check_interruption(found: dict[str, Any]) -> None:
+def check_interruption(client: StockClient) -> None:
+    client.do("say")
+    client.until("ttsStart")
+    time.sleep(1)
+    client.do("say")
     # The LLM writes on while the user speaks, so its words may come between the two as well.
-    words = ("llm-chunk", "llm")
-    until_cut = [message for message in found["interruption"] if message["type"] not in words]
-    assert kinds(until_cut) == ["speech-start", "tts-cancelled"]
-    after = found["afterInterruption"]
-    check_order(after, "speech-end", "transcript", "llm-chunk", "llm")
-    kept = the("llm", after)["text"].strip().removeprefix("I said: ")
+    cut = [event for event in client.until("ttsCancelled") if event[0] not in ("llmChunk", "llm")]
+    assert order(cut) == ["speechStart", "ttsCancelled"]
+    after = client.until("ttsComplete")
+    check_order(after, "speechEnd", "transcript", "llmChunk", "llm")
+    kept = the("llm", after).strip().removeprefix("I said: ")
     assert STORY.startswith(kept) and 3 <= len(kept.split()) < 60, "history holds the words that were heard"
 
 
-def check_reconnection(found: dict[str, Any]) -> None:
-    old, new = found["ids"]
-    assert old != new
-    assert found["ack"] == {
-        "type": "reconnect-ack",
-        "success": True,
-        "sessionId": old,
-        "historyRecovered": True,
-    }
-    check_order(found["resumed"], "transcript", "llm-chunk", "llm")
+def check_reconnection(client: StockClient) -> None:
+    """Its socket goes in the middle of a reply; it comes back by itself, with its microphone."""
+    session = client.do("session")
+    client.do("say")
+    client.until("ttsStart")
+    time.sleep(0.7)
+    client.do("cut")
+    assert client.until("reconnected")[-1] == ["reconnected", True]
+    back = client.until("ttsTrack")
+    assert ["stateChange", "connected"] in [*back, *client.do("events")]
+    assert client.do("session") == session
+    client.do("say")
+    check_order(
+        turn := client.until("ttsComplete"), "speechStart", "speechEnd", "transcript", "llmChunk", "llm"
+    )
     # Four turns came before; all have a question and what was heard of its answer.
-    assert the("llm", found["resumed"])["text"].startswith("I was given 9 messages")
-    assert found["energyAgain"] > 0, "on the new connection its voice is heard, too"
+    assert the("llm", turn).startswith("I was given 9 messages")
+    assert client.do("voice") > 0, "on the new connection its voice is heard, too"
+
+
+def test_utterances_in_one_piece_with_tools_stages_and_errors(
+    stock: Stock, scripted: Callable[..., Any], application: str
+) -> None:
+    words = ("Hello", "Please add it", "I want to buy it")
+    with scripted(f"--origin={application}", "--playbook", *words) as address, stock() as client:
+        client.start(address)
+
+        def ask() -> list[Event]:
+            client.do("send", list(wav_bytes(loud(0.6))))
+            return client.until("ttsComplete")
+
+        turn = ask()
+        assert the("transcript", turn) == "Hello" and the("llm", turn).strip() == "You said Hello"
+        heard = sum(event[1] for event in turn if event[0] == "ttsChunk")
+        assert heard > 0, "without a microphone there is no track, and its voice comes in messages"
+        turn = ask()
+        begun, ended = the("toolCallStart", turn), the("toolCallEnd", turn)
+        assert (begun["name"], begun["arguments"]) == ("add_numbers", {"a": 1, "b": 2})
+        assert (ended["callId"], ended["result"]) == (begun["callId"], 3) and ended["durationMs"] >= 0
+        assert the("stageChange", ask()) == {"from": "welcome", "to": "order", "reason": "keyword buy"}
+        client.do("send", list(b"no sound at all"))
+        assert client.until("error")[-1][1]["code"] == "INVALID_AUDIO_FORMAT"
+        assert client.do("state") == "connected"
