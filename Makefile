@@ -143,7 +143,8 @@ bundle: $(DEV) ## make a folder in dist/ that installs localvoice and the models
 $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)
 	@echo "Installing pipecat in .venv-peers ..."
 	@rm -rf .venv-peers && $(BIN)/python -m venv .venv-peers
-	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@.venv-peers/bin/python -m pip check --disable-pip-version-check
 	@touch $@
 
 lock: ## make the lock files anew after a change of pyproject.toml; UPGRADE=1 takes the newest of everything

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from steps import CXX_PACKAGES, Failed, run
+from steps import CXX_PACKAGES, LOCKED, Failed, run
 
 SCRIPTS = Path(__file__).resolve().parent
 LLAMA_LOCK = SCRIPTS / "llama.lock"
@@ -193,11 +193,11 @@ def make_wheel(build: Build, pip_env: Mapping[str, str], log: Path) -> Path:
         run("build environment", [sys.executable, "-m", "venv", scratch / "env"], log)
         builder = scratch / "env" / "bin" / "python"
         pip: list[str | Path] = [builder, "-m", "pip"]
-        run("build tools", [*pip, "install", "--require-hashes", "-r", BUILD_LOCK], log, pip_env)
+        run("build tools", [*pip, "install", *LOCKED, BUILD_LOCK], log, pip_env)
+        run("check", [*pip, "check"], log, pip_env)
         # Without pip's own cache, which would hand out a wheel built on other terms.
-        wheel_command = [*pip, "wheel", "-v", "--no-cache-dir", "--no-deps", "--no-build-isolation"]
-        wheel_command += ["--no-binary", "llama-cpp-python", "--require-hashes", "-r", LLAMA_LOCK]
-        wheel_command += ["-w", scratch / "wheel"]
+        wheel_command = [*pip, "wheel", "-v", "--no-cache-dir", "--no-build-isolation"]
+        wheel_command += ["--no-binary", "llama-cpp-python", "-w", scratch / "wheel", *LOCKED, LLAMA_LOCK]
         run("llama-cpp-python", wheel_command, log, _compile_env(build, builder, scratch, pip_env), _status)
         (wheel,) = (scratch / "wheel").glob("*.whl")
         return wheel.replace(build.folder / wheel.name)

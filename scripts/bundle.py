@@ -22,7 +22,7 @@ from licences import NotInstalled, model_licences, package_licence
 from locked import RUNTIME_LOCKS, locked
 from packaging.utils import parse_wheel_filename
 from sbom import DIST, Invalid, write_bill
-from steps import Failed, run
+from steps import LOCKED, Failed, run
 
 from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.catalog.verify import sha256_of
@@ -93,8 +93,8 @@ def put_wheels(folder: Path, cuda: bool, log: Path) -> None:
     folder.mkdir()
     env = pip_environment(os.environ)
     pip: list[str | Path] = [sys.executable, "-m", "pip"]
-    wheels = [*pip, "download", "--require-hashes", "--only-binary", ":all:", "-r", RUNTIME_LOCKS[0]]
-    run("packages", [*wheels, "-d", folder], log, env)
+    wheels = [*pip, "download", "--only-binary", ":all:", "-d", folder, *LOCKED, RUNTIME_LOCKS[0]]
+    run("packages", wheels, log, env)
     _link(compiled, folder / compiled.name)
     own = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, ROOT]
     run("localvoice", own, log, env)

@@ -42,8 +42,9 @@ echo "2/4 Python environment, in $target/venv"
 
 echo "3/4 Packages, each checked against requirements.txt"
 "$target/venv/bin/python" -m pip install --quiet --isolated --disable-pip-version-check --no-index \
-    --no-cache-dir --find-links "$bundle/wheels" --require-hashes -r "$bundle/requirements.txt"
-"$target/venv/bin/python" -m pip check --disable-pip-version-check >/dev/null
+    --no-cache-dir --find-links "$bundle/wheels" --no-deps --require-hashes -r "$bundle/requirements.txt"
+lacking=$("$target/venv/bin/python" -m pip check --disable-pip-version-check) ||
+    fail "The bundle lacks packages, so make it again on the other machine: $lacking"
 
 echo "4/4 Models of profile @PROFILE@, in $target/models"
 (cd "$bundle/models" && find . -type f) | while read -r file; do

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build_llama import Build, check_tools, make_wheel, probe
-from steps import DISK_FULL, Failed, run
+from steps import DISK_FULL, LOCKED, Failed, run
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -79,7 +79,7 @@ def install(dev: bool, cuda: bool) -> None:
     print(f"2/4 Packages: {pins}, each checked against {lock.relative_to(ROOT)}", flush=True)
     pip: list[str | Path] = [PYTHON, "-m", "pip"]
     UNFINISHED.touch()
-    run("packages", [*pip, "install", "--require-hashes", "-r", lock], LOG, env, PipStatus(pins))
+    run("packages", [*pip, "install", *LOCKED, lock], LOG, env, PipStatus(pins))
     UNFINISHED.unlink()
     print("3/4 llama-cpp-python", flush=True)
     install_llama(build, env)

@@ -24,6 +24,9 @@ DISK_FULL = (
     "The disk is full. Free about 2 GB (or point TMPDIR and LOCALVOICE_CACHE at a larger disk), "
     "then run the same command again."
 )
+# For pip, before the name of a lock file. A lock names every package, so pip has nothing to resolve. Where it
+# resolves all the same, a release of today can make it refuse. `pip check` afterwards says what is lacking.
+LOCKED = ("--no-deps", "--require-hashes", "-r")
 # Long enough to hold the error itself, short enough that a warning from minutes ago isn't taken for it.
 TAIL_LINES = 40
 # In a log file a line per second would be noise; silence for minutes would look like a hang.

@@ -101,7 +101,10 @@ def test_a_wheel_is_built_from_locked_sources_and_kept(tmp_path: Path, fake_pip:
     assert build.wheel == made and made.read_text() == "new"
     assert [each.name for each in build.folder.parent.iterdir()] == ["build"], "scratch is left behind"
     installs = [command for command, _ in fake_pip if {"install", "wheel"} & set(command)]
-    assert len(installs) == 2 and all("--require-hashes" in command for command in installs)
+    assert len(installs) == 2 and all(
+        {"--require-hashes", "--no-deps"} <= set(command) for command in installs
+    )
+    assert fake_pip[2][0][-1] == "check", "what the lock lacks is told before minutes of compiling"
     compiled = fake_pip[-1][1]
     options = {"-DGGML_CUDA=ON", "-DLLAVA_BUILD=ON", "-DMTMD_VIDEO=OFF"}
     assert options <= set(compiled["SKBUILD_CMAKE_ARGS"].split(";"))

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import bundle
@@ -15,29 +14,13 @@ from bench_site import QUESTIONS, spoken
 from build_llama import Build
 from locked import locked
 from loopback_only import NotPossible, loopback_only
+from small_wheel import write_wheel
 from steps import Failed
 
 from localvoice.audio.wav import wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 
 COMMAND = "import os, sys\ndef main(): print(os.environ['LOCALVOICE_PROFILE'], *sys.argv[1:])\n"
-
-
-def wheel(folder: Path, name: str, code: str) -> Path:
-    """A package of one module with a command of its name."""
-    info = f"{name}-1.0.dist-info"
-    members = {
-        f"{name}.py": code,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
-    }
-    path = folder / f"{name}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, text in members.items():
-            archive.writestr(member, text)
-        archive.writestr(f"{info}/RECORD", "".join(f"{each},,\n" for each in [*members, f"{info}/RECORD"]))
-    return path
 
 
 @pytest.fixture
@@ -47,7 +30,7 @@ def small(tmp_path: Path) -> Path:
     (folder / "wheels").mkdir(parents=True)
     (folder / "models" / "voice").mkdir(parents=True)
     (folder / "models" / "voice" / "voice.onnx").write_bytes(b"weights")
-    wheel(folder / "wheels", "localvoice", COMMAND)
+    write_wheel(folder / "wheels", "localvoice", COMMAND)
     bundle.seal(folder, "tiny")
     return folder
 
@@ -92,7 +75,7 @@ def test_a_damaged_file_is_refused_by_name(small: Path, tmp_path: Path, name: st
 
 def test_a_package_that_the_requirements_do_not_name_so_is_refused(small: Path, tmp_path: Path) -> None:
     """Somebody who alters a wheel and the sums beside it."""
-    changed = wheel(small / "wheels", "localvoice", COMMAND + "# altered\n")
+    changed = write_wheel(small / "wheels", "localvoice", COMMAND + "# altered\n")
     sums = small / bundle.SUMS
     lines = [line for line in sums.read_text().splitlines() if changed.name not in line]
     lines.append(f"{hashlib.sha256(changed.read_bytes()).hexdigest()}  wheels/{changed.name}")

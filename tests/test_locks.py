@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
-LOCKS = ("requirements.lock", "requirements-dev.lock", "llama.lock", "build.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "llama.lock", "build.lock", "peers/requirements.lock")
 
 
 def pins(lock: str) -> dict[str, str]:
