@@ -21,6 +21,7 @@ from localvoice.heap import set_up_heap
 from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
+from localvoice.output import outlive_output, spell_out
 from localvoice.paths import local_path
 from localvoice.terminal import open_terminal
 from localvoice.version import __version__
@@ -67,6 +68,7 @@ LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info,
 def main() -> None:
     """Run the command line; an expected failure is one clear sentence and exit code 1."""
     faulthandler.enable()  # a crash in native code ends the process: it says where, and nothing that was said
+    spell_out()
     try:
         app()
     except (
@@ -96,10 +98,7 @@ def serve(
     log_level: LogLevel = None,
 ) -> None:
     """Serve the web page, and answer whoever talks to it."""
-    guard_memory()
-    set_up_heap()
-    guard_loop()
-    exit_at_signal()
+    _outlive()
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.api import LocalVoice
 
@@ -124,10 +123,7 @@ def talk(
 ) -> None:
     """Talk through the sound card. Wear headphones, or it hears itself."""
     if not list_devices:
-        guard_memory()
-        set_up_heap()
-        guard_loop()
-        exit_at_signal()
+        _outlive()
     # Imported here: without the sound card's library, everything else still works.
     from localvoice.talking import show_devices, talk_on_sound_card
 
@@ -203,6 +199,15 @@ def models_verify(config: ConfigFile = None, profile: Profile = None, models_dir
     found = load_settings(config, profile=profile, models_dir=models_dir)
     folder = catalog.models_folder(found.models_dir)
     catalog.verify_profile(catalog.load_catalog(found.catalog), found.profile, folder, console)
+
+
+def _outlive() -> None:
+    """Set up a process that lives for long, before it loads anything."""
+    guard_memory()
+    set_up_heap()
+    guard_loop()
+    outlive_output()
+    exit_at_signal()
 
 
 def _settings(

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from localvoice.output import last_words
+
 MOST_SECONDS: Final = 30.0
 """For which a loop may stand still. A machine that swaps may hold it up for some seconds; after half a minute
 a client has given up."""
@@ -69,7 +71,6 @@ def _watch(loop: asyncio.AbstractEventLoop, over: threading.Event) -> None:
         else:
             missed += 1
         if missed >= _LOOKS:
-            # Not by the log: its lock may be held by what is stuck.
-            os.write(_STDERR, _SAID.format(MOST_SECONDS).encode())
-            faulthandler.dump_traceback(_STDERR)  # names of functions, and nothing that was said
+            if last_words(_SAID.format(MOST_SECONDS)):
+                faulthandler.dump_traceback(_STDERR)  # names of functions, and nothing that was said
             os._exit(1)

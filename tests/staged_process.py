@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,11 @@ class BlockingLlm(StagedLlm):
         threading.Event().wait()
 
 
+def say(word: str) -> None:
+    with suppress(OSError):  # nothing that the product prints: there may be no reader
+        os.write(1, f"{word}\n".encode())
+
+
 def main() -> None:
     preparation, *arguments = sys.argv[1:]
     cast = Cast()
@@ -64,13 +69,13 @@ def main() -> None:
 
     async def load_engines(*_: Any) -> Engines:
         if preparation == "loading":
-            print("loading", flush=True)
+            say("loading")
             await Worker("loader").run(time.sleep, FOR_EVER)
         return fake_engines(cast.stt, llm, cast.tts)
 
     async def warm_up_all(_: Engines) -> None:
         if preparation == "warming":
-            print("warming", flush=True)
+            say("warming")
             await asyncio.sleep(FOR_EVER)
 
     async def no_probe(*_: Any) -> None: ...
@@ -90,7 +95,7 @@ def main() -> None:
     devices = [info("Webcam", inputs=1), info("Headphones", outputs=2)]
     sys.modules["sounddevice"] = FakePortAudio(devices).module()
     sys.argv = ["localvoice", *arguments]
-    print("begun", flush=True)
+    say("begun")
     cli.main()
 
 

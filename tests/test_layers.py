@@ -51,6 +51,7 @@ TOP = {
     "logs",
     "memory_guard",
     "loop_guard",
+    "output",
     "probe",
     "probe_child",
     "__main__",

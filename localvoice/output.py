@@ -1,0 +1,106 @@
+"""Standard output and error of a program that lives on when they can't be written any more.
+
+A log's reader ends, a terminal is closed, a disk is full: the output is lost then, and nothing else happens.
+Python itself would raise an error in the code that prints.
+"""
+
+import codecs
+import io
+import os
+import select
+import sys
+from contextlib import suppress
+from typing import Final
+
+_STDERR: Final = 2
+_PATIENCE_MS: Final = 200
+"""How long a write waits for a reader that is slow. After that, writes wait no more until it reads again."""
+_PIECE: Final = select.PIPE_BUF
+"""Bytes that a pipe takes without waiting once `poll` says that it is writable."""
+_PLAIN: Final = {"…": "...", "–": "-", "—": "-", "’": "'", "‘": "'", "“": '"', "”": '"', "✓": "x", "•": "*"}
+_SPELT: Final = "localvoice.spelt"
+"""The name of our error handler for what an encoding such as latin-1 lacks."""
+
+
+class _LossyFile(io.RawIOBase):
+    """A file descriptor to which every write succeeds: what it doesn't take is dropped."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._patience_ms = _PATIENCE_MS
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: "bytes | bytearray | memoryview", /) -> int:  # type: ignore[override]
+        """Write what is taken in time; says that all was."""
+        view = memoryview(data)
+        with suppress(OSError):
+            for begin in range(0, len(view), _PIECE):
+                if not self._poll.poll(self._patience_ms):
+                    self._patience_ms = 0
+                    break
+                self._patience_ms = _PATIENCE_MS
+                _write_all(self._descriptor, view[begin : begin + _PIECE])
+        return len(view)
+
+
+def _write_all(descriptor: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(descriptor, piece) :]
+
+
+def outlive_output() -> None:
+    """From now on nothing that is printed can fail, or hold up the process for long.
+
+    Streams that were replaced by others, as tests do, stay as they are.
+    """
+    for name, original in (("stdout", sys.__stdout__), ("stderr", sys.__stderr__)):
+        stream = getattr(sys, name)
+        if original is None or stream is not original:
+            continue
+        with suppress(OSError):
+            original.flush()
+        raw = io.BufferedWriter(_LossyFile(original.fileno()))
+        lossy = io.TextIOWrapper(raw, original.encoding, _SPELT, line_buffering=True)
+        setattr(sys, name, lossy)  # the original stays as sys.__stdout__: its end would close the descriptor
+
+
+def spell_out() -> None:
+    """From now on letters that the terminal's encoding lacks are written in others, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_SPELT)
+
+
+def last_words(text: str) -> bool:
+    """Say something on standard error just before the process ends at once; whether it could be written.
+
+    It neither uses the log, whose lock a stuck thread may hold, nor waits for a reader.
+    """
+    poll = select.poll()
+    with suppress(OSError):
+        poll.register(_STDERR, select.POLLOUT)
+        if poll.poll(0):
+            os.write(_STDERR, text.encode()[:_PIECE])
+            return True
+    return False
+
+
+def _spelt(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    plain = (_PLAIN.get(each) or each.encode("ascii", "backslashreplace").decode() for each in missing)
+    return "".join(plain), error.end
+
+
+codecs.register_error(_SPELT, _spelt)
