@@ -10,7 +10,10 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _STDERR: Final = 2
 _PATIENCE_MS: Final = 200
@@ -40,7 +43,7 @@ class _LossyFile(io.RawIOBase):
     def isatty(self) -> bool:
         return os.isatty(self._descriptor)
 
-    def write(self, data: "bytes | bytearray | memoryview", /) -> int:  # type: ignore[override]
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Write what is taken in time; says that all was."""
         view = memoryview(data)
         with suppress(OSError):

@@ -172,7 +172,7 @@ def test_an_encoding_that_lacks_a_letter_shows_another(
     monkeypatch.setattr(sys, "stdout", stream)
     spell_out()
     print("“Café” … 日", end="", flush=True)
-    assert stream.buffer.getvalue().decode(encoding) == shown  # type: ignore[attr-defined]
+    assert stream.buffer.getvalue().decode(encoding) == shown
 
 
 def test_streams_that_were_replaced_stay() -> None:
