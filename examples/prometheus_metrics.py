@@ -1,6 +1,6 @@
 """Metrics for Prometheus at /metrics, with one of the application's own among them.
 
-python examples/prometheus_metrics.py, which needs: pip install "localvoice[prometheus]"
+python examples/prometheus_metrics.py, which needs: pip install prometheus-client
 
 Without figures of one's own, the setting `monitor.metrics = "prometheus"` does the same.
 """

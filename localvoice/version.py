@@ -1,3 +1,6 @@
-"""The version of this package."""
+"""The name and the version of this distribution."""
+
+DISTRIBUTION = "localvoice-agent"
+"""What packages call it; the import is `localvoice`."""
 
 __version__ = "0.2.0"

@@ -84,6 +84,9 @@ def install(dev: bool, cuda: bool) -> None:
     print("3/4 llama-cpp-python", flush=True)
     install_llama(build, env)
     print("4/4 localvoice itself", flush=True)
+    # Until 0.2.0 the distribution had another name. Both would own one command, and either could remove it.
+    if any(VENV.glob("lib/python*/site-packages/localvoice-[0-9]*.dist-info")):
+        run("localvoice", [*pip, "uninstall", "--yes", "localvoice"], LOG, env)
     run("localvoice", [*pip, "install", "--no-deps", "--no-build-isolation", "-e", ROOT], LOG, env)
     run("check", [*pip, "check"], LOG, env)
     for stamp in STAMPS:

@@ -31,7 +31,7 @@ from localvoice.catalog import CatalogError, load_catalog, models_folder
 from localvoice.catalog.pins import read_pins, with_pins
 from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource
 from localvoice.paths import local_path
-from localvoice.version import __version__
+from localvoice.version import DISTRIBUTION, __version__
 
 DIST: Final = Path("dist")
 
@@ -49,10 +49,10 @@ def bill(profile: str) -> str:
     licences = LicenseFactory()
     root = Component(
         type=ComponentType.APPLICATION,
-        name="localvoice",
+        name=DISTRIBUTION,
         version=__version__,
-        bom_ref="localvoice",
-        purl=_pypi("localvoice", __version__),
+        bom_ref=DISTRIBUTION,
+        purl=_pypi(DISTRIBUTION, __version__),
         licenses=[licences.make_from_string("Apache-2.0")],
     )
     bom.metadata.component = root

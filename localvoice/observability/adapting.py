@@ -1,6 +1,8 @@
 """What the adapters share: the buckets of a timing, and how they complain instead of raising."""
 
 import logging
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -37,6 +39,7 @@ class Complaints:
             self.once(name, "a figure was lost", f"{type(error).__name__}: {error}")
 
 
-def missing_extra(what: str, extra: str) -> ConfigError:
-    """The error for a library that isn't installed."""
-    return ConfigError(f"{what} need a library that isn't installed: pip install 'localvoice[{extra}]'")
+def missing_library(what: str, *packages: str) -> ConfigError:
+    """The error for an optional library that isn't installed. It names the library, not an extra of ours."""
+    command = shlex.join([sys.executable, "-m", "pip", "install", *packages])
+    return ConfigError(f"{what} need a library that isn't installed. Install it with: {command}")

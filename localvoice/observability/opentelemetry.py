@@ -1,4 +1,4 @@
-"""Metrics for OpenTelemetry. Needs the extra `localvoice[opentelemetry]`."""
+"""Metrics for OpenTelemetry. Needs the packages of the extra `opentelemetry`."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from localvoice.config import ConfigError
 from localvoice.contract.metrics import NO_TAGS, Tags
-from localvoice.observability.adapting import BUCKETS_MS, Complaints, missing_extra
+from localvoice.observability.adapting import BUCKETS_MS, Complaints, missing_library
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 Instrument = TypeVar("Instrument")
 
+_PACKAGES: Final = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 _EXPORT_SECONDS: Final = 10.0
 """Time between two exports."""
 _PATIENCE_SECONDS: Final = 3.0
@@ -38,7 +39,7 @@ class OpenTelemetryMetrics:
         try:
             from opentelemetry.metrics import get_meter
         except ModuleNotFoundError as error:
-            raise missing_extra("OpenTelemetry metrics", "opentelemetry") from error
+            raise missing_library("OpenTelemetry metrics", *_PACKAGES) from error
         meter = get_meter("localvoice", meter_provider=meter_provider)
         self._complaints = Complaints()
         self._counters = _Instruments(meter.create_counter)
@@ -105,7 +106,7 @@ def otlp_provider(endpoint: str) -> "SdkMeterProvider":
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
         from opentelemetry.sdk.resources import Resource
     except ModuleNotFoundError as error:
-        raise missing_extra("OpenTelemetry metrics", "opentelemetry") from error
+        raise missing_library("OpenTelemetry metrics", *_PACKAGES) from error
     exporter = OTLPMetricExporter(parts.geturl(), timeout=_PATIENCE_SECONDS)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=1000 * _EXPORT_SECONDS)
     return MeterProvider([reader], Resource.create({"service.name": "localvoice"}))

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus to fetch. Needs the extra `localvoice[prometheus]`."""
+"""Metrics for Prometheus to fetch. Needs prometheus-client."""
 
 import re
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from localvoice.contract.metrics import NO_TAGS, Tags
-from localvoice.observability.adapting import BUCKETS_MS, Complaints, missing_extra
+from localvoice.observability.adapting import BUCKETS_MS, Complaints, missing_library
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -28,7 +28,7 @@ class PrometheusMetrics:
             from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
             from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
         except ModuleNotFoundError as error:
-            raise missing_extra("Prometheus metrics", "prometheus") from error
+            raise missing_library("Prometheus metrics", "prometheus-client") from error
         into = CollectorRegistry() if registry is None else registry
         self._complaints = Complaints()
         self._counters = _Families(
