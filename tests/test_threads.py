@@ -37,32 +37,25 @@ def test_decoding_leaves_a_core_to_speech(cores: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("max 100000\n", 8),
-        ("200000 100000\n", 2),
-        ("150000 100000\n", 1),
-        ("50000 100000\n", 1),
-        ("6400000 100000\n", 8),
-        ("garbage", 8),
-        ("", 8),
-    ],
+    ("quota", "cores"),
+    [("max", 8), ("200000", 2), ("150000", 1), ("50000", 1), ("6400000", 8)],
 )
-def test_a_containers_quota_counts(
-    content: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_quota_counts_in_whole_cores(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    quota = tmp_path / "cpu.max"
-    quota.write_text(content)
-    assert available_cores(quota) == expected
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (group / "cpu.max").write_text(f"{quota} 100000\n")
+    assert available_cores(tmp_path) == cores
 
 
-def test_without_a_quota_file_or_affinity_the_machines_cores_count(
+def test_without_a_quota_or_affinity_the_machines_cores_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert available_cores(tmp_path / "none") == 6
+    assert available_cores(tmp_path) == 6
 
 
 def test_the_plan_is_made_for_this_process_by_default() -> None:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-Device = Literal["cpu", "cuda"]
+from localvoice.engines.cgroups import cpu_quota
 
-CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
-"""Where a container's CPU limit stands (cgroup v2), seen from inside it: `<µs or max> <µs a period>`."""
+Device = Literal["cpu", "cuda"]
 
 STT_THREADS: Final = 8
 """Whisper's small models gain nothing from more."""
@@ -50,15 +49,13 @@ def plan_threads(cores: int | None = None, device: Device = "cpu") -> ThreadPlan
     )
 
 
-def available_cores(quota_file: Path = CGROUP_QUOTA) -> int:
-    """Cores this process may use: its CPU affinity, and the quota of its container where there is one."""
+def available_cores(root: Path = Path("/")) -> int:
+    """Cores this process may use: its CPU affinity, and the quota of its container or service, if any.
+
+    `root` is where /proc and /sys are.
+    """
     # macOS has no affinity.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = quota_file.read_text("ascii").split()
-    except (OSError, ValueError):  # no cgroup v2 here
-        return cores
-    if quota == "max":
-        return cores
+    quota = cpu_quota(root)
     # Rounded down: threads beyond the quota are halted for the rest of the period, and their peers wait.
-    return max(1, min(cores, int(quota) // int(period)))
+    return cores if quota is None else max(1, min(cores, int(quota)))
