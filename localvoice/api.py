@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.tools import Tool
@@ -105,9 +106,11 @@ class LocalVoice:
     async def _serving(self) -> "AsyncIterator[tuple[VoiceServer, Entrance]]":
         from localvoice.server.app import VoiceServer
         from localvoice.server.entrance import open_entrance
+        from localvoice.server.precheck import check_before_loading
 
         # Before the models are loaded for nothing.
         entrance = await asyncio.to_thread(open_entrance, self._settings.server)
+        await asyncio.to_thread(check_before_loading, self._settings.server, entrance.host)
         async with self._agent() as agent:
             server = VoiceServer(agent, entrance)
             async with server.running():
@@ -132,8 +135,9 @@ class LocalVoice:
 
         async with self._serving() as (server, entrance):
             if entrance.lan is None:
+                link = (server.links[0], "bold")
                 self._console.print(
-                    f"\nOpen [bold]{server.links[0]}[/] in a browser and talk. Ctrl-C ends it.\n"
+                    Text.assemble("\nOpen ", link, " in a browser and talk. Ctrl-C ends it.\n")
                 )
             else:
                 print_invitation(self._console, server.links, entrance.lan.certificate)

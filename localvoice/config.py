@@ -9,14 +9,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from localvoice.paths import LocalPath
+from localvoice.paths import CONFIG_FOLDER, LocalPath
 from localvoice.setting_sources import PREFIX, TomlFile, explained, unknown_variable, without_empty
 
-DEFAULT_FILE: Final = platformdirs.user_config_path("localvoice") / "localvoice.toml"
+DEFAULT_FILE: Final = None if CONFIG_FOLDER is None else CONFIG_FOLDER / "localvoice.toml"
 
 SYSTEM_PROMPT: Final = (
     "You are a friendly voice assistant. Your words are spoken aloud, so answer in one or two short, plain "
@@ -296,7 +295,7 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         raise ConfigError(
             f"A setting can't be used: {explained(error, Settings)}. Look at the command line, LOCALVOICE_… "
-            f"and {source}."
+            f"and {source or 'the settings file'}."
         ) from error
     except SettingsError as error:
         raise ConfigError(

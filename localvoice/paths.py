@@ -1,8 +1,10 @@
 """Paths as people write them, in every setting and option: `~` is the home folder, and none is ever empty."""
 
+from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import platformdirs
 from pydantic import BeforeValidator
 
 
@@ -26,3 +28,16 @@ def _expanded(value: Any) -> Any:
 
 LocalPath = Annotated[Path, BeforeValidator(_expanded)]
 """The type of every setting that is a path."""
+
+
+def _user_folder(find: Callable[..., Path]) -> Path | None:
+    try:
+        return find("localvoice", appauthor=False)
+    except RuntimeError:  # no HOME, and a user that the system has no entry for
+        return None
+
+
+CONFIG_FOLDER: Final = _user_folder(platformdirs.user_config_path)
+"""The user's own folder for settings; None for a user without a home folder."""
+DATA_FOLDER: Final = _user_folder(platformdirs.user_data_path)
+"""The user's own folder for models and keys; None for a user without a home folder."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rich.console import Console
+from rich.text import Text
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.hooks import Hooks
@@ -81,7 +82,7 @@ async def ready_agent(
 @asynccontextmanager
 async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[Engines]:
     """The profile's engines, warm, and closed when the block is left."""
-    with console.status(f"Checking the model files of profile {settings.profile} …"):
+    with console.status(Text(f"Checking the model files of profile {settings.profile} …")):
         # In a thread: an application's loop may be at work.
         profile, files = await asyncio.to_thread(_checked_files, settings)
     options = _engine_options(settings, profile)

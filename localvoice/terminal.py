@@ -18,8 +18,8 @@ def plain(text: str) -> str:
 
 
 def open_terminal(stderr: bool = False) -> Console:
-    """A console that shows all it is given as `plain` does; colours are its own."""
-    console = Console(stderr=stderr)
+    """A console that shows all it is given as `plain` does. Brackets and colons in it are no markup."""
+    console = Console(stderr=stderr, markup=False, emoji=False)
     console.push_render_hook(_Plainly())
     return console
 

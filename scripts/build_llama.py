@@ -93,7 +93,12 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     """The folder for what outlives a checkout, $LOCALVOICE_CACHE or one in the user's cache folder."""
     if own := environ.get("LOCALVOICE_CACHE"):
         return Path(own).expanduser().absolute()
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localvoice"
+    if cache := environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "localvoice"
+    try:
+        return Path.home() / ".cache" / "localvoice"
+    except RuntimeError:
+        raise Failed("This user has no home folder. Name one for the build in LOCALVOICE_CACHE.") from None
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -1,5 +1,7 @@
 """Settings: where they come from, which wins, and what a wrong one is answered with."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from localvoice import config
+from localvoice.catalog import catalog
+from localvoice.catalog.errors import CatalogError
 from localvoice.config import ConfigError, ListeningSettings, Settings, load_settings
 
 
@@ -147,3 +151,20 @@ def test_settings_do_not_change() -> None:
         defaults().server.port = 1
     with pytest.raises(ValueError, match="frozen"):
         ListeningSettings.model_validate({}).pause_ms = 1
+
+
+@pytest.mark.parametrize("command", ["version", "settings"])
+def test_a_user_without_a_home_folder(command: str) -> None:
+    unknown = "import pwd; pwd.getpwuid = lambda uid: {}[uid]"
+    run = f"{unknown}; import sys; sys.argv[1:] = [{command!r}]; from localvoice.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", run], env={"COLUMNS": "200"}, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_models_of_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "checkout_root", lambda: None)
+    monkeypatch.setattr(catalog, "DATA_FOLDER", None)
+    with pytest.raises(CatalogError, match="--models-dir"):
+        catalog.models_folder()

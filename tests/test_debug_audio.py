@@ -13,6 +13,7 @@ import pytest
 from localvoice.agent.hooks import Timing, TurnContext, notify
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import read_wav
+from localvoice.config import ConfigError
 from localvoice.observability import debug_audio
 from localvoice.observability.debug_audio import DebugAudio
 
@@ -130,11 +131,18 @@ async def test_no_id_leads_out_of_the_folder(tmp_path: Path) -> None:
     assert names(tmp_path / "sound") == ["20250101T120000.250Z-______x_-turn-0-user.wav"]
 
 
-async def test_a_folder_that_cannot_be_is_logged_and_breaks_nothing(
+def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="monitor.audio_dir"):
+        DebugAudio(tmp_path / "file" / "sound")
+
+
+async def test_a_folder_that_is_lost_is_logged_and_breaks_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "file").write_text("")
-    audio = DebugAudio(tmp_path / "file" / "sound")
+    audio = DebugAudio(tmp_path / "sound")
+    (tmp_path / "sound").rmdir()
+    (tmp_path / "sound").touch()
     await turn(audio, 0, sound(1), (sound(2),))
     await audio.close()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]

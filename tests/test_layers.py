@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "config": {"paths", "setting_sources"},
     "audio": {"contract", "config"},
     "engines": {"contract", "config", "audio", "heap"},
-    "catalog": {"contract", "config"},
+    "catalog": {"contract", "config", "paths"},
     "heap": set(),
     "log_context": set(),
     "paths": set(),

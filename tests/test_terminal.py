@@ -1,9 +1,11 @@
 """What others say is shown on the terminal, and does nothing to it."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
 from localvoice import cli
 from localvoice.contract.messages import LlmReply, TranscriptMessage
@@ -56,11 +58,28 @@ def test_colours_of_our_own_are_left(shown: io.StringIO, monkeypatch: pytest.Mon
     monkeypatch.setenv("TERM", "xterm")
     console = open_terminal()
     console.file = shown
-    console.print("[bold]here[/] it is")
+    console.print(Text.assemble(("here", "bold"), " it is"))
     with console.status("working …"):
         console.print("meanwhile")
     assert "\x1b[1mhere\x1b[0m it is\n" in shown.getvalue()
     assert r"\x" not in shown.getvalue()
+
+
+@pytest.mark.parametrize("command", [["settings"], ["models", "list"], ["serve"]])
+def test_what_looks_like_markup_is_shown(
+    command: list[str], shown: io.StringIO, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for console in (cli.console, cli.complaints):
+        monkeypatch.setattr(console, "_file", shown)
+        monkeypatch.setattr(console, "_width", 500)
+    monkeypatch.setenv("LOCALVOICE_PROFILE", "[/b]")
+    monkeypatch.setenv("LOCALVOICE_MODELS_DIR", str(tmp_path / "[/i]:smile:"))
+    monkeypatch.setattr("sys.argv", ["localvoice", *command])
+    for set_up in ("exit_at_signal", "guard_memory", "set_up_heap", "guard_loop", "set_up_logging"):
+        monkeypatch.setattr(cli, set_up, lambda *_: None)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert ("[/i]:smile:" if "list" in command else "[/b]") in shown.getvalue()
 
 
 def test_the_command_line_has_no_other(shown: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import platformdirs
 from pydantic import BaseModel, ValidationError
 
 from localvoice.catalog.errors import CatalogError
 from localvoice.catalog.schema import ROLES, Model, Profile
+from localvoice.paths import DATA_FOLDER
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
 _MAX_BYTES = 256 * 1024
@@ -47,11 +47,16 @@ def checkout_root() -> Path | None:
 
 
 def models_folder(setting: Path | None = None) -> Path:
-    """Where model files lie: the setting, else the checkout's models/, else the user's data folder."""
+    """Where model files lie: the setting, else the checkout's models/, else the user's data folder.
+
+    Raises CatalogError for a user without a home folder.
+    """
     if setting is not None:
         return setting.expanduser().absolute()
-    root = checkout_root()
-    return root / "models" if root else platformdirs.user_data_path("localvoice", appauthor=False) / "models"
+    root = checkout_root() or DATA_FOLDER
+    if root is None:
+        raise CatalogError("This user has no home folder. Name the folder of the models with --models-dir.")
+    return root / "models"
 
 
 def builtin_catalog_path() -> Path:

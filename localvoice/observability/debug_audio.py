@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import re
+import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final, Literal
 from localvoice.agent.hooks import Hooks, Timing, TurnContext
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.wav import wav_bytes
+from localvoice.config import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,13 @@ class DebugAudio:
     """
 
     def __init__(self, folder: Path, keep: int = 200) -> None:
-        """`folder` is made when it is needed. Beyond `keep` files, two a turn, the oldest are removed."""
+        """Makes `folder` if there is none. Beyond `keep` files, two a turn, the oldest are removed.
+
+        Raises `ConfigError` if no file can be written there.
+        """
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least one file has to be kept")
+        _try(folder)
         self._folder = folder
         self._keep = keep
         self._replies: dict[str, list[AudioFrame]] = {}
@@ -85,6 +91,18 @@ class DebugAudio:
                     (self._folder / oldest).unlink(missing_ok=True)
         except OSError as error:
             log.warning("the sound of a turn could not be saved as %s: %s", path, error.strerror)
+
+
+def _try(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"The sound of turns can't be saved in {folder}: {error.strerror}. Name another folder as "
+            "monitor.audio_dir, or none."
+        ) from error
 
 
 def _file_name(ctx: TurnContext, who: str) -> str:

@@ -16,7 +16,7 @@ from localvoice.agent.hooks import ErrorContext, notify
 from localvoice.agent.session_store import SessionStore
 from localvoice.agent.sessions import Sessions
 from localvoice.agent.stopwatch import now, unix_ms
-from localvoice.config import ConfigError, ServerSettings
+from localvoice.config import ServerSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ErrorMessage
@@ -31,6 +31,7 @@ from localvoice.server.full_house import returning
 from localvoice.server.http import Socket, listen, open_runner
 from localvoice.server.limits import Admission, TokenBucket
 from localvoice.server.places import Places
+from localvoice.server.precheck import cannot_listen
 from localvoice.server.presence import Presence
 from localvoice.server.security import guard, is_loopback
 from localvoice.server.sockets import give_up_soon, send_together
@@ -117,10 +118,7 @@ class VoiceServer:
             context = None if lan is None else lan.certificate.context
             return await listen(runner, host, port, context)
         except OSError as error:
-            raise ConfigError(
-                f"The server can't listen on {host}:{port} ({error.strerror or error}). If another one runs "
-                "already, use that, or give this one a port of its own with --port."
-            ) from error
+            raise cannot_listen(host, port, error) from error
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard()])
