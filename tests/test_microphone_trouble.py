@@ -68,11 +68,11 @@ async def test_an_unplugged_headset_is_waited_for_and_the_reply_goes_on(
         await blocks(card, 6.0)
         webcam, headphones = card.devices
         card.devices = []
-        await asyncio.sleep(0.7)
-        assert not caplog.messages  # a short pause is nothing yet
+        await asyncio.sleep(2.2)
+        assert not caplog.messages  # PortAudio may pause for so long after an underrun
         await asyncio.sleep(0.7)
         assert 'no answer from "Headphones" and "Webcam".' in caplog.messages[0]
-        assert "Not back yet. There is no microphone" in caplog.messages[1]
+        assert caplog.messages[1] == 'Not back yet. "Webcam" is not there.'
         assert card.rescans == 1
 
         await asyncio.sleep(10.0)
@@ -80,7 +80,7 @@ async def test_an_unplugged_headset_is_waited_for_and_the_reply_goes_on(
         assert len(caplog.messages) == 2  # and says so once
         card.devices = [info("HDMI", outputs=8), webcam]
         await asyncio.sleep(2.0)
-        assert 'Not back yet. No output device is called or numbered "head"' in caplog.messages[2]
+        assert caplog.messages[2] == 'Not back yet. "Headphones" is not there.'
 
         # Back, at another number.
         card.devices = [info("HDMI", outputs=8), headphones, webcam]
@@ -113,13 +113,31 @@ async def test_one_device_of_two_can_go(
 ) -> None:
     async with running(card):
         await blocks(card, 6.0)
-        for _ in range(75):
+        for _ in range(150):
             if alive == "output":
                 card.stream("output").play()
             else:
                 card.stream("input").record(np.ones((320, 1), np.int16))
             await asyncio.sleep(0.02)
         assert f'The sound stopped: no answer from "{gone}".' in caplog.messages[0]
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.usefixtures("at_once")
+async def test_while_a_sound_server_restarts_no_other_device_takes_its_place(
+    card: FakePortAudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "localvoice")
+    before = card.devices, card.default_device
+    built_in = info("Built-in", inputs=2, outputs=2, rate=44_100.0)
+    async with running(card):
+        await blocks(card, 6.0)
+        card.devices, card.default_device = [built_in], (0, 0)
+        await asyncio.sleep(15.0)
+        assert 'Not back yet. "Webcam" is not there.' in caplog.messages
+        card.devices, card.default_device = [built_in, *before[0]], (0, 0)
+        await asyncio.sleep(3.0)
+        assert 'The sound is back: "Webcam" and "Headphones".' in caplog.messages
 
 
 @pytest.mark.virtual_clock
@@ -131,7 +149,7 @@ async def test_the_default_may_be_another_device_afterwards(
     async with running(card):
         await blocks(card, 6.0)
         card.devices, card.default_device = [info("Built-in", inputs=2, outputs=2, rate=44_100.0)], (0, 0)
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(30.0)
         assert 'The sound is back: "Built-in" and "Built-in".' in caplog.messages
         # The playout's rate stays what it is; the microphone's may change.
         assert card.stream("output").options["samplerate"] == 48_000
@@ -147,7 +165,7 @@ async def test_an_output_that_comes_back_without_the_rate_is_not_back(
     async with running(card):
         await blocks(card, 6.0)
         card.refused = lambda kind, rate, channels: kind == "output" and rate != 44_100
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(3.0)
         assert 'Not back yet. "Headphones"' in caplog.messages[1]
         assert "Invalid sample rate 48000" in caplog.messages[1]
 
@@ -161,7 +179,7 @@ async def test_portaudio_that_fails_to_start_again_is_tried_again(
     async with running(card):
         await blocks(card, 6.0)
         card.cannot_initialize = True
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(3.0)
         assert "PortAudio can't start (Unanticipated host error)" in caplog.messages[1]
         card.cannot_initialize = False
         await asyncio.sleep(2.0)

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -32,12 +33,15 @@ _HANDED_OVER: Final = 3
 """Blocks read ahead of the device. They are played even after a barge-in, and 60 ms of that go unnoticed; but
 they are all there is to play while the event loop is busy, so with fewer it would crackle sooner."""
 _LOOK_SECONDS: Final = 0.25
-_LOST_LOOKS: Final = 4
-"""Looks in a row, 1 s, without a callback: the device is gone. Looks and not seconds, so that a process that
-was held up, and its callbacks with it, doesn't think its devices unplugged."""
+_LOST_LOOKS: Final = 10
+"""Looks in a row, 2.5 s, without a callback: the device is gone. Looks and not seconds: a process
+that was held up, and its callbacks with it, is no reason. On a loaded machine PortAudio
+itself pauses for up to 2 s after an underrun."""
 _STARTING_LOOKS: Final = 20
 """5 s of patience after opening: sound servers and Bluetooth headsets stall for up to 2 s when they start."""
 _RETRY_SECONDS: Final = 2.0
+_PATIENT_TRIES: Final = 10
+"""For the device that was in use, 20 s in all: then the default takes its place."""
 _ANSWER_SECONDS: Final = 15.0
 """For stopping both devices, looking for them and opening them. A driver may hang when one is unplugged."""
 
@@ -87,11 +91,11 @@ class SoundCard:
             self._microphone.stop()
             self._output.stop()
 
-        def restart() -> None:
+        def restart(stand_in: bool) -> None:
             stop()
             devices = devices_now()
-            self._microphone.find(devices)
-            self._output.find(devices, rate=self.rate)
+            self._microphone.find_again(devices, stand_in=stand_in)
+            self._output.find_again(devices, self.rate, stand_in)
             start()
 
         # PortAudio isn't thread-safe, and to look for devices can take it a second: one thread for all of it.
@@ -100,7 +104,7 @@ class SoundCard:
             await card.run(start)
             while True:
                 await self._until_lost()
-                await self._until_back(lambda: card.run(restart))
+                await self._until_back(lambda stand_in: card.run(partial(restart, stand_in)))
         finally:
             with suppress(TimeoutError):  # a driver that hangs must not keep the process from ending
                 async with asyncio.timeout(_ANSWER_SECONDS):
@@ -160,13 +164,13 @@ class SoundCard:
             for side in sides:
                 side.log_lost_blocks()
 
-    async def _until_back(self, restart: Callable[[], Awaitable[None]]) -> None:
+    async def _until_back(self, restart: Callable[[bool], Awaitable[None]]) -> None:
         """Try again until both devices are open. Raises `VoiceError` if PortAudio doesn't answer any more."""
         reason = ""
-        while True:
+        for tries in itertools.count():
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    await restart()
+                    await restart(tries >= _PATIENT_TRIES)
             except TimeoutError as error:
                 raise device_error(
                     f"The sound system gave no answer for {_ANSWER_SECONDS:g} s. Start localvoice again."

@@ -55,9 +55,24 @@ class Side:
             # Numbers change when devices come and go: from here on the name counts.
             self._wanted = self.name
 
-    def find(self, devices: list[Device], rate: int | None = None) -> None:
-        """Choose the device and how to open it, at `rate` if that is given."""
-        device = choose(devices, self._wanted, self._direction)
+    def find(self, devices: list[Device]) -> None:
+        """Choose the device that is wanted, and how to open it."""
+        self._take(choose(devices, self._wanted, self._direction))
+
+    def find_again(self, devices: list[Device], rate: int | None = None, stand_in: bool = False) -> None:
+        """Take the device that was in use, at `rate` if that is given.
+
+        With `stand_in`, the device that is wanted now takes its place if it is not there. Without, raises
+        `VoiceError`: while a sound server restarts, the system's default is another device for a moment.
+        """
+        same = [each for each in devices if each.name == self.name and each.channels(self._direction)]
+        if len(same) != 1:
+            if not same and not stand_in:
+                raise device_error(f'"{self.name}" is not there.')
+            same = [choose(devices, self._wanted, self._direction)]
+        self._take(same[0], rate)
+
+    def _take(self, device: Device, rate: int | None = None) -> None:
         rates = (device.rate, *_COMMON_RATES) if rate is None else (rate,)
         self.rate, self._channels = _accepted(device, self._direction, rates)
         self.name, self._number = device.name, device.number
