@@ -4,7 +4,7 @@ Sound flows in and out in steps of 20 ms, and a delay is exact.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -41,6 +41,7 @@ class Room:
         vad: FakeVad,
         turn: FakeTurn | None,
         settings: Settings,
+        save: Callable[[Conversation], Awaitable[bool]] | None = None,
         **brought: Any,
     ) -> None:
         self.stt, self.llm, self.tts, self.vad = stt, llm, tts, vad
@@ -52,7 +53,7 @@ class Room:
         engines = fake_engines(stt, llm, tts, vad, turn)
         self.agent = Agent(settings, engines, metrics=self.metrics, **brought)
         self.conversation = Conversation("test", self.agent.direct("test"))
-        self.session = Session(self.agent, self.conversation, self.playout, self._emit)
+        self.session = Session(self.agent, self.conversation, self.playout, self._emit, save)
 
     def _emit(self, message: ServerMessage) -> None:
         self.messages.append(message)
@@ -120,6 +121,7 @@ async def room() -> AsyncIterator[Callable[..., Room]]:
         hooks: Hooks | None = None,
         tools: Iterable[Tool] = (),
         playbook: Playbook | None = None,
+        save: Callable[[Conversation], Awaitable[bool]] | None = None,
         **settings: Any,
     ) -> Room:
         made = Room(
@@ -133,6 +135,7 @@ async def room() -> AsyncIterator[Callable[..., Room]]:
             hooks=hooks or Hooks(),
             tools=ToolRegistry(tools),
             playbook=playbook,
+            save=save,
         )
         rooms.append((made, asyncio.create_task(made.play())))
         return made

@@ -24,15 +24,20 @@ class BetweenTurns:
         self._watching: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """A turn has ended, or the session has begun."""
-        for task in (self._tidying, self._watching):
-            if task is not None:
-                task.cancel()
+        """A turn has ended, or the session has begun. The next turn may follow at once."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+        # Now, not when the disk has answered: then the next turn may wait for its tools.
+        self._around.conversation.history.make_room(self._around.agent.settings.agent.history_messages)
         self._tidying = asyncio.create_task(self._tidy(), name="preparation")
+
+    def watch(self) -> None:
+        """The user doesn't speak and no turn runs: now the stage's time may run out."""
+        self.unwatch()
         self._watching = asyncio.create_task(self._watch_stage(), name="stage timeout")
 
-    def end(self) -> None:
-        """A turn begins. The prompt that is being read ahead is the one that it needs."""
+    def unwatch(self) -> None:
+        """The user speaks, or a turn begins: the stage stays at least until that is answered."""
         if self._watching is not None:
             self._watching.cancel()
 
@@ -48,7 +53,6 @@ class BetweenTurns:
         agent, conversation = self._around.agent, self._around.conversation
         limit = agent.settings.agent.history_messages
         await self._save()
-        conversation.history.make_room(limit)
         await self.read_ahead()  # first: the user may speak at once
         if agent.settings.agent.summarise and conversation.history.passage(limit) is not None:
             await agent.quiet.use(compress(conversation.history, agent.engines.llm, limit))

@@ -51,6 +51,8 @@ class Exchange:
     """What the LLM answered; empty while it has not yet."""
     messages: tuple[ChatMessage, ...]
     """The conversation, without a system prompt."""
+    user_speaks: bool = False
+    """Whether the user speaks over the answer, or has cut it short."""
 
 
 @dataclass(frozen=True)

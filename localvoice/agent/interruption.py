@@ -142,7 +142,8 @@ class Interruption:
         return self._before is not None or self._dismissed
 
     def take_undecided(self) -> list[Utterance]:
-        """Utterances that nobody has decided about; nobody will."""
+        """Utterances that are not decided about, and will not be. What comes is another matter."""
+        self._dismissed = False
         undecided = list(self._waiting)
         self._waiting.clear()
         return undecided

@@ -150,6 +150,7 @@ class Session:
         yield from self._interruption.undecided
 
     async def _end_work(self) -> None:
+        self._attached = False
         for utterance in self._interruption.take_undecided():
             self._answer(utterance)
         self._interrupt()
@@ -170,10 +171,13 @@ class Session:
 
     def _attach(self, conversation: Conversation) -> None:
         self.conversation = conversation
+        self._attached = True
         conversation.confirmation = None  # who has heard the question may not be who speaks now
         conversation.on_announcement = self._say_announcements
         self._between = BetweenTurns(self._surroundings(), self._put_away, self._on_stage_timeout)
         self._between.begin()
+        if self._state is AgentState.IDLE:
+            self._between.watch()
         self._say_announcements()
 
     async def _put_away(self) -> None:
@@ -260,7 +264,6 @@ class Session:
     ) -> None:
         self._interrupt()
         self._agent.quiet.disturb(self)
-        self._between.end()
         self._enter(AgentState.THINKING, "announcement due" if announcement else "turn started")
         self._turn = Turn(self._surroundings(), heard, speech_ended, endpoint, speech, announcement, forget)
         self._turn_task = asyncio.create_task(self._run_turn(self._turn, self._turn_task), name="turn")
@@ -304,7 +307,7 @@ class Session:
 
     def _say_announcements(self) -> None:
         """Say what is due, if nobody is speaking; otherwise it is said when they have finished."""
-        if self._state is AgentState.IDLE and self.conversation.announcements:
+        if self._attached and self._state is AgentState.IDLE and self.conversation.announcements:
             text = self.conversation.announcements.pop(0)
             self._start_turn(None, now(), announcement=text)
 
@@ -348,3 +351,7 @@ class Session:
             self.trace.add(self._state, event, state)
             self._state = state
             self._emit(StateMessage(state))
+            if state is AgentState.IDLE:
+                self._between.watch()
+            else:
+                self._between.unwatch()

@@ -15,7 +15,7 @@ from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.piece import PieceSound
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import VoiceError
-from localvoice.contract.messages import Tts, TtsComplete, TtsStart
+from localvoice.contract.messages import Tts, TtsCancelled, TtsComplete, TtsStart
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class Speaker:
         self._stages = stages
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue(_PIECES_AHEAD)
         self._dropped = 0
+        self._cut = False
+        self._told_end = False
         self._within = False  # the piece before ended amid a sentence
         self.sounding = False
         """Whether sound of the reply has been given to the playout."""
@@ -48,13 +50,19 @@ class Speaker:
         """No more pieces."""
         await self._pieces.put(None)
 
+    def cut(self) -> None:
+        """The reply is cut short: nothing more of it is spoken or told, though its task may not know yet."""
+        self._cut = True
+        self._tell_end(TtsCancelled())
+
     def drop_unheard(self) -> None:
         """Forget what has not been played; what is added from now on is spoken."""
         while not self._pieces.empty():
             self._pieces.get_nowait()
         self._dropped += 1
         self.faithful = False
-        self._around.playout.begin()
+        if not self._cut:  # else what was heard of it is still to be noted
+            self._around.playout.begin()
 
     async def speak(self) -> None:
         """Speak until the end. After a failure of the voice the rest is still read, so that nobody waits."""
@@ -69,8 +77,13 @@ class Speaker:
 
     def tell_complete(self) -> None:
         """The last of the reply has been heard."""
-        if self.sounding:
-            self._around.emit(TtsComplete())
+        self._tell_end(TtsComplete())
+
+    def _tell_end(self, end: TtsComplete | TtsCancelled) -> None:
+        """Once for each `tts-start`, whatever else happens."""
+        if self.sounding and not self._told_end:
+            self._told_end = True
+            self._around.emit(end)
 
     async def _speak_piece(self, piece: str) -> None:
         dropped = self._dropped
@@ -95,7 +108,7 @@ class Speaker:
                 whole = []
             elif new:
                 whole.append((new[0][0], concatenate([frame for _, frame in new])))
-        if whole:
+        if whole and not self._cut:
             sound = concatenate([frame for _, frame in whole])
             self._around.emit(Tts(base64.b64encode(wav_bytes(sound)).decode()))
         for text, frame in whole:
@@ -120,6 +133,8 @@ class Speaker:
     async def _play(self, text: str, frame: AudioFrame) -> None:
         if not self.sounding:
             await self._around.playout.released()
+            if self._cut:
+                return
             self.sounding = True
             self._around.emit(TtsStart())
             self._around.enter(AgentState.SPEAKING, "first sound")

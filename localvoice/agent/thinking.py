@@ -173,7 +173,7 @@ class Thinker:
         self.asks = None
         self._around.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
         self._around.conversation.leave_stage(change.clear_history)
-        if change.clear_history and not self.reply:
+        if change.clear_history and not self._judged:
             self._around.conversation.history.add_user(self._words)  # what is answered now is not the past
         if change.say and aloud:
             await self.utter(change.say)
@@ -199,4 +199,5 @@ class Thinker:
             tuple(self._results),
             self.reply,
             tuple(self._around.conversation.history.messages),
+            user_speaks=self._cut or self._around.playout.held,
         )

@@ -15,7 +15,7 @@ from localvoice.agent.stopwatch import Stopwatch
 from localvoice.agent.surroundings import Surroundings
 from localvoice.agent.thinking import Thinker
 from localvoice.audio.frames import AudioFrame
-from localvoice.contract.messages import ReplyHeard, TranscriptMessage, TtsCancelled, TurnMetrics
+from localvoice.contract.messages import ReplyHeard, TranscriptMessage, TurnMetrics
 from localvoice.contract.metrics import Metric
 from localvoice.engines.protocols import ToolCall
 from localvoice.log_context import log_context
@@ -91,6 +91,7 @@ class Turn:
         finally:
             self._answering = False
             self._over = True
+            self._speaker.cut()  # without effect on a reply that was heard to its end
             asked = self._was_asked(finished)
             await self._thinker.conclude(self._remember(finished))
             if asked and self._thinker.asks is not None:  # no other stage has begun
@@ -125,8 +126,7 @@ class Turn:
             self._around.playout.stop()
         self._interrupted = True
         self._thinker.cut()
-        if cuts_answer and self._speaker.sounding:
-            self._around.emit(TtsCancelled())
+        self._speaker.cut()
         return cuts_answer
 
     async def _hear(self) -> str:
@@ -186,8 +186,7 @@ class Turn:
 
     async def _speak(self) -> None:
         await self._speaker.speak()
-        if not self._interrupted:
-            self._speaker.tell_complete()
+        self._speaker.tell_complete()
 
     async def _act(self, calls: Sequence[ToolCall]) -> Acted:
         await self._around.playout.released()  # perhaps the user is about to forbid it

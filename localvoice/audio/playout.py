@@ -119,6 +119,11 @@ class Playout:
             self._fade_in()
         self._notify()
 
+    @property
+    def held(self) -> bool:
+        """Whether it is silent until it is known what the user means, who speaks."""
+        return self._held is not None
+
     async def released(self) -> None:
         """Wait until what is held resumes. What is stopped never does: cancel who waits."""
         if self._held is not None:

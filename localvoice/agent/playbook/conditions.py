@@ -96,6 +96,8 @@ class Evidence:
     """This one with them."""
     seconds_in_stage: float
     """Since it was entered."""
+    user_speaks: bool = False
+    """Whether the user speaks over the answer, or has cut it short: no stage runs out then."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ async def judge(
         case MaxTurnsCondition():
             reason = _turns_are_over(condition, stage, evidence)
         case TimeoutCondition():
-            limit = time_limit(condition, stage) if evidence.answered else None
+            in_silence = evidence.answered and not evidence.user_speaks
+            limit = time_limit(condition, stage) if in_silence else None
             over = limit is not None and is_over(limit, evidence.seconds_in_stage)
             reason = "timeout" if over else None
         case IntentCondition():

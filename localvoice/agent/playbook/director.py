@@ -196,6 +196,7 @@ class PlaybookDirector:
             answered=answered,
             turns_in_stage=standing.turns_in_stage,
             seconds_in_stage=standing.seconds_in_stage(now()),
+            user_speaks=exchange.user_speaks,
         )
         ask_intent, ask_handler = partial(self._ask_intent, exchange), partial(self._ask_handler, exchange)
         for transition in self._ways():
