@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.text import Text
 
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.tools import Tool
@@ -131,15 +130,9 @@ class LocalVoice:
         )
 
     async def _run(self, ending: Ending) -> None:
-        from localvoice.server.invitation import print_invitation
+        from localvoice.server.invitation import invited
 
         async with self._serving() as (server, entrance):
-            if entrance.lan is None:
-                link = (server.links[0], "bold")
-                self._console.print(
-                    Text.assemble("\nOpen ", link, " in a browser and talk. Ctrl-C ends it.\n")
-                )
-            else:
-                print_invitation(self._console, server.links, entrance.lan.certificate)
-            self._console.print(f"As many as {server.conversations} can talk to it at the same time.\n")
-            await ending.asked()
+            with invited(self._console, entrance, server.links):
+                self._console.print(f"As many as {server.conversations} can talk to it at the same time.\n")
+                await ending.asked()

@@ -39,12 +39,16 @@ class ServerSettings(_Group):
 
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on: this machine's own, or with `lan` another one.",
+        description="Address to listen on: one of this machine's own; with `lan` any, and all if not given.",
     )
     port: int = Field(default=8787, ge=0, le=65535, description="Port; 0 takes any free one.")
     allowed_origins: tuple[str, ...] = Field(
         default=(),
         description="Other web pages that may connect, as `http://host:port`. The own page always may.",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Other names of this server, such as a reverse proxy's: `voice.example`, without a port.",
     )
     lan: bool = Field(
         default=False,
@@ -53,7 +57,8 @@ class ServerSettings(_Group):
     token: SecretStr | None = Field(
         default=None,
         min_length=16,
-        description="What clients show in LAN mode; empty makes a new one at each start.",
+        description="What clients have to show; empty lets in all accounts of this machine, and with `lan` "
+        "makes a new one at each start.",
     )
     tls_cert: LocalPath | None = Field(
         default=None,

@@ -84,7 +84,7 @@ class Refused:
         with socket.create_connection((self._host, self._port), PATIENCE_SECONDS) as connection:
             connection.sendall(
                 f"GET /ws HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nUpgrade: websocket\r\n"
-                "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Protocol: localvoice\r\nSec-WebSocket-Version: 13\r\n"
                 f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
             )
             frames = Frames(connection)

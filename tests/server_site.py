@@ -20,6 +20,7 @@ from localvoice.config import Settings
 from localvoice.engines.protocols import Engines
 from localvoice.server.app import VoiceServer
 from localvoice.server.entrance import Entrance
+from localvoice.server.http import PROTOCOL
 
 LONG = "This is a rather long reply, and it has many words. They go on. " * 5
 
@@ -77,7 +78,9 @@ class Site:
 
     @asynccontextmanager
     async def client(self, path: str = "/") -> AsyncIterator[Client]:
-        async with self.http.ws_connect(self.url + path, headers={"Origin": self.origin}) as socket:
+        async with self.http.ws_connect(
+            self.url + path, headers={"Origin": self.origin}, protocols=(PROTOCOL,)
+        ) as socket:
             client = Client(socket)
             client_ready = await client.expect("ready")
             assert client.received == [client_ready], "ready is the first message"

@@ -126,6 +126,16 @@ def test_a_certificate_of_ones_own_is_used_as_it_is(folder: Path) -> None:
     assert found.names == ("voice.home.example",) and not found.self_made
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o640, False), (0o644, True), (0o660, True)])
+def test_a_key_of_ones_own_that_others_can_use_is_told_with_what_to_do(
+    folder: Path, caplog: pytest.LogCaptureFixture, mode: int, told: bool
+) -> None:
+    cert, key = parts(folder)
+    key.chmod(mode)
+    own_certificate(cert, key)
+    assert (f"run `chmod 600 {key}`" in caplog.text) is told
+
+
 def test_one_that_cannot_be_used_is_told_with_what_is_wanted(folder: Path, tmp_path: Path) -> None:
     cert, key = parts(folder)
     _, other_key = parts(tmp_path / "other")

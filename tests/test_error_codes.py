@@ -18,6 +18,7 @@ from server_site import serving
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.server import intake
+from localvoice.server.http import PROTOCOL
 
 FLOOD = 500
 
@@ -205,7 +206,7 @@ async def test_rate_limited_says_when_to_go_on(
 async def test_rate_limited_connections_and_sessions(watch: Watch, limits: dict[str, Any]) -> None:
     async with serving(groups={"limits": limits}, brought=watch.brought()) as site:
         async with site.client() as client:
-            async with site.http.ws_connect(site.url) as refused:
+            async with site.http.ws_connect(site.url, protocols=(PROTOCOL,)) as refused:
                 told = [await refused.receive_json()]
                 await refused.receive()
                 assert refused.close_code == WSCloseCode.TRY_AGAIN_LATER

@@ -115,16 +115,33 @@ async def test_a_message_in_large_pieces_or_a_few_small_ones_is_read() -> None:
             assert (await socket.receive_json(timeout=5))["type"] == "pong"
 
 
+@pytest.mark.parametrize("size", [0, 2, 200, 70_000])
+async def test_a_frame_that_is_not_masked_ends_the_connection(size: int) -> None:
+    async with serving() as site, site.http.ws_connect(site.url + "/ws") as socket:
+        await socket.receive()
+        piece(socket, b"{}" * (size // 2), WSMsgType.TEXT, fin=True, masked=False)
+        while (message := await socket.receive(5)).type is WSMsgType.TEXT:
+            assert "INVALID_MESSAGE" not in message.data, "it isn't even read"
+        assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.PROTOCOL_ERROR)
+        await site.until_alone()
+
+
 def piece(
     socket: aiohttp.ClientWebSocketResponse,
     payload: bytes,
     kind: WSMsgType = WSMsgType.CONTINUATION,
     count: int = 1,
     fin: bool = False,
+    masked: bool = True,
 ) -> None:
     """Send a part of a message as often as this; `fin` ends it."""
-    mask, size = bytes(4), len(payload)
-    head = bytes([kind | 0x80 * fin]) + (
-        bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    mask, size = bytes(4) if masked else b"", len(payload)
+    length = (
+        bytes([size])
+        if size < 126
+        else b"\x7e" + size.to_bytes(2)
+        if size < 2**16
+        else b"\x7f" + size.to_bytes(8)
     )
+    head = bytes([kind | 0x80 * fin, length[0] | 0x80 * masked]) + length[1:]
     socket._writer.transport.write((head + mask + payload) * count)

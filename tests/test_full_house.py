@@ -14,6 +14,7 @@ from localvoice.agent.stopwatch import now as now
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.server.full_house import ASK_SECONDS, BEAT_SECONDS, returning
+from localvoice.server.http import PROTOCOL
 from localvoice.server.places import Places
 
 SOONEST = 0.02 + ASK_SECONDS
@@ -27,6 +28,8 @@ class Newcomer:
         self._after = after
         self.at = dict[str, float]()
         """What happened when: the event loop's time."""
+
+    headers = {"Sec-WebSocket-Protocol": PROTOCOL}
 
     def get_extra_info(self, name: str) -> None:
         return None
@@ -140,6 +143,7 @@ async def knock(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     reader, writer = await asyncio.open_connection(*host.split(":"))
     writer.write(
         f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        f"Sec-WebSocket-Protocol: {PROTOCOL}\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     )
     return reader, writer

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from localvoice.config import ConfigError
-from localvoice.server.security import check_listen_address, guard, is_allowed_origin, is_own_host
+from localvoice.server.security import Access, check_listen_address, guard, is_allowed_origin, is_own_host
 
 
 @pytest.mark.parametrize(
@@ -202,4 +202,4 @@ async def test_without_a_token_only_this_machine_is_served_whatever_it_listens_o
     headers = {"Host": "localhost:8787"}
     request = make_mocked_request("GET", "/", headers, transport=Peer(client))
     with nullcontext() if welcomed else pytest.raises(web.HTTPForbidden):
-        await guard([])(request, welcome)
+        await guard(Access())(request, welcome)

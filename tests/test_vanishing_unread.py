@@ -19,7 +19,7 @@ from turn_stages import GROUPS, Cast
 from localvoice.server import intake
 from localvoice.server.certificate import keep_certificate
 from localvoice.server.connection import Connection
-from localvoice.server.entrance import Entrance, Lan
+from localvoice.server.entrance import Entrance
 
 TESTS = Path(__file__).parent
 HELD_SECONDS = 1.0
@@ -57,7 +57,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
 async def site(folder: Path, secure: bool, cast: Cast, noted: Noted) -> AsyncIterator[Site]:
     entrance = trusted = None
     if secure:
-        entrance = Entrance("127.0.0.1", Lan(TOKEN, keep_certificate(folder, ["127.0.0.1"])))
+        entrance = Entrance("127.0.0.1", TOKEN, keep_certificate(folder, ["127.0.0.1"]))
         trusted = trusting(folder)
     groups = GROUPS | {"limits": GROUPS["limits"] | LIMITS | {"message_burst": 10}}
     brought = {"hooks": noted.hooks()}

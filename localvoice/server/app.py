@@ -28,12 +28,12 @@ from localvoice.server.connection import Connection, Services
 from localvoice.server.doorkeeper import Doorkeeper
 from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
-from localvoice.server.http import Socket, listen, open_runner
+from localvoice.server.http import Socket, listen, open_runner, socket_protocols
 from localvoice.server.limits import Admission, TokenBucket
 from localvoice.server.places import Places
 from localvoice.server.precheck import cannot_listen
 from localvoice.server.presence import Presence
-from localvoice.server.security import guard, is_loopback
+from localvoice.server.security import Access, guard, is_loopback, is_upgrade
 from localvoice.server.sockets import give_up_soon, send_together
 from localvoice.transports.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
@@ -113,9 +113,9 @@ class VoiceServer:
             await asyncio.wait(answers)
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
-        host, port, lan = self._entrance.host, self._settings.server.port, self._entrance.lan
+        host, port, certificate = self._entrance.host, self._settings.server.port, self._entrance.certificate
         try:
-            context = None if lan is None else lan.certificate.context
+            context = None if certificate is None else certificate.context
             return await listen(runner, host, port, context)
         except OSError as error:
             raise cannot_listen(host, port, error) from error
@@ -134,13 +134,15 @@ class VoiceServer:
         return application
 
     def _guard(self) -> Middleware:
-        origins, lan = self._settings.server.allowed_origins, self._entrance.lan
-        if lan is None:
-            return guard(origins)
-        return guard(origins, lan.certificate.names, Doorkeeper(lan.token))
+        entrance, settings = self._entrance, self._settings.server
+        certificate, hosts = entrance.certificate, {name.lower() for name in settings.allowed_hosts}
+        door = None if entrance.token is None else Doorkeeper(entrance.token, entrance.secret)
+        if certificate is None:
+            return guard(Access(settings.allowed_origins, hosts, door))
+        return guard(Access(settings.allowed_origins, {*hosts, *certificate.names}, door, network=True))
 
     async def _root(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() == "websocket":
+        if is_upgrade(request):
             return await self._socket(request)
         return web.FileResponse(_WEB / "index.html")
 
@@ -154,24 +156,36 @@ class VoiceServer:
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
         # Pings come to us, who count them: aiohttp answers a flood of them without ever letting others in.
         socket = Socket(
-            timeout=_CLOSE_SECONDS, autoping=False, max_msg_size=2 * MAX_MESSAGE_BYTES, compress=False
+            timeout=_CLOSE_SECONDS,
+            protocols=socket_protocols(request),
+            autoping=False,
+            max_msg_size=2 * MAX_MESSAGE_BYTES,
+            compress=False,
         )
-        connection = request.get_extra_info("socket")
-        give_up_soon(connection)
-        presence = Presence(connection, socket.pong)
+        give_up_soon(request.get_extra_info("socket"))
         try:
-            async with self._stun_for(request) as stun_url:
-                resumes = await returning(request, socket, stun_url, self._places)
-                with self._services.admission.connection(), counted() as work:
-                    client = request.remote or ""
-                    await self._serve(
-                        Connection(self._services, socket, presence, client, stun_url, work, resumes, interim)
-                    )
+            await self._admit(request, socket, interim)
         except VoiceError as error:  # no place for it
-            await self._refuse(socket, error)
+            if not (socket.prepared or socket_protocols(request)):
+                return await self._turn_away(error)
+            with suppress(ConnectionError):  # it may have gone already
+                await socket.prepare(request)
+                await self._refuse(socket, error)
         except ConnectionError:
             log.debug("a client went before it was let in")
         return socket
+
+    async def _admit(self, request: web.Request, socket: Socket, interim: bool) -> None:
+        """Serve a client, if there is a place for it. Raises `VoiceError` RATE_LIMITED if there is none."""
+        async with self._stun_for(request) as stun_url:
+            resumes = await returning(request, socket, stun_url, self._places)
+            with self._services.admission.connection(), counted() as work:
+                await socket.prepare(request)
+                presence = Presence(request.get_extra_info("socket"), socket.pong)
+                client = request.remote or ""
+                await self._serve(
+                    Connection(self._services, socket, presence, client, stun_url, work, resumes, interim)
+                )
 
     @asynccontextmanager
     async def _stun_for(self, request: web.Request) -> AsyncIterator[str]:
@@ -186,17 +200,30 @@ class VoiceServer:
 
     async def _refuse(self, socket: web.WebSocketResponse, error: VoiceError) -> None:
         """Tell a client without a session why, in its own terms, and close."""
-        tags = {"code": error.code, "component": error.component}
-        log.log(logging.DEBUG if self._complaints.take(now()) else logging.WARNING, "%s", error, extra=tags)
-        self._agent.metrics.increment(Metric.ERRORS, 1, tags)
-        context = ErrorContext(error.code, error.component, None, None, unix_ms())
-        await notify(self._agent.hooks.on_error, error, context)
+        await self._note_refusal(error)
         with suppress(ConnectionError):  # it may have gone already
             send_together(socket.get_extra_info("socket"))
             await socket.send_str(ErrorMessage(error.code, error.message).encode())
             # The seconds for programs; the message says them to people.
             reason = f"retry-after={error.retry_after}".encode()
             await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=reason)
+
+    async def _turn_away(self, error: VoiceError) -> web.Response:
+        """The answer to an upgrade that opens no WebSocket."""
+        await self._note_refusal(error)
+        return web.Response(
+            status=503,
+            headers={"Retry-After": str(error.retry_after)},
+            text=ErrorMessage(error.code, error.message).encode(),
+            content_type="application/json",
+        )
+
+    async def _note_refusal(self, error: VoiceError) -> None:
+        tags = {"code": error.code, "component": error.component}
+        log.log(logging.DEBUG if self._complaints.take(now()) else logging.WARNING, "%s", error, extra=tags)
+        self._agent.metrics.increment(Metric.ERRORS, 1, tags)
+        context = ErrorContext(error.code, error.component, None, None, unix_ms())
+        await notify(self._agent.hooks.on_error, error, context)
 
     def _count(self) -> None:
         self._agent.metrics.gauge(Metric.CONNECTIONS_ACTIVE, len(self._connections))

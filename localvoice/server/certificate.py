@@ -1,9 +1,12 @@
 """The TLS certificate for the network: a self-signed one, made once and kept, or one of the user's own."""
 
+import hashlib
 import ipaddress
+import logging
 import ssl
+import stat
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -22,12 +25,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from localvoice.config import ConfigError
 from localvoice.private_file import write_private
 
+log = logging.getLogger(__name__)
+
 _FILE: Final = "certificate.pem"
 """Key and certificate in one file, so that they are always of one making."""
 _LASTS: Final = timedelta(days=365)
 """Apple's systems refuse more than 825 days."""
 _RENEW_BEFORE: Final = timedelta(days=30)
 _CLOCK_SKEW: Final = timedelta(days=1)
+_OPEN_TO_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
+"""A group that may read a key is usual, such as Debian's `ssl-cert`."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Certificate:
     """Its SHA-256, as browsers show it."""
     self_made: bool
     """No browser knows it, so each warns."""
+    secret: bytes = field(repr=False)
+    """Bytes that only the owner of the key knows, and that last as long as the key."""
 
 
 def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
@@ -65,12 +74,20 @@ def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
 def own_certificate(certificate: Path, key: Path) -> Certificate:
     """The user's own, both PEM. Raises `ConfigError` if it can't be used."""
     try:
-        return _load(certificate, key, self_made=False)
+        found = _load(certificate, key, self_made=False)
+        mode = key.stat().st_mode
     except (OSError, ValueError) as error:  # SSLError is an OSError
         raise ConfigError(
             f"server.tls_cert {certificate} and server.tls_key {key} can't be used ({error}). Give a "
             "certificate with its chain and the key that belongs to it, both as PEM, the key not encrypted."
         ) from error
+    if mode & _OPEN_TO_OTHERS:
+        log.warning(
+            "other accounts of this machine can use the key %s and pose as this server: run `chmod 600 %s`",
+            key,
+            key,
+        )
+    return found
 
 
 def _load(certificate: Path, key: Path, self_made: bool) -> Certificate:
@@ -83,7 +100,8 @@ def _load(certificate: Path, key: Path, self_made: bool) -> Certificate:
     context.set_alpn_protocols(["http/1.1"])
     # With no password given, OpenSSL would ask for one on the terminal.
     context.load_cert_chain(certificate, key, password="")
-    return Certificate(context, names, found.fingerprint(SHA256()).hex(":").upper(), self_made)
+    secret = hashlib.sha256(b"localvoice secret " + key.read_bytes()).digest()
+    return Certificate(context, names, found.fingerprint(SHA256()).hex(":").upper(), self_made, secret)
 
 
 def _still_serves(path: Path, names: Collection[str]) -> bool:

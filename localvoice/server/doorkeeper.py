@@ -1,4 +1,4 @@
-"""The token that the network has to show: who knows it comes in, and nobody guesses it quickly."""
+"""The token that clients have to show, and the cookie that a browser keeps in its place."""
 
 import hashlib
 import hmac
@@ -9,11 +9,8 @@ from typing import Final
 
 from localvoice.server.limits import TokenBucket
 
-COOKIE: Final = "__Host-localvoice"
-"""With this prefix browsers take it over TLS alone, and give it to this host alone."""
 _GUESSES_PER_SECOND: Final = 3.0
 _GUESS_BURST: Final = 10.0
-"""A page that was left open sends the token of yesterday some times."""
 _CLIENTS: Final = 1024
 """Those who guessed wrong last; a few hundred bytes each."""
 
@@ -30,27 +27,35 @@ class Verdict(Enum):
 
 
 class Doorkeeper:
-    """Compares what clients show with the token, in constant time, and counts wrong ones by address."""
+    """Compares what clients show with the token, in constant time, and counts wrong tokens by address."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, secret: bytes) -> None:
+        """`secret` makes the cookie. It must be hard to guess; the cookie lasts as long as it does."""
         self._token = token.encode()
-        # A browser gives its cookies to every port of a host, so what it keeps is not the token itself.
-        self.cookie = hmac.new(self._token, b"localvoice cookie", hashlib.sha256).hexdigest()
+        # A browser gives its cookies to every port of a host, so the cookie is not the token itself. The secret
+        # in it keeps it from being computed from a guessed token, so cookies need no limit of their own.
+        self.cookie = hmac.new(secret, b"localvoice cookie " + self._token, hashlib.sha256).hexdigest()
         self._guesses: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def judge(self, client: str, token: str | None, cookie: str | None, now: float) -> Verdict:
-        """What to do with a request from the address `client` at `now` (s); the token goes first."""
-        shown, right = (cookie, self.cookie.encode()) if token is None else (token, self._token)
-        if shown is None:
+        """What to do with a request from the address `client` at `now` (s); the token goes first.
+
+        The right cookie is always welcome, however many wrong tokens come from the same address.
+        """
+        if token is not None:
+            return self._judge_token(_group(client), token, now)
+        if cookie is None:
             return Verdict.MISSING
-        bucket = self._guesses.get(_group(client))
-        # Looked at before the comparison: a guess that is compared anyway would be no less of a guess.
+        return Verdict.WELCOME if _same(cookie, self.cookie.encode()) else Verdict.WRONG
+
+    def _judge_token(self, group: str, token: str, now: float) -> Verdict:
+        bucket = self._guesses.get(group)
+        # The limit comes before the comparison: a guess that is compared anyway is still a guess.
         if bucket is not None and bucket.wait(now):
             return Verdict.TOO_MANY
-        # Headers may hold bytes that are no text.
-        if hmac.compare_digest(shown.encode(errors="surrogateescape"), right):
+        if _same(token, self._token):
             return Verdict.WELCOME
-        self._count_guess(_group(client), now)
+        self._count_guess(group, now)
         return Verdict.WRONG
 
     def _count_guess(self, group: str, now: float) -> None:
@@ -59,6 +64,10 @@ class Doorkeeper:
         self._guesses.move_to_end(group)
         if len(self._guesses) > _CLIENTS:
             self._guesses.popitem(last=False)
+
+
+def _same(shown: str, right: bytes) -> bool:
+    return hmac.compare_digest(shown.encode(errors="surrogateescape"), right)  # headers may hold any bytes
 
 
 def _group(client: str) -> str:

@@ -1,10 +1,10 @@
-"""Where the server listens: this machine alone, or the network with TLS and a token."""
+"""Where the server listens: on this machine alone, or on the network with TLS and a token."""
 
 import ipaddress
 import re
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -16,20 +16,11 @@ from localvoice.server.certificate import Certificate, keep_certificate, own_cer
 from localvoice.server.security import check_listen_address, is_loopback
 from localvoice.transports.candidates import network_addresses
 
-TLS_FOLDER: Final = platformdirs.user_data_path("localvoice", appauthor=False) / "tls"
+DATA_FOLDER: Final = platformdirs.user_data_path("localvoice", appauthor=False)
+TLS_FOLDER: Final = DATA_FOLDER / "tls"
 _EVERYWHERE: Final = "0.0.0.0"
 _TOKEN_BYTES: Final = 24
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
-
-
-@dataclass(frozen=True)
-class Lan:
-    """What it takes to serve the network."""
-
-    token: str
-    """Whoever shows it may use the server."""
-    certificate: Certificate
-    """What the server is known by."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +29,28 @@ class Entrance:
 
     host: str
     """Address to listen on."""
-    lan: Lan | None = None
-    """None serves this machine alone."""
+    token: str | None = field(default=None, repr=False)
+    """What clients have to show. None lets in everyone on this machine."""
+    certificate: Certificate | None = None
+    """For TLS, and by it for the network. None serves this machine alone."""
+    token_made: bool = False
+    """Whether the token is good until the end of this process only, and its user doesn't know it yet."""
+
+    @property
+    def secret(self) -> bytes:
+        """For `Doorkeeper`: that of the certificate's key, which outlasts this process, or a new one."""
+        return secrets.token_bytes() if self.certificate is None else self.certificate.secret
 
     def links(self, port: int) -> tuple[str, ...]:
         """Addresses of the page, the best one for another device first; with the token, if there is one."""
-        if self.lan is None:
-            return (f"http://{_in_url(self.host)}:{port}",)
-        query = quote(self.lan.token, safe="")
-        return tuple(f"https://{_in_url(host)}:{port}/?token={query}" for host in self._hosts(self.lan))
+        scheme = "http" if self.certificate is None else "https"
+        end = "" if self.token is None else f"/?token={quote(self.token, safe='')}"
+        return tuple(f"{scheme}://{_in_url(host)}:{port}{end}" for host in self._hosts())
 
-    def _hosts(self, lan: Lan) -> tuple[str, ...]:
-        certificate = lan.certificate
+    def _hosts(self) -> tuple[str, ...]:
+        certificate = self.certificate
+        if certificate is None:
+            return (self.host,)
         if not certificate.self_made:
             named = [name for name in certificate.names if not (name.startswith("*") or is_loopback(name))]
             if named:
@@ -69,13 +70,15 @@ def open_entrance(settings: ServerSettings, folder: Path = TLS_FOLDER) -> Entran
 
     Reads and writes files. Raises `ConfigError` for an address that others could reach without that.
     """
+    token = None if settings.token is None else settings.token.get_secret_value()
     if not settings.lan:
         check_listen_address(settings.host)
-        return Entrance(settings.host)
-    given = settings.token
-    token = secrets.token_urlsafe(_TOKEN_BYTES) if given is None else given.get_secret_value()
-    host = _EVERYWHERE if is_loopback(settings.host) else settings.host
-    return Entrance(host, Lan(token, _certificate(settings, folder)))
+        return Entrance(settings.host, token)
+    host = settings.host if "host" in settings.model_fields_set else _EVERYWHERE
+    certificate = _certificate(settings, folder)
+    if token is None:
+        return Entrance(host, secrets.token_urlsafe(_TOKEN_BYTES), certificate, token_made=True)
+    return Entrance(host, token, certificate)
 
 
 def _certificate(settings: ServerSettings, folder: Path) -> Certificate:

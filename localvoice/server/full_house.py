@@ -1,4 +1,9 @@
-"""A newcomer while all places are taken: only who comes back to a conversation that has one is let in.
+"""A newcomer while all places are taken: only one that returns to a conversation with a place is let in.
+
+Our own page names a subprotocol: it understands a WebSocket that is closed with 1013, and when to come again.
+Other clients, such as LLMRTC's, take an open WebSocket for a connection and wait for what never comes, so
+they get HTTP 503 instead of one. A client can only say on an open WebSocket which conversation it returns
+to: while one that was cut off is awaited, all newcomers get a WebSocket.
 
 Newcomers are dealt with on a beat that they share, and in as few steps as can be: each step for one who'll be
 refused wakes a thread on a core where models compute, and their other threads wait for that one.
@@ -15,6 +20,7 @@ from aiohttp import WSMsgType, web
 from localvoice.contract.client_messages import Reconnect, parse
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import Ready
+from localvoice.server.http import socket_protocols
 from localvoice.server.places import Places
 from localvoice.server.sockets import send_together
 
@@ -32,16 +38,18 @@ _MESSAGES: Final = 3
 async def returning(
     request: web.Request, socket: web.WebSocketResponse, stun_url: str, places: Places
 ) -> str | None:
-    """Open the socket; the id of the session that the client comes back to, or None while there are places.
+    """The id of the session that a client returns to while all places are taken; None while there are some.
 
-    In the first case it has been told that we are ready. `VoiceError` RATE_LIMITED if it finds no place.
+    In the first case the socket is open and the client has been told that we are ready. Raises `VoiceError`
+    RATE_LIMITED if the client finds no place; then the socket is open if the client is to be told on it.
     """
     beat = _next_beat()
     if places.full:
         await _sleep_until(beat)
     if not places.full:
-        await socket.prepare(request)
         return None
+    if not (socket_protocols(request) or places.awaits):
+        raise places.refusal()
     send_together(request.get_extra_info("socket"))
     await socket.prepare(request)
     with suppress(ConnectionError, TimeoutError):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -16,6 +17,8 @@ from localvoice.server.security import HEADERS
 
 _log = logging.getLogger(__name__)
 
+PROTOCOL: Final = "localvoice"
+"""The subprotocol (`Sec-WebSocket-Protocol`) of clients that understand a close with 1013."""
 _HANDSHAKE_SECONDS: Final = 10.0
 """In which TLS has to be agreed on; asyncio would give a minute to whoever says nothing."""
 _HEAD_SECONDS: Final = 10.0
@@ -35,22 +38,38 @@ class _Request(web.Request):
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
-        """Without `Expect`, which aiohttp would answer before the guard is asked. No body is wanted."""
+        """Without `Expect`, which aiohttp would answer before the guard is asked. No body is wanted.
+
+        And without subprotocols that we don't speak: aiohttp would log what the client sent.
+        """
         found = super().headers
-        if hdrs.EXPECT not in found:
+        unwanted = [hdrs.EXPECT] if hdrs.EXPECT in found else []
+        if hdrs.SEC_WEBSOCKET_PROTOCOL in found and PROTOCOL not in _offered(found):
+            unwanted.append(hdrs.SEC_WEBSOCKET_PROTOCOL)
+        if not unwanted:
             return found
         others = CIMultiDict(found)
-        del others[hdrs.EXPECT]
+        for name in unwanted:
+            del others[name]
         return CIMultiDictProxy(others)
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         response.headers.update(HEADERS)
 
 
-class Socket(web.WebSocketResponse):
-    """A WebSocket that is closed with 1009 when a message comes in many small pieces.
+def socket_protocols(request: web.Request) -> tuple[str, ...]:
+    """Those of the subprotocols that a client offers that we speak: `PROTOCOL`, or none."""
+    return (PROTOCOL,) if PROTOCOL in _offered(request.headers) else ()
 
-    They are put together before we see any of it, so no limit of ours counts them, and all wait meanwhile.
+
+def _offered(headers: Mapping[str, str]) -> list[str]:
+    return [each.strip() for each in headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
+
+
+class Socket(web.WebSocketResponse):
+    """A WebSocket that is closed with 1009 when a message comes in many small pieces, and with 1002 unmasked.
+
+    Pieces are put together before we see any of it, so no limit of ours counts them, and all wait meanwhile.
     """
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
@@ -66,6 +85,11 @@ class _Reader(WebSocketReader):
     _small_pieces = 0
 
     def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
+        # Nothing but the type says whether a frame was masked: what is unmasked in place is a bytearray.
+        if isinstance(payload, bytes):
+            raise WebSocketError(
+                WSCloseCode.PROTOCOL_ERROR, "A client has to mask its frames (RFC 6455, 5.1)"
+            )
         if fin:
             self._small_pieces = 0
         elif opcode in _OF_MESSAGES and len(payload) < _PIECE_BYTES:

@@ -1,34 +1,98 @@
-"""What the start says to whoever wants to talk from another device: the link, as a QR code too."""
+"""What the start says about where the page is: with the token on a terminal only, for other output is kept.
 
-from collections.abc import Sequence
+A service's output goes to a journal that others may read, such as the group `adm`; a container's goes to
+files.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import zip_longest
+from pathlib import Path
+from typing import Final
 
 import segno
 from rich.console import Console
 from rich.text import Text
 
+from localvoice.config import ConfigError
+from localvoice.private_file import write_private
 from localvoice.server.certificate import Certificate
+from localvoice.server.entrance import DATA_FOLDER, Entrance
+
+_QUERY: Final = "/?token="
 
 
-def print_invitation(console: Console, links: Sequence[str], certificate: Certificate) -> None:
-    """Show the links, the first as a QR code, and the fingerprint of a certificate that no browser knows."""
+@contextmanager
+def invited(
+    console: Console, entrance: Entrance, links: Sequence[str], folder: Path = DATA_FOLDER
+) -> Iterator[None]:
+    """Say where the page is. Inside, a token that was made here can be read, by the terminal or from a file.
+
+    Raises `ConfigError` if there is neither.
+    """
+    with nullcontext() if console.file.isatty() else _kept(console, entrance, links, folder):
+        if entrance.token is not None and console.file.isatty():
+            _show_links(console, entrance, links)
+        else:
+            console.print(f"\nOpen [bold]{links[0].partition(_QUERY)[0]}[/] in a browser and talk.")
+        if entrance.certificate is not None and entrance.certificate.self_made:
+            _show_fingerprint(console, entrance.certificate)
+        console.print("Ctrl-C ends it.\n")
+        yield
+
+
+@contextmanager
+def _kept(console: Console, entrance: Entrance, links: Sequence[str], folder: Path) -> Iterator[None]:
+    """Say how to get the link; a token that was made here is in a file as long as it is good."""
+    if entrance.token is None:
+        yield
+    elif not entrance.token_made:
+        console.print(
+            "\nAdd /?token= and your server.token to the address. It isn't shown outside a terminal."
+        )
+        yield
+    else:
+        file = folder / f"link-{links[0].partition(_QUERY)[0].rpartition(':')[2]}.txt"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(file, "".join(f"{link}\n" for link in links).encode())
+        except OSError as error:
+            raise ConfigError(
+                f"The link with the token can't be kept in {file} ({error.strerror or error}), and it isn't "
+                "shown outside a terminal. Set server.token to one of your own."
+            ) from error
+        console.print("\nThe link with the token is in this file, which only you can read:\n")
+        _print_exactly(console, str(file))
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _show_links(console: Console, entrance: Entrance, links: Sequence[str]) -> None:
+    """The links with the token, the first as a QR code where a phone can follow it."""
     first, *others = links
-    console.print("\nOpen this link on your phone, in the same network, or on any machine there:\n")
-    _print_exactly(console, first)
-    if console.is_terminal:
+    if entrance.certificate is None:
+        console.print("\nOpen this link in a browser and talk:\n")
+        _print_exactly(console, first)
+    else:
+        console.print("\nOpen this link on your phone, in the same network, or on any machine there:\n")
+        _print_exactly(console, first)
         console.print(_qr_code(first))
     if others:
         console.print("This machine's other addresses:\n")
         for link in others:
             _print_exactly(console, link)
-    if certificate.self_made:
-        console.print(
-            "The browser will warn that it doesn't know the certificate, for this machine made it itself. "
-            "Look at it there: it is the right one if its SHA-256 fingerprint is\n",
-            highlight=False,
-        )
-        _print_exactly(console, certificate.fingerprint)
-    console.print("Whoever has the link can talk to this machine. Ctrl-C ends it.\n")
+    console.print("Everyone who has the link can talk to this machine.\n")
+
+
+def _show_fingerprint(console: Console, certificate: Certificate) -> None:
+    console.print(
+        "The browser will warn that it doesn't know the certificate, because this machine made it itself. "
+        "Look at it there: it is the right one if its SHA-256 fingerprint is\n",
+        highlight=False,
+    )
+    _print_exactly(console, certificate.fingerprint)
 
 
 def _print_exactly(console: Console, text: str) -> None:

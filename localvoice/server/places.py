@@ -39,6 +39,8 @@ class _Place:
     """None between turns."""
     kept_until: float
     """When it is free again, if there is no other turn."""
+    awaited: bool = False
+    """Whether its client was cut off and may return."""
 
     @property
     def until(self) -> float:
@@ -95,6 +97,11 @@ class Places:
         """Whether none is free."""
         return self.taken >= self.count
 
+    @property
+    def awaits(self) -> bool:
+        """Whether a place is kept for a client that was cut off."""
+        return self.taken > 0 and any(place.awaited for place in self._taken.values())
+
     def has(self, who: str) -> bool:
         """Whether this conversation has one."""
         return self.taken > 0 and who in self._taken
@@ -115,7 +122,10 @@ class Places:
     def rest(self, who: str, answered: bool = True) -> None:
         """Nobody speaks any more. After an answer it keeps its place for a while; a cough changes nothing."""
         place = self._taken.get(who)
-        if place is None or place.turn_began is None:
+        if place is None:
+            return
+        place.awaited = False
+        if place.turn_began is None:
             return
         now = _now()
         if answered:
@@ -124,6 +134,13 @@ class Places:
         place.turn_began = None
         if place.kept_until <= now:
             self.free(who)
+
+    def lose(self, who: str) -> None:
+        """The client of this conversation was cut off. Its place is kept as after a turn."""
+        self.rest(who)
+        place = self._taken.get(who)
+        if place is not None:
+            place.awaited = True
 
     def free(self, who: str) -> None:
         """This conversation has gone."""
@@ -209,7 +226,7 @@ class Seat:
         if cleanly:
             self._places.free(self._conversation_id())
         else:
-            self._places.rest(self._conversation_id())
+            self._places.lose(self._conversation_id())
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""Who may talk to the server: pages of its own, from this machine; over the network, with the token.
+"""Who may talk to the server: its own pages, from this machine; with a token, only those who show it.
 
 A browser lets any web page send requests to 127.0.0.1, and to addresses of its network. Two headers tell
 them apart, and no page can forge them: `Host`, which a page that rebinds its own name to our address gets
@@ -7,8 +7,10 @@ wrong, and `Origin`. Where a page's request has no `Origin`, as for a picture, b
 
 import asyncio
 import ipaddress
+import logging
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -16,13 +18,21 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from localvoice.config import ConfigError
-from localvoice.server.doorkeeper import COOKIE, Doorkeeper, Verdict
+from localvoice.server.doorkeeper import Doorkeeper, Verdict
+
+log = logging.getLogger(__name__)
 
 # Nothing lenient, such as a URL library's: what it would mend, a browser would not send.
 _AUTHORITY: Final = re.compile(r"(?:(?P<name>[A-Za-z0-9.-]+)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
 
 _NAMES_KNOWN: Final = 256
 """Hosts and addresses that are remembered: the same few are judged several times for each request."""
+_QUOTED: Final = 200
+"""Characters of what a stranger sent that go into the log."""
+_PAGE: Final = "./"
+"""The page, from all of our paths: a reverse proxy may put a path of its own before them."""
+_HEALTH: Final = "/health"
+_PREFLIGHT: Final = {"Access-Control-Allow-Methods": "GET", "Access-Control-Allow-Headers": "Authorization"}
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -76,44 +86,89 @@ def is_allowed_origin(
     return origin is None or origin in [f"{scheme}://{host}" for scheme in schemes] or origin in others
 
 
-def guard(
-    allowed_origins: Collection[str], names: Collection[str] = (), door: Doorkeeper | None = None
-) -> Middleware:
-    """Middleware that turns strangers away before any route.
+@dataclass(frozen=True)
+class Access:
+    """Who is let in."""
 
-    Without a doorkeeper this machine alone is served; with one the network is: under these names and the
-    addresses that clients come in by, over TLS, and not even this machine without the token.
-    """
+    origins: Collection[str] = ()
+    """Other web pages that may use the server, as `scheme://host:port`."""
+    hosts: Collection[str] = ()
+    """Names, in lower case, that the server answers to apart from this machine's own."""
+    door: Doorkeeper | None = None
+    """Asks for the token; None asks for none."""
+    network: bool = False
+    """Whether other machines are served, which takes TLS."""
+
+
+def guard(access: Access, on_token: Callable[[web.Request], None] = lambda request: None) -> Middleware:
+    """Middleware that turns strangers away before any route. `on_token` gets requests that show the token."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if door is None:
-            _check_page(request, (), allowed_origins, ("http", "https"))
-            if not is_loopback(request.remote or ""):
-                raise web.HTTPForbidden(text="This server answers its own machine only.\n")
-            return await handler(request)
-        # A name can be rebound, an address can't: whichever of ours a client came in by is right.
-        _check_page(request, {*names, _own_end(request)}, allowed_origins, ("https",))
-        link = request.query.get("token") if request.path == "/" else None
-        _check_token(request, door, link)
-        return await handler(request) if link is None else _welcome(door)
+        _check_page(request, access)
+        if not access.network and not is_loopback(request.remote or ""):
+            raise web.HTTPForbidden(text="This server answers its own machine only.\n")
+        origin = request.headers.get("Origin")
+        shares = request.path == _HEALTH and origin in access.origins
+        if shares and request.method == "OPTIONS":
+            return web.Response(status=204, headers=_PREFLIGHT | _shared(origin))
+        if access.door is not None:
+            link = request.query.get("token") if request.path == "/" or is_upgrade(request) else None
+            _check_token(request, access.door, link)
+            on_token(request)
+            if link is not None and not is_upgrade(request):
+                return _welcome(request, access.door)
+        response = await handler(request)
+        if shares:
+            response.headers.update(_shared(origin))
+        return response
 
     return check
 
 
-def _check_page(
-    request: web.Request, names: Collection[str], others: Collection[str], schemes: Collection[str]
-) -> None:
-    """Raises `HTTPForbidden` for the page of somebody else."""
+def is_upgrade(request: web.Request) -> bool:
+    """Whether a request asks for a WebSocket."""
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+def _check_page(request: web.Request, access: Access) -> None:
+    """Raises `HTTPForbidden` for a page from elsewhere, and logs what lets it in if it is the user's own."""
+    # A name can be rebound, an address can't: whichever of ours a client came in by is right.
+    names = {*access.hosts, _own_end(request)} if access.network else access.hosts
     hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
     if len(hosts) != 1 or not is_own_host(hosts[0], names):
-        raise web.HTTPForbidden(text="This server doesn't answer to that name.\n")
-    origin = origins[0] if origins else None
-    from_elsewhere = origin is None and _is_fetched_from_elsewhere(request)
-    if len(origins) > 1 or from_elsewhere or not is_allowed_origin(origin, hosts[0], others, schemes):
-        raise web.HTTPForbidden(
-            text="A page from elsewhere may not use this server. If it is yours, add it to allowed_origins.\n"
+        log.warning(
+            "a request to the name %s was refused. If that is a reverse proxy of yours, add the name to "
+            "server.allowed_hosts",
+            _quoted(hosts),
         )
+        raise web.HTTPForbidden(
+            text="This server doesn't answer to that name. If it is yours, add it to server.allowed_hosts.\n"
+        )
+    origin = origins[0] if origins else None
+    schemes = ("https",) if access.network else ("http", "https")
+    from_elsewhere = origin is None and _is_fetched_from_elsewhere(request)
+    allowed = is_allowed_origin(origin, hosts[0], access.origins, schemes)
+    if len(origins) > 1 or from_elsewhere or not allowed:
+        if origins:
+            log.warning(
+                "a page of %s was refused. If it is yours, add that origin to server.allowed_origins",
+                _quoted(origins),
+            )
+        raise web.HTTPForbidden(
+            text="A page from elsewhere may not use this server. If it is yours, add its origin to "
+            "server.allowed_origins.\n"
+        )
+
+
+def _quoted(values: Sequence[str]) -> str:
+    """What a stranger sent, short and in one line."""
+    return repr(", ".join(values)[:_QUOTED])
+
+
+def _shared(origin: str | None) -> dict[str, str]:
+    """Headers that let an allowed page read an answer."""
+    return {"Access-Control-Allow-Origin": origin or "", "Vary": "Origin"}
 
 
 def _is_fetched_from_elsewhere(request: web.Request) -> bool:
@@ -130,16 +185,16 @@ def _check_token(request: web.Request, door: Doorkeeper, link: str | None) -> No
     kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
     token = link if link is not None else bearer.strip() if kind.lower() == "bearer" else None
     now = asyncio.get_running_loop().time()
-    match door.judge(request.remote or "", token, request.cookies.get(COOKIE), now):
+    match door.judge(request.remote or "", token, request.cookies.get(_cookie(request)), now):
         case Verdict.MISSING:
             headers = {"WWW-Authenticate": "Bearer"}
             if _is_from_elsewhere(request):
                 # A browser holds the cookie back where a link on another site's page is followed, but not
                 # when our own answer sends it on.
-                headers["Refresh"] = "0; url=/"
+                headers["Refresh"] = f"0; url={_PAGE}"
             raise web.HTTPUnauthorized(
                 text="Open the link with the token that localvoice showed when it started. Programs send it "
-                "as `Authorization: Bearer TOKEN`.\n",
+                "as `Authorization: Bearer TOKEN`, WebSockets of a browser as `?token=TOKEN`.\n",
                 headers=headers,
             )
         case Verdict.WRONG:
@@ -154,17 +209,31 @@ def _check_token(request: web.Request, door: Doorkeeper, link: str | None) -> No
             )
 
 
-def _welcome(door: Doorkeeper) -> web.Response:
+def _welcome(request: web.Request, door: Doorkeeper) -> web.Response:
     """Put the token's cookie in its place, so that the link stays in no address bar and no history."""
-    response = web.Response(status=303, headers={"Location": "/", "Cache-Control": "no-store"})
-    response.set_cookie(COOKIE, door.cookie, path="/", secure=True, httponly=True, samesite="Strict")
+    response = web.Response(status=303, headers={"Location": _PAGE, "Cache-Control": "no-store"})
+    name = _cookie(request)
+    response.set_cookie(name, door.cookie, path="/", secure=request.secure, httponly=True, samesite="Strict")
     return response
+
+
+def _cookie(request: web.Request) -> str:
+    """The cookie's name.
+
+    With the prefix `__Host-` browsers take it over TLS alone, and give it to this host alone. Without TLS the
+    port keeps several servers of a machine apart, for browsers don't.
+    """
+    return "__Host-localvoice" if request.secure else f"localvoice-{_sockname(request)[1]}"
 
 
 def _own_end(request: web.Request) -> str:
     """The address of ours that a request came in by."""
+    return _canonical(_sockname(request)[0])
+
+
+def _sockname(request: web.Request) -> tuple[str, int]:
     name = None if request.transport is None else request.transport.get_extra_info("sockname")
-    return _canonical(name[0]) if name else ""
+    return (name[0], name[1]) if name else ("", 0)
 
 
 @lru_cache(_NAMES_KNOWN)

@@ -22,6 +22,8 @@ const RESUMED_WITHIN_MS = 3_000;
 /** A server without a place says `ready` all the same, and then, a quarter of a second later, that it has none. */
 const ADMITTED_AFTER_MS = 400;
 const TRY_AGAIN_LATER = 1013;
+/** Tells a full server that we understand its close with 1013; it answers others with a bare HTTP 503. */
+const PROTOCOL = 'localvoice';
 /** Two seconds of sound that the server hasn't taken yet: what comes then is dropped. */
 const MOST_BEHIND_BYTES = 256 * 1024;
 const BACKOFF_MS = [300, 700, 1_500, 3_000, 6_000, 10_000];
@@ -104,7 +106,7 @@ export class Connection {
 
   #connect() {
     this.#discardSocket();
-    const socket = new WebSocket(this.#url);
+    const socket = new WebSocket(this.#url, PROTOCOL);
     this.#socket = socket;
     socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
     socket.onclose = (event) => this.#drop(secondsToWait(event));
@@ -216,7 +218,13 @@ function secondsToWait(event) {
   return Number(/^retry-after=(\d+)$/.exec(event.reason)?.[1] ?? 5);
 }
 
-/** The server's WebSocket address for a page's own; captions want what is still being said. @param {Location} page */
+/**
+ * The server's WebSocket address for a page's own, which a reverse proxy may have put below a path; captions
+ * want what is still being said.
+ * @param {Location} page
+ */
 export function socketUrl(page) {
-  return `${page.protocol === 'https:' ? 'wss' : 'ws'}://${page.host}/ws?interim=true`;
+  const url = new URL('ws?interim=true', page.href);
+  url.protocol = page.protocol === 'https:' ? 'wss:' : 'ws:';
+  return url.href;
 }
