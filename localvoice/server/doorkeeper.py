@@ -32,7 +32,7 @@ class Doorkeeper:
     def __init__(self, token: str, secret: bytes) -> None:
         """`secret` makes the cookie. It must be hard to guess; the cookie lasts as long as it does."""
         self._token = token.encode()
-        # A browser gives its cookies to every port of a host, so the cookie is not the token itself. The secret
+        # Browsers give the cookies of a host to all of its ports, so the cookie is not the token. The secret
         # in it keeps it from being computed from a guessed token, so cookies need no limit of their own.
         self.cookie = hmac.new(secret, b"localvoice cookie " + self._token, hashlib.sha256).hexdigest()
         self._guesses: OrderedDict[str, TokenBucket] = OrderedDict()
