@@ -90,6 +90,7 @@ ONLY_IN = {
         "server/app.py",
         "server/http.py",
         "server/full_house.py",
+        "server/refusals.py",
         "server/connection.py",
         "server/security.py",
     },

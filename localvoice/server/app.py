@@ -7,19 +7,17 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.conversation import Conversation
-from localvoice.agent.hooks import ErrorContext, notify
 from localvoice.agent.session_store import SessionStore
 from localvoice.agent.sessions import Sessions
-from localvoice.agent.stopwatch import now, unix_ms
+from localvoice.agent.stopwatch import now
 from localvoice.config import ServerSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import VoiceError
-from localvoice.contract.messages import ErrorMessage
 from localvoice.contract.metrics import Metric
 from localvoice.engines.work import counted
 from localvoice.engines.worker import troubles
@@ -29,12 +27,13 @@ from localvoice.server.doorkeeper import Doorkeeper
 from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
 from localvoice.server.http import Socket, listen, open_runner, socket_protocols
-from localvoice.server.limits import Admission, TokenBucket
+from localvoice.server.limits import Admission
 from localvoice.server.places import Places
 from localvoice.server.precheck import cannot_listen
 from localvoice.server.presence import Presence
+from localvoice.server.refusals import Refusals
 from localvoice.server.security import Access, guard, is_loopback, is_upgrade
-from localvoice.server.sockets import give_up_soon, send_together
+from localvoice.server.sockets import give_up_soon
 from localvoice.transports.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
 
@@ -45,8 +44,6 @@ _DRAIN_SECONDS: Final = 3.0
 """At the end, for those who are being answered: a sentence or two. With the rest it has to stay below ten."""
 _CLOSE_SECONDS: Final = 1.0
 """In which a client has to answer that its WebSocket is closed; one that has vanished never does."""
-_COMPLAINTS: Final = 10
-"""Lines in the log about clients that were refused, a minute: a flood must not fill it."""
 
 
 class VoiceServer:
@@ -78,8 +75,9 @@ class VoiceServer:
         self._stun, self._network_stun = await StunAnswerer.open(), NetworkStun()
         limits = self._settings.limits
         self._places = Places(limits, self._agent.engines.turn_seconds, self._tell_places)
-        self._services = Services(self._agent, self._sessions, Admission(limits), self._places, self._refuse)
-        self._complaints = TokenBucket(_COMPLAINTS / 60, _COMPLAINTS, now())
+        self._refusals = Refusals(self._agent)
+        admission = Admission(limits)
+        self._services = Services(self._agent, self._sessions, admission, self._places, self._refusals.close)
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
         forgetter = asyncio.create_task(self._keep_forgetting(), name="session forgetter")
         runner = await open_runner(self._application())
@@ -167,10 +165,10 @@ class VoiceServer:
             await self._admit(request, socket, interim)
         except VoiceError as error:  # no place for it
             if not (socket.prepared or socket_protocols(request)):
-                return await self._turn_away(error)
+                return await self._refusals.answer(error)
             with suppress(ConnectionError):  # it may have gone already
                 await socket.prepare(request)
-                await self._refuse(socket, error)
+                await self._refusals.close(socket, error)
         except ConnectionError:
             log.debug("a client went before it was let in")
         return socket
@@ -197,33 +195,6 @@ class VoiceServer:
         own: str = request.transport.get_extra_info("sockname")[0]
         with self._network_stun.answering(client):
             yield await self._network_stun.at(own)
-
-    async def _refuse(self, socket: web.WebSocketResponse, error: VoiceError) -> None:
-        """Tell a client without a session why, in its own terms, and close."""
-        await self._note_refusal(error)
-        with suppress(ConnectionError):  # it may have gone already
-            send_together(socket.get_extra_info("socket"))
-            await socket.send_str(ErrorMessage(error.code, error.message).encode())
-            # The seconds for programs; the message says them to people.
-            reason = f"retry-after={error.retry_after}".encode()
-            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=reason)
-
-    async def _turn_away(self, error: VoiceError) -> web.Response:
-        """The answer to an upgrade that opens no WebSocket."""
-        await self._note_refusal(error)
-        return web.Response(
-            status=503,
-            headers={"Retry-After": str(error.retry_after)},
-            text=ErrorMessage(error.code, error.message).encode(),
-            content_type="application/json",
-        )
-
-    async def _note_refusal(self, error: VoiceError) -> None:
-        tags = {"code": error.code, "component": error.component}
-        log.log(logging.DEBUG if self._complaints.take(now()) else logging.WARNING, "%s", error, extra=tags)
-        self._agent.metrics.increment(Metric.ERRORS, 1, tags)
-        context = ErrorContext(error.code, error.component, None, None, unix_ms())
-        await notify(self._agent.hooks.on_error, error, context)
 
     def _count(self) -> None:
         self._agent.metrics.gauge(Metric.CONNECTIONS_ACTIVE, len(self._connections))
