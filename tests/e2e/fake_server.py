@@ -124,7 +124,12 @@ async def serve(options: argparse.Namespace) -> None:
     }
     # The STT would give its lines to what is said so far.
     groups = {
-        "server": {"port": 0, "lan": options.lan is not None, "allowed_origins": options.origin},
+        "server": {
+            "port": 0,
+            "lan": options.lan is not None,
+            "token": options.token,
+            "allowed_origins": options.origin,
+        },
         "listening": {"partial_ms": 0},
         "agent": conversation,
         "limits": {"conversations": options.conversations},
@@ -151,6 +156,7 @@ def main() -> None:
     parser.add_argument("--playbook", action="store_true", help="lead the conversation in two stages")
     parser.add_argument("--whole-replies", action="store_true", help="speak each reply in one piece")
     parser.add_argument("--voice-delay", type=float, default=0.0, help="seconds before each piece is spoken")
+    parser.add_argument("--token", help="what clients have to show")
     parser.add_argument("--lan", type=Path, help="serve the network, with a certificate that is kept here")
     parser.add_argument("--conversations", type=int, help="how many at a time; as many as like otherwise")
     parser.add_argument("--origin", action="append", default=[], help="whose pages are served, too")
