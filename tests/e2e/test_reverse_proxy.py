@@ -1,4 +1,4 @@
-"""The page under a path of a real nginx, and on a server that asks for a token without TLS; a real Chromium."""
+"""The page under a path of a real nginx, on a server that asks for a token; a real Chromium."""
 
 from collections.abc import Callable
 from pathlib import Path
