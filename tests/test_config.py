@@ -84,6 +84,7 @@ def test_every_setting_is_documented_and_can_be_set_from_the_environment(
         default = getattr(default, part)
     others = {
         "server.allowed_origins": '["http://localhost:3000"]',
+        "server.allowed_hosts": '["voice.example"]',
         "device": "cpu",
         "log_level": "debug",
         "server.token": "a token of 16 and more",
