@@ -15,7 +15,7 @@ from clock import VirtualClockLoop
 from fake_hub import folder as folder
 from fake_hub import hub as hub
 from fake_portaudio import card as card
-from metronome import Metronome
+from metronome import Metronome, queued_seconds
 from session_room import room as room
 
 # Read whenever a loop is made: finds coroutines nobody awaits, and callbacks that block.
@@ -98,6 +98,20 @@ def settings_of_this_machine_are_not_read(monkeypatch: pytest.MonkeyPatch) -> No
 def stood_still(pytestconfig: pytest.Config) -> Callable[[float], float]:
     """For how many seconds the machine stood still since a time of the monotonic clock."""
     return lambda since: pytestconfig.stash[_METRONOME].stood_still(since, time.monotonic())
+
+
+@pytest.fixture
+def own_time(stood_still: Callable[[float], float]) -> Callable[[], Callable[[], float]]:
+    """A stopwatch of this thread: called, it starts, and what it gives tells the seconds since then.
+
+    Left out is what the thread waited for a core, and what the machine stood still.
+    """
+
+    def start() -> Callable[[], float]:
+        begun, queued = time.monotonic(), queued_seconds()
+        return lambda: time.monotonic() - begun - (queued_seconds() - queued) - stood_still(begun)
+
+    return start
 
 
 @pytest.fixture(autouse=True)
