@@ -114,7 +114,7 @@ async def _ask(llm: Llm, messages: list[ChatMessage]) -> tuple[ToolCall | None, 
             first_ms = first_ms or 1000 * (time.monotonic() - begun)
             if isinstance(item, ToolCall):
                 return item, words, first_ms
-            words += item
+            words += item if isinstance(item, str) else ""
     return None, words, first_ms
 
 

@@ -10,7 +10,7 @@ import pytest
 from localvoice.agent.stopwatch import now as now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience
-from localvoice.engines.protocols import ChatMessage, Llm, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.protocols import ChatMessage, Llm, ReplyItem, Sampling, ToolOffer, ToolSpec
 
 QUESTION = [ChatMessage("user", "How are you?")]
 OFFER = ToolOffer((ToolSpec("clock", "Tells the time.", {"type": "object"}),))
@@ -41,7 +41,7 @@ class Mind:
         sampling: Sampling,
         offer: ToolOffer | None = None,
         aside: bool = False,
-    ) -> AsyncGenerator[str | ToolCall, None]:
+    ) -> AsyncGenerator[ReplyItem, None]:
         self.asked.append((now(), offer))
         script = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         self.running += 1
@@ -115,7 +115,7 @@ def small(*script: Script) -> Mind:
     return Mind(*(script or [FINE]), name="small", context_tokens=2048)
 
 
-async def ask(llm: Llm, seen: list[str | ToolCall] | None = None) -> str:
+async def ask(llm: Llm, seen: list[ReplyItem] | None = None) -> str:
     items = seen if seen is not None else []
     async with aclosing(llm.reply(QUESTION, Sampling(), OFFER)) as reply:
         async for item in reply:

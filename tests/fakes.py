@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.protocols import ChatMessage, Engines, Sampling, ToolCall, ToolOffer, Transcript
+from localvoice.engines.protocols import ChatMessage, Engines, ReplyItem, Sampling, ToolOffer, Transcript
 
 VOICE_RATE = 22_050
 WORD_SECONDS = 0.06
@@ -112,14 +112,14 @@ class FakeTurn(_FakeEngine):
 
 
 class FakeLlm(_FakeEngine):
-    """Writes the script word by word: an item a reply; in a reply an exception where it fails, or a call."""
+    """Writes the script word by word: an item a reply, in which it may fail, call or be cut off."""
 
     name = "fake-mind"
     context_tokens = 4096
 
     sees = False
 
-    def __init__(self, *script: str | Sequence[str | ToolCall | Exception], delay: float = 0.0) -> None:
+    def __init__(self, *script: str | Sequence[ReplyItem | Exception], delay: float = 0.0) -> None:
         self.script = list(script)
         self.delay = delay
         """Seconds before each word."""
@@ -152,7 +152,7 @@ class FakeLlm(_FakeEngine):
         sampling: Sampling,
         offer: ToolOffer | None = None,
         aside: bool = False,
-    ) -> AsyncGenerator[str | ToolCall, None]:
+    ) -> AsyncGenerator[ReplyItem, None]:
         self.asked.append(list(messages))
         self.offers.append(offer)
         self.asides.append(aside)
@@ -164,7 +164,7 @@ class FakeLlm(_FakeEngine):
                 if isinstance(part, Exception):
                     finished = True
                     raise part
-                if isinstance(part, ToolCall):
+                if not isinstance(part, str):
                     await asyncio.sleep(self.delay)
                     yield part
                     continue

@@ -58,7 +58,7 @@ async def reply(
     llm: LlamaLlm, messages: Sequence[ChatMessage], max_tokens: int = 12, aside: bool = False
 ) -> str:
     async with aclosing(llm.reply(messages, Sampling(max_tokens=max_tokens), aside=aside)) as items:
-        return "".join([str(item) async for item in items])
+        return "".join([item async for item in items if isinstance(item, str)])
 
 
 def france(llm: LlamaLlm) -> Talk:

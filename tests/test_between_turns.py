@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from fakes import FakeLlm, FakeStt, loud, silent
 from session_room import LONG, STEP, Room, Rooms
 
-from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.engines.protocols import ChatMessage, ReplyItem, Sampling, ToolOffer
 
 NOTE = "They told something."
 
@@ -29,7 +29,7 @@ class NotingLlm(FakeLlm):
         sampling: Sampling,
         offer: ToolOffer | None = None,
         aside: bool = False,
-    ) -> AsyncGenerator[str | ToolCall, None]:
+    ) -> AsyncGenerator[ReplyItem, None]:
         if not aside:
             self.log.append("answer")
             async for item in super().reply(messages, sampling, offer):

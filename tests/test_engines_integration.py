@@ -79,7 +79,7 @@ async def test_from_speech_to_speech(engines: Engines) -> None:
 
     asked = [ChatMessage("system", "Answer in one short sentence."), ChatMessage("user", transcript.text)]
     async with aclosing(engines.llm.reply(asked, Sampling(max_tokens=32))) as deltas:
-        answer = "".join([str(delta) async for delta in deltas])
+        answer = "".join([delta async for delta in deltas if isinstance(delta, str)])
     assert "Paris" in answer
 
     spoken = await speak(engines.tts, answer)

@@ -16,7 +16,7 @@ from small_llama import MODEL, PLAN
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import llama as llama_module
 from localvoice.engines.llama import LlamaLlm
-from localvoice.engines.protocols import ChatMessage, Sampling
+from localvoice.engines.protocols import ChatMessage, CutOff, ReplyItem, Sampling
 from localvoice.engines.worker import Stop, Stopped
 
 QUESTION = [
@@ -37,7 +37,7 @@ def llm() -> Iterator[LlamaLlm]:
 
 async def reply(llm: LlamaLlm, messages: Sequence[ChatMessage], **sampling: Any) -> list[str]:
     async with aclosing(llm.reply(messages, Sampling(**{"max_tokens": 24} | sampling))) as deltas:
-        return [str(delta) async for delta in deltas]
+        return [delta async for delta in deltas if isinstance(delta, str)]
 
 
 @pytest.mark.integration
@@ -48,6 +48,16 @@ async def test_a_question_is_answered_in_deltas(llm: LlamaLlm) -> None:
     assert await reply(llm, QUESTION) == deltas, "greedy answers repeat"
     assert "Paris" not in "".join(await reply(llm, QUESTION, stop=("Paris",)))
     assert len(await reply(llm, QUESTION, max_tokens=2)) <= 2
+
+
+@pytest.mark.integration
+async def test_it_tells_whether_a_reply_ended_by_itself(llm: LlamaLlm) -> None:
+    async def last(max_tokens: int) -> ReplyItem:
+        async with aclosing(llm.reply(QUESTION, Sampling(max_tokens=max_tokens))) as items:
+            return [item async for item in items][-1]
+
+    assert await last(max_tokens=3) == CutOff()
+    assert isinstance(await last(max_tokens=200), str)
 
 
 @pytest.mark.integration

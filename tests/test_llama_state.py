@@ -15,7 +15,7 @@ from localvoice.engines import job as job_module
 from localvoice.engines import llama_state
 from localvoice.engines.llama import LlamaLlm
 from localvoice.engines.llama_state import WORTH_A_CHANGE, best_start, shared
-from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.protocols import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 
 LIGHT = ToolSpec(
     "switch_light", "Switch the light.", {"type": "object", "properties": {"on": {"type": "boolean"}}}
@@ -141,7 +141,7 @@ async def test_replies_at_the_same_time_say_what_they_would_say_alone(
 async def test_a_call_and_a_reply_at_the_same_time(llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_module, "TURN_SECONDS", 1e-6)
 
-    async def call() -> list[str | ToolCall]:
+    async def call() -> list[ReplyItem]:
         messages = [SYSTEM, ChatMessage("user", "Switch on the light.")]
         offer = ToolOffer((LIGHT,), "switch_light")
         async with aclosing(llm.reply(messages, Sampling(), offer)) as items:

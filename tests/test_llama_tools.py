@@ -16,7 +16,7 @@ from llama_reads import counted_reads
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.llama import LlamaLlm
-from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.protocols import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.threads import plan_threads
 from localvoice.engines.tool_prompt import talk_name
 
@@ -48,9 +48,7 @@ def llm() -> Iterator[LlamaLlm]:
     asyncio.run(engine.close())
 
 
-async def items(
-    llm: LlamaLlm, messages: Sequence[ChatMessage], offer: ToolOffer | None
-) -> list[str | ToolCall]:
+async def items(llm: LlamaLlm, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[ReplyItem]:
     async with aclosing(llm.reply(messages, Sampling(max_tokens=16), offer)) as reply:
         return [item async for item in reply]
 

@@ -96,7 +96,7 @@ async def loaded(fault: Fault) -> AsyncIterator[tuple[Engines, AudioFrame]]:
 async def reply(engines: Engines) -> str:
     asked = [ChatMessage("user", "What is the capital of France? Answer in one short sentence.")]
     async with aclosing(engines.llm.reply(asked, Sampling(max_tokens=24))) as deltas:
-        return "".join([str(delta) async for delta in deltas])
+        return "".join([delta async for delta in deltas if isinstance(delta, str)])
 
 
 async def judged(engines: Engines, speech: AudioFrame) -> float:

@@ -8,7 +8,7 @@ from failing_minds import FAILED, FINE, HANGS, OFFER, PATIENCE, QUESTION, Mind, 
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import Patience, ResilientLlm
-from localvoice.engines.protocols import Llm, Sampling, ToolCall
+from localvoice.engines.protocols import Llm, ReplyItem, Sampling
 
 pytestmark = pytest.mark.virtual_clock
 TOO_LONG = VoiceError(ErrorCode.LLM_ERROR, Component.LLM, "It is too long.", retryable=False)
@@ -70,7 +70,7 @@ async def test_a_model_that_keeps_hanging_is_a_time_out() -> None:
 @pytest.mark.parametrize(("end", "code"), [(FAILED, "LLM_ERROR"), (HANGS, "LLM_TIMEOUT")])
 async def test_once_something_was_said_a_failure_is_final(end: VoiceError | float, code: str) -> None:
     mind = Mind(["I ", end], FINE)
-    seen: list[str | ToolCall] = []
+    seen: list[ReplyItem] = []
     with pytest.raises(VoiceError) as caught:
         await ask(ResilientLlm(mind, PATIENCE), seen)
     assert caught.value.code == code and seen == ["I "] and len(mind.asked) == 1

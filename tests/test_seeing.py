@@ -67,7 +67,7 @@ def ask(*images: Image, text: str = "What do you see?") -> list[ChatMessage]:
 
 async def answer(llm: LlamaLlm, messages: Sequence[ChatMessage]) -> str:
     async with aclosing(llm.reply(messages, Sampling(max_tokens=12))) as deltas:
-        return "".join([str(delta) async for delta in deltas])
+        return "".join([delta async for delta in deltas if isinstance(delta, str)])
 
 
 async def forget(llm: LlamaLlm) -> None:

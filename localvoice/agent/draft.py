@@ -19,7 +19,7 @@ from localvoice.agent.sentences import Pieces
 from localvoice.agent.stopwatch import now
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
-from localvoice.engines.protocols import ChatMessage, Engines, ToolCall, ToolOffer
+from localvoice.engines.protocols import ChatMessage, CutOff, Engines, ReplyItem, ToolCall, ToolOffer
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Draft:
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
         self._request: LlmRequest | None = None
-        self._reply: _Ahead[str | ToolCall] | None = None
+        self._reply: _Ahead[ReplyItem] | None = None
         self._piece = ""
         self._voice: _Ahead[AudioFrame] | None = None
         self.first_token: float | None = None
@@ -54,7 +54,7 @@ class Draft:
         self._request = request
         self._reply = _Ahead(self._ask(request), partial(self._on_item, request, Pieces()))
 
-    def reply(self, request: LlmRequest) -> AsyncGenerator[str | ToolCall, None]:
+    def reply(self, request: LlmRequest) -> AsyncGenerator[ReplyItem, None]:
         """The LLM's answer to this request. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
         if self._reply is not None and request == self._request:
             reply, self._reply = self._reply, None
@@ -93,7 +93,7 @@ class Draft:
         except VoiceError as error:
             log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell
 
-    async def _ask(self, request: LlmRequest) -> AsyncGenerator[str | ToolCall, None]:
+    async def _ask(self, request: LlmRequest) -> AsyncGenerator[ReplyItem, None]:
         reply = self._engines.llm.reply(request.messages, request.sampling, request.offer)
         async with aclosing(reply) as items:
             async for item in items:
@@ -101,9 +101,9 @@ class Draft:
                     self.first_token = now()
                 yield item
 
-    def _on_item(self, request: LlmRequest, splitter: Pieces, item: str | ToolCall | None) -> None:
+    def _on_item(self, request: LlmRequest, splitter: Pieces, item: ReplyItem | None) -> None:
         """The LLM wrote this; None is the end. The first piece that is whole is spoken ahead."""
-        if request is not self._request or self._piece or isinstance(item, ToolCall):
+        if request is not self._request or self._piece or isinstance(item, ToolCall | CutOff):
             return
         pieces = splitter.flush() if item is None else splitter.feed(item)
         if pieces:

@@ -40,6 +40,7 @@ class Pieces:
     def __init__(self) -> None:
         self._text = ""
         self._given = 0
+        self._within = True
 
     def feed(self, delta: str) -> list[str]:
         """Take more text; the pieces that it completed."""
@@ -55,12 +56,25 @@ class Pieces:
         self._cut(len(self._text), pieces)
         return pieces
 
+    @property
+    def rest(self) -> str:
+        """What was taken and is in no piece yet."""
+        return self._text
+
+    @property
+    def rest_stands_alone(self) -> bool:
+        """Whether a sentence begins with the rest, and a piece was given before it."""
+        return not self._within
+
     def _cut(self, end: int, pieces: list[str]) -> None:
-        piece = self._text[:end].strip()
+        taken = self._text[:end]
+        piece = taken.strip()
         self._text = self._text[end:].lstrip(" \t")
         if piece:
             pieces.append(piece)
             self._given += 1
+        if taken:
+            self._within = ends_within_sentence(piece) and not taken.endswith("\n")
 
     def _boundary(self) -> int | None:
         """Where the next piece ends. Depends on the text alone, not on the deltas that it came in."""

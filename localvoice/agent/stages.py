@@ -11,7 +11,7 @@ from localvoice.agent.stopwatch import Stopwatch
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric
-from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, Transcript
+from localvoice.engines.protocols import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, Transcript
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Stages:
 
     async def write(
         self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None
-    ) -> AsyncGenerator[str | ToolCall, None]:
-        """The LLM's text deltas and tool calls. Raises `VoiceError`, and at its end a hook's `Rejection`."""
+    ) -> AsyncGenerator[ReplyItem, None]:
+        """What the LLM writes. Raises `VoiceError`, and at its end a hook's `Rejection`."""
         llm = self._agent.engines.llm
         request = LlmRequest(tuple(messages), sampling, offer, llm.name)
         await notify(self._hooks.on_llm_start, self._context, request)
@@ -63,7 +63,7 @@ class Stages:
                     watch.note_first()
                     if isinstance(item, ToolCall):
                         calls.append(item)
-                    else:
+                    elif isinstance(item, str):
                         await notify(self._hooks.on_llm_chunk, self._context, item, len(deltas))
                         deltas.append(item)
                     yield item

@@ -9,7 +9,7 @@ from localvoice.agent.confirming import GIVEN_UP, Acted, Confirmation, Settled
 from localvoice.agent.consent import Consent
 from localvoice.agent.director import Exchange, StageChange
 from localvoice.agent.hooks import Rejection, ToolResult
-from localvoice.agent.sentences import Pieces
+from localvoice.agent.sentences import Pieces, ends_within_sentence
 from localvoice.agent.speaking import Speaker
 from localvoice.agent.stages import Stages
 from localvoice.agent.stopwatch import now
@@ -17,9 +17,17 @@ from localvoice.agent.surroundings import Surroundings
 from localvoice.agent.tools.executor import content_of
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
-from localvoice.engines.protocols import CALL_NOTHING, CHOOSE_FREELY, ToolCall
+from localvoice.engines.protocols import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall
+from localvoice.engines.speech_text import speakable
 
 log = logging.getLogger(__name__)
+
+MORE: Final = "Shall I go on?"
+"""Said at the end of a reply that was cut off."""
+NO_WORDS: Final = "Sorry, I have no answer to that."
+"""Said in place of a reply without words."""
+DONE: Final = "Done."
+"""The same where all tools that were called did what they should."""
 
 MAX_CALLS: Final = 10
 MAX_TOOL_SECONDS: Final = 60.0
@@ -73,6 +81,8 @@ class Thinker:
                     await self._ask(answered)
             while self.asks is None and (calls := await self._write()):
                 await self._act(calls)
+            if not speakable(self.reply):
+                await self._break_silence()
             self._judged = True
             await self._change_stage(await director.after_reply(self._exchange()))
         except Rejection as no:
@@ -123,6 +133,8 @@ class Thinker:
             async for item in items:
                 if isinstance(item, ToolCall):
                     calls.append(item)
+                elif isinstance(item, CutOff):
+                    await self._end_early()
                 else:
                     await self._take(item)
         if offer is None or offer.choice == CALL_NOTHING:
@@ -136,6 +148,21 @@ class Thinker:
         self._append(delta)
         for piece in self._splitter.feed(delta):
             await self._speaker.say(piece)
+
+    async def _end_early(self) -> None:
+        """The reply was cut off: leave its last sentence out, or open if it has begun, and offer more."""
+        rest = self._splitter.rest
+        if self._cut or not speakable(self.reply):
+            return
+        written, kept = self.reply.removesuffix(rest), rest
+        if ends_within_sentence(rest):
+            # The last word may lack its end.
+            kept = "" if self._splitter.rest_stands_alone else f"{rest.rsplit(None, 1)[0].rstrip(',;:')}…"
+        self.reply = f"{written}{kept}".rstrip()
+        self._splitter = Pieces()
+        if kept:
+            await self._speaker.say(kept)
+        await self.utter(MORE)
 
     def _append(self, text: str) -> None:
         if self._cut:
@@ -186,6 +213,17 @@ class Thinker:
         self._speaker.drop_unheard()
         if no.say:
             await self.utter(no.say)
+
+    async def _break_silence(self) -> None:
+        """The LLM had nothing to say, or no word of it: the user hears so, and history keeps none of it.
+
+        A reply such as "..." in the history has small models write it again, turn after turn.
+        """
+        log.info("a reply had no words: %d characters are dropped", len(self.reply))
+        self.reply = ""
+        self._splitter = Pieces()
+        done = bool(self._results) and all(result.success for result in self._results)
+        await self.utter(DONE if done else NO_WORDS)
 
     def _may_call(self) -> bool:
         begun = self.asked if self.asked is not None else now()

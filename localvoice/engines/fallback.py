@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.protocols import ChatMessage, Llm, Sampling, ToolCall, ToolOffer
+from localvoice.engines.protocols import ChatMessage, Llm, ReplyItem, Sampling, ToolOffer
 from localvoice.engines.resilience import reply_within
 
 FAILURES_TO_SWITCH: Final = 3
@@ -122,7 +122,7 @@ class ResilientLlm:
         sampling: Sampling,
         offer: ToolOffer | None = None,
         aside: bool = False,
-    ) -> AsyncGenerator[str | ToolCall, None]:
+    ) -> AsyncGenerator[ReplyItem, None]:
         """The assistant's next message: text deltas, or one tool call. Hold it in `aclosing()`.
 
         A request that fails before it gave anything is made again, and goes to the fallback if that takes
@@ -195,7 +195,7 @@ class ResilientLlm:
         sampling: Sampling,
         offer: ToolOffer | None,
         aside: bool,
-    ) -> AsyncGenerator[str | ToolCall, None]:
+    ) -> AsyncGenerator[ReplyItem, None]:
         items = llm.reply(messages, sampling, offer, aside)
         return reply_within(items, self._patience.first_token_seconds, self._patience.reply_seconds)
 

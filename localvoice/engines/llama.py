@@ -21,7 +21,7 @@ from localvoice.contract.errors import VoiceError
 from localvoice.engines.llama_model import KeyBits, LlamaModel
 from localvoice.engines.llama_prompt import failure
 from localvoice.engines.llama_state import KEPT_MB
-from localvoice.engines.protocols import CALL_NOTHING, ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.engines.protocols import CALL_NOTHING, ChatMessage, ReplyItem, Sampling, ToolOffer
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.worker import Stop, Stopped, Worker
 
@@ -116,11 +116,12 @@ class LlamaLlm:
         sampling: Sampling,
         offer: ToolOffer | None = None,
         aside: bool = False,
-    ) -> AsyncGenerator[str | ToolCall, None]:
+    ) -> AsyncGenerator[ReplyItem, None]:
         """The assistant's next message: text deltas while it is being written, or one whole tool call.
 
-        Without an offer it is always text. A question `aside` leaves the conversations that have been read as
-        they are, so that their next prompts cost no more. Hold it in `aclosing()`.
+        Text that `max_tokens` ended is followed by a `CutOff`. Without an offer it is always text. A question
+        `aside` leaves the conversations that have been read as they are, so that their next prompts cost no
+        more. Hold it in `aclosing()`.
         """
         if sampling.max_tokens < 1:
             raise failure(
@@ -157,8 +158,8 @@ class LlamaLlm:
             ) from error
 
     async def _stream(
-        self, make: Callable[[Stop], Generator[str | ToolCall, None, None]], urgent: bool = True
-    ) -> AsyncGenerator[str | ToolCall, None]:
+        self, make: Callable[[Stop], Generator[ReplyItem, None, None]], urgent: bool = True
+    ) -> AsyncGenerator[ReplyItem, None]:
         """The worker's items that bring something; what goes wrong as `VoiceError`."""
         try:
             async with aclosing(self._worker.stream(make, urgent=urgent)) as items:

@@ -17,7 +17,15 @@ from localvoice.engines.llama_choice import Chooser
 from localvoice.engines.llama_pace import Pace
 from localvoice.engines.llama_prompt import Prompts, failure
 from localvoice.engines.llama_state import READ_STEP, Conversations, Passage
-from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.protocols import (
+    ChatMessage,
+    CutOff,
+    ReplyItem,
+    Sampling,
+    ToolCall,
+    ToolOffer,
+    ToolSpec,
+)
 from localvoice.engines.seeing import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.tool_grammar import call_grammar
@@ -93,9 +101,10 @@ class LlamaModel:
         offer: ToolOffer | None,
         aside: bool,
         stop: Stop,
-    ) -> Generator[str | ToolCall, None, None]:
-        """The next message: text deltas, or one call. Raises `VoiceError` LLM_ERROR, or `Stopped`.
+    ) -> Generator[ReplyItem, None, None]:
+        """The next message: text deltas, at the limit a `CutOff`, or one call.
 
+        Raises `VoiceError` LLM_ERROR, or `Stopped`.
         It may be left between two items for another one, and gone on with: "" is an item that brings no text.
         """
         passage = Passage(stop, aside)
@@ -103,7 +112,7 @@ class LlamaModel:
 
     def read(
         self, messages: Sequence[ChatMessage], offer: ToolOffer | None, stop: Stop
-    ) -> Generator[str | ToolCall, None, None]:
+    ) -> Generator[ReplyItem, None, None]:
         """Read messages that the next prompt will begin with; the items are all ""."""
         passage = Passage(stop)
         return self._held(passage, self._read(messages, offer, passage))
@@ -113,8 +122,8 @@ class LlamaModel:
         self._talks.forget()
 
     def _held(
-        self, passage: Passage, steps: Generator[str | ToolCall, None, None]
-    ) -> Generator[str | ToolCall, None, None]:
+        self, passage: Passage, steps: Generator[ReplyItem, None, None]
+    ) -> Generator[ReplyItem, None, None]:
         """The steps, each with the model's cache as the one before left it."""
         whole = False
         try:
@@ -144,7 +153,7 @@ class LlamaModel:
         sampling: Sampling,
         offer: ToolOffer | None,
         passage: Passage,
-    ) -> Generator[str | ToolCall, None, None]:
+    ) -> Generator[ReplyItem, None, None]:
         with self._seen(messages, passage.stop):
             prompt = self.prompts.tokens(messages, offer)
             for _ in self._talks.read(passage, prompt):
@@ -171,7 +180,7 @@ class LlamaModel:
 
     def _talk(
         self, prompt: list[int], sampling: Sampling, guarded: bool = False
-    ) -> Generator[str, None, None]:
+    ) -> Generator[str | CutOff, None, None]:
         """Speech. If `guarded`, nothing of a call is in it."""
         stop = [*sampling.stop, *tool_prompt.NEVER_SAID] if guarded else list(sampling.stop)
         chunks: Any = self._llama.create_completion(
@@ -185,8 +194,12 @@ class LlamaModel:
             stream=True,
             logits_processor=LogitsProcessorList([self._not_first()]) if guarded else None,
         )
+        reason = None
         for chunk in self._pace.keep(chunks):
             yield chunk["choices"][0]["text"]
+            reason = chunk["choices"][0]["finish_reason"]
+        if reason == "length":
+            yield CutOff()
 
     def _not_first(self) -> Callable[[Any, Any], Any]:
         """Forbids what a call begins with as the first token: stopped there, a reply would be empty."""

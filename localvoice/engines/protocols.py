@@ -57,6 +57,18 @@ class ToolCall:
     """As JSON gives them."""
 
 
+@dataclass(frozen=True)
+class CutOff:
+    """The reply has come to its limit of tokens, or to the end of the context, before its own end.
+
+    Nothing follows it. A reply without it ended by itself.
+    """
+
+
+ReplyItem = str | ToolCall | CutOff
+"""What an LLM's reply is made of: text deltas, at whose end it may be cut off, or one whole call."""
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """A picture that came with what the user said."""
@@ -173,11 +185,12 @@ class Llm(Engine, Protocol):
         sampling: Sampling,
         offer: ToolOffer | None = None,
         aside: bool = False,
-    ) -> AsyncGenerator[str | ToolCall, None]:
+    ) -> AsyncGenerator[ReplyItem, None]:
         """The assistant's next message: text deltas while it is being written, or one whole tool call.
 
-        Without an offer it is always text. A question `aside` leaves the conversation that has been read as
-        it is, so that its next prompt costs no more. Hold it in `aclosing()`.
+        Text that `max_tokens` ended is followed by a `CutOff`. Without an offer it is always text. A question
+        `aside` leaves the conversation that has been read as it is, so that its next prompt costs no more.
+        Hold it in `aclosing()`.
         """
         ...
 
