@@ -36,6 +36,7 @@ from localvoice.contract.messages import ServerMessage, ToolCallEnd
 from localvoice.engines.protocols import (
     CALL_NOTHING,
     ChatMessage,
+    ReplyItem,
     Sampling,
     ToolCall,
     ToolOffer,
@@ -143,7 +144,7 @@ class AnsweringLlm(FakeLlm):
         sampling: Sampling,
         offer: ToolOffer | None = None,
         aside: bool = False,
-    ) -> AsyncGenerator[str | ToolCall, None]:
+    ) -> AsyncGenerator[ReplyItem, None]:
         if aside:
             kinds = ["intent"] if offer is not None else ["short"]
         else:
