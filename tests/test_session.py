@@ -159,17 +159,6 @@ async def test_silence_and_noise_are_no_turn(room: Rooms) -> None:
     assert not r.llm.asked and not r.said()
 
 
-async def test_a_reply_without_anything_to_say(room: Rooms) -> None:
-    r = room(FakeStt("Hi.", "Hi."), FakeLlm("", "🙂"))
-    await r.says()
-    await r.session.settle()
-    assert r.told() == ["speech-start", "speech-end", "transcript"]
-    await r.says()
-    await r.session.settle()
-    assert "tts-start" not in r.told() and r.told()[-1] == "llm"
-    assert r.states()[-1] == "idle"
-
-
 # --- what the LLM is asked ---
 
 
