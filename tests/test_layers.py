@@ -22,10 +22,11 @@ MAY_IMPORT = {
     "paths": set(),
     "setting_sources": set(),
     "private_file": set(),
+    "token_bucket": set(),
     "version": set(),
     "agent": {"contract", "config", "audio", "engines", "log_context", "private_file"},
     "observability": {"contract", "config", "audio", "engines", "agent", "log_context"},
-    "transports": {"contract", "config", "audio", "engines", "agent"},
+    "transports": {"contract", "config", "audio", "engines", "agent", "token_bucket"},
     "server": {
         "contract",
         "config",
@@ -36,6 +37,7 @@ MAY_IMPORT = {
         "transports",
         "log_context",
         "private_file",
+        "token_bucket",
         "version",
     },
 }
@@ -60,7 +62,10 @@ TOP = {
 ONLY_IN = {
     "aiortc": {
         "transports/webrtc.py",
+        "transports/dtls_guard.py",
+        "transports/rtp_guard.py",
         "transports/sctp_guard.py",
+        "transports/sctp_streams.py",
         "transports/signs_of_life.py",
         "transports/jitter.py",
         "transports/offers.py",

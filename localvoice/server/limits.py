@@ -1,4 +1,4 @@
-"""How much clients may ask for: token buckets on the monotonic clock. A flood costs next to nothing."""
+"""How much clients may ask for, on the monotonic clock. A flood costs next to nothing."""
 
 import asyncio
 import math
@@ -9,6 +9,7 @@ from typing import Final, Literal
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.token_bucket import TokenBucket as TokenBucket
 
 _TELL_SECONDS: Final = 1.0
 """A client in a flood is told at most so often."""
@@ -16,32 +17,6 @@ _FULL_SECONDS: Final = 5
 """When to try again where nobody knows: a connection ends when its client likes."""
 _BURST_SECONDS: Final = 4
 """Of bytes: a few pictures may come at once."""
-_ROUNDING: Final = 1e-9
-"""Of a token. A client that waits as long as it was told must not fail by the last bit of a float."""
-
-
-class TokenBucket:
-    """Lets a burst pass at once, and after that so many a second."""
-
-    def __init__(self, per_second: float, burst: float, now: float) -> None:
-        """Full at first. `burst` below 1 counts as 1; times are seconds of one monotonic clock."""
-        self._per_second = per_second
-        self._size = max(1.0, burst)
-        self._tokens = self._size
-        self._seen = now
-
-    def take(self, now: float, cost: float = 1.0) -> float:
-        """0 if this one may pass; otherwise the seconds until one may, and nothing is taken."""
-        seconds = self.wait(now, cost)
-        if not seconds:
-            self._tokens = max(0.0, self._tokens - cost)
-        return seconds
-
-    def wait(self, now: float, cost: float = 1.0) -> float:
-        """What `take` would give, with nothing taken."""
-        self._tokens = min(self._size, self._tokens + (now - self._seen) * self._per_second)
-        self._seen = now
-        return 0.0 if self._tokens >= cost - _ROUNDING else (cost - self._tokens) / self._per_second
 
 
 class Limiter:
