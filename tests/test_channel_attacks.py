@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from typing import Any
 
 import pytest
 from aiortc.rtcsctptransport import DataChunk, RTCSctpTransport, tsn_plus_one
@@ -50,8 +51,10 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> list[RTCSctpTransport]:
 
 def kept(transport: RTCSctpTransport) -> tuple[int, int]:
     """Parts and bytes that wait."""
-    parts = [each for stream in transport._inbound_streams.values() for each in stream.reassembly]
-    return len(parts), sum(len(each.user_data) for each in parts)
+    streams: dict[int, Any] = transport._inbound_streams
+    return sum(each.waiting for each in streams.values()), sum(
+        each.waiting_bytes for each in streams.values()
+    )
 
 
 async def receive(transport: RTCSctpTransport, chunk: DataChunk) -> None:
