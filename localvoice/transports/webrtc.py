@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.client_messages import size_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.transports import sctp_guard
+from localvoice.transports import dtls_guard, rtp_guard, sctp_guard
 from localvoice.transports.candidates import client_addresses, keep_known
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.jitter import hand_on_at_once
@@ -30,7 +30,8 @@ from localvoice.transports.signs_of_life import SignsOfLife
 from localvoice.transports.speech_track import SpeechTrack
 
 log = logging.getLogger(__name__)
-sctp_guard.install()
+for guard in (dtls_guard, rtp_guard, sctp_guard):
+    guard.install()
 
 _STIR: Final = 64
 """Sample, of 32768, above which somebody may be speaking: -54 dBFS, about the faintest the VAD makes out."""
@@ -128,11 +129,12 @@ class WebRtcPeer:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._connection.close()
         except TimeoutError:
-            log.warning("a WebRTC connection did not close in %.0f s and was left behind", _CLOSE_SECONDS)
+            log.warning("a WebRTC connection did not close in %.0f s; its parts are stopped", _CLOSE_SECONDS)
+            await self._stop_parts()
         except Exception:
             # What a broken offer leaves half made, aiortc can't close. Its sockets must not stay.
             log.debug("a WebRTC connection can't be closed as a whole", exc_info=True)
-            await self._stop_transports()
+            await self._stop_parts()
 
     def _note_transports(self) -> None:
         """Remember what holds sockets: an offer that goes wrong may tear it from the connection."""
@@ -141,12 +143,16 @@ class WebRtcPeer:
         if connection.sctp is not None:
             self._transports.add(connection.sctp.transport)
 
-    async def _stop_transports(self) -> None:
-        for transport in self._transports:
-            with suppress(Exception):
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await transport.stop()
-                    await transport.transport.stop()
+    async def _stop_parts(self) -> None:
+        """End threads, tasks and sockets, whatever each of them is stuck in."""
+        self._note_transports()
+        transceivers = self._connection.getTransceivers()
+        parts = [stop for each in transceivers for stop in (each.sender.stop, each.receiver.stop)]
+        if self._connection.sctp is not None:
+            parts.append(self._connection.sctp.stop)
+        await asyncio.gather(*map(_stopped, parts))
+        await asyncio.gather(*(_stopped(each.stop) for each in self._transports))
+        await asyncio.gather(*(_stopped(each.transport.stop) for each in self._transports))
 
     def _decline_video(self) -> None:
         """We have no use for it, and to decode a stranger's frames may take gigabytes."""
@@ -174,8 +180,16 @@ class WebRtcPeer:
                     self._hear,
                     lambda reason: self._on_failure(_undecodable(reason)),
                     lambda: self._speech.resting,
+                    self._admits,
                 )
                 return
+
+    def _admits(self) -> bool:
+        try:
+            return self._inbox.admits()
+        except VoiceError as error:
+            self._on_failure(error)
+            return False
 
     def _hear(self, frame: AudioFrame) -> None:
         self._inbox.put(frame)
@@ -234,6 +248,12 @@ class _Connection(RTCPeerConnection):
             await super()._RTCPeerConnection__connect()  # type: ignore[misc]
         except Exception:
             log.debug("what was agreed on with a client can't be connected", exc_info=True)
+
+
+async def _stopped(stop: Callable[[], Awaitable[None]]) -> None:
+    with suppress(Exception):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await stop()
 
 
 def _no_path() -> VoiceError:

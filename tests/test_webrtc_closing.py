@@ -1,0 +1,54 @@
+"""A call's end: threads, tasks and sockets go, whatever one of its parts is stuck in."""
+
+import asyncio
+import threading
+
+import pytest
+from fakes import until
+from server_site import serving
+from webrtc_browser import calling, needs_a_network
+
+from localvoice.transports import webrtc
+from localvoice.transports.webrtc import WebRtcPeer
+
+pytestmark = needs_a_network
+
+
+def decoders() -> set[threading.Thread]:
+    """The threads that aiortc's receivers have."""
+    return {thread for thread in threading.enumerate() if "decoder" in thread.name}
+
+
+async def test_a_part_that_does_not_stop_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(webrtc, "_CLOSE_SECONDS", 0.2)
+    peers: list[WebRtcPeer] = []
+    answer = WebRtcPeer.answer
+
+    async def remember(peer: WebRtcPeer, sdp: str) -> dict[str, str]:
+        peers.append(peer)
+        return await answer(peer, sdp)
+
+    monkeypatch.setattr(WebRtcPeer, "answer", remember)
+    async with serving() as site, site.client() as client:
+        before = decoders()
+        async with calling(client) as browser:
+            await browser.connect()
+            await browser.add_microphone()
+            await until(lambda: len(decoders() - before) == 2)  # at both ends
+            connection = peers[0]._connection
+            (transceiver,) = connection.getTransceivers()
+
+            async def never() -> None:
+                await asyncio.Event().wait()
+
+            with monkeypatch.context() as patched:
+                patched.setattr(transceiver.sender, "stop", never)
+                await peers[0].close()
+            assert "did not close" in caplog.text
+            assert transceiver.receiver.transport.state == "closed"
+            assert transceiver.receiver.transport.transport.state == "closed"
+            assert connection.sctp is not None and connection.sctp.state == "closed"
+            await transceiver.sender.stop()
+        assert decoders() == before
