@@ -6,6 +6,7 @@ import pytest
 from fakes import loud
 
 from localvoice.audio.frames import AudioFrame
+from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.transports.inbox import FrameInbox
 
 pytestmark = pytest.mark.virtual_clock
@@ -63,5 +64,43 @@ async def test_a_steady_source_is_not_touched() -> None:
         inbox.put(loud(0.02))
         await asyncio.sleep(0.1)  # late, but not gone
     assert len(out) == 100
+    inbox.end()
+    await reader
+
+
+async def test_sound_faster_than_it_is_spoken_is_refused_and_its_sender_told_once_a_minute() -> None:
+    inbox, told = FrameInbox(), list[VoiceError]()
+    admitted = 0.0
+    for _ in range(60 * 10):
+        for _ in range(10):  # at ten times real time
+            try:
+                if inbox.admits():
+                    inbox.put(loud(0.1))
+                    admitted += 0.1
+            except VoiceError as error:
+                told.append(error)
+        await asyncio.sleep(0.1)
+    assert 60 <= admitted <= 60 * 1.02 + 30 + 1
+    assert [each.code for each in told] == [ErrorCode.RATE_LIMITED]
+    assert "faster than it can be spoken" in told[0].message
+
+
+async def test_sound_that_waited_for_the_network_is_taken_at_once() -> None:
+    inbox = FrameInbox()
+    for _ in range(10):
+        await asyncio.sleep(25)
+        for _ in range(25 * 50):
+            assert inbox.admits()
+            inbox.put(loud(0.02))
+
+
+async def test_a_full_inbox_does_not_keep_others_waiting() -> None:
+    inbox, out = FrameInbox(), list[AudioFrame]()
+    for _ in range(100):
+        inbox.put(loud(0.02))
+    reader = asyncio.create_task(collect(inbox, out))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 0 < len(out) < 10
     inbox.end()
     await reader

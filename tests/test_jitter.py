@@ -106,7 +106,7 @@ def opus(sound: np.ndarray, layout: str = "mono") -> list[bytes]:
 @pytest.mark.parametrize("layout", ["mono", "stereo"])
 def test_each_packet_is_heard_as_it_comes(layout: str) -> None:
     heard: list[AudioFrame] = []
-    incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail, lambda: False)
+    incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail, lambda: False, lambda: True)
     for number, data in enumerate(opus(loud(0.5, 48_000).samples, layout)):
         assert incoming.add(packet(number, data)) == (False, None), "aiortc has nothing left to decode"
         assert len(heard) == number + 1
@@ -117,7 +117,7 @@ def test_each_packet_is_heard_as_it_comes(layout: str) -> None:
 def test_at_rest_packets_are_decoded_together_and_none_is_lost() -> None:
     heard: list[AudioFrame] = []
     resting = True
-    incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail, lambda: resting)
+    incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail, lambda: resting, lambda: True)
     sound = loud(0.5, 48_000).samples
     for number, data in enumerate(opus(sound)):
         resting = number < 2 * AT_REST + 3
@@ -126,11 +126,23 @@ def test_at_rest_packets_are_decoded_together_and_none_is_lost() -> None:
     assert sum(len(frame.samples) for frame in heard) == len(sound)
 
 
-def test_what_can_not_be_decoded_is_told_once_until_it_can() -> None:
+def test_what_can_not_be_decoded_is_told_once_until_it_can_for_a_while() -> None:
     heard: list[AudioFrame] = []
     told: list[str] = []
-    incoming = IncomingSound({96: OPUS}, heard.append, told.append, lambda: False)
+    incoming = IncomingSound({96: OPUS}, heard.append, told.append, lambda: False, lambda: True)
     (good,) = opus(np.zeros(960, np.int16))
-    for number, data in enumerate([good, b"\xff\0", b"\xff\0", good, b"", b"\xff\0"]):
+    bad = b"\xff\0"
+    for number, data in enumerate([good, bad, bad] + [good, bad, b""] * 100):
         incoming.add(packet(number, data))
-    assert len(heard) == 2 and len(told) == 2 and all(told)
+    assert len(heard) == 101 and len(told) == 1, "good ones between bad ones are no news"
+    for number, data in enumerate([good] * 250 + [bad], 303):
+        incoming.add(packet(number, data))
+    assert len(told) == 2 and all(told)
+
+
+def test_what_is_not_admitted_is_not_decoded() -> None:
+    heard: list[AudioFrame] = []
+    incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail, lambda: False, lambda: False)
+    for number in range(10):
+        incoming.add(packet(number, b"\xff\0"))
+    assert not heard

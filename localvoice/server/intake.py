@@ -81,7 +81,7 @@ class Intake:
                     self._session.conversation.attach(images)
                     self._session.answer_utterance(speech)
             case AudioChunk():
-                self._inbox.put(decode_chunk(message))
+                self._hear(message)
             case Attachments(attachments=attachments):
                 self._session.conversation.attach(await _decoded(attachments))
             case Text(text=words):
@@ -90,6 +90,10 @@ class Intake:
             case Forget(all=everything):
                 if self._limiter.check_turn():
                     self._session.forget(everything)
+
+    def _hear(self, chunk: AudioChunk) -> None:
+        if self._inbox.admits():
+            self._inbox.put(decode_chunk(chunk))
 
     def on_channel_message(self, text: str) -> None:
         """Signalling stays on the WebSocket; the data channel carries what is said."""

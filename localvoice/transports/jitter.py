@@ -28,6 +28,8 @@ AT_REST: Final = 5
 waking up. Speech is then noticed up to 80 ms later, but none of it is lost, nor does its end come later."""
 _RESTART: Final = 100
 """A sequence number this far off the expected one is that of another stream."""
+_RECOVERED: Final = 250
+"""Packets that have to be decoded one after the other before a decoder counts as working again: 5 s."""
 _NUMBERS: Final = 1 << 16
 """Sequence numbers begin again at 0."""
 
@@ -76,25 +78,29 @@ class IncomingSound:
         on_sound: Callable[[AudioFrame], None],
         on_undecodable: Callable[[str], None],
         resting: Callable[[], bool],
+        admits: Callable[[], bool],
     ) -> None:
         """`codecs` by payload type. `on_undecodable` gets the decoder's words, once until it works again.
 
-        `resting`: whether nobody speaks, nor is expected to.
+        `resting`: whether nobody speaks, nor is expected to. `admits`: whether more sound may come now.
         """
         self._codecs = codecs
         self._on_sound = on_sound
         self._on_undecodable = on_undecodable
         self._resting = resting
+        self._admits = admits
         self._held: list[RtpPacket] = []
         self._order = PacketOrder()
         self._decoders: dict[int, Decoder] = {}
-        self._failing = False
+        self._to_recover = 0
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """Take a packet, as aiortc's own buffer does: no picture to ask for again, no frame to decode."""
         self._held += self._order.take(packet)
         if self._held and not (self._resting() and len(self._held) < AT_REST):
             held, self._held = self._held, []
+            if not self._admits():
+                return False, None
             sounds = [sound for each in held for sound in self._decode(each)]
             for _, same_rate in groupby(sounds, key=lambda sound: sound.rate):
                 self._on_sound(concatenate(list(same_rate)))
@@ -110,11 +116,11 @@ class IncomingSound:
         try:
             decoded = self._decoders[kind].decode(JitterFrame(data, packet.timestamp))
         except av.FFmpegError as error:
-            if not self._failing:  # told once, not 50 times a second
+            if not self._to_recover:  # told once, not 50 times a second
                 self._on_undecodable(error.strerror or str(error))
-            self._failing = True
+            self._to_recover = _RECOVERED
             return []
-        self._failing = False
+        self._to_recover = max(0, self._to_recover - 1)
         return [_as_mono(sound) for sound in decoded]
 
 
@@ -123,6 +129,7 @@ def hand_on_at_once(
     on_sound: Callable[[AudioFrame], None],
     on_undecodable: Callable[[str], None],
     resting: Callable[[], bool],
+    admits: Callable[[], bool],
 ) -> None:
     """Have an audio receiver give its sound to `on_sound` at once; its track gets none.
 
@@ -130,7 +137,8 @@ def hand_on_at_once(
     """
     parts = vars(receiver)
     codecs = parts["_RTCRtpReceiver__codecs"]  # empty until it begins to receive
-    parts["_RTCRtpReceiver__jitter_buffer"] = IncomingSound(codecs, on_sound, on_undecodable, resting)
+    sound = IncomingSound(codecs, on_sound, on_undecodable, resting, admits)
+    parts["_RTCRtpReceiver__jitter_buffer"] = sound
 
 
 def _decoder(codec: RTCRtpCodecParameters) -> Decoder:
