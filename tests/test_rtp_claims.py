@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import (
+    AnyRtcpPacket,
     RtcpByePacket,
     RtcpPacket,
     RtcpPsfbPacket,
@@ -143,9 +144,9 @@ async def test_a_header_extension_of_a_wrong_length_costs_that_packet(level: byt
 
 def test_what_sound_has_a_use_for_is_read_as_before() -> None:
     info = RtcpReceiverInfo(2, 0, 0, 0, 0, 0, 0)
-    packets = [
+    packets: list[AnyRtcpPacket] = [
         RtcpSrPacket(1, RtcpSenderInfo(1, 2, 3, 4), [info]),
         RtcpRrPacket(1, [info]),
         RtcpByePacket([1]),
     ]
-    assert RtcpPacket.parse(b"".join(map(bytes, packets))) == packets
+    assert RtcpPacket.parse(b"".join(bytes(each) for each in packets)) == packets
