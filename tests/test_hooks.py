@@ -76,6 +76,21 @@ async def test_an_exception_is_logged_with_the_hook_and_its_place_and_changes_no
     assert "RuntimeError" in record.getMessage() and f"in {hook.__name__}" in record.getMessage()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("combined", [False, True])
+async def test_a_guardrail_that_raises_anything_else_is_told_how_to_reject(
+    combined: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In LLMRTC any exception of `onLLMEnd` stops the reply."""
+    hooks = Hooks(on_tts_start=fails, on_turn_start=fails)  # type: ignore[arg-type]
+    if combined:
+        hooks = Hooks.combine(hooks, hooks)
+    await consult(hooks.on_tts_start, CTX, "Hello.")
+    assert all("must raise localvoice.Rejection" in record.getMessage() for record in caplog.records)
+    caplog.clear()
+    await notify(hooks.on_turn_start, CTX, "Hello.")  # type: ignore[arg-type]
+    assert caplog.records and "Rejection" not in caplog.text, "it couldn't reject"
+
+
 def rejects(ctx: TurnContext, text: str) -> None:
     raise Rejection("a swear word", say="Let's stay polite.")
 

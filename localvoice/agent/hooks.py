@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVarTuple
+from typing import Any, Final, TypeVarTuple
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode
@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 
 Args = TypeVarTuple("Args")
 Outcome = Awaitable[None] | None
+
+GUARDRAILS: Final = ("on_stt_end", "on_llm_end", "on_tts_start", "on_tool_start")
+"""The hooks that may reject."""
+_NO_REJECTION: Final = " (which stops nothing: to reject, it must raise localvoice.Rejection)"
+"""Elsewhere any exception may be a guardrail's no."""
 
 
 class Rejection(Exception):
@@ -212,20 +217,25 @@ class Hooks:
         for each in fields(cls):
             present = [hook for hooks in sets if (hook := getattr(hooks, each.name)) is not None]
             if present:
-                combined[each.name] = present[0] if len(present) == 1 else _chain(present)
+                one = present[0] if len(present) == 1 else _chain(present, each.name in GUARDRAILS)
+                combined[each.name] = one
         return cls(**combined)
 
 
 async def notify(hook: Callable[[*Args], Outcome] | None, *args: *Args) -> None:
     """Call a hook; whatever it raises is logged and changes nothing."""
     try:
-        await consult(hook, *args)
+        await _call(hook, args, "")
     except Rejection as rejection:
         log.error("a hook raised Rejection (%s) where nothing can be rejected", rejection.reason)
 
 
 async def consult(hook: Callable[[*Args], Outcome] | None, *args: *Args) -> None:
     """Call a hook that may say no: raises its `Rejection`; anything else is logged and changes nothing."""
+    await _call(hook, args, _NO_REJECTION)
+
+
+async def _call(hook: Callable[..., Outcome] | None, args: tuple[Any, ...], advice: str) -> None:
     if hook is None:
         return
     try:
@@ -235,15 +245,18 @@ async def consult(hook: Callable[[*Args], Outcome] | None, *args: *Args) -> None
     except Rejection:
         raise
     except Exception as error:
-        log.error("the hook %s failed with %s", getattr(hook, "__qualname__", hook), failure(error))
+        name = getattr(hook, "__qualname__", hook)
+        log.error("the hook %s failed%s with %s", name, advice, failure(error))
 
 
-def _chain(hooks: list[Callable[..., Outcome]]) -> Callable[..., Awaitable[None]]:
+def _chain(hooks: list[Callable[..., Outcome]], may_reject: bool) -> Callable[..., Awaitable[None]]:
+    advice = _NO_REJECTION if may_reject else ""
+
     async def call_all(*args: Any) -> None:
         rejection: Rejection | None = None
         for hook in hooks:
             try:
-                await consult(hook, *args)
+                await _call(hook, args, advice)
             except Rejection as no:
                 rejection = rejection or no
         if rejection is not None:
