@@ -24,6 +24,7 @@ SYSTEM_PROMPT: Final = (
 
 
 Eagerness = Literal["patient", "balanced", "quick"]
+PlaybookForm = Literal["localvoice", "llmrtc"]
 
 
 class ConfigError(Exception):
@@ -149,6 +150,9 @@ class AgentSettings(_Group):
     tools: bool = Field(default=True, description="Offer the built-in tools: time, timer, arithmetic, units.")
     playbook: LocalPath | None = Field(
         default=None, description="A playbook (YAML) that leads the conversation."
+    )
+    playbook_form: PlaybookForm = Field(
+        default="localvoice", description="Whose playbook that is: localvoice or llmrtc, the cloud server's."
     )
     llm_retries: int = Field(
         default=3, ge=0, le=10, description="How often a failed request to the LLM is repeated."

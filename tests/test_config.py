@@ -93,6 +93,7 @@ def test_every_setting_is_documented_and_can_be_set_from_the_environment(
         "max_utterance_seconds": "30",
         "listening.speech_probability": "0.6",
         "listening.eagerness": "quick",
+        "agent.playbook_form": "llmrtc",
     }
     numbers = {
         "server.port": "99",

@@ -67,7 +67,8 @@ class Surroundings:
     ) -> list[ChatMessage]:
         """What the LLM is asked: as much of the past as its context holds beside the reply."""
         llm = self.agent.engines.llm
-        room = llm.context_tokens - brief.sampling.max_tokens
+        # The longest reply may be as long as the context; half of it is left for what was said.
+        room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2)
 
         def fits(messages: list[ChatMessage]) -> bool:
             return llm.prompt_tokens(messages, offer) <= room

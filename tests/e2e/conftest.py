@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Page, sync_playwright
+from stock_packages import bundled
 
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.wav import wav_bytes
@@ -21,7 +22,7 @@ from localvoice.catalog import ModelFiles, ModelFilesError, load_catalog, models
 from localvoice.engines.piper import PiperTts
 from localvoice.transports.candidates import has_network
 
-from .stock import Stock, StockClient, bundled, served
+from .stock import Stock, StockClient, served
 
 TESTS = Path(__file__).parents[1]
 WITHOUT_AIORTC = TESTS / "e2e" / "without_aiortc"

@@ -1,65 +1,17 @@
-"""The stock client, as npm has it, in a page that another server than ours gives out.
+"""The stock client in a page that another server than ours gives out."""
 
-It is installed by its lock file and bundled once, into a folder that git ignores.
-"""
-
-import hashlib
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final
+from typing import Any
 
-import pytest
 from playwright.sync_api import Page
-
-SOURCE: Final = Path(__file__).parent / "stock_client"
-BUILT: Final = Path(__file__).parents[2] / "build" / "stock_client"
-NPM_SECONDS: Final = 120
-UNREACHABLE: Final = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH")
-"""npm's codes for a registry that doesn't answer."""
-PAGE: Final = (
-    '<!doctype html><meta charset="utf-8"><title>An application</title><script src="client.js"></script>'
-)
 
 Event = list[Any]
 """An event's name, and what came with it."""
-
-
-def bundled() -> Path:
-    """The folder with the page. Skips the test where npm is missing or its registry can't be reached."""
-    state = hashlib.sha256()
-    for file in sorted(each for each in SOURCE.iterdir() if each.is_file()):
-        state.update(file.read_bytes())
-    folder = BUILT / state.hexdigest()[:16]
-    if not folder.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("needs npm for the stock client: install it (Debian: apt install npm)")
-        BUILT.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=BUILT) as temporary:
-            _build(npm, Path(temporary)).rename(folder)
-    return folder
-
-
-def _build(npm: str, room: Path) -> Path:
-    shutil.copytree(SOURCE, room, ignore=shutil.ignore_patterns("node_modules"), dirs_exist_ok=True)
-    _npm(npm, room, "ci")
-    _npm(npm, room, "exec", "--", "esbuild", "page.js", "--bundle", "--outfile=page/client.js")
-    (room / "page" / "index.html").write_text(PAGE)
-    return room / "page"
-
-
-def _npm(npm: str, folder: Path, *words: str) -> None:
-    done = subprocess.run([npm, *words], cwd=folder, capture_output=True, text=True, timeout=NPM_SECONDS)
-    if done.returncode and any(code in done.stderr for code in UNREACHABLE):
-        pytest.skip(f"needs npm's registry for the stock client: {done.stderr[-200:]}")
-    assert done.returncode == 0, done.stderr
 
 
 class _Handler(SimpleHTTPRequestHandler):

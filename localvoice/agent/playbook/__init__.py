@@ -5,7 +5,8 @@ check(playbook, registry, handlers)
 """
 
 from localvoice.agent.playbook.checks import check
-from localvoice.agent.playbook.loading import load_playbook
+from localvoice.agent.playbook.llmrtc import llmrtc_tool
+from localvoice.agent.playbook.loading import llmrtc_playbook, load_playbook
 from localvoice.agent.playbook.schema import (
     ANY_STAGE,
     Condition,
@@ -41,5 +42,7 @@ __all__ = [
     "Transition",
     "TransitionAction",
     "check",
+    "llmrtc_playbook",
+    "llmrtc_tool",
     "load_playbook",
 ]

@@ -88,13 +88,16 @@ def _about_tools(playbook: Playbook, known: set[str]) -> Iterator[str]:
 
 def _about_choice(playbook: Playbook, stage: Stage) -> Iterator[str]:
     offered = {*playbook.global_tools, *stage.tools}
-    decides = any(
-        isinstance(each.condition, LlmDecisionCondition) for each in playbook.transitions_from(stage.id)
-    )
-    if decides:
+    decisions = [
+        each
+        for each in playbook.transitions_from(stage.id)
+        if isinstance(each.condition, LlmDecisionCondition)
+    ]
+    if decisions:
         offered.add(TRANSITION_TOOL)
     choice = stage.tool_choice
-    if choice == CALL_NOTHING and decides:
+    # One that leads from any stage may be taken in the others.
+    if choice == CALL_NOTHING and any(each.from_stage == stage.id for each in decisions):
         yield (
             f"stage {stage.id}, tool_choice: with {CALL_NOTHING}, the LLM can't decide on a transition, "
             f"because it calls {TRANSITION_TOOL} for that"

@@ -159,8 +159,11 @@ def is_over(limit: float, seconds_in_stage: float) -> bool:
 
 def words_of(text: str) -> list[str]:
     """The words of a text, without case and punctuation."""
-    plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
-    return re.findall(r"\w+(?:'\w+)*", plain)
+    return re.findall(r"\w+(?:'\w+)*", _plain(text))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
 
 
 def transition_tool(ways: Sequence[Transition], stages: Mapping[str, Stage]) -> Tool | None:
@@ -260,9 +263,10 @@ def _decided(target_stage: str, calls: Sequence[ToolCall]) -> Verdict | None:
 
 def _said(condition: KeywordCondition, evidence: Evidence) -> str | None:
     text = evidence.reply if condition.in_reply else evidence.words
-    said = f" {' '.join(words_of(text))} "
+    said, letters = f" {' '.join(words_of(text))} ", _plain(text)
     for keyword in condition.keywords:
-        if f" {' '.join(words_of(keyword))} " in said:
+        whole = f" {' '.join(words_of(keyword))} " in said
+        if whole or (condition.within_words and _plain(keyword) in letters):
             return f"keyword {keyword}"
     return None
 

@@ -1,7 +1,7 @@
-"""Reading a playbook from YAML."""
+"""Reading a playbook from YAML, in this package's form or in LLMRTC's."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,14 +9,18 @@ import yaml
 from pydantic import ValidationError
 
 from localvoice.agent.playbook.checks import unusable
+from localvoice.agent.playbook.llmrtc import translated
 from localvoice.agent.playbook.schema import Playbook
+from localvoice.config import PlaybookForm
 
 MAX_BYTES: Final = 256 * 1024
 """Of a playbook's file. A long one has 20 KiB."""
 
 
-def load_playbook(path: Path) -> Playbook:
-    """Read a playbook from a YAML file. It is not checked yet: `check` also needs its tools and handlers.
+def load_playbook(path: Path, form: PlaybookForm = "localvoice") -> Playbook:
+    """Read a playbook from a YAML or JSON file. It is not checked yet: `check` also needs tools and handlers.
+
+    `form` is `llmrtc` for one that was written for LLMRTC, and means there what it says.
 
     Raises `VoiceError` PLAYBOOK_ERROR with one line for each field that is missing or wrong.
     """
@@ -38,6 +42,15 @@ def load_playbook(path: Path) -> Playbook:
         raise unusable(title, [f"it has a value that can't be read: {error}"]) from error
     if not isinstance(parsed, dict):
         raise unusable(title, ["it must be a mapping with the keys id, name, stages and initial_stage"])
+    return _validated(title, translated(parsed) if form == "llmrtc" else parsed)
+
+
+def llmrtc_playbook(playbook: Mapping[str, Any]) -> Playbook:
+    """A playbook that was written for LLMRTC, as Python has it; otherwise as `load_playbook`."""
+    return _validated(f"The playbook {playbook.get('id')}", translated(playbook))
+
+
+def _validated(title: str, parsed: Mapping[str, Any]) -> Playbook:
     try:
         return Playbook.model_validate(parsed)
     except ValidationError as error:

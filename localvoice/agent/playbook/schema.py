@@ -80,6 +80,8 @@ class KeywordCondition(_Part):
     """The words and phrases."""
     in_reply: bool = False
     """Look for them in the agent's reply, not in what the user said."""
+    within_words: bool = False
+    """Look for them within words, too: `ship` is found in "shipping"."""
 
 
 class LlmDecisionCondition(_Part):
@@ -129,8 +131,8 @@ class LlmConfig(_Part):
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     """0 always picks the likeliest."""
-    max_tokens: int | None = Field(default=None, ge=1, le=4096)
-    """Length of one answer."""
+    max_tokens: PositiveInt | None = None
+    """Length of one answer at most; what the LLM's context holds is a limit, too."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Nucleus sampling; only above temperature 0."""
 
