@@ -26,7 +26,7 @@ Outcome = Awaitable[None] | None
 
 GUARDRAILS: Final = ("on_stt_end", "on_llm_end", "on_tts_start", "on_tool_start")
 """The hooks that may reject."""
-_NO_REJECTION: Final = " (which stops nothing: to reject, it must raise localvoice.Rejection)"
+_NO_REJECTION: Final = "nothing is stopped, because a guardrail must raise localvoice.Rejection: "
 """Elsewhere any exception may be a guardrail's no."""
 
 
@@ -246,7 +246,7 @@ async def _call(hook: Callable[..., Outcome] | None, args: tuple[Any, ...], advi
         raise
     except Exception as error:
         name = getattr(hook, "__qualname__", hook)
-        log.error("the hook %s failed%s with %s", name, advice, failure(error))
+        log.error("%sthe hook %s failed with %s", advice, name, failure(error))
 
 
 def _chain(hooks: list[Callable[..., Outcome]], may_reject: bool) -> Callable[..., Awaitable[None]]:
