@@ -64,7 +64,14 @@ async def ready_agent(
     begun = time.monotonic()
     async with loaded_engines(settings, console) as engines:
         agent = Agent(
-            settings, engines, Hooks.combine(*hook_sets), own, registry, script, dict(handlers or {})
+            settings,
+            engines,
+            Hooks.combine(*hook_sets),
+            own,
+            registry,
+            script,
+            dict(handlers or {}),
+            None if recording is None else recording.forget,
         )
         try:
             with console.status(_WARMING_UP):

@@ -122,6 +122,7 @@ async def room() -> AsyncIterator[Callable[..., Room]]:
         tools: Iterable[Tool] = (),
         playbook: Playbook | None = None,
         save: Callable[[Conversation], Awaitable[bool]] | None = None,
+        delete_recordings: Callable[[str], Awaitable[bool]] | None = None,
         **settings: Any,
     ) -> Room:
         made = Room(
@@ -136,6 +137,7 @@ async def room() -> AsyncIterator[Callable[..., Room]]:
             tools=ToolRegistry(tools),
             playbook=playbook,
             save=save,
+            delete_recordings=delete_recordings,
         )
         rooms.append((made, asyncio.create_task(made.play())))
         return made

@@ -14,6 +14,7 @@ from localvoice.agent.hooks import Timing, TurnContext, notify
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import read_wav
 from localvoice.config import ConfigError
+from localvoice.log_context import session_tag
 from localvoice.observability import debug_audio
 from localvoice.observability.debug_audio import DebugAudio
 
@@ -49,12 +50,43 @@ async def test_a_turn_leaves_what_the_user_said_and_the_reply(tmp_path: Path) ->
     audio = DebugAudio(tmp_path / "sound")
     await turn(audio, 7, sound(100), (sound(200, 22_050), sound(300, 22_050)))
     await audio.close()
-    stem = "20250101T120000.257Z-abcdefgh-turn-7"
+    stem = f"20250101T120000.257Z-{session_tag('abcdefghijkl')}-turn-7"
     assert names(tmp_path / "sound") == [f"{stem}-agent.wav", f"{stem}-user.wav"]
     user = read_wav(tmp_path / "sound" / f"{stem}-user.wav")
     reply = read_wav(tmp_path / "sound" / f"{stem}-agent.wav")
     assert (user.rate, user.samples.tolist()) == (16_000, [100] * 160)
     assert (reply.rate, reply.samples.tolist()) == (22_050, [200] * 160 + [300] * 160)
+
+
+async def test_forgetting_a_session_deletes_its_sound_and_no_other(tmp_path: Path) -> None:
+    audio = DebugAudio(tmp_path)
+    await turn(audio, 1, sound(1), (sound(2),), "mine")
+    await turn(audio, 2, sound(1), (sound(2),), "another's")
+    (tmp_path / "notes.txt").write_text(session_tag("mine"))
+    hooks, ctx = audio.hooks(), TurnContext("turn-3", "mine", NOON)
+    await notify(hooks.on_turn_start, ctx, sound(3))  # the words that ask for it
+    assert await audio.forget("mine")
+    await notify(hooks.on_tts_chunk, ctx, sound(4), 0)  # "I have forgotten everything"
+    await notify(hooks.on_turn_end, ctx, TIMING)
+    await audio.close()
+    kept = session_tag("another's")
+    stem = f"20250101T120000.252Z-{kept}-turn-2"
+    assert names(tmp_path) == [f"{stem}-agent.wav", f"{stem}-user.wav", "notes.txt"]
+
+
+async def test_a_folder_that_refuses_to_forget_is_owned_up_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    audio = DebugAudio(tmp_path)
+    assert await audio.forget("mine"), "nothing was saved"
+    await turn(audio, 1, sound(1))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert not await audio.forget("abcdefghijkl")
+    assert "could not be deleted" in caplog.text
+    await audio.close()
 
 
 async def test_only_their_owner_can_read_them(tmp_path: Path) -> None:
@@ -128,7 +160,7 @@ async def test_no_id_leads_out_of_the_folder(tmp_path: Path) -> None:
     await turn(audio, 0, sound(1), session_id="../../x/")
     await audio.close()
     assert names(tmp_path) == ["sound"]
-    assert names(tmp_path / "sound") == ["20250101T120000.250Z-______x_-turn-0-user.wav"]
+    assert names(tmp_path / "sound") == [f"20250101T120000.250Z-{session_tag('../../x/')}-turn-0-user.wav"]
 
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:

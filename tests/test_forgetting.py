@@ -127,6 +127,24 @@ async def test_everything_goes_with_pictures_timers_and_announcements(room: Room
 
 
 @pytest.mark.virtual_clock
+async def test_everything_takes_the_recordings_along_and_owns_up_to_the_log(room: Rooms) -> None:
+    deleted: list[str] = []
+
+    async def delete(session_id: str) -> bool:
+        deleted.append(session_id)
+        return len(deleted) == 1
+
+    r = room(monitor={"transcripts": True}, delete_recordings=delete)
+    await typed(r, "My secret is plum.", "Forget that.")
+    assert not deleted and replies(r)[-1] == "Forgotten. The log on the disk still has it."
+    await typed(r, "Forget everything.")
+    assert deleted == [r.conversation.id]
+    assert replies(r)[-1] == "I have forgotten everything. The log on the disk still has it."
+    await typed(r, "Forget everything.")
+    assert "could not be changed" in replies(r)[-1]
+
+
+@pytest.mark.virtual_clock
 async def test_pictures_go_with_the_words_and_before_them(room: Rooms) -> None:
     class Seeing(FakeLlm):
         sees = True

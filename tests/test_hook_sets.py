@@ -23,7 +23,7 @@ from localvoice.agent.hooks import (
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec, Transcript
-from localvoice.log_context import show_transcripts
+from localvoice.log_context import session_tag, show_transcripts
 from localvoice.observability.hook_sets import error_hooks, logging_hooks, timing_hooks, verbose_hooks
 
 LOGGER = "localvoice.observability.hook_sets"
@@ -99,7 +99,7 @@ async def test_logging_tells_every_event_but_the_chunks(caplog: pytest.LogCaptur
     assert set(records) == set(EVENTS) - CHUNKS
     for name, record in records.items():
         assert vars(record)["event"] == name.removeprefix("on_")
-        assert vars(record)["session_id"] == "session-1"
+        assert vars(record)["session_id"] == session_tag("session-1")
         assert record.levelno == (logging.ERROR if name in ERRORS else logging.WARNING)
         in_a_turn = EVENTS[name][0] is CTX or name == "on_error"
         assert vars(record).get("turn_id") == ("turn-7" if in_a_turn else None)

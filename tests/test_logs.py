@@ -15,7 +15,14 @@ import pytest
 from rich.console import Console
 
 from localvoice.config import ConfigError
-from localvoice.log_context import ContextFilter, log_context, log_fields, show_transcripts, spoken
+from localvoice.log_context import (
+    ContextFilter,
+    log_context,
+    log_fields,
+    session_tag,
+    show_transcripts,
+    spoken,
+)
 from localvoice.logs import set_up_logging
 
 log = logging.getLogger("localvoice.test")
@@ -83,7 +90,7 @@ def test_json_is_an_object_a_line_with_who_it_is_about(
         "level": "WARNING",
         "logger": "localvoice.test",
         "message": "the reply of qwen took long" + 80 * "!",
-        "session_id": "s1",
+        "session_id": session_tag("s1"),
         "turn_id": "t1",
         "model": "qwen",
         "duration_ms": 1.5,
@@ -111,7 +118,7 @@ def test_other_libraries_lines_carry_the_session_too(
     set_up("info", console, "json")
     with log_context(session_id="s1"):
         logging.getLogger("some.library").warning("hm")
-    assert objects(screen.getvalue())[0]["session_id"] == "s1"
+    assert objects(screen.getvalue())[0]["session_id"] == session_tag("s1")
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
@@ -125,7 +132,7 @@ def test_a_file_gets_the_same_lines_and_only_its_owner_can_read_it(
     assert "hello" in screen.getvalue()
     text = file.read_text()
     if format == "json":
-        assert objects(text)[0]["session_id"] == "s1"
+        assert objects(text)[0]["session_id"] == session_tag("s1")
     else:
         assert text.endswith(" INFO localvoice.test: hello\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -258,8 +265,8 @@ def test_what_was_said_is_hidden_in_a_process_that_has_set_up_nothing() -> None:
 def test_contexts_nest_and_end() -> None:
     with log_context(session_id="s1", model="a"):
         with log_context(turn_id="t1", model="b"):
-            assert log_fields() == {"session_id": "s1", "turn_id": "t1", "model": "b"}
-        assert log_fields() == {"session_id": "s1", "model": "a"}
+            assert log_fields() == {"session_id": session_tag("s1"), "turn_id": "t1", "model": "b"}
+        assert log_fields() == {"session_id": session_tag("s1"), "model": "a"}
     assert log_fields() == {}
 
 
@@ -274,7 +281,7 @@ async def test_each_session_has_its_own_context() -> None:
                 seen.setdefault(name, []).append(await child)
 
     await asyncio.gather(session("s1"), session("s2"))
-    assert seen == {"s1": ["s1"] * 3, "s2": ["s2"] * 3}
+    assert seen == {name: [session_tag(name)] * 3 for name in ("s1", "s2")}
     assert log_fields() == {}
 
 

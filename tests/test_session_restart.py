@@ -22,6 +22,7 @@ from localvoice.agent.tools import ToolRegistry
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.protocols import Image, ToolCall
+from localvoice.log_context import session_tag
 
 
 class FakeDirector(PlainDirector):
@@ -303,7 +304,7 @@ async def test_a_session_that_cannot_be_brought_back_is_left_alone(
     again = await disk.start()
     assert again.resume(good.id).id == good.id
     assert await refusal(again, bad.id) == ErrorCode.SESSION_NOT_FOUND
-    assert bad.id[:6] in caplog.text and disk.files() == 2
+    assert session_tag(bad.id) in caplog.text and disk.files() == 2
 
 
 async def test_without_a_store_nothing_is_written(disk: Disk) -> None:

@@ -1,6 +1,6 @@
 """An agent: what all conversations of a process share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -34,6 +34,8 @@ class Agent:
     """Leads the conversations; checked already."""
     handlers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     """What the playbook calls by name."""
+    delete_recordings: Callable[[str], Awaitable[bool]] | None = None
+    """Deletes the sound that was saved of the session with this id, and says whether it could."""
     quiet: Quiet = field(default_factory=Quiet)
     """Knows when nobody waits for the models."""
 

@@ -59,10 +59,14 @@ def forget_request(text: str) -> ForgetRequest | None:
     return ForgetRequest(everything=_FORGET_LAST.fullmatch(words) is None, said=True)
 
 
-def outcome(wanted: ForgetRequest, exchanges: int, saved: bool) -> str:
-    """What is said when so many exchanges have been forgotten; `saved`: on disk, too."""
+def outcome(wanted: ForgetRequest, exchanges: int, saved: bool, logged: bool = False) -> str:
+    """What is said when so many exchanges have been forgotten.
+
+    `saved`: on disk, too; `logged`: the log holds what was said, and keeps it.
+    """
     if not saved:
         return "I have forgotten it, but the copy on the disk could not be changed. The log says why."
-    if wanted.everything:
-        return "I have forgotten everything."
-    return "Forgotten." if exchanges else "There is nothing to forget."
+    if not (wanted.everything or exchanges):
+        return "There is nothing to forget."
+    words = "I have forgotten everything." if wanted.everything else "Forgotten."
+    return f"{words} The log on the disk still has it." if logged else words

@@ -318,15 +318,17 @@ class Session:
             self.conversation.announce(change.say)
 
     async def _forget(self, wanted: ForgetRequest) -> str:
-        """Forget it in the history, on disk and in the LLM; what to say then."""
+        """Forget it in the history, on disk, in recordings and in the LLM; what to say then."""
         count = self.conversation.forget(wanted.everything)
         # Whatever still reads or sums up the past ends first, or it would have the LLM read it again.
         await self._between.close()
         await self._draft.close()
         saved = self._save is None or await self._save(self.conversation)
+        if wanted.everything and self._agent.delete_recordings is not None:
+            saved = await self._agent.delete_recordings(self.conversation.id) and saved
         await self._agent.engines.llm.forget()
         self._emit(Forgotten(count, wanted.everything, wanted.said))
-        return outcome(wanted, count, saved)
+        return outcome(wanted, count, saved, logged=self._agent.settings.monitor.transcripts)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(

@@ -14,6 +14,7 @@ from localvoice.agent.history import History
 from localvoice.agent.session_store import SavedReminder, SessionRecord, SessionStore, SessionWriter
 from localvoice.agent.stopwatch import now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.log_context import session_tag
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,9 @@ class Sessions:
         try:
             record = _record_of(conversation).model_dump_json().encode()
         except ValueError:  # pydantic's own; its text quotes what was said
-            self._writer.fail(f"session {conversation.id[:6]} holds something that JSON can't express")
+            self._writer.fail(
+                f"session {session_tag(conversation.id)} holds something that JSON can't express"
+            )
             return False
         written = await asyncio.shield(self._writer.write(conversation.id, record))
         if written:
@@ -141,7 +144,7 @@ class Sessions:
             try:
                 self._by_id[record.id] = _conversation_of(record, self._make_director(record.id))
             except (ValueError, TypeError, LookupError) as error:
-                log.warning("session %s is left alone in its file: %s", record.id[:6], error)
+                log.warning("session %s is left alone in its file: %s", session_tag(record.id), error)
         await self._writer.flush()
         return len(self._by_id)
 

@@ -14,6 +14,7 @@ from localvoice.agent.hooks import Hooks, Timing, TurnContext
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.wav import wav_bytes
 from localvoice.config import ConfigError
+from localvoice.log_context import session_tag
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ _CLOSE_SECONDS: Final = 5.0
 class DebugAudio:
     """Saves what the user said and the reply as it was made, which is more than was heard after a barge-in.
 
-    Files are named by time (UTC), session, turn and speaker, and only their owner can read them. What can't
-    be written is logged and lost.
+    Files are named by time (UTC), the session's tag, turn and speaker, and only their owner can read them.
+    What can't be written is logged and lost.
     """
 
     def __init__(self, folder: Path, keep: int = 200) -> None:
@@ -40,7 +41,8 @@ class DebugAudio:
         _try(folder)
         self._folder = folder
         self._keep = keep
-        self._replies: dict[str, list[AudioFrame]] = {}
+        self._replies: dict[str, tuple[str, list[AudioFrame]]] = {}
+        """By turn: its session's id, and the sound so far."""
         self._writes: set[asyncio.Task[None]] = set()
         self._disk = threading.Lock()
         # As they were written: after the clock was set back, new names sort before old ones.
@@ -50,23 +52,35 @@ class DebugAudio:
         """The hooks to combine with the application's own. None of them waits for the disk."""
         return Hooks(on_turn_start=self._started, on_tts_chunk=self._sounded, on_turn_end=self._ended)
 
+    async def forget(self, session_id: str) -> bool:
+        """Delete what was saved of this session, and save nothing more of its present turn.
+
+        False, and a line in the log, if a file could not be deleted.
+        """
+        for turn_id in [turn for turn, (session, _) in self._replies.items() if session == session_id]:
+            del self._replies[turn_id]
+        if self._writes:
+            await asyncio.wait(self._writes)
+        return await asyncio.to_thread(self._delete, f"-{session_tag(session_id)}-")
+
     async def close(self) -> None:
         """Wait until all has been written, for 5 s at most."""
         if self._writes:
             await asyncio.wait(self._writes, timeout=_CLOSE_SECONDS)
 
     def _started(self, ctx: TurnContext, audio: AudioFrame | None) -> None:
-        self._replies[ctx.turn_id] = []
+        self._replies[ctx.turn_id] = ctx.session_id, []
         if audio is not None:
             self._save(ctx, "user", [audio])
 
     def _sounded(self, ctx: TurnContext, chunk: AudioFrame, index: int) -> None:
         reply = self._replies.get(ctx.turn_id)
         if reply is not None:  # sound that comes after the turn's end would be kept for ever
-            reply.append(chunk)
+            reply[1].append(chunk)
 
     def _ended(self, ctx: TurnContext, timing: Timing) -> None:
-        if reply := self._replies.pop(ctx.turn_id, None):
+        _, reply = self._replies.pop(ctx.turn_id, ("", []))
+        if reply:
             self._save(ctx, "agent", reply)
 
     def _save(self, ctx: TurnContext, who: Literal["user", "agent"], frames: list[AudioFrame]) -> None:
@@ -76,6 +90,18 @@ class DebugAudio:
         write = asyncio.create_task(asyncio.to_thread(self._write, _file_name(ctx, who), frames))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
+
+    def _delete(self, session: str) -> bool:
+        try:
+            with self._disk:
+                present = os.listdir(self._folder) if self._folder.is_dir() else []
+                for name in present:
+                    if _OURS.fullmatch(name) and session in name:
+                        (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("the sound of a session could not be deleted: %s", error)
+            return False
+        return True
 
     def _write(self, name: str, frames: list[AudioFrame]) -> None:
         # A fallback voice may speak at another rate than the one whose place it takes.
@@ -108,8 +134,8 @@ def _try(folder: Path) -> None:
 def _file_name(ctx: TurnContext, who: str) -> str:
     time = datetime.fromtimestamp(ctx.start_time / 1000, UTC)
     stamp = f"{time:%Y%m%dT%H%M%S}.{time.microsecond // 1000:03}Z"
-    session, turn = (re.sub(r"[^A-Za-z0-9_-]", "_", each) for each in (ctx.session_id[:8], ctx.turn_id[:40]))
-    return f"{stamp}-{session}-{turn}-{who}.wav"
+    turn = re.sub(r"[^A-Za-z0-9_-]", "_", ctx.turn_id[:40])
+    return f"{stamp}-{session_tag(ctx.session_id)}-{turn}-{who}.wav"
 
 
 def _write_private(path: Path, data: bytes) -> None:

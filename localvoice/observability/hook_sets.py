@@ -25,7 +25,7 @@ from localvoice.agent.hooks import (
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, VoiceError
 from localvoice.engines.protocols import ToolCall, Transcript
-from localvoice.log_context import spoken
+from localvoice.log_context import session_tag, spoken
 
 log = logging.getLogger(__name__)
 
@@ -206,11 +206,11 @@ class _Events:
 def _subject(subject: Subject) -> dict[str, Any]:
     match subject:
         case TurnContext():
-            return {"session_id": subject.session_id, "turn_id": subject.turn_id}
+            return {"session_id": session_tag(subject.session_id), "turn_id": subject.turn_id}
         case PlaybookContext():
-            return {"session_id": subject.session_id, "playbook_id": subject.playbook_id}
+            return {"session_id": session_tag(subject.session_id), "playbook_id": subject.playbook_id}
         case str():
-            return {"session_id": subject}
+            return {"session_id": session_tag(subject)}
         case None:
             return {}
 
