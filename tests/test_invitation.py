@@ -11,9 +11,9 @@ import pytest
 import segno
 from rich.console import Console
 
-from localvoice.config import ConfigError
+from localvoice.config import ConfigError, ServerSettings
 from localvoice.server.certificate import Certificate, keep_certificate
-from localvoice.server.entrance import Entrance
+from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.invitation import invited
 
 TOKEN = "x" * 32
@@ -118,3 +118,18 @@ def test_the_qr_code_is_the_first_links_black_on_white(certificate: Certificate,
     wanted = [tuple(row) for row in segno.make(LINK, micro=False, error="l").matrix_iter(border=4)]
     assert [given for _, given in zip_longest(wanted, modules[: len(wanted)])] == wanted
     assert not any(any(row) for row in modules[len(wanted) :])
+
+
+def test_the_address_is_shown_without_markup(tmp_path: Path) -> None:
+    out = Output(terminal=False)
+    with invited(Console(file=out, markup=False), Entrance("127.0.0.1"), ["http://127.0.0.1:8787"], tmp_path):
+        assert "Open http://127.0.0.1:8787 in a browser" in out.getvalue()
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(certificate: Certificate) -> None:
+    entrance = Entrance("0.0.0.0", TOKEN, certificate, token_made=True)
+    with pytest.raises(ConfigError, match="server.token"):
+        with invited(Console(file=Output(False)), entrance, [LINK], None):
+            pass
+    with pytest.raises(ConfigError, match="server.tls_cert"):
+        open_entrance(ServerSettings(lan=True), None)

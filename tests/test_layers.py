@@ -36,6 +36,7 @@ MAY_IMPORT = {
         "observability",
         "transports",
         "log_context",
+        "paths",
         "private_file",
         "token_bucket",
         "version",

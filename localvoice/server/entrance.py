@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import platformdirs
-
 from localvoice.config import ConfigError, ServerSettings
+from localvoice.paths import DATA_FOLDER
 from localvoice.server.certificate import Certificate, keep_certificate, own_certificate
 from localvoice.server.security import check_listen_address, is_loopback
 from localvoice.transports.candidates import network_addresses
 
-DATA_FOLDER: Final = platformdirs.user_data_path("localvoice", appauthor=False)
-TLS_FOLDER: Final = DATA_FOLDER / "tls"
+TLS_FOLDER: Final = None if DATA_FOLDER is None else DATA_FOLDER / "tls"
 _EVERYWHERE: Final = "0.0.0.0"
 _TOKEN_BYTES: Final = 24
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
@@ -65,7 +63,7 @@ class Entrance:
         return (*reachable, "localhost")
 
 
-def open_entrance(settings: ServerSettings, folder: Path = TLS_FOLDER) -> Entrance:
+def open_entrance(settings: ServerSettings, folder: Path | None = TLS_FOLDER) -> Entrance:
     """Where and how to listen; in LAN mode with a certificate, kept in the folder, and a token.
 
     Reads and writes files. Raises `ConfigError` for an address that others could reach without that.
@@ -81,7 +79,7 @@ def open_entrance(settings: ServerSettings, folder: Path = TLS_FOLDER) -> Entran
     return Entrance(host, token, certificate)
 
 
-def _certificate(settings: ServerSettings, folder: Path) -> Certificate:
+def _certificate(settings: ServerSettings, folder: Path | None) -> Certificate:
     certificate, key = settings.tls_cert, settings.tls_key
     if certificate is not None and key is not None:
         return own_certificate(certificate, key)
@@ -89,6 +87,11 @@ def _certificate(settings: ServerSettings, folder: Path) -> Certificate:
         raise ConfigError(
             "server.tls_cert and server.tls_key belong together: give both, or none for a certificate that "
             "is made here."
+        )
+    if folder is None:
+        raise ConfigError(
+            "This user has no home folder to keep a certificate in. Give one as server.tls_cert and "
+            "server.tls_key."
         )
     return keep_certificate(folder, _machine_names())
 

@@ -15,16 +15,17 @@ from rich.console import Console
 from rich.text import Text
 
 from localvoice.config import ConfigError
+from localvoice.paths import DATA_FOLDER
 from localvoice.private_file import write_private
 from localvoice.server.certificate import Certificate
-from localvoice.server.entrance import DATA_FOLDER, Entrance
+from localvoice.server.entrance import Entrance
 
 _QUERY: Final = "/?token="
 
 
 @contextmanager
 def invited(
-    console: Console, entrance: Entrance, links: Sequence[str], folder: Path = DATA_FOLDER
+    console: Console, entrance: Entrance, links: Sequence[str], folder: Path | None = DATA_FOLDER
 ) -> Iterator[None]:
     """Say where the page is. Inside, a token that was made here can be read, by the terminal or from a file.
 
@@ -34,7 +35,8 @@ def invited(
         if entrance.token is not None and console.file.isatty():
             _show_links(console, entrance, links)
         else:
-            console.print(f"\nOpen [bold]{links[0].partition(_QUERY)[0]}[/] in a browser and talk.")
+            address = (links[0].partition(_QUERY)[0], "bold")
+            console.print(Text.assemble("\nOpen ", address, " in a browser and talk."))
         if entrance.certificate is not None and entrance.certificate.self_made:
             _show_fingerprint(console, entrance.certificate)
         console.print("Ctrl-C ends it.\n")
@@ -42,7 +44,7 @@ def invited(
 
 
 @contextmanager
-def _kept(console: Console, entrance: Entrance, links: Sequence[str], folder: Path) -> Iterator[None]:
+def _kept(console: Console, entrance: Entrance, links: Sequence[str], folder: Path | None) -> Iterator[None]:
     """Say how to get the link; a token that was made here is in a file as long as it is good."""
     if entrance.token is None:
         yield
@@ -51,6 +53,11 @@ def _kept(console: Console, entrance: Entrance, links: Sequence[str], folder: Pa
             "\nAdd /?token= and your server.token to the address. It isn't shown outside a terminal."
         )
         yield
+    elif folder is None:
+        raise ConfigError(
+            "This user has no home folder to keep the link with the token in, and it isn't shown outside a "
+            "terminal. Set server.token to one of your own."
+        )
     else:
         file = folder / f"link-{links[0].partition(_QUERY)[0].rpartition(':')[2]}.txt"
         try:
@@ -78,7 +85,8 @@ def _show_links(console: Console, entrance: Entrance, links: Sequence[str]) -> N
     else:
         console.print("\nOpen this link on your phone, in the same network, or on any machine there:\n")
         _print_exactly(console, first)
-        console.print(_qr_code(first))
+        if console.encoding.startswith("utf"):  # others lack its blocks
+            console.print(_qr_code(first))
     if others:
         console.print("This machine's other addresses:\n")
         for link in others:
