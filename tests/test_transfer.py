@@ -21,6 +21,8 @@ from fake_hub import (
 
 from localvoice.catalog import DownloadError
 from localvoice.catalog import transfer as transfer_module
+from localvoice.catalog.network import Network
+from localvoice.catalog.transfer import SourceError
 
 
 def test_connection_cut_in_the_middle_goes_on_where_it_was(hub: FakeHub, folder: Path) -> None:
@@ -156,13 +158,12 @@ def test_name_look_up_without_an_answer_is_given_up(
 
 
 def test_behind_a_proxy_the_host_itself_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "no_proxy"):
+    for name in ("https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    url = httpx.URL("https://hub.example/x")
-    with transfer_module.Transfer(threading.Event()) as transfer:
-        assert not transfer._proxied(url)
-        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-        monkeypatch.setenv("NO_PROXY", "other.example")
-        assert transfer._proxied(url)
-        monkeypatch.setenv("NO_PROXY", "hub.example")
-        assert not transfer._proxied(url)
+    monkeypatch.setattr(transfer_module, "_probe", lambda _: "tried")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "hub.example")
+    with transfer_module.Transfer(threading.Event(), Network.read()) as transfer:
+        transfer._require_host("https://other.example/x")
+        with pytest.raises(SourceError, match="tried"):
+            transfer._require_host("https://hub.example/x")

@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from localvoice.catalog.errors import DownloadError
 from localvoice.catalog.fetch import Failed, Fetcher, Wanted
 from localvoice.catalog.hub import Hub, HubRecord
+from localvoice.catalog.network import Network, NetworkSettingError
 from localvoice.catalog.packages import PackageIndex
 from localvoice.catalog.partial import PartialFile
 from localvoice.catalog.pins import hub_source, read_pins, with_pins
@@ -75,12 +76,16 @@ def _download(models: Sequence[Model], folder: Path, display: Display, options: 
     bad = {(problem.model, problem.file) for problem in find_problems(models, folder)}
     if not bad:
         return 0
+    try:
+        network = Network.read()
+    except NetworkSettingError as error:
+        raise DownloadError(str(error)) from error
     stop = threading.Event()
     with (
-        Transfer(stop, backoff_seconds=options.backoff_seconds) as transfer,
+        Transfer(stop, network, backoff_seconds=options.backoff_seconds) as transfer,
         PackageIndex(
             lambda pip: Transfer(
-                stop, proxy=pip.proxy, ca_file=pip.ca_file, backoff_seconds=options.backoff_seconds
+                stop, Network.read(pip.proxy, pip.ca_file), backoff_seconds=options.backoff_seconds
             )
         ) as index,
     ):

@@ -22,6 +22,7 @@ from pypi_simple import (
     UnsupportedRepoVersionError,
 )
 
+from localvoice.catalog.network import NetworkSettingError
 from localvoice.catalog.partial import PartialFile
 from localvoice.catalog.transfer import Progress, SourceError, Transfer
 from localvoice.catalog.verify import sha256_of
@@ -105,7 +106,10 @@ class PackageIndex:
         with self._lock:
             if self._opened is None:
                 settings = PipSettings.read()
-                self._opened = settings, self._make_transfer(settings)
+                try:
+                    self._opened = settings, self._make_transfer(settings)
+                except NetworkSettingError as error:
+                    raise SourceError(str(error)) from error
             return self._opened
 
     def fetch(self, package: str, folder: Path, limit: int, progress: Progress) -> PartialFile:

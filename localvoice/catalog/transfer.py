@@ -1,16 +1,14 @@
 """Bytes over HTTP into a partial file: resumed, retried, within limits. Knows nothing of models."""
 
-import os
 import queue
 import socket
-import ssl
 import threading
-import urllib.request
 from collections.abc import Callable
 from typing import BinaryIO, Self, TypeVar
 
 import httpx
 
+from localvoice.catalog.network import Network, Route
 from localvoice.catalog.partial import PartialFile
 
 CONNECT_SECONDS = 5.0
@@ -43,24 +41,16 @@ class _Dropped(Exception):
 class Transfer:
     """An HTTP client for one kind of source. May be used from several threads."""
 
-    def __init__(
-        self,
-        stop: threading.Event,
-        *,
-        proxy: str | None = None,
-        ca_file: str | None = None,
-        backoff_seconds: float = 1.0,
-    ) -> None:
-        ca_file = ca_file or os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    def __init__(self, stop: threading.Event, network: Network, *, backoff_seconds: float = 1.0) -> None:
         self._client = httpx.Client(
-            verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
-            proxy=proxy,
+            transport=Route(network),
+            trust_env=False,
             follow_redirects=True,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
             headers={"User-Agent": "localvoice", "Accept-Encoding": "identity"},
         )
         self._stop = stop
-        self._proxy = proxy
+        self._network = network
         self._backoff_seconds = backoff_seconds
         self._hosts: dict[str, str | None] = {}
         self._hosts_lock = threading.Lock()
@@ -186,7 +176,9 @@ class Transfer:
             try:
                 return attempt()
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-                reason = f"no connection to {host}: {_describe(error)}"
+                proxy = self._network.proxy_for(httpx.URL(url))
+                way = f" by the proxy of {proxy.given}" if proxy else ""
+                reason = f"no connection to {host}{way}: {_describe(error)}"
                 self._hosts[host] = reason
                 raise SourceError(reason) from error
             except (_Dropped, httpx.TransportError) as error:
@@ -204,16 +196,12 @@ class Transfer:
         address = httpx.URL(url)
         with self._hosts_lock:
             if address.host not in self._hosts:
-                self._hosts[address.host] = None if self._proxied(address) else _probe(address)
+                # A proxy makes the connection itself: then this machine need not know the host.
+                proxied = self._network.proxy_for(address) is not None
+                self._hosts[address.host] = None if proxied else _probe(address)
         reason = self._hosts[address.host]
         if reason:
             raise SourceError(reason)
-
-    def _proxied(self, address: httpx.URL) -> bool:
-        """Whether a proxy makes the connection: then this machine need not know the host."""
-        proxies = urllib.request.getproxies()
-        configured = address.scheme in proxies or "all" in proxies
-        return bool(self._proxy or (configured and not urllib.request.proxy_bypass(address.host)))
 
 
 def _probe(address: httpx.URL) -> str | None:
