@@ -28,7 +28,7 @@ from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.silero import SileroStream
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.worker import Stop, Worker
+from localvoice.engines.worker import After, Stop, Worker
 
 SECONDS = 0.6
 """Every deadline here."""
@@ -47,7 +47,8 @@ class Model:
     def __init__(self, *troubles: str) -> None:
         self._troubles = list(troubles)
 
-    def transcribe(self, _speech: AudioFrame, stop: Stop) -> Transcript:
+    def transcribe(self, _speech: AudioFrame, stop: Stop) -> Generator[After, None, Transcript]:
+        yield After.GOES_ON
         self._have_trouble(stop)
         return Transcript(f"Tell me about {SAID}.")
 

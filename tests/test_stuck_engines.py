@@ -25,7 +25,7 @@ from localvoice.engines.protocols import Engines, Sampling, Transcript
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.worker import Stop, troubles
+from localvoice.engines.worker import After, Stop, troubles
 
 SECONDS = 1.0
 """Every deadline here. It passes in the code under test, which can't know that its threads wait for a core,
@@ -43,7 +43,8 @@ class Model:
     def __init__(self, hole: Hole) -> None:
         self.hole = hole
 
-    def transcribe(self, _speech: AudioFrame, _stop: Stop) -> Transcript:
+    def transcribe(self, _speech: AudioFrame, _stop: Stop) -> Generator[After, None, Transcript]:
+        yield After.GOES_ON
         self.hole.step("transcribe")
         return Transcript("Hello.")
 

@@ -11,6 +11,8 @@ import pytest
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines import job as job_module
+from localvoice.engines import whisper as whisper_module
 from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.whisper_guard import (
     Heard,
@@ -230,6 +232,20 @@ async def test_a_cancelled_transcription_leaves_the_engine_usable(whisper: Whisp
     # A minute of noise is three windows and more; only the one under way may still be finished.
     async with asyncio.timeout(3):
         assert (await whisper.transcribe(sound(0.5))).text == ""
+
+
+@pytest.mark.integration
+async def test_a_long_utterance_gives_way_between_its_pieces(
+    whisper: WhisperStt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whisper_module, "PIECE_SECONDS", 4.0)
+    monkeypatch.setattr(job_module, "TURN_SECONDS", 0.01)
+    clip = recording("weather_question")
+    long = asyncio.create_task(whisper.transcribe(concatenate([clip] * 6)))
+    await asyncio.sleep(0)
+    said = await whisper.transcribe(clip)
+    assert "weather" in said.text.lower() and not long.done()
+    assert (await long).text.lower().count("weather") >= 3
 
 
 @pytest.mark.integration

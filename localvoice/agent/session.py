@@ -25,6 +25,7 @@ from localvoice.agent.turn_taking import TurnTaking
 from localvoice.audio.endpointing import Continued, EndpointEvent, Paused, Resumed, SpeechEnded, SpeechStarted
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.playout import Playout
+from localvoice.audio.wav import too_long
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import (
     Forgotten,
@@ -114,7 +115,13 @@ class Session:
         self._start_turn(typed(text), now())
 
     def answer_utterance(self, speech: AudioFrame) -> None:
-        """The user sent a whole spoken utterance; a running turn gives way."""
+        """The user sent a whole spoken utterance; a running turn gives way.
+
+        Raises `VoiceError` INVALID_AUDIO_FORMAT if it is longer than one that is spoken may be.
+        """
+        most = self._agent.settings.listening.max_utterance_seconds
+        if speech.seconds > most:
+            raise too_long(speech.seconds, most)
         speech = speech.resampled(SPEECH_RATE)
         self._start_turn(self._transcriber.transcribe(speech), now(), speech=speech)
 

@@ -58,6 +58,15 @@ def read_wav(source: Path | bytes) -> AudioFrame:
     return AudioFrame((mono / form.channels).astype(np.int16), form.rate)
 
 
+def too_long(seconds: float, most: float) -> VoiceError:
+    """The refusal of an utterance; both in seconds."""
+    return VoiceError(
+        ErrorCode.INVALID_AUDIO_FORMAT,
+        Component.SERVER,
+        f"The audio is {seconds:.0f} s long, and one utterance may have {most:g} s. Send it in parts.",
+    )
+
+
 def wav_bytes(frame: AudioFrame) -> bytes:
     """The frame as a 16-bit mono WAV file."""
     data = frame.samples.astype("<i2").tobytes()

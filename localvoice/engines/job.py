@@ -10,6 +10,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Final, Generic, TypeVar
 
+from localvoice.engines.deadline import current_deadline
 from localvoice.engines.work import asker
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ class Job(Generic[T]):
         # What the thread logs belongs to the session that asked for it.
         self._context = contextvars.copy_context()
         self._asker = asker() if urgent else None  # what gives way to everybody takes nothing from anybody
+        self._deadline = current_deadline()
 
     @property
     def rank(self) -> float:
@@ -103,6 +105,16 @@ class Job(Generic[T]):
         if self.stop.is_set():
             return -1.0  # to leave takes no time, and somebody waits for it
         return self._seconds // TURN_SECONDS if self._urgent else math.inf
+
+    def wait(self) -> None:
+        """It waits for the thread, which another job has: that is not its own time."""
+        if self._deadline is not None:
+            self._deadline.wait()
+
+    def work(self) -> None:
+        """The thread is its own."""
+        if self._deadline is not None:
+            self._deadline.work()
 
     def step(self) -> After:
         """Run up to the next item; in the worker's thread."""

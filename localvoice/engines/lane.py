@@ -59,6 +59,7 @@ class Lane:
         with self._lock:
             if self._ended and not job.begun:
                 raise Stopped("the worker is closed")
+            job.wait()
             self._waiting.append(job)
             if self._thread.ident is None:
                 self._thread.start()
@@ -126,7 +127,9 @@ class Lane:
             first = min(every, key=lambda each: each.rank, default=None)
             if first is not None and first is not job:
                 self._waiting.remove(first)
+                first.work()
                 if job is not None:  # who gives way to one that only leaves goes on right after it
+                    job.wait()
                     self._waiting.insert(0 if first.rank < 0 else len(self._waiting), job)
         return first
 

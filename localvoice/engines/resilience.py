@@ -1,19 +1,21 @@
 """Deadlines: an engine that takes too long is stopped, and whoever waits for it is told why.
 
-Only the time in which an engine is awaited counts. Between two items the reader may take as long as it
-likes: the playout, for one, takes sound no faster than it is heard.
+Only the time in which an engine is awaited and works counts. Between two items the reader may take as long
+as it likes: the playout, for one, takes sound no faster than it is heard. Nor does the time count in which a
+job waits behind those of others, unless that is several times as long.
 
 Past its deadline a model is told to stop. One that doesn't, since its thread hangs in native code, is left
-behind and loaded anew by its worker; what waits for it meanwhile has its own deadline.
+behind and loaded again by its worker.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.deadline import Deadline, TooBusy
 from localvoice.engines.protocols import Stt, Transcript, Tts
 
 T = TypeVar("T")
@@ -36,16 +38,14 @@ class DeadlineStt:
 
         Raises `VoiceError`, STT_TIMEOUT past the deadline.
         """
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self._stt.transcribe(speech)
-        except TimeoutError as error:
-            raise VoiceError(
-                ErrorCode.STT_TIMEOUT,
-                Component.STT,
-                f"Speech recognition took longer than {self._seconds:g} s and was stopped. "
-                + _advice("deadlines.stt_seconds"),
-            ) from error
+        late = _Late(
+            ErrorCode.STT_TIMEOUT,
+            Component.STT,
+            f"Speech recognition took longer than {self._seconds:g} s and was stopped. ",
+            "deadlines.stt_seconds",
+        )
+        async with _within(Deadline(), self._seconds, late):
+            return await self._stt.transcribe(speech)
 
     async def warm_up(self) -> None:
         """Run once, without a deadline: the first run may be slow."""
@@ -73,14 +73,15 @@ class DeadlineTts:
 
         Raises `VoiceError`, TTS_TIMEOUT when a frame, or the end after the last, passes the deadline.
         """
-        late = VoiceError(
+        late = _Late(
             ErrorCode.TTS_TIMEOUT,
             Component.TTS,
-            f"Speech synthesis took longer than {self._seconds:g} s for a sentence and was stopped. "
-            + _advice("deadlines.tts_seconds"),
+            f"Speech synthesis took longer than {self._seconds:g} s for a sentence and was stopped. ",
+            "deadlines.tts_seconds",
         )
+        deadline = Deadline()
         async with aclosing(self._tts.synthesize(text)) as frames:
-            while (frame := await _next_within(frames, self._seconds, late)) is not None:
+            while (frame := await _next_within(frames, deadline, self._seconds, late)) is not None:
                 yield frame
 
     async def warm_up(self) -> None:
@@ -99,44 +100,56 @@ async def reply_within(
 
     Raises what `items` raises, and `VoiceError` LLM_TIMEOUT past a deadline. Hold it in `aclosing()`.
     """
-    clock = asyncio.get_running_loop().time
     unfinished = _late_reply("finish", seconds, "deadlines.llm_seconds")
     if first_seconds < seconds:
         limit, late = first_seconds, _late_reply("begin", first_seconds, "deadlines.llm_first_token_seconds")
     else:
         limit, late = seconds, unfinished
+    deadline = Deadline()
     left = seconds
     async with aclosing(items):
-        while True:
-            asked = clock()
-            item = await _next_within(items, limit, late)
-            if item is None:
-                return
-            left -= clock() - asked
+        while (item := await _next_within(items, deadline, limit, late)) is not None:
+            left -= limit - deadline.left
             yield item
             limit, late = left, unfinished
 
 
-async def _next_within(items: AsyncGenerator[T, None], seconds: float, late: VoiceError) -> T | None:
-    """The next item, or None after the last. Past the deadline the work is stopped, and `late` is raised."""
+@dataclass(frozen=True)
+class _Late:
+    """What to say when a deadline has passed."""
+
+    code: ErrorCode
+    component: Component
+    words: str
+    setting: str
+
+    def error(self, busy: bool) -> VoiceError:
+        words = "The machine has too much to do and did not come to this. " if busy else self.words
+        advice = (
+            f"Close other programs, choose a profile with smaller models, or raise {self.setting}. "
+            "If it happens with every turn, restart localvoice."
+        )
+        return VoiceError(self.code, self.component, words + advice)
+
+
+@asynccontextmanager
+async def _within(deadline: Deadline, seconds: float, late: _Late) -> AsyncIterator[None]:
+    """Past the deadline the work is stopped, and its `VoiceError` is raised."""
     try:
-        async with asyncio.timeout(seconds):
-            return await anext(items, None)
+        async with deadline.within(seconds):
+            yield
     except TimeoutError as error:
-        raise late from error
+        raise late.error(isinstance(error, TooBusy)) from error
 
 
-def _late_reply(what: str, seconds: float, setting: str) -> VoiceError:
-    return VoiceError(
-        ErrorCode.LLM_TIMEOUT,
-        Component.LLM,
-        f"The language model didn't {what} its answer within {seconds:g} s and was stopped. "
-        + _advice(setting),
-    )
+async def _next_within(
+    items: AsyncGenerator[T, None], deadline: Deadline, seconds: float, late: _Late
+) -> T | None:
+    """The next item, or None after the last."""
+    async with _within(deadline, seconds, late):
+        return await anext(items, None)
 
 
-def _advice(setting: str) -> str:
-    return (
-        f"Close other programs, choose a profile with smaller models, or raise {setting}. "
-        "If it happens with every turn, restart localvoice."
-    )
+def _late_reply(what: str, seconds: float, setting: str) -> _Late:
+    words = f"The language model didn't {what} its answer within {seconds:g} s and was stopped. "
+    return _Late(ErrorCode.LLM_TIMEOUT, Component.LLM, words, setting)

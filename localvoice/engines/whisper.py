@@ -5,6 +5,7 @@ shorter windows, in less than half of the time, and hears as well down to 12 s. 
 silence is now and then repeated; below 8 s everything tends to loop.
 """
 
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -29,7 +30,7 @@ from localvoice.engines.whisper_guard import (
     split_at_pauses,
 )
 from localvoice.engines.whisper_words import WhisperWords
-from localvoice.engines.worker import Stop, Stopped, Worker
+from localvoice.engines.worker import After, Stop, Stopped, Worker
 
 FULL_WINDOW: Final = 30.0
 """Seconds that Whisper was trained on, and the most it takes."""
@@ -123,9 +124,8 @@ class WhisperStt:
         """The words of one utterance at 16 kHz, 0.1 to 60 s; empty for silence and noise."""
         if speech.rate != SPEECH_RATE:
             raise _failure(f"Speech recognition takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
-        stop = Stop()
         try:
-            return await self._worker.run(lambda: self._ears.transcribe(speech, stop), stop=stop)
+            return await self._worker.run_in_steps(lambda stop: self._ears.transcribe(speech, stop))
         except Stopped as error:
             raise _failure("Speech recognition was shut down while it was listening.") from error
         except Exception as error:
@@ -166,9 +166,14 @@ class _Ears:
         # Large models read 128 mel bands, and their folder may lack the file that says so.
         self._features = FeatureExtractor(self._model.model.n_mels)  # type: ignore[no-untyped-call]
 
-    def transcribe(self, speech: AudioFrame, stop: Stop) -> Transcript:
-        heard = [self._hear(piece, stop) for piece in split_at_pauses(speech, PIECE_SECONDS)]
-        said = [one for one in heard if one is not None]
+    def transcribe(self, speech: AudioFrame, stop: Stop) -> Generator[After, None, Transcript]:
+        """In steps: between two pieces of a long utterance others have the model."""
+        said: list[Heard] = []
+        for index, piece in enumerate(split_at_pauses(speech, PIECE_SECONDS)):
+            if index:
+                yield After.GOES_ON
+            if (heard := self._hear(piece, stop)) is not None:
+                said.append(heard)
         text = "".join(one.text for one in said).strip()
         return Transcript(text, said[0].language) if said else Transcript("")
 

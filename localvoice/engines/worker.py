@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 from localvoice.engines.job import After, Job, Lost, Stop, Stopped, in_one_step
 from localvoice.engines.lane import Lane
 
-__all__ = ["Lost", "Stop", "Stopped", "Worker", "troubles"]
+__all__ = ["After", "Lost", "Stop", "Stopped", "Worker", "troubles"]
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,20 @@ class Worker:
         which `fn` may look at, and its result is dropped. Raises `Stopped` if the worker is closed first, and
         `Lost` if the model can't be had.
         """
-        stop = stop or Stop()
+        return await self._result(in_one_step(lambda: fn(*args)), stop or Stop())
+
+    async def run_in_steps(self, make: Callable[[Stop], Generator[After, None, T]]) -> T:
+        """The same for a job that is left, at each `After.GOES_ON`, for others that had less of the thread.
+
+        `make` gets its stop flag.
+        """
+        stop = Stop()
+        return await self._result(make(stop), stop)
+
+    async def _result(self, steps: Generator[After, None, T], stop: Stop) -> T:
         self._stops.add(stop)
         try:
-            job = Job(in_one_step(lambda: fn(*args)), stop)
+            job = Job(steps, stop)
             self._begin(job)
             return await asyncio.wrap_future(job.result)
         finally:

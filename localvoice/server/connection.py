@@ -105,8 +105,11 @@ class Connection:
             services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
         )
         self._take(self._session.conversation)
-        limits = services.agent.settings.limits
-        self._intake = Intake(limits, self._session, self._inbox, self._seat, self.leave)
+        settings = services.agent.settings
+        most_seconds = settings.listening.max_utterance_seconds
+        self._intake = Intake(
+            settings.limits, self._session, self._inbox, self._seat, self.leave, most_seconds
+        )
         self._peering = Peering(
             client,
             self._inbox,

@@ -45,10 +45,15 @@ class Intake:
         inbox: FrameInbox,
         seat: Seat,
         leave: Callable[[], object],
+        most_seconds: float,
     ) -> None:
-        """`inbox` takes the sound, `leave` ends the connection. To be made on a running event loop."""
+        """`inbox` takes the sound, `leave` ends the connection; an utterance has `most_seconds`.
+
+        To be made on a running event loop.
+        """
         self._limiter = Limiter(limits)
         self._session = session
+        self._most_seconds = most_seconds
         self._inbox = inbox
         self._seat = seat
         self._leave = leave
@@ -75,7 +80,7 @@ class Intake:
             return
         match message:
             case Audio(data=data, attachments=attachments):
-                speech = decode_utterance(data)
+                speech = decode_utterance(data, self._most_seconds)
                 images = await _decoded(attachments)
                 if self._limiter.check_turn():
                     self._session.conversation.attach(images)

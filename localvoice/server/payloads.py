@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.audio.wav import read_wav
+from localvoice.audio.wav import read_wav, too_long
 from localvoice.contract.client_messages import MAX_CHUNK_SECONDS, Attachment, AudioChunk, invalid_message
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import Image
@@ -16,8 +16,8 @@ from localvoice.engines.vision import check_image
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 
 
-def decode_utterance(data: str) -> AudioFrame:
-    """The sound of an `audio` message. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
+def decode_utterance(data: str, most: float) -> AudioFrame:
+    """The sound of an `audio` message, `most` seconds of it. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
     try:
         wav = _from_base64(data)
     except ValueError as error:  # binascii's own, or letters that aren't ASCII
@@ -26,7 +26,10 @@ def decode_utterance(data: str) -> AudioFrame:
             Component.SERVER,
             "The audio isn't base64. Send a whole WAV file, base64-encoded, in `data`.",
         ) from error
-    return read_wav(wav)
+    speech = read_wav(wav)
+    if speech.seconds > most:
+        raise too_long(speech.seconds, most)
+    return speech
 
 
 def decode_chunk(chunk: AudioChunk) -> AudioFrame:

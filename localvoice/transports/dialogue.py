@@ -14,6 +14,7 @@ from localvoice.agent.conversation import Conversation
 from localvoice.agent.session import Session
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.playout import Playout
+from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import (
     ErrorMessage,
     LlmReply,
@@ -55,7 +56,9 @@ class Dialogue:
         self._sound = sound
 
     async def say(self, said: AudioFrame | str) -> Answer:
-        """Answer an utterance, mono of any rate, at most 60 s, or a typed message.
+        """Answer an utterance, mono of any rate, or a typed message.
+
+        An utterance has at most `listening.max_utterance_seconds`.
 
         What fails is in the answer's `errors`, as a client would be told.
         """
@@ -64,7 +67,10 @@ class Dialogue:
         if isinstance(said, str):
             self._session.answer_text(said)
         else:
-            self._session.answer_utterance(said)
+            try:
+                self._session.answer_utterance(said)
+            except VoiceError as error:
+                self._session.report(error)
         await self._session.settle()
         messages = tuple(self._messages)
         return Answer(
