@@ -17,7 +17,7 @@ from server_site import serving
 
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.server import intake
+from localvoice.server import decoding
 from localvoice.server.http import PROTOCOL
 
 FLOOD = 500
@@ -133,10 +133,10 @@ async def test_invalid_audio_format(watch: Watch, audio: str | bytes) -> None:
 
 
 async def test_internal_error_of_a_message(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug(_data: str) -> None:
+    def bug(_data: str, _most: float) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(intake, "decode_utterance", bug)
+    monkeypatch.setattr(decoding, "decode_utterance", bug)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         await client.send("audio", data="UklGRg==")
         await client.sync()

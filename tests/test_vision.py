@@ -15,7 +15,8 @@ from images import png, png_of
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import vision
-from localvoice.engines.vision import check_image, image_size
+from localvoice.engines.image_file import image_size
+from localvoice.engines.vision import checked_image
 
 
 def jpeg(width: int, height: int) -> bytes:
@@ -29,7 +30,7 @@ def jpeg(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("data", [png(1, 1), png(64, 48), png(400, 20), jpeg(64, 48), jpeg(17, 33)])
 def test_png_and_jpeg_are_taken(data: bytes) -> None:
-    check_image(data, "image/whatever")
+    checked_image(data, "image/whatever")
 
 
 def test_the_size_is_read_from_the_head() -> None:
@@ -63,7 +64,7 @@ def test_what_cannot_be_seen_is_refused(data: bytes, told: str) -> None:
     with pytest.raises(
         VoiceError, match=rf"{told}.*Send a PNG or JPEG of at most 8 MB and 25 megapixels"
     ) as caught:
-        check_image(data, "image/x")
+        checked_image(data, "image/x")
     assert (caught.value.code, caught.value.component) == (ErrorCode.INVALID_MESSAGE, Component.SERVER)
 
 
@@ -92,15 +93,40 @@ def jpeg_of_scans(count: int, side: int = 4992) -> bytes:
     return b"\xff\xd8" + tables + flat + again * (count - 1) + b"\xff\xd9"
 
 
+def deep_png(depth: int, colour: int, side: int = 5_000) -> bytes:
+    """The head of a large PNG, with too little behind it."""
+    head = struct.pack(">IIBBBBB", side, side, depth, colour, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zeros(10)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + bytes(4) for name, body in chunks
+    )
+
+
+@pytest.mark.parametrize("picture", [png(64, 48), jpeg(64, 48)])
+def test_what_follows_a_picture_in_its_file_is_cut(picture: bytes) -> None:
+    assert checked_image(picture, "image/x") == picture
+    assert checked_image(picture + bytes(1_000), "image/x") == picture
+    assert checked_image(picture + picture + b"\xff\xd9", "image/x") == picture
+
+
+def test_a_preview_in_a_photograph_is_not_its_end() -> None:
+    preview, photograph = jpeg(16, 16), jpeg(64, 48)
+    notes = b"\xff\xe1" + struct.pack(">H", len(preview) + 2) + preview
+    whole = photograph[:2] + notes + photograph[2:]
+    assert checked_image(whole + b"more", "image/x") == whole
+    with pytest.raises(VoiceError, match="is damaged"):
+        checked_image(whole[:-2], "image/x")
+
+
 BOMB = """
 import resource, sys
 from localvoice.contract.errors import VoiceError
-from localvoice.engines.vision import check_image
+from localvoice.engines.vision import checked_image
 
 data, told = sys.stdin.buffer.read(), "taken"
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    check_image(data, "image/x")
+    checked_image(data, "image/x")
 except VoiceError as error:
     told = error.message
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, told)
@@ -122,7 +148,9 @@ def put_in(name: bytes, body: bytes) -> bytes:
         (put_in(b"IDAT", zeros(256)), "holds more than its 64 x 48 pixels"),
         (put_in(b"zTXt", b"x\0\0" + zeros(256)), "taken"),
         (put_in(b"iCCP", b"x\0\0" + zeros(256)), "taken"),
-        (jpeg_of_scans(101), "has 101 scans"),
+        (jpeg_of_scans(101), "has 101 scans, and at most 10 of its size"),
+        (deep_png(16, 6), "takes 400 MB to decode, and at most 160 MB"),
+        (deep_png(8, 6), "takes 200 MB to decode"),
         (
             b"GIF89a"
             + struct.pack("<HH", 30_000, 30_000)
@@ -132,7 +160,18 @@ def put_in(name: bytes, body: bytes) -> bytes:
         ),
         (b"RIFF\0\0\1\0WEBPVP8X\n\0\0\0\2\0\0\0\x2f\x75\0\x2f\x75\0" + b"ANMF\x18\0\0\0" * 5000, "no PNG"),
     ],
-    ids=["pixels", "data", "data twice", "text", "profile", "scans", "gif", "webp"],
+    ids=[
+        "pixels",
+        "data",
+        "data twice",
+        "text",
+        "profile",
+        "scans",
+        "deep colours",
+        "transparent",
+        "gif",
+        "webp",
+    ],
 )
 def test_a_bomb_is_refused_before_it_goes_off(data: bytes, told: str) -> None:
     """In a process of its own, which can tell how much memory it took."""
@@ -170,7 +209,7 @@ def test_every_kind_of_png_is_no_bomb(depth: int, colour: int, channels: int, in
         data += bytes(1 + (columns * depth * channels + 7) // 8) * rows
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     chunks = [(b"IHDR", head), (b"PLTE", bytes(6)), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
-    check_image(
+    checked_image(
         b"\x89PNG\r\n\x1a\n"
         + b"".join(struct.pack(">I", len(body)) + name + body + bytes(4) for name, body in chunks),
         "image/png",

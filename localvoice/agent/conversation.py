@@ -93,6 +93,11 @@ class Conversation:
         self.attachments.clear()
         return taken
 
+    def let_go_of_pictures(self) -> None:
+        """Its client has gone. What it comes back to is words: pictures would wait in memory for nothing."""
+        self.attachments.clear()
+        self.history.let_go_of_pictures()
+
     def leave_stage(self, clear_history: bool) -> None:
         """A playbook's next stage begins, in which what was asked about may not be done."""
         self.confirmation = None

@@ -106,6 +106,10 @@ class History:
         self._settle()
         self._forget(limit - 1)
 
+    def let_go_of_pictures(self) -> None:
+        """Keep words in their places."""
+        self.messages[:] = map(_in_words, self.messages)
+
     def passage(self, limit: int) -> Passage | None:
         """What the LLM is not given after `make_room`, and the summary doesn't hold; None if nothing is."""
         end = self._cut(limit - 1)
@@ -189,7 +193,7 @@ class History:
         """A turn is over: no tool answers any more, and its pictures are put in words."""
         self._answer_waiting()
         if self.messages and self.messages[-1].role != "user":
-            self.messages[:] = map(_in_words, self.messages)
+            self.let_go_of_pictures()
 
     def _answer_waiting(self) -> None:
         for call_id in self._waiting():

@@ -171,6 +171,7 @@ class Session:
         await self._draft.close()
         await self._between.close()
         self._agent.quiet.calm(self)
+        self.conversation.let_go_of_pictures()
         if self.conversation.on_announcement == self._say_announcements:
             self.conversation.on_announcement = None
         if self._save is not None:

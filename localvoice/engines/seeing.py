@@ -20,8 +20,9 @@ from llama_cpp import mtmd_cpp as mtmd
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.image_file import image_size
 from localvoice.engines.protocols import Image
-from localvoice.engines.vision import decode_image, image_size
+from localvoice.engines.vision import decode_image
 from localvoice.engines.worker import Stop
 
 IMAGE_TOKENS: Final = 512

@@ -23,6 +23,7 @@ from localvoice.engines.work import counted
 from localvoice.engines.worker import troubles
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.server.connection import Connection, Services
+from localvoice.server.decoding import Decoding
 from localvoice.server.doorkeeper import Doorkeeper
 from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
@@ -76,8 +77,10 @@ class VoiceServer:
         limits = self._settings.limits
         self._places = Places(limits, self._agent.engines.turn_seconds, self._tell_places)
         self._refusals = Refusals(self._agent)
-        admission = Admission(limits)
-        self._services = Services(self._agent, self._sessions, admission, self._places, self._refusals.close)
+        admission, decoding = Admission(limits), Decoding()
+        self._services = Services(
+            self._agent, self._sessions, admission, self._places, self._refusals.close, decoding
+        )
         sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
         forgetter = asyncio.create_task(self._keep_forgetting(), name="session forgetter")
         runner = await open_runner(self._application())
@@ -97,6 +100,7 @@ class VoiceServer:
             sweeper.cancel()
             forgetter.cancel()
             await self._sessions.close()
+            await decoding.close()
             self._stun.close()
             self._network_stun.close()
 

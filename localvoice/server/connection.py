@@ -35,6 +35,7 @@ from localvoice.contract.messages import (
 from localvoice.contract.metrics import Metric
 from localvoice.engines.work import Work
 from localvoice.log_context import failure, log_context
+from localvoice.server.decoding import Decoding
 from localvoice.server.intake import Intake, reported
 from localvoice.server.limits import Admission
 from localvoice.server.peering import Peering
@@ -63,6 +64,8 @@ class Services:
     """How many of them may converse."""
     refuse: Callable[[web.WebSocketResponse, VoiceError], Awaitable[None]]
     """Tells a client why there is no place for it, and closes its socket."""
+    decoding: Decoding
+    """Decodes the files in their messages."""
 
 
 class Connection:
@@ -106,9 +109,14 @@ class Connection:
         )
         self._take(self._session.conversation)
         settings = services.agent.settings
-        most_seconds = settings.listening.max_utterance_seconds
         self._intake = Intake(
-            settings.limits, self._session, self._inbox, self._seat, self.leave, most_seconds
+            settings.limits,
+            self._session,
+            self._inbox,
+            self._seat,
+            self.leave,
+            services.decoding,
+            settings.listening.max_utterance_seconds,
         )
         self._peering = Peering(
             client,

@@ -8,7 +8,6 @@ from localvoice.agent.session import Session
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import (
     AnyMessage,
-    Attachment,
     Attachments,
     Audio,
     AudioChunk,
@@ -22,10 +21,10 @@ from localvoice.contract.client_messages import (
     size_of,
 )
 from localvoice.contract.errors import VoiceError
-from localvoice.engines.protocols import Image
 from localvoice.log_context import log_context
+from localvoice.server.decoding import Decoding
 from localvoice.server.limits import Limiter
-from localvoice.server.payloads import decode_chunk, decode_image, decode_utterance
+from localvoice.server.payloads import decode_chunk
 from localvoice.server.places import Seat
 from localvoice.transports.inbox import FrameInbox
 
@@ -45,14 +44,17 @@ class Intake:
         inbox: FrameInbox,
         seat: Seat,
         leave: Callable[[], object],
+        decoding: Decoding,
         most_seconds: float,
     ) -> None:
-        """`inbox` takes the sound, `leave` ends the connection; an utterance has `most_seconds`.
+        """`inbox` takes the sound, `leave` ends the connection, `decoding` is shared; an utterance
+        has at most `most_seconds`.
 
         To be made on a running event loop.
         """
         self._limiter = Limiter(limits)
         self._session = session
+        self._decoding = decoding
         self._most_seconds = most_seconds
         self._inbox = inbox
         self._seat = seat
@@ -80,15 +82,15 @@ class Intake:
             return
         match message:
             case Audio(data=data, attachments=attachments):
-                speech = decode_utterance(data, self._most_seconds)
-                images = await _decoded(attachments)
+                speech = await self._decoding.utterance(data, self._most_seconds)
+                images = await self._decoding.pictures(attachments)
                 if self._limiter.check_turn():
                     self._session.conversation.attach(images)
                     self._session.answer_utterance(speech)
             case AudioChunk():
                 self._hear(message)
             case Attachments(attachments=attachments):
-                self._session.conversation.attach(await _decoded(attachments))
+                self._session.conversation.attach(await self._decoding.pictures(attachments))
             case Text(text=words):
                 if self._limiter.check_turn():
                     self._session.answer_text(words)
@@ -147,8 +149,3 @@ async def reported(session: Session, handling: Awaitable[None]) -> None:
         session.report(error)
     except Exception as error:
         session.report_unforeseen(error)
-
-
-async def _decoded(attachments: tuple[Attachment, ...]) -> list[Image]:
-    """The pictures, decoded where that holds up nobody. Raises `VoiceError` if one is broken."""
-    return [await asyncio.to_thread(decode_image, each) for each in attachments]

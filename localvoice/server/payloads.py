@@ -11,7 +11,7 @@ from localvoice.audio.wav import read_wav, too_long
 from localvoice.contract.client_messages import MAX_CHUNK_SECONDS, Attachment, AudioChunk, invalid_message
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import Image
-from localvoice.engines.vision import check_image
+from localvoice.engines.vision import checked_image
 
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 
@@ -55,8 +55,7 @@ def decode_image(attachment: Attachment) -> Image:
     except ValueError as error:
         raise invalid_message("attachments.data isn't base64") from error
     mime_type = attachment.mime_type or (url[1] if url else "image/png")
-    check_image(data, mime_type)
-    return Image(data, mime_type, attachment.alt)
+    return Image(checked_image(data, mime_type), mime_type, attachment.alt)
 
 
 def _from_base64(text: str) -> bytes:

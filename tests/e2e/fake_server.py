@@ -16,8 +16,8 @@ from localvoice.agent.agent import Agent
 from localvoice.agent.playbook import KeywordCondition, Playbook, Stage, Transition, TransitionAction
 from localvoice.agent.tools import ToolContext, ToolError, ToolRegistry, tool
 from localvoice.config import Settings
+from localvoice.engines.image_file import image_size
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer
-from localvoice.engines.vision import image_size
 from localvoice.server.app import VoiceServer
 from localvoice.server.entrance import open_entrance
 
