@@ -32,6 +32,20 @@ from localvoice.agent.backchannel import is_backchannel
         "[cough] (door slams)",
         "*sighs* Okay.",
         "♪♪",
+        "Uh-uh.",
+        "Uh uh",
+        "Um",
+        "Uh...",
+        "Huh.",
+        "Er, erm.",
+        "That's right.",
+        "That’s true!",
+        "Absolutely.",
+        "Perfect.",
+        "Yeah, I know.",
+        "Oh, I understand.",
+        "Thanks.",
+        "Okay, thanks!",
     ],
 )
 def test_left_to_the_agent(text: str) -> None:
@@ -46,7 +60,12 @@ def test_left_to_the_agent(text: str) -> None:
         "No.",
         "No, no, no.",
         "Hold on.",
-        "Um",
+        "Um, wait.",
+        "That's right, but why?",
+        "That's wrong.",
+        "Perfect, and what about Rome?",
+        "I know a better one.",
+        "Thanks, that's enough.",
         "What?",
         "Yeah, but why?",
         "Okay, stop.",
@@ -63,7 +82,7 @@ def test_asks_for_the_floor(text: str) -> None:
     assert not is_backchannel(text, "en")
 
 
-@pytest.mark.parametrize("text", ["Yeah.", "Okay", "No.", "Right", "Uh-huh", "Mm-hm."])
+@pytest.mark.parametrize("text", ["Yeah.", "Okay", "No.", "Right", "Uh-huh", "Mm-hm.", "That's right", "Um"])
 def test_after_a_question_it_is_an_answer(text: str) -> None:
     assert not is_backchannel(text, "en", asked=True)
 
@@ -76,6 +95,9 @@ def test_after_a_question_a_laugh_is_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("language", "said", "real"),
     [
+        ("de", "Ähm, das stimmt, danke.", "Danke, das reicht."),
+        ("fr", "Euh, c’est vrai, merci.", "Merci, ça suffit."),
+        ("es", "Perfecto, gracias.", "Gracias, ya basta."),
         ("de", "Ja, genau.", "Ja, aber warum?"),
         ("fr", "Ah oui, d’accord.", "Attends."),
         ("es", "Sí, sí, claro.", "Espera."),

@@ -26,7 +26,29 @@ ORDER: tuple[Eagerness, ...] = ("quick", "balanced", "patient")
         ("Set a timer for twenty minutes.", Hint.STATEMENT),
         ("Stop!", Hint.STATEMENT),
         ("“That would be great.”", Hint.STATEMENT),
-        ("My number is 421.", Hint.STATEMENT),
+        ("It costs 421.", Hint.STATEMENT),
+        ("My number is 421.", Hint.DICTATED),
+        ("555.", Hint.DICTATED),
+        ("It's 0171", Hint.DICTATED),
+        ("Five, five, five.", Hint.DICTATED),
+        ("555, 123.", Hint.DICTATED),
+        ("Call 5-5-5.", Hint.DICTATED),
+        ("My card is 4417 1234.", Hint.DICTATED),
+        ("double seven one", Hint.DICTATED),
+        ("My name is S-M-I.", Hint.DICTATED),
+        ("A, B.", Hint.DICTATED),
+        ("It's S. M.", Hint.DICTATED),
+        ("The code is A 5.", Hint.STATEMENT),
+        ("Is it 5 5 5?", Hint.QUESTION),
+        ("42.", Hint.STATEMENT),
+        ("Give me a 5.", Hint.STATEMENT),
+        ("That was in 1999.", Hint.STATEMENT),
+        ("It's 12:30.", Hint.STATEMENT),
+        ("At 7 a.m.", Hint.STATEMENT),
+        ("It is 3.5.", Hint.STATEMENT),
+        ("You are number one.", Hint.STATEMENT),
+        ("So do I.", Hint.UNFINISHED),
+        ("Take vitamin B.", Hint.STATEMENT),
         ("And so my fellow America", Hint.UNMARKED),
         ("", Hint.UNMARKED),
         ("I think it is.", Hint.SELDOM_LAST),
@@ -57,6 +79,9 @@ def test_what_english_words_say(text: str, hint: Hint) -> None:
         ("今天天气怎么样？", "zh", Hint.QUESTION),
         ("我觉得，", "zh", Hint.UNFINISHED),
         ("そうです。", "ja", Hint.STATEMENT),
+        ("Meine Nummer ist 0171 55.", "de", Hint.DICTATED),
+        ("Null eins sieben.", "de", Hint.STATEMENT),
+        ("그 돈.", "ko", Hint.STATEMENT),
     ],
 )
 def test_in_other_languages_only_the_marks_count(text: str, language: str, hint: Hint) -> None:
@@ -113,3 +138,10 @@ def test_the_more_complete_it_sounds_the_sooner(
 def test_even_a_detector_that_is_certain_can_be_doubted(probability: float) -> None:
     wait = silence_ms(probability, "Turn off the", "en", "balanced")
     assert wait > BALANCED.over_ms
+
+
+@pytest.mark.parametrize("eagerness", ORDER)
+@pytest.mark.parametrize("text", ["Five, five, five.", "555.", "S-M-I."])
+def test_groups_of_digits_are_waited_for(eagerness: Eagerness, text: str) -> None:
+    """However complete each of them sounds."""
+    assert silence_ms(0.999, text, "en", eagerness) >= 1000

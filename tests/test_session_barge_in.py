@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from fakes import WORD_SECONDS, FakeLlm, FakeStt, FakeTts, loud, silent
+from fakes import LLM_FAILED, WORD_SECONDS, FakeLlm, FakeStt, FakeTts, loud, silent
 from session_room import LONG, ONSET, STEP, Rooms, now
 
 from localvoice.contract.messages import ErrorMessage, ReplyHeard
@@ -39,7 +39,7 @@ async def test_speaking_while_it_speaks_stops_it(room: Rooms) -> None:
 
 async def test_nothing_is_heard_of_a_reply_between_barge_in_and_the_next(room: Rooms) -> None:
     """Whoever writes late must not be heard: the voice is slow here, and in mid-sentence."""
-    r = room(FakeStt("Talk.", "Stop."), FakeLlm(LONG, ""), FakeTts(delay=0.2))
+    r = room(FakeStt("Talk.", "Stop."), FakeLlm(LONG, [LLM_FAILED]), FakeTts(delay=0.2))
     await r.says()
     await r.until("tts-start")
     await r.says(0.3)

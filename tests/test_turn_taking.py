@@ -7,6 +7,7 @@ from fakes import STT_FAILED, TURN_FAILED, FakeLlm, FakeStt, FakeTurn, loud, sil
 from session_room import END, STEP, Room, Rooms, codes, now
 
 from localvoice.audio.end_of_turn import LONGEST_MS, PATIENCE
+from localvoice.contract.messages import TranscriptMessage
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -119,3 +120,13 @@ async def test_closing_in_a_pause_leaves_nothing_running(room: Rooms) -> None:
     await r.user(silent(0.3))
     await r.session.close()
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "turn detection"]
+
+
+async def test_digits_in_groups_are_one_turn(room: Rooms) -> None:
+    groups = ["Five, five, five.", "Five, five, five, one, two, three.", "555-123-4567."]
+    r = room(FakeStt(*groups), turn=FakeTurn(0.999, 0.999, 0.999))
+    for pause in (0.7, 0.7, LONGEST + 0.1):
+        await r.user(loud(0.6))
+        await r.user(silent(pause))
+    await r.session.settle()
+    assert [message.text for message in r.all(TranscriptMessage) if message.is_final] == groups[-1:]

@@ -8,20 +8,24 @@ _ASIDE: Final = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*|♪")
 """What a transcript tells of sounds: "(laughs)", "[cough]"."""
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _LAUGH: Final = re.compile(r"(?:[bmw]?u?a?(?:ha|he|hi|ho){2,}h?|(?:ha|heh?|hah|ho)|(?:ja){2,}|x+d+|lol)")
-_HUM: Final = re.compile(r"m+|m+h+m*|h+m+|a+h+|o+h+|aha+|(?:a|u)h(?:a|u)h|ooh+")
+_HUM: Final = re.compile(
+    r"m+|m+h+m*|h+m+|a+h+|o+h+|aha+|(?:a|u)h(?:a|u)h|ooh+|u+[hm]+|h+u+h+|e+r+m*|äh+m*|euh+"
+)
 
 _PHRASES: Final[Mapping[str, frozenset[tuple[str, ...]]]] = {
     language: frozenset(tuple(phrase.split()) for phrase in phrases.split("|"))
     for language, phrases in {
         "en": "yeah|yep|yup|yes|ok|okay|right|sure|of course|i see|got it|all right|alright|cool|nice|"
         "wow|great|good|very good|true|exactly|indeed|really|makes sense|that makes sense|interesting|"
-        "fair enough|no way",
+        "fair enough|no way|that's right|that's true|that's good|that's great|absolutely|definitely|totally|"
+        "perfect|excellent|awesome|amazing|i know|i understand|gotcha|good to know|thanks|cheers",
         "de": "ja|jaja|genau|okay|ok|aha|achso|ach so|ach ja|klar|stimmt|gut|sehr gut|alles klar|richtig|"
-        "verstehe|ich verstehe|ach was|tatsächlich|natürlich|jo|jawohl",
+        "verstehe|ich verstehe|ach was|tatsächlich|natürlich|jo|jawohl|das stimmt|absolut|perfekt|"
+        "ich weiß|danke",
         "fr": "oui|ouais|d'accord|ok|okay|ah bon|ah oui|bien sûr|voilà|exactement|je vois|c'est ça|très bien|"
-        "d'ac|super|vraiment|hein",
+        "d'ac|super|vraiment|hein|c'est vrai|absolument|parfait|je sais|merci",
         "es": "sí|si|ya|claro|vale|ajá|aja|bueno|de acuerdo|entiendo|exacto|ok|okay|muy bien|ya veo|así es|"
-        "por supuesto|de verdad",
+        "por supuesto|de verdad|es verdad|exactamente|perfecto|lo sé|gracias",
     }.items()
 }
 
@@ -34,7 +38,7 @@ def is_backchannel(text: str, language: str, asked: bool = False) -> bool:
     words = spoken_words(text)
     if asked:
         return all(_LAUGH.fullmatch(word) for word in words)
-    phrases = _PHRASES.get(language, frozenset()) | {("uh", "huh")}
+    phrases = _PHRASES.get(language, frozenset())
     at = 0
     while at < len(words):
         taken = _length_of_one(words[at:], phrases)

@@ -28,6 +28,8 @@ class Hint(Enum):
     SELDOM_LAST = auto()
     """The last word can end a sentence ("Yes, it is."), but mostly doesn't."""
     UNFINISHED = auto()
+    DICTATED = auto()
+    """A number or a spelling, digit by digit: it comes in groups, and each of them sounds complete."""
 
 
 EVIDENCE: Final[Mapping[Hint, float]] = {
@@ -37,6 +39,7 @@ EVIDENCE: Final[Mapping[Hint, float]] = {
     Hint.UNMARKED: -2.5,
     Hint.SELDOM_LAST: -2.5,
     Hint.UNFINISHED: -4.5,
+    Hint.DICTATED: -8.0,  # no detector is sure enough against it
 }
 """What each adds to the log-odds that the turn is over."""
 
@@ -72,6 +75,14 @@ _WORD: Final = re.compile(r"\w+(?:['’]\w+)?")
 _GOES_ON: Final = ("...", "…", ",", "-", "–", "—", ":", ";", "，", "、", "：", "；")
 _ASKS: Final = ("?", "？", "؟")
 _STATES: Final = (".", "!", "。", "！", "।", "۔")
+
+_PARTS: Final = re.compile(r"\d+(?:[.,:/]\d+)+|[ap]\.m\b|[^\W_]+(?:['’][^\W_]+)?")
+"""Words; the letters of "S-M-I" and the groups of "0171-55" one by one, but times and amounts whole."""
+_DIGITS: Final = frozenset("zero oh one two three four five six seven eight nine double triple".split())
+_ANNOUNCES_DIGITS: Final = frozenset("number code pin card phone account id zip postcode password".split())
+_LEADS_IN: Final = frozenset("it's its it is that's yes okay so um uh and then the my".split())
+_LONG_NUMBER: Final = 3
+"""Digits of a number that may be the first group of a longer one; fewer are as a rule a number of things."""
 
 _NEVER_LAST: Final = frozenset(
     "a an the my your our their every and or but because if unless although whether than until to i i'm i've "
@@ -112,6 +123,8 @@ def judge_words(text: str, language: str) -> Hint:
     asks = text.endswith(_ASKS)
     words = _WORD.findall(text.lower()) if language == "en" else []
     last = words[-1].replace("’", "'") if words else ""
+    if not asks and _is_dictated(text, language):
+        return Hint.DICTATED
     if text.endswith(_GOES_ON) or last in _NEVER_LAST:
         return Hint.UNFINISHED
     if len(words) > 1 and (hint := _judge_last(last, words[-2])) is not Hint.NONE:
@@ -121,6 +134,27 @@ def judge_words(text: str, language: str) -> Hint:
     if text.endswith(_STATES):
         return Hint.STATEMENT
     return Hint.UNMARKED if language == "en" else Hint.NONE
+
+
+def _is_dictated(text: str, language: str) -> bool:
+    """Whether it ends with digits or letters one by one or in groups, or is nothing but a long number."""
+    parts = _PARTS.findall(text.lower())
+    english = language == "en"
+    start = len(parts)
+    while start and (parts[start - 1].isdecimal() or (english and _is_spelt(parts[start - 1]))):
+        start -= 1
+    if start < len(parts) and parts[start] in ("a", "i") and not parts[-1].isalpha():
+        start += 1  # a word: "a 5"
+    others, groups = parts[:start], parts[start:]
+    if len(groups) != 1:
+        return bool(groups)
+    announced = english and not _ANNOUNCES_DIGITS.isdisjoint(others)
+    is_long = groups[0].isdecimal() and len(groups[0]) >= _LONG_NUMBER
+    return is_long and (announced or _LEADS_IN.issuperset(others))
+
+
+def _is_spelt(part: str) -> bool:
+    return part in _DIGITS or (len(part) == 1 and part.isalpha())
 
 
 def _judge_last(word: str, before: str) -> Hint:
