@@ -23,7 +23,7 @@ from localvoice.config import ServerSettings
 from localvoice.server.certificate import keep_certificate
 from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.security import HEADERS
-from localvoice.transports import candidates, webrtc
+from localvoice.transports import candidates, offers
 from localvoice.transports.candidates import network_addresses
 from localvoice.transports.stun import StunAnswerer
 
@@ -248,7 +248,7 @@ async def test_a_client_on_the_network_is_called_where_its_socket_comes_from_and
 
     # None of its addresses is known as this machine's own, as on another one.
     monkeypatch.setattr(candidates, "host_addresses", lambda: frozenset({"127.0.0.1", "::1"}))
-    monkeypatch.setattr(webrtc, "keep_known", remember)
+    monkeypatch.setattr(offers, "keep_known", remember)
     entrance = open_entrance(ServerSettings.model_validate({"lan": True, "token": TOKEN}), tmp_path)
     async with serving(entrance=entrance, trusted=trusting(tmp_path), headers=BEARER) as site:
         async with site.client() as client, calling(client) as browser:

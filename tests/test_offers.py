@@ -1,9 +1,10 @@
-"""Offers that are made to cost: each is answered at once, and video is declined."""
+"""Offers that are made to cost, or that can't be used: each is answered at once, and video is declined."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from aiortc.mediastreams import VideoStreamTrack
@@ -13,7 +14,17 @@ from webrtc_browser import Browser, calling, needs_a_network
 
 from localvoice.contract.client_messages import MAX_SDP_CHARS
 from localvoice.contract.errors import VoiceError
-from localvoice.transports.offers import MAX_CODECS, MAX_LINES, MAX_SECTIONS, slimmed
+from localvoice.transports import webrtc
+from localvoice.transports.offers import (
+    MAX_CODECS,
+    MAX_IN_USE,
+    MAX_LINES,
+    MAX_RESTING,
+    MAX_SECTIONS,
+    InUse,
+    Offer,
+)
+from localvoice.transports.webrtc import WebRtcPeer
 
 SESSION = (
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
@@ -84,17 +95,25 @@ async def test_an_offer_that_is_made_to_cost_is_answered_at_once(name: str) -> N
 
 
 @needs_a_network
-async def test_sections_that_each_offer_adds_are_counted_together() -> None:
+async def test_sections_of_earlier_offers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers: list[WebRtcPeer] = []
+
+    def make(*args: Any) -> WebRtcPeer:
+        peers.append(WebRtcPeer(*args))
+        return peers[-1]
+
+    monkeypatch.setattr(webrtc, "WebRtcPeer", make)
     async with serving() as site, site.client() as client:
-        kinds = [
-            await answer_to(
-                client,
-                SESSION + "".join(section(4 * at + each, "audio", "opus/48000/2") for each in range(4)),
-            )
-            for at in range(4)
-        ]
-        assert kinds[0] == "signal" and "error" in kinds
+        for at in range(4):
+            assert await answer_to(client, bundled(range(4 * at, 4 * at + 4))) == "signal"
+        assert len(peers[0]._connection.getTransceivers()) == 4
     await asyncio.sleep(0.2)
+
+
+def bundled(mids: Iterable[int], lines: str = "a=sendrecv", head: str = SESSION) -> str:
+    """An offer of so many sections of sound, on one connection."""
+    sections = [section(mid, "audio", "opus/48000/2").replace("a=sendrecv", lines) for mid in mids]
+    return f"{head}a=group:BUNDLE {' '.join(str(mid) for mid in mids)}\r\n" + "".join(sections)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +121,62 @@ async def test_sections_that_each_offer_adds_are_counted_together() -> None:
     [("a=x", MAX_LINES, "lines"), ("m=x", MAX_SECTIONS, "sections"), ("a=rtpmap:x", MAX_CODECS, "codecs")],
 )
 def test_limits(line: str, most: int, what: str) -> None:
-    assert slimmed("\r\n".join([line] * most)) == (line + "\r\n") * most
     with pytest.raises(VoiceError, match=f"more than {most} {what}"):
-        slimmed("\r\n".join([line] * (most + 1)))
+        Offer("\r\n".join([line] * (most + 1)), InUse())
+
+
+UNUSABLE = {
+    "too many in use": (bundled(range(MAX_IN_USE + 1)), f"more than {MAX_IN_USE} sections in use"),
+    "not bundled": (
+        SESSION + section(0, "audio", "opus/48000/2") + section(1, "audio", "opus/48000/2"),
+        "bundled",
+    ),
+    "a bundle of others": (bundled([0, 1]).replace("BUNDLE 0 1", "BUNDLE 7 0 1"), "that it doesn't have"),
+    "a name that stands twice": (bundled([0, 0]), "the same mid"),
+    "no codec": (SESSION + section(0, "audio", "nothing/1"), "no codec"),
+    "no rtcp-mux": (bundled([0]).replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
+    "only video": (SESSION + section(0, "video", "VP8/90000"), "neither sound nor a data channel"),
+    "no fingerprint": (bundled([0]).replace("a=fingerprint", "a=x"), "no fingerprint"),
+    "no password": (bundled([0]).replace("a=ice-pwd", "a=x"), "no ICE user name or password"),
+    "no such section": (bundled([0]).replace("m=audio", "m="), "begins no section"),
+    "no SCTP port": (
+        SESSION + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n",
+        "no SCTP port",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sdp", "reason"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_what_cant_be_used_is_refused_before_aiortc_sees_it(sdp: str, reason: str) -> None:
+    with pytest.raises(VoiceError, match=reason):
+        Offer(sdp, InUse())
+
+
+def test_only_sections_in_use_are_given_to_aiortc() -> None:
+    sdp = bundled([0, 1, 2], "a=recvonly") + section(3, "audio", "opus/48000/2")
+    offer = Offer(sdp.replace("BUNDLE 0 1 2", "BUNDLE 0 1 2 3"), InUse(voice="1"))
+    assert [each.mid for each in offer.in_use] == ["1", "3"], "our voice, and the microphone"
+    assert "a=group:BUNDLE 1 3\r\n" in offer.sdp and offer.used == InUse("1", None, ("0", "2"))
+
+
+def test_our_voice_stays_where_it_is_heard_and_moves_where_it_is_not() -> None:
+    both = bundled([0, 1])
+    assert [Offer(both, InUse(voice)).used.voice for voice in (None, "1", "9")] == ["0", "1", "0"]
+    (start, end) = both.index("a=mid:0"), both.index("a=mid:1")
+    first_sends_only = both[:start] + both[start:end].replace("sendrecv", "sendonly") + both[end:]
+    assert Offer(first_sends_only, InUse("0")).used.voice == "1"
+    assert Offer(bundled([0], "a=sendonly"), InUse()).used.voice is None
+
+
+def test_those_that_rest_longest_are_rejected() -> None:
+    mids = list(range(MAX_RESTING + 4))
+    offer = Offer(bundled(mids, "a=recvonly"), InUse("3", resting=("2", "1")))
+    assert offer.resting == ("0", "4", "5", "6", "7"), "the bundle's first can't be rejected"
+    own = bundled([3]).replace("a=sendrecv", "a=sendonly")
+    answer = offer.answer(own).split("m=")[1:]
+    ports = [int(each.split()[1]) for each in answer]
+    assert [at for at, port in enumerate(ports) if port == 0] == [1, 2]
+    assert all("a=ice-ufrag:abcd" in offer.answer(own) for each in answer)
 
 
 @needs_a_network

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 from aioice import Candidate, stun
 from aioice.ice import Connection as IceConnection
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from webrtc_strangers import BROKEN_STUN
 
 from localvoice.transports.stun import NetworkStun, StunAnswerer, _Answerer
 
@@ -62,6 +63,7 @@ async def test_garbage_gets_nothing_and_does_no_harm() -> None:
 
 
 @given(st.binary(max_size=60), st.binary(max_size=40))
+@example(BROKEN_STUN, b"")
 @settings(max_examples=300)
 def test_no_bytes_raise(data: bytes, body: bytes) -> None:
     answerer = _Answerer()

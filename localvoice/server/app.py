@@ -33,8 +33,9 @@ from localvoice.server.places import Places
 from localvoice.server.precheck import cannot_listen
 from localvoice.server.presence import Presence
 from localvoice.server.refusals import Refusals
-from localvoice.server.security import Access, guard, is_loopback, is_upgrade
+from localvoice.server.security import Access, guard, is_loopback, is_upgrade, own_end
 from localvoice.server.sockets import give_up_soon
+from localvoice.transports.candidates import Route
 from localvoice.transports.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
 
@@ -184,19 +185,19 @@ class VoiceServer:
             with self._services.admission.connection(), counted() as work:
                 await socket.prepare(request)
                 presence = Presence(request.get_extra_info("socket"), socket.pong)
-                client = request.remote or ""
+                route = Route(request.remote or "", own_end(request))
                 await self._serve(
-                    Connection(self._services, socket, presence, client, stun_url, work, resumes, interim)
+                    Connection(self._services, socket, presence, route, stun_url, work, resumes, interim)
                 )
 
     @asynccontextmanager
     async def _stun_for(self, request: web.Request) -> AsyncIterator[str]:
         """The STUN answerer for a client; for one on the network, at the address that it came in by."""
         client = request.remote or ""
-        if is_loopback(client) or request.transport is None:
+        own = own_end(request)
+        if is_loopback(client) or not own:
             yield self._stun.url
             return
-        own: str = request.transport.get_extra_info("sockname")[0]
         with self._network_stun.answering(client):
             yield await self._network_stun.at(own)
 

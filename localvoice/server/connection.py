@@ -41,6 +41,7 @@ from localvoice.server.limits import Admission
 from localvoice.server.peering import Peering
 from localvoice.server.places import Places, Seat
 from localvoice.server.presence import Presence
+from localvoice.transports.candidates import Route
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
 
@@ -76,13 +77,13 @@ class Connection:
         services: Services,
         socket: web.WebSocketResponse,
         presence: Presence,
-        client: str,
+        route: Route,
         stun_url: str,
         work: Work,
         resumes: str | None = None,
         interim: bool = False,
     ) -> None:
-        """`client` is the address that the WebSocket comes from; at `stun_url` this machine answers STUN.
+        """`route` is the way that the WebSocket came; at `stun_url` this machine answers STUN.
 
         `work` counts what the models do for it. `resumes`: the session that the client, who has been told
         that we are ready, wants back. `interim`: whether it wants transcripts of what is still being said.
@@ -119,7 +120,7 @@ class Connection:
             settings.listening.max_utterance_seconds,
         )
         self._peering = Peering(
-            client,
+            route,
             self._inbox,
             self._playout,
             self._intake.on_channel_message,

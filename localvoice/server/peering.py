@@ -1,12 +1,13 @@
 """The WebRTC side of a connection: made when a client asks for it, if this machine can do it at all."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ServerMessage
-from localvoice.transports.candidates import has_network
+from localvoice.transports.candidates import Route, has_network
 from localvoice.transports.inbox import FrameInbox
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class Peering:
 
     def __init__(
         self,
-        client: str,
+        route: Route,
         inbox: FrameInbox,
         playout: Playout,
         on_message: Callable[[str], None],
@@ -26,8 +27,8 @@ class Peering:
         on_failure: Callable[[VoiceError], None],
         on_gone: Callable[[], None],
     ) -> None:
-        """`client` is the address that its WebSocket comes from; the rest is as in `WebRtcPeer`."""
-        self._client = client
+        """`route` is the way that the client's WebSocket came; the rest is as in `WebRtcPeer`."""
+        self._route = route
         self._inbox = inbox
         self._playout = playout
         self._on_message = on_message
@@ -37,16 +38,20 @@ class Peering:
         self._peer: WebRtcPeer | None = None
 
     async def answer(self, sdp: str) -> dict[str, str]:
-        """The answer to an offer. Raises `VoiceError` WEBRTC_UNAVAILABLE or CONNECTION_FAILED."""
-        if self._peer is not None and not self._peer.continues(sdp):
-            await self.close()
-        if self._peer is None:
-            self._peer = self._open()
-        try:
+        """The answer to an offer. Raises `VoiceError` WEBRTC_UNAVAILABLE or CONNECTION_FAILED.
+
+        An offer that can't be used leaves the connection that there is as it was.
+        """
+        if self._peer is not None and self._peer.continues(sdp):
             return await self._peer.answer(sdp)
-        except VoiceError:
-            await self.close()  # half an offer may have been taken: the next one starts afresh
-            raise
+        async with AsyncExitStack() as unless_answered:
+            peer = self._open()
+            unless_answered.push_async_callback(peer.close)
+            answer = await peer.answer(sdp)
+            unless_answered.pop_all()
+        await self.close()
+        self._peer = peer
+        return answer
 
     def send(self, message: ServerMessage) -> None:
         """Put a payload on the data channel, where there is one; signalling stays on the WebSocket."""
@@ -70,7 +75,7 @@ class Peering:
             # Neither browsers nor aioice connect over the loopback alone.
             raise _unavailable("this machine has no network interface up beside its loopback")
         return WebRtcPeer(
-            self._client,
+            self._route,
             self._inbox,
             self._playout,
             self._on_message,

@@ -134,7 +134,7 @@ def is_upgrade(request: web.Request) -> bool:
 def _check_page(request: web.Request, access: Access) -> None:
     """Raises `HTTPForbidden` for a page from elsewhere, and logs what lets it in if it is the user's own."""
     # A name can be rebound, an address can't: whichever of ours a client came in by is right.
-    names = {*access.hosts, _own_end(request)} if access.network else access.hosts
+    names = {*access.hosts, own_end(request)} if access.network else access.hosts
     hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
     if len(hosts) != 1 or not is_own_host(hosts[0], names):
         log.warning(
@@ -226,8 +226,8 @@ def _cookie(request: web.Request) -> str:
     return "__Host-localvoice" if request.secure else f"localvoice-{_sockname(request)[1]}"
 
 
-def _own_end(request: web.Request) -> str:
-    """The address of ours that a request came in by."""
+def own_end(request: web.Request) -> str:
+    """The address of ours that a request came in by; empty if its connection is lost already."""
     return _canonical(_sockname(request)[0])
 
 

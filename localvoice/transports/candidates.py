@@ -9,6 +9,7 @@ one on the network has the address that its WebSocket comes from.
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from typing import Final
 
 import ifaddr
@@ -18,13 +19,25 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 MAX_CANDIDATES: Final = 32
 """A host with four networks offers about twelve."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+_FIREFOX: Final = "mozilla...THIS_IS_SDPARTA"
+"""In the `o=` line of each of its offers."""
 _PREFIX: Final = "a=candidate:"
 _END: Final = "a=end-of-candidates"
 _CANDIDATE: Final = re.compile(
-    r"a=candidate:(?P<foundation>\S+) [12] udp (?P<priority>\d{1,10}) (?P<address>\S+) (?P<port>\d{1,5}) "
+    r"a=candidate:(?P<foundation>\S+) 1 udp (?P<priority>\d{1,10}) (?P<address>\S+) (?P<port>\d{1,5}) "
     r"typ (?:host|srflx|prflx|relay)(?: .*)?",
     re.IGNORECASE | re.ASCII,
 )
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which way a client's WebSocket came."""
+
+    client: str
+    """The client's address."""
+    own: str
+    """This machine's address that it came in by; empty if its connection is lost already."""
 
 
 def host_addresses() -> frozenset[str]:
@@ -49,11 +62,29 @@ def _adapters_addresses() -> list[str]:
     return [ip if isinstance(ip, str) else ip[0] for ip in ips]
 
 
+def addresses_to_bind(own: str, sdp: str) -> list[str]:
+    """Where to listen for a client that came in by this machine's address `own` and made this offer.
+
+    That is the same address; for a client on this machine the loopback, which nothing of the network reaches.
+    Chromium connects to the loopback from whatever address it has. Firefox doesn't: its
+    `nr_ice_component_can_candidate_addr_pair` allows no pair of a loopback address and another one. So it is
+    offered this machine's other addresses as well.
+    """
+    if own and not _is_loopback(own):
+        return [own]
+    loopback = ["::1", "127.0.0.1"] if ":" in own else ["127.0.0.1"]
+    return [*loopback, *network_addresses()] if _FIREFOX in sdp else loopback
+
+
 def client_addresses(client: str) -> frozenset[str]:
     """Where a client may be sent packets, by the address that its WebSocket comes from."""
     own = host_addresses()
     # One on the network gets no packet sent to a port of this machine, either.
-    return own if client in own or client.startswith("127.") else frozenset({client})
+    return own if client in own or _is_loopback(client) else frozenset({client})
+
+
+def _is_loopback(address: str) -> bool:
+    return address in _LOOPBACK or address.startswith("127.")
 
 
 def keep_known(sdp: str, known: frozenset[str]) -> str:

@@ -6,6 +6,7 @@ the time, and nothing else.
 """
 
 import asyncio
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ class _Answerer(asyncio.DatagramProtocol):
             return
         try:
             request = stun.parse_message(data)
-        except ValueError:
+        except (ValueError, struct.error):  # the latter, where an attribute is too short for its type
             return
         if request.message_method != stun.Method.BINDING or request.message_class != stun.Class.REQUEST:
             return

@@ -3,34 +3,31 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiortc import (
     MediaStreamTrack,
-    RTCConfiguration,
     RTCDataChannel,
-    RTCDtlsTransport,
-    RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc.sdp import SessionDescription
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.client_messages import size_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.transports import dtls_guard, rtp_guard, sctp_guard
-from localvoice.transports.candidates import client_addresses, keep_known
+from localvoice.transports import dtls_guard, ice_guard, rtp_guard, sctp_guard
+from localvoice.transports.candidates import Route, addresses_to_bind, client_addresses
+from localvoice.transports.ice_guard import IceGuard
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.jitter import hand_on_at_once
-from localvoice.transports.offers import MAX_SECTIONS, check_whole, slimmed, unusable
+from localvoice.transports.offers import InUse, Offer, unusable
+from localvoice.transports.peer_connection import PeerConnection, take_off
 from localvoice.transports.signs_of_life import SignsOfLife
 from localvoice.transports.speech_track import SpeechTrack
 
 log = logging.getLogger(__name__)
-for guard in (dtls_guard, rtp_guard, sctp_guard):
+for guard in (dtls_guard, ice_guard, rtp_guard, sctp_guard):
     guard.install()
 
 _STIR: Final = 64
@@ -48,7 +45,7 @@ class WebRtcPeer:
 
     def __init__(
         self,
-        client: str,
+        route: Route,
         inbox: FrameInbox,
         playout: Playout,
         on_message: Callable[[str], None],
@@ -56,12 +53,12 @@ class WebRtcPeer:
         on_failure: Callable[[VoiceError], None],
         on_gone: Callable[[], None],
     ) -> None:
-        """`client` is the address that the offers come from, and with this machine's own all we send to.
+        """`route` is the way that the offers come: where we listen, and whom we send to.
 
         `on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client;
         `on_gone` is called when nothing comes from it any more.
         """
-        self._client = client
+        self._route = route
         self._inbox = inbox
         self._speech = SpeechTrack(playout)
         self._on_message = on_message
@@ -70,43 +67,49 @@ class WebRtcPeer:
         self._life = SignsOfLife(on_gone)
         self._channel: RTCDataChannel | None = None
         self._fingerprint = ""
-        self._transports: set[RTCDtlsTransport] = set()
+        self._in_use = InUse()
+        self._sounding = False  # as the client's side was told last
         self._connected = False  # once it was, a client may end it as it likes
         self._failed = False  # and the client knows it
         self._giving_up: asyncio.TimerHandle | None = None
-        # An empty list of servers: with none given at all, aiortc asks a public STUN server.
-        self._connection = _Connection(RTCConfiguration(iceServers=[]))
+        self._guard = IceGuard(self._life.sees)
+        self._connection = PeerConnection(self._guard)
         self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
 
     def continues(self, sdp: str) -> bool:
         """Whether an offer renegotiates this connection rather than asking for a new one."""
-        return _dtls_fingerprint(sdp) == self._fingerprint
+        works = self._connection.connectionState not in ("failed", "closed")
+        return works and _dtls_fingerprint(sdp) == self._fingerprint
 
     async def answer(self, sdp: str) -> dict[str, str]:
-        """The answer to an offer, with all candidates. Raises `VoiceError` CONNECTION_FAILED."""
-        known = keep_known(slimmed(sdp), client_addresses(self._client))
-        self._note_transports()
+        """The answer to an offer, with all candidates. Raises `VoiceError` CONNECTION_FAILED.
+
+        A connection that works goes on as it was when an offer can't be used.
+        """
+        known = client_addresses(self._route.client)
+        self._guard.client = known
+        self._guard.bound = addresses_to_bind(self._route.own, sdp)
         try:
-            check_whole(SessionDescription.parse(known))
-            await self._connection.setRemoteDescription(RTCSessionDescription(known, "offer"))
-            if len(self._connection.getTransceivers()) > MAX_SECTIONS:
-                raise unusable(f"its connection has more than {MAX_SECTIONS} sections by now")
-            self._decline_video()
-            self._attach_voice()
+            # Once connected, aiortc has no use for candidates, and would only collect them.
+            offer = Offer(sdp, self._in_use, frozenset() if self._connected else known)
+            await self._connection.keep([(each.kind, each.mid) for each in offer.in_use])
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+            self._attach_voice(None if offer.voice is None else offer.voice.mid)
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except VoiceError:
             raise
         except Exception as error:
             # aiortc's parser raises whatever it stumbles over, KeyError and AssertionError among them.
             raise unusable(f"reading it ended with {error!r}") from error
+        self._in_use = offer.used
         self._fingerprint = _dtls_fingerprint(sdp)
         self._tell_sound()
         if self._giving_up is None:
             self._giving_up = asyncio.get_running_loop().call_later(_CONNECT_SECONDS, self._give_up)
         local = self._connection.localDescription
-        return {"type": local.type, "sdp": local.sdp}
+        return {"type": local.type, "sdp": offer.answer(local.sdp)}
 
     def send(self, text: str) -> None:
         """Put a message on the data channel, if it is open and keeps up."""
@@ -130,47 +133,23 @@ class WebRtcPeer:
                 await self._connection.close()
         except TimeoutError:
             log.warning("a WebRTC connection did not close in %.0f s; its parts are stopped", _CLOSE_SECONDS)
-            await self._stop_parts()
+            await self._connection.stop_parts()
         except Exception:
-            # What a broken offer leaves half made, aiortc can't close. Its sockets must not stay.
+            # What a broken offer leaves half made, aiortc can't close.
             log.debug("a WebRTC connection can't be closed as a whole", exc_info=True)
-            await self._stop_parts()
+            await self._connection.stop_parts()
+        await self._connection.stop_transports()
 
-    def _note_transports(self) -> None:
-        """Remember what holds sockets: an offer that goes wrong may tear it from the connection."""
-        connection = self._connection
-        self._transports |= {each.receiver.transport for each in connection.getTransceivers()}
-        if connection.sctp is not None:
-            self._transports.add(connection.sctp.transport)
-
-    async def _stop_parts(self) -> None:
-        """End threads, tasks and sockets, whatever each of them is stuck in."""
-        self._note_transports()
-        transceivers = self._connection.getTransceivers()
-        parts = [stop for each in transceivers for stop in (each.sender.stop, each.receiver.stop)]
-        if self._connection.sctp is not None:
-            parts.append(self._connection.sctp.stop)
-        await asyncio.gather(*map(_stopped, parts))
-        await asyncio.gather(*(_stopped(each.stop) for each in self._transports))
-        await asyncio.gather(*(_stopped(each.transport.stop) for each in self._transports))
-
-    def _decline_video(self) -> None:
-        """We have no use for it, and to decode a stranger's frames may take gigabytes."""
+    def _attach_voice(self, mid: str | None) -> None:
+        """Put our voice on this section, and on no other: two would share out the 20 ms frames."""
         for transceiver in self._connection.getTransceivers():
-            if transceiver.kind == "video":
-                transceiver.direction = "inactive"
-
-    def _attach_voice(self) -> None:
-        """Put our voice on the client's first audio section: before there is one, aiortc can't take it."""
-        if self._has_voice:
-            return  # on a second one, too, the two would share out the 20 ms frames between them
-        for transceiver in self._connection.getTransceivers():
-            if transceiver.kind == "audio" and transceiver.sender.track is None:
+            if transceiver.mid != mid:
+                take_off(transceiver)
+            elif transceiver.sender.track is None:
                 transceiver.sender.replaceTrack(self._speech)
                 # The first codec is the one it sends. There is no public way to ask; a test fails without it.
                 self._speech.encodes = transceiver._codecs[0].mimeType.lower() == "audio/opus"
                 transceiver.direction = "sendrecv"
-                return
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         for transceiver in self._connection.getTransceivers():
@@ -212,10 +191,6 @@ class WebRtcPeer:
         log.debug("WebRTC connection is %s", state)
         self._tell_sound()
         self._connected = self._connected or state == "connected"
-        if state == "connected":
-            self._note_transports()
-            for transport in self._transports:
-                self._life.watch(transport.transport)
         if state == "failed":
             self._fail()
 
@@ -229,31 +204,14 @@ class WebRtcPeer:
             self._on_failure(_no_path())
 
     def _tell_sound(self) -> None:
-        self._on_sound(self._has_voice and self._connection.connectionState == "connected")
+        sounding = self._has_voice and self._connection.connectionState == "connected"
+        if sounding != self._sounding:
+            self._sounding = sounding
+            self._on_sound(sounding)
 
     @property
     def _has_voice(self) -> bool:
         return any(each.sender.track is self._speech for each in self._connection.getTransceivers())
-
-
-class _Connection(RTCPeerConnection):
-    """aiortc's own, in whose background nothing fails unheard."""
-
-    async def _RTCPeerConnection__connect(self) -> None:  # noqa: N802 - the name that it is called by
-        """Connect what an offer and its answer agreed on.
-
-        Another offer may take away a transport meanwhile. The client is told when no connection comes about.
-        """
-        try:
-            await super()._RTCPeerConnection__connect()  # type: ignore[misc]
-        except Exception:
-            log.debug("what was agreed on with a client can't be connected", exc_info=True)
-
-
-async def _stopped(stop: Callable[[], Awaitable[None]]) -> None:
-    with suppress(Exception):
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await stop()
 
 
 def _no_path() -> VoiceError:
