@@ -92,7 +92,7 @@ async def test_a_section_that_rested_is_heard_again(peers: list[WebRtcPeer]) -> 
 
 @needs_a_network
 async def test_our_voice_moves_where_its_section_hears_no_more(peers: list[WebRtcPeer]) -> None:
-    engines = fake_engines(FakeStt("How are you?"), FakeLlm("word " * 16))
+    engines = fake_engines(FakeStt("How are you?"), FakeLlm(*["word " * 16] * 4))
     async with serving(engines) as site, site.client() as client, calling(client) as browser:
         await browser.connect()
         first = await share(browser)
