@@ -119,3 +119,12 @@ async def test_a_sentence_of_a_hook_stays_the_last_word(room: Rooms) -> None:
     r = room(llm=cut_off("One is one. Two is"), hooks=Hooks(on_llm_end=never))
     await says(r)
     assert r.said()[-1] == ("assistant", "I can't say that.")
+
+
+async def test_hooks_are_told_why_the_llm_stopped(room: Rooms) -> None:
+    told: list[str] = []
+    hooks = Hooks(on_llm_end=lambda ctx, result, timing: told.append(result.stop_reason))
+    r = room(llm=FakeLlm([ToolCall("c", "unknown", {})], "Sorry.", ["And so", CutOff()]), hooks=hooks)
+    for _ in range(3):
+        await says(r)
+    assert told == ["tool_use", "end_turn", "max_tokens"], "in LLMRTC's words"

@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, TypeVarTuple
+from typing import Any, Final, Literal, TypeVarTuple
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 Args = TypeVarTuple("Args")
 Outcome = Awaitable[None] | None
+
+StopReason = Literal["end_turn", "tool_use", "max_tokens"]
+"""Why the LLM stopped, in the cloud server's words."""
 
 GUARDRAILS: Final = ("on_stt_end", "on_llm_end", "on_tts_start", "on_tool_start")
 """The hooks that may reject."""
@@ -93,6 +96,8 @@ class LlmResult:
     """Empty when it called tools."""
     tool_calls: tuple[ToolCall, ...] = ()
     """The tools that it wants to run."""
+    stop_reason: StopReason = "end_turn"
+    """`max_tokens`: it came to that limit, or to the end of its context, before its own end."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,28 @@ from dataclasses import dataclass
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.draft import Draft
-from localvoice.agent.hooks import LlmRequest, LlmResult, Timing, TurnContext, consult, notify
+from localvoice.agent.hooks import (
+    LlmRequest,
+    LlmResult,
+    StopReason,
+    Timing,
+    TurnContext,
+    consult,
+    notify,
+)
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric
-from localvoice.engines.protocols import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, Transcript
+from localvoice.engines.protocols import (
+    ChatMessage,
+    CutOff,
+    ReplyItem,
+    Sampling,
+    ToolCall,
+    ToolOffer,
+    Transcript,
+)
 
 
 @dataclass(frozen=True)
@@ -57,13 +73,17 @@ class Stages:
         watch = Stopwatch()
         deltas: list[str] = []
         calls: list[ToolCall] = []
+        reason: StopReason = "end_turn"
         try:
             async with aclosing(self._draft.reply(request)) as items:
                 async for item in items:
                     watch.note_first()
                     if isinstance(item, ToolCall):
                         calls.append(item)
-                    elif isinstance(item, str):
+                        reason = "tool_use"
+                    elif isinstance(item, CutOff):
+                        reason = "max_tokens"
+                    else:
                         await notify(self._hooks.on_llm_chunk, self._context, item, len(deltas))
                         deltas.append(item)
                     yield item
@@ -75,7 +95,8 @@ class Stages:
         if timing.ttft_ms is not None:
             self._time(Metric.LLM_TTFT, timing.ttft_ms, llm.name)
         self._agent.metrics.increment(Metric.LLM_TOKENS, len(deltas), {"model": llm.name})
-        await consult(self._hooks.on_llm_end, self._context, LlmResult("".join(deltas), tuple(calls)), timing)
+        result = LlmResult("".join(deltas), tuple(calls), reason)
+        await consult(self._hooks.on_llm_end, self._context, result, timing)
 
     async def voice(self, text: str) -> AsyncGenerator[AudioFrame, None]:
         """The sound of a piece of the reply. Raises `VoiceError`, and at its start a hook's `Rejection`."""
