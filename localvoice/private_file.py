@@ -1,11 +1,13 @@
 """A file that only its owner may read, and that is whole whenever the power goes."""
 
-import errno
 import os
-import stat
 from pathlib import Path
 from typing import Final
 
+from localvoice.regular_file import read_regular
+
+_MOST: Final = 64 << 20
+"""Bytes; the longest conversation has a few MB."""
 TEMPORARY_SUFFIX: Final = ".tmp"
 """Of a copy that is being written; one that is left behind is from a process that died."""
 
@@ -31,12 +33,5 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def read_private(path: Path) -> bytes:
-    """What the file holds. Raises `OSError`, also for a pipe or a device, which may never come to an end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would have us wait for its writer
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
+    """What the file holds. Raises `OSError`, also for what is no regular file, or longer than any of ours."""
+    return read_regular(path, _MOST)

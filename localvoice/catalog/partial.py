@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from localvoice.catalog.schema import PARTIAL_SUFFIX
+from localvoice.regular_file import read_regular
+
+_MOST_MARKER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class PartialFile:
     def _read_marker(self) -> dict[str, Any]:
         """The marker; empty if there is none or it was cut short: then nothing tells what the bytes are."""
         try:
-            marker = json.loads(self.marker.read_text(encoding="utf-8"))
+            marker = json.loads(read_regular(self.marker, _MOST_MARKER))
         except (OSError, ValueError, RecursionError):
             return {}
         return marker if isinstance(marker, dict) else {}
@@ -78,5 +81,6 @@ class PartialFile:
     def _write_marker(self, marker: dict[str, Any]) -> None:
         """Replace the marker as one step, so that a kill leaves the old or the new one."""
         temporary = self.marker.with_name(self.marker.name + ".new")
+        temporary.unlink(missing_ok=True)  # a pipe in its place would never be written
         temporary.write_text(json.dumps(marker), encoding="utf-8")
         os.replace(temporary, self.marker)

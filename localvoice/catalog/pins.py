@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, Type
 
 from localvoice.catalog.errors import ModelFilesError
 from localvoice.catalog.schema import HubSource, Model, ModelFile, Sha256
+from localvoice.regular_file import read_regular
 
 LOCK_NAME = "lock.toml"
+_MOST_LOCK = 4 << 20
 _HEADER = (
     "# Written by localvoice: what files without a SHA-256 in the catalogue were at their first download.\n"
 )
@@ -50,7 +52,7 @@ def read_pins(folder: Path) -> dict[str, Pin]:
     if not path.exists():
         return {}
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(read_regular(path, _MOST_LOCK).decode("utf-8"))
         return TypeAdapter(dict[str, Pin]).validate_python(raw)
     except (OSError, ValueError, RecursionError) as error:  # ValueError is pydantic's as well
         raise ModelFilesError(f"{path}: cannot be used: {error}. Delete it and download again.") from error
@@ -65,6 +67,7 @@ def write_pin(folder: Path, key: str, pin: Pin) -> None:
         lines += [f"{field} = {json.dumps(value)}" for field, value in entry.model_dump().items()]
         lines.append("")
     temporary = folder / f"{LOCK_NAME}.part"
+    temporary.unlink(missing_ok=True)
     temporary.write_text("\n".join(lines), encoding="utf-8")
     os.replace(temporary, folder / LOCK_NAME)
 

@@ -14,10 +14,13 @@ from typing import Any
 from localvoice.catalog.errors import ModelFilesError
 from localvoice.catalog.pins import pin_key, read_pins, with_pins
 from localvoice.catalog.schema import Model, ModelFile
+from localvoice.regular_file import read_regular
 
 logger = logging.getLogger(__name__)
 
 CACHE_NAME = ".verified.json"
+_MOST_CACHE = 4 << 20
+"""Bytes; a file takes some two hundred."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,13 @@ def problem_text(heading: str, problems: Iterable[Problem], command: str) -> str
 def confined(folder: Path, model: str, file: str) -> Path:
     """Path of a model's file; ModelFilesError if links lead it out of the models folder."""
     path = folder / model / file
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # RuntimeError is Python's before 3.13, for a loop
+        raise ModelFilesError(
+            f"{path}: its symbolic links can't be followed ({error}). Remove the link, then download again."
+        ) from error
+    if not inside:
         raise ModelFilesError(
             f"{path}: leads out of the models folder to {path.resolve()}. Put the file itself there, or name "
             "the folder that holds the models with --models-dir."
@@ -70,9 +79,9 @@ class VerifiedCache:
         self._entries: dict[str, Any] = {}
         self._changed = False
         try:
-            entries = json.loads(self._path.read_text(encoding="utf-8"))
+            entries = json.loads(read_regular(self._path, _MOST_CACHE))
         except (OSError, ValueError, RecursionError):
-            entries = {}  # none yet, or cut short: everything is hashed again
+            entries = {}  # none yet, cut short, or no file of ours: everything is hashed again
         if isinstance(entries, dict):
             self._entries = entries
 
@@ -91,6 +100,7 @@ class VerifiedCache:
             return
         temporary = self._path.with_name(f"{CACHE_NAME}.{os.getpid()}.part")
         try:
+            temporary.unlink(missing_ok=True)
             temporary.write_text(json.dumps(self._entries, indent=1), encoding="utf-8")
             os.replace(temporary, self._path)
         except OSError as error:
@@ -141,6 +151,8 @@ def quick_problem(model: Model, file: ModelFile, folder: Path) -> Problem | None
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return Problem(model.name, file.name, "is missing")
+    except OSError as error:
+        return Problem(model.name, file.name, f"cannot be read: {error.strerror or error}")
     if not S_ISREG(status.st_mode):
         return Problem(model.name, file.name, "is not a regular file")
     if file.sha256 is None:
