@@ -17,6 +17,7 @@ from localvoice.config import ConfigError, Settings, load_settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
 from localvoice.ending import exit_at_signal, exit_without_threads, run_until_signal
+from localvoice.file_limit import raise_file_limit
 from localvoice.heap import set_up_heap
 from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
@@ -204,6 +205,7 @@ def models_verify(config: ConfigFile = None, profile: Profile = None, models_dir
 def _outlive() -> None:
     """Set up a process that lives for long, before it loads anything."""
     guard_memory()
+    raise_file_limit()
     set_up_heap()
     guard_loop()
     outlive_output()

@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 
 from localvoice.config import ConfigError
 from localvoice.log_context import ContextFilter, show_transcripts
+from localvoice.log_flood import FloodFilter
 from localvoice.terminal import plain
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,10 @@ def set_up_logging(
     handlers = [_terminal(console, format)]
     if file is not None:
         handlers.append(_file(file, format))
+    flood = FloodFilter()
     for handler in handlers:
         handler.addFilter(ContextFilter())
+        handler.addFilter(flood)  # after it: the flood is one session's
     logging.basicConfig(level=level.upper(), handlers=handlers)
 
 

@@ -216,7 +216,7 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
 async def test_whoever_never_agrees_on_tls_is_let_go(
     sent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localvoice.server.http._HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr("localvoice.server.listener.HANDSHAKE_SECONDS", 0.5)
     async with lan_site(tmp_path, headers=BEARER) as site:
         url = URL(site.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)

@@ -290,3 +290,17 @@ def test_what_a_record_says_itself_stays() -> None:
     with log_context(session_id="s1", turn_id="t1"):
         assert ContextFilter().filter(record)
     assert (vars(record)["session_id"], vars(record)["turn_id"]) == ("its own", "t1")
+
+
+def test_a_flood_of_warnings_is_bounded_by_session(
+    set_up: SetUp, console: Console, screen: io.StringIO, tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    set_up("info", console, "json", file=file)
+    for session_id in ("one", "two"):
+        with log_context(session_id=session_id):
+            for _ in range(100):
+                log.warning("wrong")
+    lines = objects(screen.getvalue())
+    assert len(lines) == 40 and lines == objects(file.read_text())
+    assert not [key for line in lines for key in line if key.startswith("_")]

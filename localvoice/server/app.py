@@ -27,8 +27,9 @@ from localvoice.server.decoding import Decoding
 from localvoice.server.doorkeeper import Doorkeeper
 from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
-from localvoice.server.http import Socket, listen, open_runner, socket_protocols
+from localvoice.server.http import Socket, open_runner, socket_protocols
 from localvoice.server.limits import Admission
+from localvoice.server.listener import Listener, strangers_of_this_process
 from localvoice.server.places import Places
 from localvoice.server.precheck import cannot_listen
 from localvoice.server.presence import Presence
@@ -61,6 +62,7 @@ class VoiceServer:
         self._connections: set[Connection] = set()
         self._ended = asyncio.Event()
         self._draining = False
+        self._strangers = strangers_of_this_process()
 
     @property
     def conversations(self) -> int:
@@ -88,11 +90,10 @@ class VoiceServer:
         try:
             listener = await self._listen(runner)
             try:
-                # Port 0 took a free one: only the socket knows which.
-                self.links = self._entrance.links(listener.sockets[0].getsockname()[1])
+                self.links = self._entrance.links(listener.port)
                 yield self.links[0]
             finally:
-                listener.close()
+                await listener.close()
             await self._drain()
         finally:
             for connection in self._connections:
@@ -115,11 +116,12 @@ class VoiceServer:
                 answer.cancel()
             await asyncio.wait(answers)
 
-    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+    async def _listen(self, runner: web.AppRunner) -> Listener:
         host, port, certificate = self._entrance.host, self._settings.server.port, self._entrance.certificate
         try:
+            assert runner.server is not None  # it is set up
             context = None if certificate is None else certificate.context
-            return await listen(runner, host, port, context)
+            return await Listener.open(host, port, runner.server, context, self._strangers)
         except OSError as error:
             raise cannot_listen(host, port, error) from error
 
@@ -141,8 +143,16 @@ class VoiceServer:
         certificate, hosts = entrance.certificate, {name.lower() for name in settings.allowed_hosts}
         door = None if entrance.token is None else Doorkeeper(entrance.token, entrance.secret)
         if certificate is None:
-            return guard(Access(settings.allowed_origins, hosts, door))
-        return guard(Access(settings.allowed_origins, {*hosts, *certificate.names}, door, network=True))
+            access = Access(settings.allowed_origins, hosts, door)
+        else:
+            access = Access(settings.allowed_origins, {*hosts, *certificate.names}, door, network=True)
+        return guard(access, self._know)
+
+    def _know(self, request: web.Request) -> None:
+        """The connection of this request is no stranger's."""
+        peer = None if request.transport is None else request.transport.get_extra_info("peername")
+        if peer:
+            self._strangers.admit(peer[:2])
 
     async def _root(self, request: web.Request) -> web.StreamResponse:
         if is_upgrade(request):
@@ -184,6 +194,7 @@ class VoiceServer:
             resumes = await returning(request, socket, stun_url, self._places)
             with self._services.admission.connection(), counted() as work:
                 await socket.prepare(request)
+                self._know(request)
                 presence = Presence(request.get_extra_info("socket"), socket.pong)
                 route = Route(request.remote or "", own_end(request))
                 await self._serve(

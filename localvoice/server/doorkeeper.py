@@ -43,7 +43,7 @@ class Doorkeeper:
         The right cookie is always welcome, however many wrong tokens come from the same address.
         """
         if token is not None:
-            return self._judge_token(_group(client), token, now)
+            return self._judge_token(address_group(client), token, now)
         if cookie is None:
             return Verdict.MISSING
         return Verdict.WELCOME if _same(cookie, self.cookie.encode()) else Verdict.WRONG
@@ -70,8 +70,8 @@ def _same(shown: str, right: bytes) -> bool:
     return hmac.compare_digest(shown.encode(errors="surrogateescape"), right)  # headers may hold any bytes
 
 
-def _group(client: str) -> str:
-    """An IPv6 client has a whole /64 to itself, and would have as many tries."""
+def address_group(client: str) -> str:
+    """What counts as one address: an IPv6 client has a whole /64 to itself, and would have as many tries."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:

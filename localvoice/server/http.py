@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -19,12 +18,9 @@ _log = logging.getLogger(__name__)
 
 PROTOCOL: Final = "localvoice"
 """The subprotocol (`Sec-WebSocket-Protocol`) of clients that understand a close with 1013."""
-_HANDSHAKE_SECONDS: Final = 10.0
-"""In which TLS has to be agreed on; asyncio would give a minute to whoever says nothing."""
 _HEAD_SECONDS: Final = 10.0
 """In which a request's head has to come; whoever lets one trickle in would hold a socket for ever."""
 _SHUTDOWN_SECONDS: Final = 4.0
-_BACKLOG: Final = 128
 _QUEUE_BYTES: Final = 2**16
 """Of messages that aren't read yet; past twice as much the client has to wait."""
 _SMALL_PIECES: Final = 16
@@ -114,21 +110,6 @@ async def open_runner(application: web.Application) -> web.AppRunner:
     assert runner.server is not None  # it is set up
     runner.server.request_factory = partial(application._make_request, _cls=_Request)
     return runner
-
-
-async def listen(
-    runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext | None
-) -> asyncio.Server:
-    """Listen, by TLS if there is a context; aiohttp's own sites have no such deadline. Raises `OSError`."""
-    assert runner.server is not None
-    return await asyncio.get_running_loop().create_server(
-        runner.server,
-        host,
-        port,
-        ssl=context,
-        backlog=_BACKLOG,
-        ssl_handshake_timeout=None if context is None else _HANDSHAKE_SECONDS,
-    )
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

@@ -10,7 +10,7 @@ from playwright.sync_api import Error
 
 from localvoice.audio.wav import wav_bytes
 
-from .conftest import HAS_NETWORK
+from .conftest import HAS_NETWORK, silence
 from .stock import Stock, StockClient
 
 pytestmark = [
@@ -36,10 +36,12 @@ def refused(client: StockClient, address: str, query: str = "") -> None:
 
 
 def test_a_full_server_has_it_try_again_until_there_is_a_place(
-    stock: Stock, scripted: Callable[..., Any], application: str
+    browse: Callable[..., Any], scripted: Callable[..., Any], application: str
 ) -> None:
     arguments = (f"--origin={application}", "--conversations=1", "Hello?")
-    with scripted(*arguments) as address, stock() as served, stock() as other:
+    with scripted(*arguments) as address, browse(silence(1)) as page:
+        served = StockClient(page, application)
+        other = StockClient(page.context.new_page(), application)
         served.start(address)
         served.do("send", list(wav_bytes(loud(0.6))))
         served.until("ttsComplete")

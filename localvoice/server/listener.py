@@ -1,0 +1,180 @@
+"""Accepts TCP connections.
+
+asyncio's own server accepts without a limit, and where the process has no file descriptors left it logs each
+attempt, a hundred at a time.
+"""
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
+
+from localvoice.server.strangers import Strangers
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""In which TLS has to be agreed on; asyncio would give a minute to a client that says nothing."""
+_BACKLOG: Final = 128
+_MOST_STRANGERS: Final = 256
+_SHARE_OF_FILES: Final = 4
+"""Of all file descriptors, strangers take one in so many at most."""
+_SWEEP_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 0.2
+_CALM_SECONDS: Final = 5.0
+"""Without a failure, until all is well again."""
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def strangers_of_this_process() -> Strangers:
+    """As many as its limit on open files bears."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_STRANGERS if files == resource.RLIM_INFINITY else files // _SHARE_OF_FILES
+    return Strangers(min(_MOST_STRANGERS, most))
+
+
+class Listener:
+    """Listening sockets, and what is accepted on them until it is a connection of the protocol."""
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        protocol: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext | None,
+        strangers: Strangers,
+    ) -> None:
+        """Takes the sockets. To be made on a running event loop; use `open`."""
+        self._sockets = sockets
+        self._protocol = protocol
+        self._context = context
+        self._strangers = strangers
+        self._exhausted: float | None = None
+        """When a connection last could not be accepted, while that is the state that was logged."""
+        self._tasks = set[asyncio.Task[Any]]()
+        self._tasks.add(asyncio.create_task(self._keep_sweeping(), name="strangers"))
+        for each in sockets:
+            self._tasks.add(asyncio.create_task(self._keep_accepting(each), name="accepting"))
+
+    @classmethod
+    async def open(
+        cls,
+        host: str,
+        port: int,
+        protocol: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext | None,
+        strangers: Strangers,
+    ) -> "Listener":
+        """Listen on all addresses of the host, by TLS if there is a context. Raises `OSError`."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        sockets = list[socket.socket]()
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                one = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+                one.setblocking(False)
+                sockets.append(one)
+        except OSError:
+            for one in sockets:
+                one.close()
+            raise
+        return cls(sockets, protocol, context, strangers)
+
+    @property
+    def port(self) -> int:
+        """The one that is listened on, also where port 0 took a free one."""
+        port: int = self._sockets[0].getsockname()[1]
+        return port
+
+    async def close(self) -> None:
+        """Accept no more; connections that are open stay."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for each in self._sockets:
+            each.close()
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self._strangers.sweep(_now())
+            if self._exhausted is not None and _now() - self._exhausted > _CALM_SECONDS:
+                self._exhausted = None
+                log.warning("connections are accepted again")
+
+    async def _keep_accepting(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(listening)
+            except OSError as error:  # or the client has gone already
+                if error.errno in _EXHAUSTED:
+                    await self._make_room(error)
+                continue
+            self._open(connection, (address[0], address[1]))
+            await asyncio.sleep(0)  # a flood of connections must not keep others waiting
+
+    async def _make_room(self, error: OSError) -> None:
+        if self._exhausted is None:
+            words = "no connection can be accepted: %s. Allow this process more open files (`ulimit -n`)"
+            log.error(words, error.strerror)
+        self._exhausted = _now()
+        if not self._strangers.make_room():
+            await asyncio.sleep(_RETRY_SECONDS)
+        await asyncio.sleep(0)
+
+    def _open(self, connection: socket.socket, source: tuple[str, int]) -> None:
+        opening = asyncio.create_task(self._opened(connection), name="opening a connection")
+        self._tasks.add(opening)
+        opening.add_done_callback(self._tasks.discard)
+        # Also where it is cancelled before it has begun.
+        opening.add_done_callback(lambda task: connection.close() if task.cancelled() else None)
+        self._strangers.come(_Accepted(source, opening))
+
+    async def _opened(self, connection: socket.socket) -> asyncio.Transport | None:
+        """The transport, once TLS is agreed on; None if that fails."""
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol,
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=None if self._context is None else HANDSHAKE_SECONDS,
+            )
+        except OSError as error:  # SSLError and a passed deadline among them
+            log.debug("a client and this server don't agree on TLS: %s", error)
+            return None
+        return transport
+
+
+class _Accepted:
+    """A connection of which nothing is known yet but where it comes from."""
+
+    def __init__(self, source: tuple[str, int], opening: asyncio.Task[asyncio.Transport | None]) -> None:
+        self.source = source
+        self.since = _now()
+        self._opening = opening
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        transport = self._transport
+        return self._opening.done() and (transport is None or transport.is_closing())
+
+    def end(self) -> None:
+        """End it at once."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._opening.cancel()
+
+    @property
+    def _transport(self) -> asyncio.Transport | None:
+        done = self._opening.done() and not self._opening.cancelled()
+        return self._opening.result() if done else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
