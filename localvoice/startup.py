@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.application import contained_tasks
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook import Playbook, check, load_playbook
 from localvoice.agent.tools import Tool, ToolRegistry
@@ -24,9 +25,11 @@ from localvoice.engines.protocols import Engines
 from localvoice.engines.rehearsal import rehearse
 from localvoice.heap import kept_small
 from localvoice.loop_guard import guarded_loop
+from localvoice.observability.adapting import ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
+from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.probe import probe
 
 _WARMING_UP: Final = "Warming up, so that the first answer is as quick as the others …"
@@ -54,7 +57,10 @@ async def ready_agent(
     if script is not None:
         check(script, registry, handlers or {})
     monitor = settings.monitor
-    own = metrics or make_metrics(monitor.metrics, monitor.otlp_endpoint)
+    if metrics is None:
+        own = make_metrics(monitor.metrics, monitor.otlp_endpoint)
+    else:  # ours never raise, and the server serves Prometheus' by its type
+        own = metrics if isinstance(metrics, PrometheusMetrics) else ContainedMetrics(metrics)
     recording = None if monitor.audio_dir is None else DebugAudio(monitor.audio_dir)
     level: Literal["debug", "info"] = "info" if monitor.log_format == "json" else "debug"
     # Errors are logged where they are reported, hooks or not.
@@ -77,7 +83,7 @@ async def ready_agent(
             with console.status(_WARMING_UP):
                 await agent.warm_up()
             console.print(f"Models are ready after {time.monotonic() - begun:.1f} s.")
-            with guarded_loop():  # from here on somebody may wait for an answer
+            with contained_tasks(), guarded_loop():  # from here on somebody may wait for an answer
                 yield agent
         finally:
             if recording is not None:

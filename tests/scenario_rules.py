@@ -70,7 +70,13 @@ def a_stage_ends_by_time_after_an_answer_and_in_silence(world: World) -> Iterato
                 yield f"a stage ran out at {event.time:.2f} s while the user spoke"
             if answering:
                 yield f"a stage ran out at {event.time:.2f} s in the middle of an answer"
-        speaking = event.kind == "speech-start" or speaking and event.kind != "speech-end"
+        if event.kind in (
+            "speech-end",
+            "turn-start",
+        ):  # or they type amid their words, and want that answered
+            speaking = False
+        elif event.kind == "speech-start":
+            speaking = True
         if event.kind in ("llm-start", "tool-call-start"):
             answering = True
         elif event.kind in ("llm-end", "turn-end"):

@@ -8,12 +8,12 @@ Times (`…_time`, `timestamp`) are Unix milliseconds, as the cloud server gives
 the monotonic clock.
 """
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeVarTuple
 
+from localvoice.agent import application
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer, Transcript
@@ -244,9 +244,7 @@ async def _call(hook: Callable[..., Outcome] | None, args: tuple[Any, ...], advi
     if hook is None:
         return
     try:
-        outcome = hook(*args)
-        if inspect.isawaitable(outcome):
-            await outcome
+        await application.run(lambda: hook(*args))
     except Rejection:
         raise
     except Exception as error:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from localvoice.agent.application import message_of
 from localvoice.config import ConfigError
+from localvoice.contract.metrics import NO_TAGS, Metrics, Tags
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,31 @@ class Complaints:
         """Whatever goes wrong in the block costs this figure and nothing else."""
         try:
             yield
-        except Exception as error:
-            self.once(name, "a figure was lost", f"{type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:
+            self.once(name, "a figure was lost", f"{type(error).__name__}: {message_of(error)}")
+
+
+class ContainedMetrics:
+    """An application's adapter, whose failures cost a figure and nothing else."""
+
+    def __init__(self, adapter: Metrics) -> None:
+        self._adapter = adapter
+        self._complaints = Complaints()
+
+    def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
+        """As the adapter does."""
+        with self._complaints.instead_of_raising(name):
+            self._adapter.increment(name, value, tags)
+
+    def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
+        """As the adapter does."""
+        with self._complaints.instead_of_raising(name):
+            self._adapter.timing(name, ms, tags)
+
+    def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
+        """As the adapter does."""
+        with self._complaints.instead_of_raising(name):
+            self._adapter.gauge(name, value, tags)
 
 
 def missing_library(what: str, *packages: str) -> ConfigError:

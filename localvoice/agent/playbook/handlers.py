@@ -1,10 +1,11 @@
 """Calls the application's functions that a playbook names, and keeps what goes wrong."""
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from localvoice.agent import application
+from localvoice.agent.application import message_of
 from localvoice.agent.playbook.schema import Handler
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 
@@ -26,11 +27,8 @@ class Handlers:
         if handler is None:
             return None
 
-        async def run(handler: Handler = handler) -> object:
-            outcome = (self._by_name[handler] if isinstance(handler, str) else handler)(context)
-            return await outcome if inspect.isawaitable(outcome) else outcome
-
-        return await self.attempt(run(), what)
+        function = self._by_name[handler] if isinstance(handler, str) else handler
+        return await self.attempt(application.run(lambda: function(context)), what)
 
     async def attempt(self, work: Awaitable[Result], what: str) -> Result | None:
         """The work's result; None if it fails or takes too long, which is kept as a problem."""
@@ -38,7 +36,7 @@ class Handlers:
             async with asyncio.timeout(WAIT_SECONDS):
                 return await work
         except Exception as error:
-            words = str(error) or f"it took longer than {WAIT_SECONDS:.0f} s"
+            words = message_of(error) or f"it took longer than {WAIT_SECONDS:.0f} s"
             message = f"The playbook's {what} failed: {type(error).__name__}: {words}"
             problem = VoiceError(ErrorCode.PLAYBOOK_ERROR, Component.PLAYBOOK, message)
             problem.__cause__ = error

@@ -8,14 +8,15 @@ import json
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from pydantic_core import from_json, to_json
-
+from localvoice.agent import application
+from localvoice.agent.application import ApplicationError, message_of
 from localvoice.agent.hooks import ToolResult
 from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry
+from localvoice.agent.tools.result import as_json, is_small
 from localvoice.engines.protocols import ToolCall
 from localvoice.log_context import failure
 
@@ -27,7 +28,6 @@ Around = Callable[[ToolCall, Execute], Awaitable[ToolResult]]
 
 CONTENT_BYTES: Final = 8192
 """Of one result, what the LLM reads: about 2000 tokens, which is half of a small model's context."""
-_ERROR_CHARACTERS: Final = 300
 _LEAVE_SECONDS: Final = 0.1
 """How long a cancelled coroutine may take to clean up while the user already speaks."""
 _ANNOUNCE_SECONDS: Final = 5.0
@@ -101,17 +101,20 @@ class ToolExecutor:
         try:
             tool = self._registry.get(call.name)
             arguments = tool.validate(call.arguments)
-            value = _as_json(await self._bounded(tool, arguments, context))
+            value = await self._bounded(tool, arguments, context)
         except ToolError as error:
+            return _failed(call, message_of(error), loop.time() - began)
+        except ApplicationError as error:
+            log.warning("the tool %s failed: %s", call.name, error)
             return _failed(call, str(error), loop.time() - began)
         except Exception as error:
             log.warning("the tool %s failed with %s", call.name, failure(error))
-            return _failed(call, f"{type(error).__name__}: {error}", loop.time() - began)
+            return _failed(call, f"{type(error).__name__}: {message_of(error)}", loop.time() - began)
         duration_ms = (loop.time() - began) * 1000
         return ToolResult(call.call_id, call.name, success=True, result=value, duration_ms=duration_ms)
 
     async def _bounded(self, tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
-        """What the handler returns; raises `ToolError` at the deadline."""
+        """What the handler returns, as JSON types; raises `ToolError` at the deadline."""
         job = asyncio.create_task(_handle(tool, arguments, context), name=f"tool {tool.name}")
         try:
             done, _ = await asyncio.wait([job], timeout=self._timeout_seconds)
@@ -121,8 +124,6 @@ class ToolExecutor:
         if not done:
             await _leave(job, tool, context)
             raise ToolError(f"took longer than {self._timeout_seconds:g} seconds and was stopped")
-        if job.cancelled():
-            raise ToolError("the tool cancelled itself")
         return job.result()
 
 
@@ -143,15 +144,31 @@ def content_of(result: ToolResult) -> str:
 
 
 async def _handle(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+    """The result as JSON types, which is made where the tool runs: it may be an iterator, or large."""
+    stopped = context.cancelled.is_set
     if _is_async(tool.handler):
-        try:
-            return await tool.handler(arguments, context)
-        except SystemExit as error:  # would end the event loop, and with it every conversation
-            raise RuntimeError("it raised SystemExit") from error
-    loop = asyncio.get_running_loop()
-    beside = replace(context, announce=partial(_announce_from_thread, loop, context))
-    value = await _in_thread(tool.name, partial(tool.handler, arguments, beside))
-    return await value if inspect.isawaitable(value) else value
+        value = await application.run(lambda: tool.handler(arguments, context))
+    else:
+        loop = asyncio.get_running_loop()
+        beside = replace(context, announce=partial(_announce_from_thread, loop, context))
+
+        def work() -> Any:
+            given = tool.handler(arguments, beside)
+            return given if inspect.isawaitable(given) else _Made(as_json(given, lambda: not stopped()))
+
+        value = await _in_thread(tool.name, work)
+        if isinstance(value, _Made):
+            return value.value
+        value = await application.run(lambda: value)
+    make = partial(as_json, value, lambda: not stopped())
+    return make() if is_small(value) else await _in_thread(tool.name, make)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A result that is JSON already."""
+
+    value: Any
 
 
 def _is_async(handler: Callable[..., Any]) -> bool:
@@ -173,7 +190,7 @@ async def _in_thread(name: str, function: Callable[[], T]) -> T:
         except BaseException as error:
             # A tool that ends its thread (SystemExit) or confuses a future (StopIteration) has just failed.
             ordinary = isinstance(error, Exception) and not isinstance(error, StopIteration)
-            job.set_exception(error if ordinary else RuntimeError(f"it raised {type(error).__name__}"))
+            job.set_exception(error if ordinary else ApplicationError(f"it raised {type(error).__name__}"))
 
     job.set_running_or_notify_cancel()
     threading.Thread(target=work, name=f"tool-{name}", daemon=True).start()
@@ -209,14 +226,5 @@ def _forget(job: asyncio.Task[Any]) -> None:
         job.exception()  # counts as seen: nobody waits for it any more
 
 
-def _as_json(value: Any) -> Any:
-    """The value as JSON has it; raises `ToolError` if JSON can't carry it."""
-    try:
-        return from_json(to_json(value, inf_nan_mode="null"))
-    except (ValueError, RecursionError) as error:
-        raise ToolError(f"gave a result that isn't JSON: {error}") from error
-
-
 def _failed(call: ToolCall, words: str, seconds: float) -> ToolResult:
-    error = words if len(words) <= _ERROR_CHARACTERS else words[:_ERROR_CHARACTERS] + "…"
-    return ToolResult(call.call_id, call.name, success=False, error=error, duration_ms=seconds * 1000)
+    return ToolResult(call.call_id, call.name, success=False, error=words, duration_ms=seconds * 1000)

@@ -1,0 +1,77 @@
+"""Calls the application's code: hooks, tools, a playbook's handlers. What it raises is a failure of its own.
+
+Three things that Python lets through `except Exception` would do more harm than that: a `CancelledError` that
+nobody asked for ends the turn without a word, `SystemExit` ends the event loop, and so does a task of its own
+that raises it.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar, cast
+
+T = TypeVar("T")
+
+_MESSAGE_CHARACTERS: Final = 300
+_inside: ContextVar[bool] = ContextVar("inside_application", default=False)
+
+
+class ApplicationError(Exception):
+    """The application's code raised what would have ended more than itself."""
+
+
+async def run(call: Callable[[], Any]) -> Any:
+    """What the call returns, awaited if that can be.
+
+    Raises the exceptions of the application, `ApplicationError` for a `SystemExit` and for a `CancelledError`
+    of its own making. A cancellation of the surrounding task goes on.
+    """
+    task = asyncio.current_task()
+    cancelled_before = 0 if task is None else task.cancelling()
+    token = _inside.set(True)
+    try:
+        outcome = call()
+        return await outcome if inspect.isawaitable(outcome) else outcome
+    except asyncio.CancelledError as error:
+        if task is None or task.cancelling() > cancelled_before:
+            raise
+        raise ApplicationError("it cancelled itself") from error
+    except SystemExit as error:
+        raise ApplicationError("it raised SystemExit") from error
+    finally:
+        _inside.reset(token)
+
+
+def message_of(error: BaseException) -> str:
+    """What an exception of the application says, cut if it is long; its `__str__` may fail, too."""
+    try:
+        message = str(error)
+    except BaseException as own:
+        return f"<no words: {type(own).__name__}>"
+    return message if len(message) <= _MESSAGE_CHARACTERS else f"{message[:_MESSAGE_CHARACTERS]}…"
+
+
+@contextmanager
+def contained_tasks() -> Iterator[None]:
+    """Inside, no task that the application's code begins can end the running loop with `SystemExit`."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+
+    def make(loop: asyncio.AbstractEventLoop, coro: Any, **given: Any) -> asyncio.Future[Any]:
+        inner = _contained(coro) if _inside.get() and inspect.iscoroutine(coro) else coro
+        return asyncio.Task(inner, loop=loop, **given) if before is None else before(loop, inner, **given)
+
+    loop.set_task_factory(cast(Any, make))
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)
+
+
+async def _contained(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    except SystemExit as error:
+        raise ApplicationError("a task of it raised SystemExit") from error

@@ -1,0 +1,193 @@
+"""Whatever the application's code raises, wherever: a turn that is answered, and one line in the log."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from fakes import FakeLlm
+from session_room import Room, Rooms, codes
+from tool_calls import run_one
+
+from localvoice.agent.application import ApplicationError, contained_tasks, run
+from localvoice.agent.hooks import Hooks
+from localvoice.agent.playbook.handlers import Handlers
+from localvoice.agent.tools import Tool
+from localvoice.agent.tools.result import RESULT_BYTES
+from localvoice.contract.errors import ErrorCode
+from localvoice.engines.protocols import ToolCall, ToolSpec
+from localvoice.observability.adapting import ContainedMetrics
+
+TURN_HOOKS = tuple(
+    each.name for each in fields(Hooks) if each.name.split("_")[1] in ("turn", "stt", "llm", "tts", "tool")
+)
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:  # noqa: D105 - it has none
+        raise SystemExit(9)
+
+
+async def cancelled_elsewhere(*_: object) -> None:
+    """Awaits a task that somebody has cancelled: the usual way to a `CancelledError` that nobody meant."""
+    task = asyncio.create_task(asyncio.sleep(60))
+    task.cancel()
+    await task
+
+
+def exits(*_: object) -> None:
+    sys.exit(3)
+
+
+async def exits_later(*_: object) -> None:
+    await asyncio.sleep(0)
+    sys.exit(3)
+
+
+def speechless(*_: object) -> None:
+    raise Speechless
+
+
+BAD: tuple[Callable[..., Any], ...] = (cancelled_elsewhere, exits, exits_later, speechless)
+
+
+def tool(handler: Callable[..., Any]) -> Tool:
+    return Tool(ToolSpec("it", "Does it.", {"type": "object"}), handler)
+
+
+async def answered(r: Room) -> None:
+    await r.says()
+    await r.session.settle()
+    assert r.told()[-1] == "tts-complete" and r.states()[-1] == "idle"
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("bad", BAD)
+async def test_every_hook_of_a_turn_may_raise_anything(room: Rooms, bad: Callable[..., Any]) -> None:
+    llm = FakeLlm([ToolCall("1", "it", {})], "Done.")
+    hooks = Hooks(**dict.fromkeys(TURN_HOOKS, bad))
+    r = room(llm=llm, tools=[tool(lambda *_: "fine")], hooks=hooks)
+    await answered(r)
+    assert codes(r) == [] and r.said()[-1] == ("assistant", "Done.")
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("bad", BAD)
+async def test_a_tool_may_raise_anything(room: Rooms, bad: Callable[..., Any]) -> None:
+    async def on_loop(*_: object) -> Any:
+        outcome = bad()
+        return await outcome if asyncio.iscoroutine(outcome) else outcome
+
+    for handler in (on_loop, lambda *_: on_loop()):
+        r = room(llm=FakeLlm([ToolCall("1", "it", {})], "Done."), tools=[tool(handler)])
+        await answered(r)
+        assert set(codes(r)) <= {ErrorCode.TOOL_ERROR} and r.said()[-1] == ("assistant", "Done.")
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_a_handler_of_a_playbook_may_raise_anything(bad: Callable[..., Any]) -> None:
+    handlers = Handlers({"bad": bad})
+    assert await handlers.call("bad", "condition", None) is None
+    assert [problem.code for problem in handlers.take_problems()] == [ErrorCode.PLAYBOOK_ERROR]
+
+
+async def test_an_adapter_of_metrics_may_raise_anything(caplog: pytest.LogCaptureFixture) -> None:
+    class Bad:
+        def increment(self, *_: object) -> None:
+            speechless()
+
+        timing = gauge = increment
+
+    metrics = ContainedMetrics(Bad())
+    metrics.increment("a")
+    metrics.timing("a", 1.0)
+    metrics.gauge("b", 1.0)
+    assert len(caplog.records) == 2, "once for each metric"
+
+
+async def test_tasks_of_the_application_cannot_end_the_loop() -> None:
+    async def gathers() -> None:
+        await asyncio.gather(exits_later())
+
+    with contained_tasks():
+        with pytest.raises(ApplicationError, match="SystemExit"):
+            await run(gathers)
+    assert asyncio.get_running_loop().get_task_factory() is None
+
+
+async def test_the_turns_own_cancellation_goes_on() -> None:
+    async def waits() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(run(waits))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_a_cancelled_turn_still_tells_a_hook_that_cancels_itself() -> None:
+    """At its end: the cancellation has been delivered, and this is another one."""
+
+    async def turn() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            with pytest.raises(ApplicationError):
+                await run(cancelled_elsewhere)
+            return "told"
+        return ""
+
+    task = asyncio.create_task(turn())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == "told"
+
+
+def slow_rows() -> Iterator[int]:
+    for number in range(20):
+        time.sleep(0.1)
+        yield number
+
+
+def endless() -> Iterator[str]:
+    while True:
+        yield "and so on"
+
+
+async def test_what_a_tool_yields_is_read_in_its_thread_and_by_its_deadline() -> None:
+    """The loop would stand still otherwise, which fails the test."""
+    result = await run_one(lambda *_: slow_rows(), timeout_seconds=0.3)
+    assert "took longer than 0.3 seconds" in (result.error or "")
+    result = await run_one(lambda *_: (number for number in range(3)))
+    assert result.result == [0, 1, 2]
+
+
+async def on_the_loop(*_: object) -> Any:
+    return {"rows": endless()}
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda *_: endless(),
+        on_the_loop,
+        lambda *_: "é" * 30_000_000,
+        lambda *_: list(range(3_000_000)),
+        lambda *_: [["a" * 1000] * 500, {"b": "c" * RESULT_BYTES}],
+    ],
+)
+async def test_a_result_has_a_limit_and_holds_up_nobody(handler: Callable[..., Any]) -> None:
+    result = await run_one(handler, timeout_seconds=20.0)
+    assert "more than 1024 KiB" in (result.error or "")
+
+
+async def test_an_error_of_a_tool_without_words_or_with_millions_of_them() -> None:
+    def shouts(*_: object) -> None:
+        raise ValueError("A" * 50_000_000)
+
+    assert "Speechless: <no words: SystemExit>" in ((await run_one(speechless)).error or "")
+    assert len((await run_one(shouts)).error or "") < 400
