@@ -48,7 +48,6 @@ def record(session_id: str = "an id", text: str = "My secret is 4711.", turns: i
         reminders=(SavedReminder(due=2e9, text="The tea is ready."),),
         announcements=("Hello again.",),
         turns=turns,
-        told_blind=True,
         started=1e9,
         last_active=1.5e9,
     )

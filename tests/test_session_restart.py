@@ -103,7 +103,6 @@ def talk(conversation: Conversation) -> None:
     assert isinstance(conversation.director, FakeDirector)
     conversation.director.saved = {"stage": "tea"}
     conversation.turns = 2
-    conversation.told_blind = True
 
 
 @pytest.mark.parametrize("key", [None, "a passphrase"])
@@ -130,7 +129,7 @@ async def test_a_conversation_goes_on_after_a_restart(disk: Disk, key: str | Non
     assert dict(call.tool_calls[0].arguments) == {"minutes": 3}
     assert isinstance(after.director, FakeDirector)
     assert after.director.session_id == before.id and after.director.saved == {"stage": "tea"}
-    assert (after.turns, after.told_blind) == (2, True)
+    assert after.turns == 2
     assert list(after.announcements) == ["Welcome back."]
     ((seconds, text),) = after.reminders.pending()
     assert text == "The tea is ready."

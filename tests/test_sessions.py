@@ -204,13 +204,3 @@ async def test_too_many_attachments_are_refused_whole() -> None:
     assert caught.value.code == ErrorCode.INVALID_MESSAGE
     conversation.attach([picture()])
     assert len(conversation.take_attachments()) == MAX_ATTACHMENTS
-
-
-async def test_that_the_model_is_blind_is_told_once() -> None:
-    conversation = a_conversation()
-    conversation.history.add_user("Hello.")
-    assert not conversation.must_be_told_blind(sees=False), "there was nothing to see"
-    conversation.history.add_user("Look.", [picture()])
-    assert not conversation.must_be_told_blind(sees=True)
-    assert conversation.must_be_told_blind(sees=False)
-    assert not conversation.must_be_told_blind(sees=False)

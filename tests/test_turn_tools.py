@@ -177,16 +177,6 @@ async def test_pictures_go_to_a_model_that_sees(room: Rooms) -> None:
     assert r.tts.said == ["A cat.", "Yes."]
 
 
-async def test_a_blind_model_is_owned_up_to_once(room: Rooms) -> None:
-    r = room(llm=FakeLlm("Ah.", "Oh."))
-    for _ in range(2):
-        r.conversation.attach([Image(b"...")])
-        r.session.answer_text("What is this?")
-        await r.session.settle()
-    told = [text for text in r.tts.said if "pictures" in text]
-    assert len(told) == 1 and r.tts.said[-1] == "Oh." and not codes(r)
-
-
 # --- speech at the end of the reply ---
 
 

@@ -39,8 +39,6 @@ class Conversation:
     """Pictures for the next utterance."""
     confirmation: Confirmation | None = None
     """The call that the user has been asked about. Belongs to this moment: it is never saved."""
-    told_blind: bool = False
-    """Whether the user has been told that the model can't see."""
     turns: int = 0
     """How often the user has said something."""
     started: float = 0.0
@@ -118,10 +116,3 @@ class Conversation:
         self.announcements.clear()
         self.reminders.clear()
         return count
-
-    def must_be_told_blind(self, sees: bool) -> bool:
-        """Whether to say now that the model can't see: once, with the first pictures that come."""
-        latest = self.history.messages[-1:]
-        must = not sees and not self.told_blind and any(message.images for message in latest)
-        self.told_blind = self.told_blind or must
-        return must

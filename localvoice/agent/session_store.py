@@ -63,7 +63,7 @@ class SessionRecord(BaseModel):
     turns: int = Field(0, ge=0)
     """How often the user has said something."""
     told_blind: bool = False
-    """Whether the user knows that the model can't see."""
+    """Only in files of version 0.2 and earlier, which are read still."""
     started: FiniteFloat
     """When the conversation began."""
     last_active: FiniteFloat

@@ -185,7 +185,6 @@ def _record_of(conversation: Conversation) -> SessionRecord:
         ),
         announcements=tuple(conversation.announcements),
         turns=conversation.turns,
-        told_blind=conversation.told_blind,
         started=conversation.started + wall_ahead,
         last_active=conversation.last_active + wall_ahead,
     )
@@ -200,7 +199,6 @@ def _conversation_of(record: SessionRecord, director: Director) -> Conversation:
         record.id,
         director,
         history,
-        told_blind=record.told_blind,
         turns=record.turns,
         started=record.started - wall_ahead,
         last_active=min(record.last_active - wall_ahead, now()),

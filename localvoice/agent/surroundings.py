@@ -1,10 +1,11 @@
 """What a turn works with: the same for all turns of a session."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.blind import as_text, asks_about
 from localvoice.agent.conversation import Conversation
 from localvoice.agent.director import Brief
 from localvoice.agent.draft import Draft
@@ -14,7 +15,7 @@ from localvoice.agent.hooks import LlmRequest
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ServerMessage
-from localvoice.engines.protocols import ChatMessage, ToolOffer
+from localvoice.engines.protocols import ChatMessage, Image, ToolOffer
 
 
 class AgentState(StrEnum):
@@ -55,12 +56,26 @@ class Surroundings:
         asked = self.conversation.confirmation
         if asked is not None and asked.answered(words) is not None:
             return None  # first the call runs, or is refused, or the user is asked again
+        images = self.conversation.attachments
+        if self.answers_blind(words, images):
+            return None
         history = self.conversation.history.copy()
-        history.add_user(words, self.conversation.attachments)
+        self.add_user(history, words, images)
         brief = director.brief()
         offer = brief.offer()
         prompt = tuple(self.prompt(brief, offer, history))
         return LlmRequest(prompt, brief.sampling, offer, self.agent.engines.llm.name)
+
+    def answers_blind(self, words: str, images: Sequence[Image]) -> bool:
+        """Whether the answer is that the model can't see these pictures."""
+        return not self.agent.engines.llm.sees and asks_about(words, images)
+
+    def add_user(self, history: History, words: str, images: Sequence[Image]) -> None:
+        """Add what the user said; pictures too, if the model can see them."""
+        if self.agent.engines.llm.sees:
+            history.add_user(words, images)
+        else:
+            history.add_user(as_text(words, images))
 
     def prompt(
         self, brief: Brief, offer: ToolOffer | None, history: History | None = None

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 
 from localvoice.agent.acting import Actor
+from localvoice.agent.blind import BLIND
 from localvoice.agent.confirming import Acted, Confirmation, Settled
 from localvoice.agent.forget_request import ForgetRequest, forget_request
 from localvoice.agent.hooks import Rejection, TurnContext, consult, notify
@@ -21,8 +22,6 @@ from localvoice.engines.protocols import ToolCall
 from localvoice.log_context import log_context
 
 log = logging.getLogger(__name__)
-
-BLIND = "I can't look at pictures: the language model in use reads text only."
 
 
 class Turn:
@@ -59,6 +58,7 @@ class Turn:
         self._known: Heard | None = None
         self._answered: Settled | Confirmation | None = None
         self._answering = False
+        self._blind = False
         self._interrupted = False
         self._over = False
 
@@ -160,9 +160,17 @@ class Turn:
             self._announcement = await around.forget(self._forget)
             return ""
         if words:
-            around.conversation.history.add_user(words, around.conversation.take_attachments())
-            around.conversation.turns += 1
+            self._note(words)
         return words
+
+    def _note(self, words: str) -> None:
+        """Put into the history what the user said, with the pictures that came with it."""
+        around = self._around
+        images = around.conversation.take_attachments()
+        self._blind = around.answers_blind(words, images)
+        if not self._blind:
+            around.add_user(around.conversation.history, words, images)
+        around.conversation.turns += 1
 
     async def _think_and_speak(self, words: str) -> None:
         try:
@@ -174,12 +182,11 @@ class Turn:
             raise failures.exceptions[0] from None
 
     async def _think(self, words: str) -> None:
-        conversation = self._around.conversation
         if self._announcement:
             await self._thinker.utter(self._announcement)
+        elif self._blind:
+            await self._thinker.utter(BLIND)
         else:
-            if conversation.must_be_told_blind(self._around.agent.engines.llm.sees):
-                await self._thinker.utter(BLIND)
             await self._thinker.answer(words, self._answered)
         if not self._interrupted:  # an LLM may fail while it is cancelled; nobody takes pieces any more
             await self._thinker.finish()
@@ -245,7 +252,7 @@ class Turn:
         kept = self._thinker.reply if finished and self._speaker.faithful else around.playout.heard()
         if self._thinker.reply and not finished:
             around.emit(ReplyHeard(kept))
-        if kept.strip() and self._forget is None:
+        if kept.strip() and self._forget is None and not self._blind:
             around.conversation.history.add_assistant(kept)
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
         return kept

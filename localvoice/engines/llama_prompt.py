@@ -9,7 +9,7 @@ from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatte
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import tool_prompt
-from localvoice.engines.protocols import ChatMessage, ToolOffer
+from localvoice.engines.protocols import ChatMessage, ToolOffer, unseen
 from localvoice.engines.seeing import SeeingLlama
 
 _READ_AS_TOKENS: Final = (
@@ -94,8 +94,7 @@ class Prompts:
         text = self._plain(message.content)
         if isinstance(self._llama, SeeingLlama):
             return text
-        alts = (self._plain(image.alt).strip() for image in message.images)
-        return "\n".join([*(f"[image: {alt}]" for alt in alts if alt), text])
+        return "\n".join([*(unseen(self._plain(image.alt)) for image in message.images), text])
 
     def _marked(self, message: ChatMessage) -> str:
         """A message's words behind the places of its images."""

@@ -69,6 +69,13 @@ ReplyItem = str | ToolCall | CutOff
 """What an LLM's reply is made of: text deltas, at whose end it may be cut off, or one whole call."""
 
 
+def unseen(alt: str) -> str:
+    """What a model that reads text only is told of a picture, of which its client says that it shows this."""
+    if alt.strip():
+        return f"[The user sent a picture. You cannot see it. In words, it shows: {alt.strip()}]"
+    return "[The user sent a picture. You cannot see it, and do not know what it shows.]"
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """A picture that came with what the user said."""
