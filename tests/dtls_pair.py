@@ -56,11 +56,15 @@ class Call:
         self.sounds = 0
 
     async def begin(self) -> None:
-        """The handshake, and our microphone and voice."""
+        """The handshake, and what comes after it."""
         await asyncio.gather(
             self.ours.start(self.theirs.getLocalParameters()),
             self.theirs.start(self.ours.getLocalParameters()),
         )
+        await self.listen()
+
+    async def listen(self) -> None:
+        """Begin to take sound and to send it."""
         self.receiver._track = RemoteStreamTrack("audio")
         self.receiver._set_rtcp_ssrc(self.sender._ssrc)
         hand_on_at_once(self.receiver, self._on_sound, lambda reason: None, lambda: False, lambda: True)

@@ -1,0 +1,41 @@
+"""A coverage-guided fuzzer finds no packet of a peer that costs much, is kept, or breaks its call.
+
+It runs for a moment here, and with `--fuzz` for as many inputs as that says, other ones with `--fuzz-seed`.
+"""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import localvoice
+
+PACKAGE = Path(localvoice.__file__).parents[1]
+FUZZER = Path(__file__).with_name("fuzz_packets.py")
+SOME = {"messages": 1_000, "sound": 3_000}
+
+
+@pytest.mark.elsewhere
+@pytest.mark.skipif(
+    find_spec("atheris") is None,
+    reason="atheris isn't installed: it is the dependency group `fuzz`, and has packages for Linux on x86-64",
+)
+@pytest.mark.parametrize("target", SOME)
+def test_no_packet_stalls_swells_or_breaks_the_server(
+    target: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    runs, seed = pytestconfig.getoption("--fuzz") or SOME[target], pytestconfig.getoption("--fuzz-seed")
+    path = os.pathsep.join(map(str, (PACKAGE, FUZZER.parent, PACKAGE / "scripts")))
+    options = [target, str(tmp_path), f"-runs={runs}", f"-seed={seed}", "-rss_limit_mb=1024"]
+    done = subprocess.run(
+        [sys.executable, FUZZER, *options],
+        env={**os.environ, "PYTHONPATH": path, "PYTHONASYNCIODEBUG": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-6_000:]
+    assert f"Done {runs} runs" in done.stderr
