@@ -74,7 +74,7 @@ class Listener:
         sockets = list[socket.socket]()
         try:
             for family, _, _, _, address in dict.fromkeys(found):
-                one = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+                one = socket.create_server(address, family=family, backlog=_BACKLOG)
                 one.setblocking(False)
                 sockets.append(one)
         except OSError:
@@ -114,8 +114,8 @@ class Listener:
             except OSError as error:  # or the client has gone already
                 if error.errno in _EXHAUSTED:
                     await self._make_room(error)
-                continue
-            self._open(connection, (address[0], address[1]))
+            else:
+                self._open(connection, (address[0], address[1]))
             await asyncio.sleep(0)  # a flood of connections must not keep others waiting
 
     async def _make_room(self, error: OSError) -> None:
@@ -125,7 +125,6 @@ class Listener:
         self._exhausted = _now()
         if not self._strangers.make_room():
             await asyncio.sleep(_RETRY_SECONDS)
-        await asyncio.sleep(0)
 
     def _open(self, connection: socket.socket, source: tuple[str, int]) -> None:
         opening = asyncio.create_task(self._opened(connection), name="opening a connection")

@@ -49,7 +49,7 @@ const WORDS = {
   uninvited: {
     tone: 'fault',
     title: 'This link is out of date',
-    text: 'localvoice was started anew, with a new token. Open the link that it shows now.',
+    text: 'localvoice was started again since this page was opened. Open its link with the token once more.',
     action: { label: 'Try now', remedy: 'reconnect' },
   },
   'mic-insecure': {
