@@ -7,8 +7,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from localvoice.config import ConfigError
-from localvoice.server.security import Access, check_listen_address, guard, is_allowed_origin, is_own_host
+from localvoice.config import ConfigError, ServerSettings
+from localvoice.server.entrance import open_entrance
+from localvoice.server.security import (
+    Access,
+    check_allowed,
+    check_listen_address,
+    guard,
+    is_allowed_origin,
+    is_own_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +132,54 @@ def test_this_machine_may_be_listened_on(host: str) -> None:
 def test_other_addresses_are_refused_with_what_to_do(host: str) -> None:
     with pytest.raises(ConfigError, match=r"--lan.*tunnel"):
         check_listen_address(host)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost:3000",
+        "https://mine.example",
+        "https://mine.example:8443",
+        "http://[::1]:3000",
+        "null",
+        "chrome-extension://abcdef",
+        "capacitor://localhost",
+    ],
+)
+def test_origins_that_can_be_allowed(origin: str) -> None:
+    check_allowed([origin], [])
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://mine.example/",
+        "https://mine.example/page",
+        "mine.example",
+        "https://Mine.example",
+        "https://mine.example:443",
+        "http://mine.example:80",
+        "https://*",
+        "*",
+        "",
+    ],
+)
+def test_origins_that_no_browser_sends_are_refused_with_what_to_write(origin: str) -> None:
+    with pytest.raises(ConfigError, match=r"server\.allowed_origins.*scheme://host:port"):
+        check_allowed([origin], [])
+
+
+@pytest.mark.parametrize("host", ["voice.example", "Box", "*.home.example", "192.168.1.5", "fd00::2"])
+def test_names_that_can_be_allowed(host: str) -> None:
+    check_allowed([], [host])
+
+
+@pytest.mark.parametrize(
+    "host", ["https://voice.example", "voice.example:443", "voice.example/voice", "*", ""]
+)
+def test_names_that_are_none_are_refused_with_what_to_write(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"server\.allowed_hosts.*name alone"):
+        open_entrance(ServerSettings(allowed_hosts=(host,)))
 
 
 # --- on the network ---

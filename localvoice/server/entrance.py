@@ -12,7 +12,7 @@ from urllib.parse import quote
 from localvoice.config import ConfigError, ServerSettings
 from localvoice.paths import DATA_FOLDER
 from localvoice.server.certificate import Certificate, keep_certificate, own_certificate
-from localvoice.server.security import check_listen_address, is_loopback
+from localvoice.server.security import check_allowed, check_listen_address, is_loopback
 from localvoice.transports.candidates import network_addresses
 
 TLS_FOLDER: Final = None if DATA_FOLDER is None else DATA_FOLDER / "tls"
@@ -66,8 +66,10 @@ class Entrance:
 def open_entrance(settings: ServerSettings, folder: Path | None = TLS_FOLDER) -> Entrance:
     """Where and how to listen; in LAN mode with a certificate, kept in the folder, and a token.
 
-    Reads and writes files. Raises `ConfigError` for an address that others could reach without that.
+    Reads and writes files. Raises `ConfigError` for an address that others could reach without that, and for
+    origins and names to allow that aren't any.
     """
+    check_allowed(settings.allowed_origins, settings.allowed_hosts)
     token = None if settings.token is None else settings.token.get_secret_value()
     if not settings.lan:
         check_listen_address(settings.host)

@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 # Nothing lenient, such as a URL library's: what it would mend, a browser would not send.
 _AUTHORITY: Final = re.compile(r"(?:(?P<name>[A-Za-z0-9.-]+)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
+_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9.-]+|[0-9A-Fa-f:]+")
+_ORIGIN: Final = re.compile(
+    r"(?!http://.*:80$)(?!https://.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
+)
 
 _NAMES_KNOWN: Final = 256
 """Hosts and addresses that are remembered: the same few are judged several times for each request."""
@@ -56,6 +60,23 @@ def check_listen_address(host: str) -> None:
             "network, over TLS and with a token. Or use a tunnel from the other device: `ssh -L "
             "8787:127.0.0.1:8787 THIS-MACHINE`, then open http://127.0.0.1:8787 there."
         )
+
+
+def check_allowed(origins: Collection[str], hosts: Collection[str]) -> None:
+    """Raises `ConfigError` for an origin or a name that no browser ever sends, and so would allow nothing."""
+    for origin in origins:
+        if origin != "null" and _ORIGIN.fullmatch(origin) is None:
+            raise ConfigError(
+                f"server.allowed_origins holds {origin!r}, which is no origin. Write it as browsers send it: "
+                "`scheme://host:port` in lower case, without a path, and without the port 80 of http or 443 "
+                "of https."
+            )
+    for host in hosts:
+        if _HOST.fullmatch(host) is None:
+            raise ConfigError(
+                f"server.allowed_hosts holds {host!r}, which is no host name. Write the name alone, such as "
+                "`voice.example`, without scheme, port or path."
+            )
 
 
 @lru_cache(_NAMES_KNOWN)
