@@ -28,7 +28,8 @@ class BetweenTurns:
         if self._tidying is not None:
             self._tidying.cancel()
         # Now, not when the disk has answered: then the next turn may wait for its tools.
-        self._around.conversation.history.make_room(self._around.agent.settings.agent.history_messages)
+        settings = self._around.agent.settings.agent
+        self._around.conversation.history.make_room(settings.history_messages, settings.summarise)
         self._tidying = asyncio.create_task(self._tidy(), name="preparation")
 
     def watch(self) -> None:

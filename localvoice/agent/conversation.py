@@ -110,7 +110,7 @@ class Conversation:
         self.attachments.clear()
         if not everything:
             return int(self.history.forget_last())
-        count = sum(message.role == "user" for message in self.history.messages)
+        count = self.history.exchanges
         self.history.clear()
         self.director.forget()
         self.announcements.clear()

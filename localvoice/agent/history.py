@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from localvoice.agent.message_forms import counts, in_words, merge_runs, shortened
 from localvoice.agent.saved_history import SavedHistory, SavedMessage, unreadable
 from localvoice.engines.protocols import ChatMessage, Image, ToolCall
 
@@ -24,6 +25,15 @@ and examples, each new one would have the LLM read all of these again."""
 
 _SHORTER_RESULTS: Final = (1000, 100)
 """Characters to which tools' answers are cut, one size after the other, where one turn passes the context."""
+
+
+_KEPT: Final = 100
+"""Messages that are kept though the LLM is given them no more: "forget that" may be said again and again. Of
+twice as many the oldest go."""
+_UNNOTED: Final = 1000
+"""The same while the LLM finds no time to sum them up."""
+_NOTES_APART: Final = 25
+"""Messages between two states of the notes that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,23 @@ class History:
     """The messages of one conversation, oldest first, without the system prompt."""
 
     messages: list[ChatMessage] = field(default_factory=list)
-    """All that was said by the user and heard by them, and what tools were called for it."""
+    """What the user said and heard, and what tools were called for it; of very many, the latest."""
     summary: str = ""
     """What the messages that the LLM is given no more said."""
     _first_given: int = 0
     _summarised: int = 0
     _era: int = 0
+    _dropped: int = 0
+    """Messages of the user's that are gone, because there were too many."""
+    _base: str = ""
+    """What those said: where the notes go, what is written anew begins with it."""
+    _notes: list[tuple[int, str]] = field(default_factory=list)
+    """Earlier summaries, each with the number of messages that it sums up."""
+
+    @property
+    def exchanges(self) -> int:
+        """Messages of the user's, in all."""
+        return self._dropped + sum(message.role == "user" for message in self.messages)
 
     def add_user(self, text: str, images: Sequence[Image] = ()) -> None:
         """The user said this, and sent these pictures with it."""
@@ -89,26 +110,30 @@ class History:
         self._forget(limit)
         while True:
             given = self._given()
-            prompt = [ChatMessage("system", system_prompt), *self._with_summary(_merge_runs(given))]
+            prompt = [ChatMessage("system", system_prompt), *self._with_summary(merge_runs(given))]
             if fits(prompt):
                 return prompt
             if self._first_given >= self._latest_user():
                 break
-            self._forget(sum(map(_counts, given)) - 1)
+            self._forget(sum(map(counts, given)) - 1)
         for characters in _SHORTER_RESULTS:
-            prompt = [_shortened(message, characters) for message in prompt]
+            prompt = [shortened(message, characters) for message in prompt]
             if fits(prompt):
                 break
         return prompt
 
-    def make_room(self, limit: int) -> None:
-        """Between turns: forget now what the user's next message would push out."""
+    def make_room(self, limit: int, noted: bool = True) -> None:
+        """Between turns: forget now what the user's next message would push out.
+
+        `noted`: what is forgotten is summed up when there is time for that.
+        """
         self._settle()
         self._forget(limit - 1)
+        self._drop_oldest(noted)
 
     def let_go_of_pictures(self) -> None:
         """Keep words in their places."""
-        self.messages[:] = map(_in_words, self.messages)
+        self.messages[:] = map(in_words, self.messages)
 
     def passage(self, limit: int) -> Passage | None:
         """What the LLM is not given after `make_room`, and the summary doesn't hold; None if nothing is."""
@@ -128,6 +153,8 @@ class History:
             return False
         self.summary = summary
         self._summarised = passage.start + count
+        if self._summarised >= _NOTES_APART + (self._notes[-1][0] if self._notes else 0):
+            self._notes.append((self._summarised, summary))
         if count == len(passage.messages):  # a part of it alone would leave a turn without its beginning
             self._first_given = max(self._first_given, self._summarised)
         return True
@@ -140,33 +167,45 @@ class History:
         """
         cut = self._latest_user()
         if not self.messages or not self._is_users(cut):
-            return False
+            return self._forget_dropped()
         del self.messages[cut:]
         self._era += 1
         if self._summarised > cut:
-            self.summary = ""
+            self.summary = self._base
             self._first_given = self._summarised = 0
+            self._notes.clear()
         self._first_given = min(self._first_given, self._latest_user())
         return True
 
+    def _forget_dropped(self) -> bool:
+        """Of what is gone but for its notes, those go as a whole."""
+        had = self._dropped > 0
+        if had:
+            self.clear()
+        return had
+
     def copy(self) -> "History":
         """One that goes its own way from here."""
-        return replace(self, messages=list(self.messages))
+        return replace(self, messages=list(self.messages), _notes=list(self._notes))
 
     def clear(self) -> None:
         """Forget all."""
         self.messages.clear()
-        self.summary = ""
+        self._notes.clear()
+        self.summary = self._base = ""
+        self._dropped = 0
         self._first_given = self._summarised = 0
         self._era += 1
 
     def save(self) -> dict[str, Any]:
         """What `restore` needs, as JSON types; of pictures only what they show."""
         saved = SavedHistory(
-            messages=[SavedMessage.of(_in_words(message)) for message in self.messages],
+            messages=[SavedMessage.of(in_words(message)) for message in self.messages],
             summary=self.summary,
             first_given=self._first_given,
             summarised=self._summarised,
+            dropped=self._dropped,
+            base=self._base,
         )
         return saved.model_dump(exclude_defaults=True)
 
@@ -174,7 +213,7 @@ class History:
     def restore(saved: Mapping[str, Any]) -> "History":
         """The history that was saved; open calls are cancelled. Raises `ValueError` if it is broken."""
         past = SavedHistory.of(saved)
-        history = History(summary=past.summary)
+        history = History(summary=past.summary, _dropped=past.dropped, _base=past.base)
         for number, message in enumerate(past.messages):
             waiting = history._waiting()
             if message.tool_call_id not in waiting if message.role == "tool" else waiting:
@@ -228,10 +267,27 @@ class History:
         """
         self._first_given = self._cut(limit)
 
+    def _drop_oldest(self, noted: bool) -> None:
+        """Bound what is kept, and so what a long conversation costs in memory, on disk and in time."""
+        spare = self._first_given - _KEPT
+        if spare < _KEPT:
+            return
+        cut, base = next((each for each in reversed(self._notes) if each[0] <= spare), (0, self._base))
+        if not cut and noted and spare < _UNNOTED:
+            return
+        cut = cut or next(filter(self._is_users, range(spare, 0, -1)), 0)
+        self._dropped += sum(message.role == "user" for message in self.messages[:cut])
+        self._base = base
+        del self.messages[:cut]
+        self._first_given -= cut
+        self._summarised = max(0, self._summarised - cut)
+        self._notes = [(end - cut, summary) for end, summary in self._notes if end > cut]
+        self._era += 1
+
     def _cut(self, limit: int) -> int:
         """Where the past begins that `_forget` leaves: with a message of the user's."""
         indexes = range(self._first_given, len(self.messages))
-        counted = [index for index in indexes if _counts(self.messages[index])]
+        counted = [index for index in indexes if counts(self.messages[index])]
         if len(counted) <= limit:
             return self._first_given
         kept = (max(limit, 0) + 1) // 2
@@ -244,38 +300,3 @@ class History:
 
     def _is_users(self, index: int) -> bool:
         return self.messages[index].role == "user"
-
-
-def _counts(message: ChatMessage) -> bool:
-    return message.role == "user" or (message.role == "assistant" and not message.tool_calls)
-
-
-def _in_words(message: ChatMessage) -> ChatMessage:
-    """The message with words in place of its pictures."""
-    if not message.images:
-        return message
-    pictures = (f"[Picture: {image.alt}]" if image.alt else "[Picture]" for image in message.images)
-    return replace(message, content=" ".join((message.content, *pictures)), images=())
-
-
-def _shortened(message: ChatMessage, characters: int) -> ChatMessage:
-    """The message, if it is a tool's answer, with so many characters at most."""
-    if message.role != "tool" or len(message.content) <= characters:
-        return message
-    return replace(message, content=f"{message.content[:characters]}…")
-
-
-def _merge_runs(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Join what one side said in a row (a reply that was never heard leaves two): templates want turns.
-
-    Tool calls and their answers stay apart; pictures stay with the words that they came with.
-    """
-    merged: list[ChatMessage] = []
-    for message in messages:
-        before = merged[-1] if merged else None
-        if before and before.role == message.role and _counts(before) and _counts(message):
-            content = f"{before.content} {message.content}"
-            merged[-1] = replace(before, content=content, images=before.images + message.images)
-        else:
-            merged.append(message)
-    return merged

@@ -65,6 +65,8 @@ class SavedHistory(BaseModel):
     summary: str = ""
     first_given: int = Field(0, ge=0)
     summarised: int = Field(0, ge=0)
+    dropped: int = Field(0, ge=0)
+    base: str = ""
 
     @classmethod
     def of(cls, saved: Mapping[str, Any]) -> Self:
