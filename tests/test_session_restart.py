@@ -200,7 +200,7 @@ async def test_what_ends_is_removed_from_the_disk(disk: Disk) -> None:
     await saving
     await sessions.save(discarded)
     await asyncio.sleep(31 * 60)
-    sessions.sweep()
+    await sessions.sweep()
     await disk.end()
     assert disk.files() == 0
     assert disk.ended == 2

@@ -78,7 +78,7 @@ async def test_one_with_a_connection_is_never_swept_away() -> None:
     conversation = sessions.create()
     conversation.leave = asyncio.Event
     await asyncio.sleep(3 * 60 * 60)
-    sessions.sweep()
+    await sessions.sweep()
     assert len(sessions) == 1
     conversation.touch()
     conversation.leave = None
@@ -92,10 +92,10 @@ async def test_what_is_remembered_of_the_expired_is_bounded() -> None:
     sessions = Sessions(1, FakeDirector)
     first = sessions.create()
     await asyncio.sleep(61)
-    sessions.sweep()
+    await sessions.sweep()
     others = [sessions.create() for _ in range(1_000)]
     await asyncio.sleep(61)
-    sessions.sweep()
+    await sessions.sweep()
     assert await refusal(sessions, others[0].id) == ErrorCode.SESSION_EXPIRED
     assert await refusal(sessions, first.id) == ErrorCode.SESSION_NOT_FOUND
 
@@ -126,7 +126,7 @@ async def test_each_end_is_told_once_with_all_that_was() -> None:
     await asyncio.sleep(20 * 60)
     three.touch()
     await asyncio.sleep(11 * 60)
-    sessions.sweep()
+    await sessions.sweep()
     assert [each[0] for each in ended] == [one.id, two.id]
     await sessions.close()
     assert [each[0] for each in ended] == [one.id, two.id, three.id], (
@@ -179,7 +179,7 @@ async def test_reminders_end_with_their_conversation() -> None:
     sessions.discard(discarded)
     await asyncio.sleep(2 * 60 * 60)
     assert not discarded.announcements
-    sessions.sweep()
+    await sessions.sweep()
     swept.announcements.clear()
     assert discarded.reminders.pending() == swept.reminders.pending() == ()
 

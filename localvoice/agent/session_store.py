@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Literal
 
@@ -189,6 +190,18 @@ class SessionWriter:
             job.add_done_callback(lambda done: self._forget(session_id, done))
         self._waiting[session_id] = record
         return self._jobs[session_id]
+
+    async def remove_all(self, session_ids: Collection[str]) -> None:
+        """Remove many in one go. Not for sessions of which a write is under way."""
+
+        def remove() -> None:
+            for session_id in session_ids:
+                self._store.remove(session_id)
+
+        try:
+            await asyncio.to_thread(remove)
+        except OSError as error:
+            self.fail(error.strerror or str(error))
 
     async def flush(self) -> None:
         """Wait until all that was given is written."""

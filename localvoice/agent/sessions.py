@@ -19,6 +19,8 @@ from localvoice.log_context import session_tag
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 300.0
+_AT_A_TIME: Final = 20
+"""Conversations that are brought back or looked at before others may go on."""
 _EXPIRED_REMEMBERED: Final = 1_000
 """Ids of ended sessions that are still told apart from unknown ones; 22 characters each."""
 
@@ -66,9 +68,8 @@ class Sessions:
 
     def resume(self, session_id: str) -> Conversation:
         """The live conversation of this id. Raises `VoiceError` SESSION_NOT_FOUND or SESSION_EXPIRED."""
-        self.sweep()
         conversation = self._by_id.get(session_id)
-        if conversation is not None:
+        if conversation is not None and not self._expire(conversation):
             conversation.touch()
             return conversation
         if session_id in self._expired:
@@ -88,16 +89,13 @@ class Sessions:
         if self._by_id.get(conversation.id) is conversation:
             self._end(conversation)
 
-    def sweep(self) -> None:
-        """Forget conversations without a sign of life for too long.
-
-        One that has a connection stays: it is the heartbeat that lets go of a silent connection.
-        """
-        oldest = now() - self._seconds_to_live
-        for conversation in list(self._by_id.values()):
-            if conversation.leave is None and conversation.last_active < oldest:
-                self._expired.append(conversation.id)
-                self._end(conversation)
+    async def sweep(self) -> None:
+        """Forget conversations without a sign of life for too long, a few at a time."""
+        for number, conversation in enumerate(list(self._by_id.values()), 1):
+            if self._by_id.get(conversation.id) is conversation:
+                self._expire(conversation)
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
     async def keep_sweeping(self) -> None:
         """Sweep every five minutes until cancelled.
@@ -106,7 +104,7 @@ class Sessions:
         """
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self.sweep()
+            await self.sweep()
             await self._save_changed()
 
     async def save(self, conversation: Conversation) -> bool:
@@ -131,21 +129,24 @@ class Sessions:
         return written
 
     async def load(self) -> int:
-        """At the start: bring back what the store holds and has not expired; how many that are."""
+        """At the start: bring back what the store holds and has not expired; how many that are.
+
+        There may be thousands of them, so a few are brought back at a time, and files go in a thread.
+        """
         if self._store is None or self._writer is None:
             return 0
-        for record in await asyncio.to_thread(self._store.read_all):
-            # No monotonic clock survives a restart, so across one the wall clock has to do. One that was set
-            # back in the meantime must not make a sign of life lie in the future.
-            if max(0.0, time.time() - record.last_active) > self._seconds_to_live:
-                self._expired.append(record.id)
-                self._writer.write(record.id, None)
-                continue
+        records = await asyncio.to_thread(self._store.read_all)
+        expired = [record.id for record in records if self._has_expired(record)]
+        self._expired.extend(expired)
+        await self._writer.remove_all(expired)
+        live = (record for record in records if not self._has_expired(record))
+        for number, record in enumerate(live, 1):
             try:
                 self._by_id[record.id] = _conversation_of(record, self._make_director(record.id))
             except (ValueError, TypeError, LookupError) as error:
                 log.warning("session %s is left alone in its file: %s", session_tag(record.id), error)
-        await self._writer.flush()
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
         return len(self._by_id)
 
     async def close(self) -> None:
@@ -158,6 +159,22 @@ class Sessions:
         if self._store is not None and self._writer is not None:
             await self._writer.flush()
             self._store.close()
+
+    def _has_expired(self, record: SessionRecord) -> bool:
+        # No monotonic clock survives a restart, so across one the wall clock has to do. One that was set back
+        # in the meantime must not make a sign of life lie in the future.
+        return max(0.0, time.time() - record.last_active) > self._seconds_to_live
+
+    def _expire(self, conversation: Conversation) -> bool:
+        """End it if it had no sign of life for too long; whether it was.
+
+        One that has a connection stays: it is the heartbeat that lets go of a silent connection.
+        """
+        over = conversation.leave is None and conversation.last_active < now() - self._seconds_to_live
+        if over:
+            self._expired.append(conversation.id)
+            self._end(conversation)
+        return over
 
     def _end(self, conversation: Conversation) -> None:
         del self._by_id[conversation.id]
