@@ -184,6 +184,16 @@ async def test_a_chunk_that_is_cut_short_is_dropped(kind: int) -> None:
         assert pair.established
 
 
+@pytest.mark.parametrize("kind", rtcsctptransport.RECONFIG_PARAM_TYPES)
+async def test_a_request_that_is_cut_short_is_dropped(kind: int) -> None:
+    async with association() as pair:
+        for size in range(16):
+            request = ReconfigChunk()
+            request.params = [(kind, bytes(size))]
+            await pair.attack(request)
+        assert pair.established
+
+
 async def test_what_comes_before_the_beginning_or_begins_again_is_dropped() -> None:
     pair = Association()
     await pair.ours.start(None, 5000)

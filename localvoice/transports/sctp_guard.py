@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from aiortc import rtcsctptransport
 from aiortc.rtcsctptransport import (
+    RECONFIG_PARAM_TYPES,
     Chunk,
     DataChunk,
     ForwardTsnChunk,
@@ -81,15 +82,17 @@ def parse_packet(data: bytes) -> tuple[int, int, int, list[Chunk]]:
     """As aiortc's, but with the chunks that a client sends only. ValueError, whatever can't be read."""
     try:
         source, destination, tag, chunks = _unguarded_packet(data)
+        chunks = list(_within_limits(chunks))
+        _check_requests(chunks)
     except struct.error as error:
         raise ValueError(f"SCTP chunk is cut short: {error}") from error
-    if len(chunks) > 1 and any(isinstance(chunk, InitChunk) for chunk in chunks):
-        raise ValueError("SCTP INIT chunk isn't alone in its packet")
-    return source, destination, tag, list(_within_limits(chunks))
+    return source, destination, tag, chunks
 
 
 def _within_limits(chunks: list[Chunk]) -> Iterator[Chunk]:
     """Some messages, and one of each other kind: each is worked on, and most are answered."""
+    if len(chunks) > 1 and any(isinstance(chunk, InitChunk) for chunk in chunks):
+        raise ValueError("SCTP INIT chunk isn't alone in its packet")
     found: dict[type[Chunk], int] = {}
     for chunk in chunks:
         kind = type(chunk)
@@ -100,6 +103,15 @@ def _within_limits(chunks: list[Chunk]) -> Iterator[Chunk]:
             chunk.params = chunk.params[:_REQUESTS_IN_CHUNK]
         if found[kind] <= (_PARTS_IN_PACKET if kind is DataChunk else 1):
             yield chunk
+
+
+def _check_requests(chunks: list[Chunk]) -> None:
+    """aiortc reads these only when it has begun to act on them. Raises struct.error."""
+    for chunk in chunks:
+        if isinstance(chunk, ReconfigChunk):
+            for kind, body in chunk.params:
+                if kind in RECONFIG_PARAM_TYPES:
+                    RECONFIG_PARAM_TYPES[kind].parse(body)
 
 
 async def receive_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
