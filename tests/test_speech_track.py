@@ -1,7 +1,10 @@
 """The voice's track: at once when there is something to say, rare in silence, and whole."""
 
 import asyncio
+import gc
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import av
 import numpy as np
@@ -163,3 +166,27 @@ async def test_after_it_is_stopped_there_is_nothing() -> None:
     listener.track.stop()
     with pytest.raises(MediaStreamError):
         await listener.track.recv()
+
+
+def native_threads() -> int:
+    """With those of libraries, which Python doesn't know."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's threads as files")
+async def test_its_threads_end_with_it_and_not_when_garbage_is_collected() -> None:
+    gc.disable()
+    try:
+        before = native_threads()
+        listener = Listener()
+        await listener.say(0.1)
+        await listener.run(0.21)
+        assert native_threads() > before, "those of the encoder's filter"
+        waiting = asyncio.create_task(listener.track.recv())
+        await asyncio.sleep(0)
+        listener.track.stop()
+        with pytest.raises(MediaStreamError):
+            await waiting
+        assert native_threads() == before
+    finally:
+        gc.enable()

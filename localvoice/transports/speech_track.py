@@ -42,13 +42,18 @@ class SpeechTrack(MediaStreamTrack):
         self.encodes = True
         """Whether it gives Opus packets; for another codec it gives frames, without rests, to be encoded."""
         self._playout = playout
-        self._encoder = _opus_encoder()
+        self._encoder: av.AudioCodecContext | None = None  # until there is something to encode
         self._start: float | None = None
         self._next = 0  # sample, since the start, with which the next packet begins
         self._encoded = 0
         self._silent_frames = 0
         self._header = b""
         self._rest_end: asyncio.Timeout | None = None
+
+    def stop(self) -> None:
+        """End the track, and the threads of the encoder's filter, which last as long as it is kept."""
+        super().stop()
+        self._encoder = None
 
     def wake(self) -> None:
         """Somebody speaks, and may be answered: end a rest, and take none for a while."""
@@ -66,6 +71,8 @@ class SpeechTrack(MediaStreamTrack):
             self._next = max(self._next, await self._rest(self._start))
         else:
             self._start += await self._pace(self._start)
+        if self.readyState != "live":  # it was stopped meanwhile
+            raise MediaStreamError
         self._playout.ahead = _ON_ITS_WAY_SECONDS
         self._silent_frames = 0 if self._playout.playing else self._silent_frames + 1
         given = self._packet() if self.encodes else _frame(self._playout.read(FRAME))
@@ -103,6 +110,8 @@ class SpeechTrack(MediaStreamTrack):
     def _packet(self) -> "av.Packet[Any]":
         if self.resting:
             return av.Packet(self._header)
+        if self._encoder is None:
+            self._encoder = _opus_encoder()
         frame = _frame(self._playout.read(FRAME))
         frame.pts = self._encoded
         frame.time_base = Fraction(1, OUT_RATE)
