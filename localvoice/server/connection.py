@@ -43,6 +43,7 @@ from localvoice.server.places import Places, Seat
 from localvoice.server.presence import Presence
 from localvoice.transports.candidates import Route
 from localvoice.transports.inbox import FrameInbox
+from localvoice.transports.watchdog import Watchdog
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Connection:
         self._leaving = asyncio.Event()
         self._gone = asyncio.Event()
         self._handover: asyncio.Event | None = None
-        self._deadline = asyncio.timeout(None)
+        self._heartbeat = Watchdog(services.agent.settings.server.ping_seconds)
         self._resumes = resumes
         self._interim = interim
         self._seat = Seat(services.places, work, lambda: self._session.conversation.id)
@@ -143,6 +144,7 @@ class Connection:
             for name, job in (
                 ("reader", self._read()),
                 ("presence", self._watch()),
+                ("heartbeat", self._listen_for_pings()),
                 ("channel", self._intake.read_channel()),
                 ("sender", self._send()),
                 ("listener", self._session.listen(aiter(self._inbox))),
@@ -193,15 +195,16 @@ class Connection:
         self._session.read_ahead()
 
     async def _read(self) -> None:
-        """Take messages until the client goes, or sends no ping for too long."""
-        try:
-            async with asyncio.timeout(self._ping_seconds) as self._deadline:
-                async for message in self._socket:
-                    with self._presence.unread(), log_context(session_id=self._session.conversation.id):
-                        await reported(self._session, self._on_frame(message))
-                        await asyncio.sleep(self._intake.behind)
-        except TimeoutError:
-            log.info("a client sent no ping for too long and is let go")
+        """Take messages until the client goes."""
+        async for message in self._socket:
+            with self._presence.unread(), log_context(session_id=self._session.conversation.id):
+                await reported(self._session, self._on_frame(message))
+                await asyncio.sleep(self._intake.behind)
+
+    async def _listen_for_pings(self) -> None:
+        """Return when the client has sent none for too long. One may wait behind a message that is read."""
+        await self._heartbeat.run_out(lambda: self._presence.reads)
+        log.info("a client sent no ping for too long and is let go")
 
     async def _watch(self) -> None:
         """What it sent and was not read goes with it, as with a client that was never heard."""
@@ -229,7 +232,7 @@ class Connection:
                 return
             case Ping(timestamp=timestamp):
                 self._session.conversation.touch()
-                self._deadline.reschedule(asyncio.get_running_loop().time() + self._ping_seconds)
+                self._heartbeat.reset()
                 self.emit(Pong(timestamp))
             case Offer(signal=description):
                 self.emit(Signal(await self._peering.answer(description.sdp)))
@@ -278,10 +281,6 @@ class Connection:
             self._speaker = asyncio.create_task(
                 speak_in_messages(self._playout, self.emit if streaming else None), name="speech in messages"
             )
-
-    @property
-    def _ping_seconds(self) -> float:
-        return self._agent.settings.server.ping_seconds
 
     async def _close(self) -> None:
         if self._seat.refusal is not None:

@@ -37,6 +37,11 @@ class Presence:
         finally:
             self._unread.clear()
 
+    @property
+    def reads(self) -> bool:
+        """Whether the reader waits for the client, rather than the client for the reader."""
+        return not self._unread.is_set()
+
     async def until_gone(self) -> None:
         """Return when the client is seen to have gone, or fail with a `ConnectionError`."""
         while True:

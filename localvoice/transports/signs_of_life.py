@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-_LOOK_SECONDS: Final = 0.5
-_SILENT_LOOKS: Final = 10
-"""5 s. Looks and not seconds, so that a process that was held up doesn't think its clients gone."""
+from localvoice.transports.watchdog import Watchdog
+
+_SILENT_SECONDS: Final = 5.0
 
 
 class SignsOfLife:
@@ -22,28 +22,23 @@ class SignsOfLife:
     def __init__(self, on_gone: Callable[[], None]) -> None:
         """`on_gone` is called once, 5 s after the last packet of a peer that has sent sound."""
         self._on_gone = on_gone
-        self._looks_without = 0
-        self._speaks = False
-        self._next: asyncio.TimerHandle | None = None
+        self._watchdog = Watchdog(_SILENT_SECONDS)
+        self._watching: asyncio.Task[None] | None = None
 
     def hears(self) -> None:
         """The peer has sent sound: from now on it is expected to go on with something."""
-        if not self._speaks:
-            self._speaks = True
-            self._look()
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch(), name="signs of a client's life")
 
     def sees(self) -> None:
         """A packet of the peer's has come."""
-        self._looks_without = 0
+        self._watchdog.reset()
 
     def stop(self) -> None:
         """Watch no more."""
-        if self._next is not None:
-            self._next.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
 
-    def _look(self) -> None:
-        self._looks_without += 1
-        if self._looks_without > _SILENT_LOOKS:
-            self._on_gone()
-        else:
-            self._next = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+    async def _watch(self) -> None:
+        await self._watchdog.run_out()
+        self._on_gone()

@@ -25,6 +25,7 @@ from localvoice.transports.offers import InUse, Offer, unusable
 from localvoice.transports.peer_connection import PeerConnection, take_off
 from localvoice.transports.signs_of_life import SignsOfLife
 from localvoice.transports.speech_track import SpeechTrack
+from localvoice.transports.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 for guard in (dtls_guard, ice_guard, rtp_guard, sctp_guard):
@@ -71,7 +72,7 @@ class WebRtcPeer:
         self._sounding = False  # as the client's side was told last
         self._connected = False  # once it was, a client may end it as it likes
         self._failed = False  # and the client knows it
-        self._giving_up: asyncio.TimerHandle | None = None
+        self._giving_up: asyncio.Task[None] | None = None
         self._guard = IceGuard(self._life.sees)
         self._connection = PeerConnection(self._guard)
         self._connection.on("track", self._on_track)
@@ -107,7 +108,7 @@ class WebRtcPeer:
         self._fingerprint = _dtls_fingerprint(sdp)
         self._tell_sound()
         if self._giving_up is None:
-            self._giving_up = asyncio.get_running_loop().call_later(_CONNECT_SECONDS, self._give_up)
+            self._giving_up = asyncio.create_task(self._give_up(), name="a peer that doesn't connect")
         local = self._connection.localDescription
         return {"type": local.type, "sdp": offer.answer(local.sdp)}
 
@@ -194,7 +195,8 @@ class WebRtcPeer:
         if state == "failed":
             self._fail()
 
-    def _give_up(self) -> None:
+    async def _give_up(self) -> None:
+        await Watchdog(_CONNECT_SECONDS).run_out()
         if not self._connected:
             self._fail()
 
