@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 import localvoice
 from localvoice.catalog import ModelFilesError, VerifiedCache
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
@@ -108,9 +110,14 @@ async def _outcome(child: Process, part: Part, path: Path, seconds: float) -> Ou
             line = await child.stdout.readline()
     except TimeoutError:
         raise _refusal(part, path, f"had not ended after {limit:.0f} s") from None
+    except ValueError:  # a line without an end
+        raise _refusal(part, path, "ended in an answer that can't be read") from None
     if not line.endswith(b"\n"):
         raise _refusal(part, path, f"ended the process that did it ({_end(await child.wait())})")
-    return OUTCOME.validate_json(line)
+    try:
+        return OUTCOME.validate_json(line)
+    except ValidationError:
+        raise _refusal(part, path, "ended in an answer that can't be read") from None
 
 
 def _refusal(part: Part, path: Path, what: str) -> ModelFilesError:

@@ -63,6 +63,18 @@ def bottomless_vad(depth: int = 10_000) -> bytes:
     return _vad([calls[0], _node("Identity", ["state"], ["stateN"])], [], *functions)
 
 
+def hungry_vad(gigabytes: int = 3) -> bytes:
+    """A voice activity model of a hundred bytes that fills gigabytes with zeros."""
+    shape = _message((1, 1), (2, _INT64), (9, struct.pack("<q", gigabytes << 28)), (8, b"shape"))
+    nodes = [
+        _node("ConstantOfShape", ["shape"], ["zeros"]),
+        _node("ReduceMax", ["zeros"], ["most"]),
+        _node("Add", ["most", "input"], ["output"]),
+        _node("Identity", ["state"], ["stateN"]),
+    ]
+    return _vad(nodes, [shape])
+
+
 _FLOAT, _INT64, _BOOL = 1, 7, 9
 
 

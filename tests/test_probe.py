@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from broken_models import bottomless_vad, endless_vad, spoil_ctranslate2, spoil_gguf
+from broken_models import bottomless_vad, endless_vad, hungry_vad, spoil_ctranslate2, spoil_gguf
 from rich.console import Console
 
 import localvoice
@@ -100,6 +100,15 @@ async def test_a_crash_of_native_code_is_a_sentence(
     with pytest.raises(ModelFilesError, match=f"(?s){told}.*take another file.*models verify"):
         await probe(spoilt, OPTIONS, tried)
     assert capfd.readouterr() == ("", ""), "nothing of what native code prints"
+
+
+async def test_a_model_that_takes_more_memory_than_its_file_explains_is_refused(
+    files: EngineFiles, tried: Path, tmp_path: Path
+) -> None:
+    hungry = tmp_path / "vad.onnx"
+    hungry.write_bytes(hungry_vad())
+    with pytest.raises((VoiceError, ModelFilesError), match="(?i)memory|alloc"):
+        await probe(replace(files, vad=hungry), OPTIONS, tried)
 
 
 async def test_a_hang_is_a_sentence(files: EngineFiles, tried: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from localvoice.engines.loudness import Levelling, Loudness
 from localvoice.engines.onnx import Inputs
 from localvoice.engines.piper_model import PiperModel
 from localvoice.engines.speech_text import speakable, split_long
+from localvoice.engines.voice_numbers import check_numbers
 from localvoice.engines.worker import Stop, Stopped, Worker
 
 # Its debug lines hold the text that is spoken, and logs are not to.
@@ -95,7 +96,9 @@ class _Voice:
 
     def __init__(self, model_path: Path, config_path: Path, threads: int, stop: Stop) -> None:
         try:
-            config = PiperConfig.from_dict(json.loads(config_path.read_text("utf-8-sig")))
+            content = json.loads(config_path.read_text("utf-8-sig"))
+            check_numbers(content)
+            config = PiperConfig.from_dict(content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _unusable(config_path, error) from error
         if config.phoneme_type not in (PhonemeType.ESPEAK, PhonemeType.TEXT):

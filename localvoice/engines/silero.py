@@ -72,9 +72,13 @@ class SileroStream:
         if self._quiet_windows > _SETTLED:
             return self._latest
         try:
-            probability, self._state = self._session.run(
+            probability, state = self._session.run(
                 None, {"input": self._input, "state": self._state, "sr": self._rate}
             )
+            # The state goes back in: one that grows would double with each window.
+            if probability.size != 1 or state.shape != self._state.shape:
+                raise ValueError(f"it gave {probability.size} numbers and a state of shape {state.shape}")
+            self._state = state
         except Exception as error:
             raise VoiceError(
                 ErrorCode.VAD_ERROR,
@@ -82,7 +86,7 @@ class SileroStream:
                 f"Voice activity detection failed ({error}). Text still works; if it goes on, restart "
                 "localvoice.",
             ) from error
-        self._latest = float(probability[0, 0])
+        self._latest = float(probability.item())
         if not math.isfinite(self._latest):
             self.reset()  # the state is as useless, and would make the stream deaf for ever
             raise VoiceError(
