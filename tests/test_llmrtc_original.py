@@ -1,14 +1,23 @@
 """The same playbook, led by LLMRTC's own code and by this package's: the same stages in the same turns."""
 
+import asyncio
 import json
 import random
 import shutil
 import subprocess
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
-from llmrtc_desk import DESK, Spoken, call, decide, stages_of
+from llmrtc_desk import DESK, Spoken, call, decide, stages_of, tools_of
+from rich.console import Console
 from stock_packages import bundled
+
+from localvoice.agent.playbook import llmrtc_playbook
+from localvoice.api import LocalVoice
+from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
+from localvoice.config import Settings
+from localvoice.contract.messages import StageChangeMessage, ToolCallStart
 
 CONVERSATIONS: Final = 12
 SAID: Final = (
@@ -29,6 +38,25 @@ CALLED: Final = (
 )
 
 
+CALLER: Final = (
+    "Hello. Where is my order?",
+    "My e-mail address is ann at example dot com.",
+    "It is broken. I want my money back.",
+    "Please open a case for that.",
+    "Thank you, goodbye.",
+    "That is all.",
+)
+
+
+@pytest.fixture
+def tiny_settings() -> Settings:
+    try:
+        ready(load_catalog(), "tiny", models_folder())
+    except ModelFilesError as missing:
+        pytest.skip(f"needs the models of the tiny profile: {missing}")
+    return Settings.model_validate({"profile": "tiny", "agent": {"max_tokens": 60, "tools": False}})
+
+
 def conversation(chance: random.Random) -> list[list[Spoken]]:
     """Turns as chance has them; most of them without a call."""
     return [
@@ -37,11 +65,8 @@ def conversation(chance: random.Random) -> list[list[Spoken]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def originals() -> list[dict[str, Any]]:
-    """Conversations in LLMRTC: the `turns` without calls that its LLM isn't offered, and where they `led`."""
-    chance = random.Random(1)
-    conversations = [conversation(chance) for _ in range(CONVERSATIONS)]
+def in_llmrtc(conversations: Sequence[Sequence[Sequence[Spoken]]]) -> list[dict[str, Any]]:
+    """For each: the `turns` without calls that LLMRTC's LLM isn't offered, and where they `led`."""
     script, node = bundled() / "playbook.mjs", shutil.which("node")
     if node is None:
         pytest.skip("needs node for LLMRTC's own code: install it (Debian: apt install nodejs)")
@@ -52,9 +77,36 @@ def originals() -> list[dict[str, Any]]:
     return led
 
 
+@pytest.fixture(scope="module")
+def by_chance() -> list[dict[str, Any]]:
+    """Conversations in LLMRTC."""
+    chance = random.Random(1)
+    return in_llmrtc([conversation(chance) for _ in range(CONVERSATIONS)])
+
+
 @pytest.mark.virtual_clock
-async def test_the_support_desk_goes_where_llmrtc_leads_it(originals: list[dict[str, Any]]) -> None:
-    for each in originals:
+async def test_the_support_desk_goes_where_llmrtc_leads_it(by_chance: list[dict[str, Any]]) -> None:
+    for each in by_chance:
         assert await stages_of(DESK, each["turns"]) == each["led"], each["turns"]
-    reached = {stage for each in originals for turn in each["led"] for stage in turn}
+    reached = {stage for each in by_chance for turn in each["led"] for stage in turn}
     assert reached == {"identification", "triage", "solution", "goodbye"}, "chance leads everywhere"
+
+
+@pytest.mark.integration
+async def test_with_a_real_model_too(tiny_settings: Settings) -> None:
+    """What the model says and calls, given to LLMRTC's own code, leads to the same stages."""
+    desk = LocalVoice(
+        tiny_settings, playbook=llmrtc_playbook(DESK), tools=tools_of(DESK), console=Console(quiet=True)
+    )
+    turns: list[list[Spoken]] = []
+    led: list[list[str]] = []
+    async with desk.dialogue() as talk:
+        for words in CALLER:
+            answer = await talk.say(words)
+            assert answer.errors == () and answer.reply
+            calls = [each for each in answer.messages if isinstance(each, ToolCallStart)]
+            turns.append([*(call(each.name, **each.arguments) for each in calls), answer.reply])
+            led.append([each.to for each in answer.messages if isinstance(each, StageChangeMessage)])
+    (original,) = await asyncio.to_thread(in_llmrtc, [turns])
+    assert original == {"turns": turns, "led": led}
+    assert sum(map(len, led)) >= 2, "it has come somewhere"
