@@ -21,6 +21,7 @@ pytestmark = [
     ),
 ]
 
+SHARES: Final = 20
 HEARD: Final = (
     "What do you see?",
     "Tell me a story.",
@@ -135,3 +136,23 @@ def test_utterances_in_one_piece_with_tools_stages_and_errors(
         client.do("send", list(b"no sound at all"))
         assert client.until("error")[-1][1]["code"] == "INVALID_AUDIO_FORMAT"
         assert client.do("state") == "connected"
+
+
+def test_a_microphone_that_is_shared_for_each_question(
+    stock: Stock, scripted: Callable[..., Any], application: str
+) -> None:
+    """Push-to-talk: the browser adds a section to its offer each time, and the connection lives on."""
+    with (
+        scripted(f"--origin={application}", *(f"Question {n}" for n in range(3))) as address,
+        stock() as client,
+    ):
+        client.start(address)
+        for _ in range(SHARES):
+            client.do("share")
+            client.do("unshare")
+        assert client.do("state") == "connected"
+        client.do("share")
+        client.do("say")
+        assert the("transcript", client.until("ttsComplete")) == "Question 0"
+        assert client.do("voice") > 0
+        assert not [event for event in client.do("events") if event[0] in ("error", "reconnecting")]

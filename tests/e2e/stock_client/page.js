@@ -71,7 +71,14 @@ window.stock = {
   async share() {
     shared = await client.shareAudio(microphone.stream.clone());
   },
-  unshare: () => shared.stop(),
+  /** Stops sharing, and waits until the server has answered that. */
+  async unshare() {
+    const { peerConnection } = client.peer;
+    const states = [];
+    peerConnection.addEventListener('signalingstatechange', () => states.push(peerConnection.signalingState));
+    await shared.stop();
+    await until('an offer and its answer', () => states.at(-1) === 'stable');
+  },
   /** Shares a camera whose every frame is a green square of so many pixels, and waits for the first. */
   async look(pixels) {
     const square = Object.assign(document.createElement('canvas'), { width: pixels, height: pixels });
@@ -103,6 +110,5 @@ window.stock = {
   voice: () => until('the voice of the agent', async () => (await inbound())?.totalAudioEnergy),
   state: () => client.state,
   session: () => client.currentSessionId,
-  sections: () => client.peer.peerConnection.localDescription.sdp.split('\nm=').length - 1,
   asked: () => asked,
 };
