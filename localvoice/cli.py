@@ -22,6 +22,7 @@ from localvoice.heap import set_up_heap
 from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
+from localvoice.open_secrets import warn_of_open_secrets
 from localvoice.output import outlive_output, spell_out
 from localvoice.paths import local_path
 from localvoice.terminal import open_terminal
@@ -232,6 +233,7 @@ def _settings(
     )
     monitor = found.monitor
     set_up_logging(found.log_level, complaints, monitor.log_format, monitor.transcripts, monitor.log_file)
+    warn_of_open_secrets(found)
     return found
 
 

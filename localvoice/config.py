@@ -284,6 +284,12 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlFile(settings_cls, cls._file)
 
 
+def settings_file(settings: Settings) -> Path | None:
+    """The TOML file that they also come from; None if there is none."""
+    file = type(settings)._file
+    return file if file is not None and file.is_file() else None
+
+
 def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
     """The settings from all sources; overrides that are None or empty count as not given.
 

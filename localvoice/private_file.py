@@ -1,6 +1,7 @@
 """A file that only its owner may read, and that is whole whenever the power goes."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -8,8 +9,15 @@ from localvoice.regular_file import read_regular
 
 _MOST: Final = 64 << 20
 """Bytes; the longest conversation has a few MB."""
+_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
+"""A group that may read a secret is usual, such as Debian's `ssl-cert` of TLS keys."""
 TEMPORARY_SUFFIX: Final = ".tmp"
 """Of a copy that is being written; one that is left behind is from a process that died."""
+
+
+def is_open_to_others(path: Path) -> bool:
+    """Whether other accounts of this machine can use what is in the file. Raises `OSError`."""
+    return bool(path.stat().st_mode & _OTHERS)
 
 
 def write_private(path: Path, content: bytes) -> None:

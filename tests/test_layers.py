@@ -56,6 +56,7 @@ TOP = {
     "logs",
     "memory_guard",
     "file_limit",
+    "open_secrets",
     "loop_guard",
     "output",
     "probe",

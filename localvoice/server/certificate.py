@@ -4,7 +4,6 @@ import hashlib
 import ipaddress
 import logging
 import ssl
-import stat
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from localvoice.config import ConfigError
-from localvoice.private_file import write_private
+from localvoice.private_file import is_open_to_others, write_private
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,6 @@ _LASTS: Final = timedelta(days=365)
 """Apple's systems refuse more than 825 days."""
 _RENEW_BEFORE: Final = timedelta(days=30)
 _CLOCK_SKEW: Final = timedelta(days=1)
-_OPEN_TO_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
-"""A group that may read a key is usual, such as Debian's `ssl-cert`."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +72,13 @@ def own_certificate(certificate: Path, key: Path) -> Certificate:
     """The user's own, both PEM. Raises `ConfigError` if it can't be used."""
     try:
         found = _load(certificate, key, self_made=False)
-        mode = key.stat().st_mode
+        is_open = is_open_to_others(key)
     except (OSError, ValueError) as error:  # SSLError is an OSError
         raise ConfigError(
             f"server.tls_cert {certificate} and server.tls_key {key} can't be used ({error}). Give a "
             "certificate with its chain and the key that belongs to it, both as PEM, the key not encrypted."
         ) from error
-    if mode & _OPEN_TO_OTHERS:
+    if is_open:
         log.warning(
             "other accounts of this machine can use the key %s and pose as this server: run `chmod 600 %s`",
             key,
