@@ -51,7 +51,11 @@ def speechless(*_: object) -> None:
     raise Speechless
 
 
-BAD: tuple[Callable[..., Any], ...] = (cancelled_elsewhere, exits, exits_later, speechless)
+async def odd(*_: object) -> None:
+    raise BaseExceptionGroup("odd", [BaseException("odder"), SystemExit(3)])
+
+
+BAD: tuple[Callable[..., Any], ...] = (cancelled_elsewhere, exits, exits_later, speechless, odd)
 
 
 def tool(handler: Callable[..., Any]) -> Tool:

@@ -1,8 +1,7 @@
 """Calls the application's code: hooks, tools, a playbook's handlers. What it raises is a failure of its own.
 
-Three things that Python lets through `except Exception` would do more harm than that: a `CancelledError` that
-nobody asked for ends the turn without a word, `SystemExit` ends the event loop, and so does a task of its own
-that raises it.
+What `except Exception` lets through would do more harm than that: a `CancelledError` that is no cancellation of
+the turn ends it without a word, and `SystemExit`, also in a task of the application's, ends the event loop.
 """
 
 import asyncio
@@ -25,8 +24,8 @@ class ApplicationError(Exception):
 async def run(call: Callable[[], Any]) -> Any:
     """What the call returns, awaited if that can be.
 
-    Raises the exceptions of the application, `ApplicationError` for a `SystemExit` and for a `CancelledError`
-    of its own making. A cancellation of the surrounding task goes on.
+    Raises the exceptions of the application, and `ApplicationError` for what is no `Exception`, among it a
+    `CancelledError` of its own making. A cancellation of the surrounding task goes on, and Ctrl-C does.
     """
     task = asyncio.current_task()
     cancelled_before = 0 if task is None else task.cancelling()
@@ -38,10 +37,19 @@ async def run(call: Callable[[], Any]) -> Any:
         if task is None or task.cancelling() > cancelled_before:
             raise
         raise ApplicationError("it cancelled itself") from error
-    except SystemExit as error:
-        raise ApplicationError("it raised SystemExit") from error
+    except (Exception, KeyboardInterrupt, GeneratorExit):  # the last: this very coroutine is closed
+        raise
+    except BaseException as error:
+        raise unharmed(error) from error
     finally:
         _inside.reset(token)
+
+
+def unharmed(error: BaseException) -> Exception:
+    """The same exception, or an `ApplicationError` in its place that harms nothing else."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return ApplicationError(f"it raised {type(error).__name__}")
 
 
 def message_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from localvoice.agent import application
-from localvoice.agent.application import ApplicationError, message_of
+from localvoice.agent.application import ApplicationError, message_of, unharmed
 from localvoice.agent.hooks import ToolResult
 from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry
 from localvoice.agent.tools.result import as_json, is_small
@@ -124,6 +124,8 @@ class ToolExecutor:
         if not done:
             await _leave(job, tool, context)
             raise ToolError(f"took longer than {self._timeout_seconds:g} seconds and was stopped")
+        if (error := job.exception()) is not None:
+            raise unharmed(error)
         return job.result()
 
 
@@ -188,9 +190,7 @@ async def _in_thread(name: str, function: Callable[[], T]) -> T:
         try:
             job.set_result(variables.run(function))
         except BaseException as error:
-            # A tool that ends its thread (SystemExit) or confuses a future (StopIteration) has just failed.
-            ordinary = isinstance(error, Exception) and not isinstance(error, StopIteration)
-            job.set_exception(error if ordinary else ApplicationError(f"it raised {type(error).__name__}"))
+            job.set_exception(unharmed(error))
 
     job.set_running_or_notify_cancel()
     threading.Thread(target=work, name=f"tool-{name}", daemon=True).start()
