@@ -1,7 +1,7 @@
 """Calls the application's code: hooks, tools, a playbook's handlers. What it raises is a failure of its own.
 
-What `except Exception` lets through would do more harm: a `CancelledError` that is no cancellation of the turn
-ends it without a word, and `SystemExit`, also in a task of the application's, ends the event loop.
+What `except Exception` lets through would do more harm: a `CancelledError` that is no cancellation of the
+turn ends it without a word, and `SystemExit`, also in a task of the application, ends the event loop.
 """
 
 import asyncio
