@@ -77,7 +77,12 @@ ONLY_IN = {
         "transports/peer_connection.py",
         "transports/speech_track.py",
     },
-    "av": {"audio/resampling.py", "transports/jitter.py", "transports/speech_track.py"},
+    "av": {
+        "audio/resampling.py",
+        "audio/sound_file.py",
+        "transports/jitter.py",
+        "transports/speech_track.py",
+    },
     "aioice": {"transports/ice_guard.py", "transports/stun.py"},
     "ifaddr": {"transports/candidates.py"},
     "sounddevice": {"transports/portaudio.py"},

@@ -25,7 +25,7 @@ from localvoice.agent.turn_taking import TurnTaking
 from localvoice.audio.endpointing import Continued, EndpointEvent, Paused, Resumed, SpeechEnded, SpeechStarted
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.playout import Playout
-from localvoice.audio.wav import too_long
+from localvoice.audio.sound_file import too_long
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import (
     Forgotten,
@@ -121,7 +121,7 @@ class Session:
         """
         most = self._agent.settings.listening.max_utterance_seconds
         if speech.seconds > most:
-            raise too_long(speech.seconds, most)
+            raise too_long(most)
         speech = speech.resampled(SPEECH_RATE)
         self._start_turn(self._transcriber.transcribe(speech), now(), speech=speech)
 

@@ -12,14 +12,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from localvoice.audio.frames import AudioFrame
+from localvoice.audio.mixing import mixed_down
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 
 MAX_WAV_BYTES: Final = 512 * 1024 * 1024
 """Of a file: an hour and a half of 48 kHz mono. What comes in messages is far smaller."""
 
-_RATES: Final = range(4_000, 384_001)
+RATES: Final = range(4_000, 384_001)
 """Hz. A header that claims 1 Hz would make a small file 16,000 times as large when it is resampled."""
-_MAX_CHANNELS: Final = 32
+MAX_CHANNELS: Final = 32
 _MAX_CHUNKS: Final = 64
 """Before the sound: a recorder's own notes take a handful."""
 
@@ -29,6 +30,10 @@ _EXTENSIBLE_BYTES: Final = 40
 _PCM_GUID: Final = bytes.fromhex("0100000000001000800000aa00389b71")
 _UNKNOWN_SIZES: Final = (0, 0xFFFFFFFF)
 """Of the RIFF and of its sound, as programs write them that don't know yet how long it will be."""
+
+
+class OtherCoding(VoiceError):
+    """A WAV whose samples aren't 16-bit PCM."""
 
 
 class _Format(NamedTuple):
@@ -49,22 +54,7 @@ def read_wav(source: Path | bytes) -> AudioFrame:
     if not len(data):
         raise _bad("it holds no sound")
     samples = np.frombuffer(data, "<i2")
-    if form.channels == 1:
-        return AudioFrame(samples.astype(np.int16), form.rate)
-    # Not a mean of all at once, which would take four times the file.
-    mono = np.zeros(len(samples) // form.channels, np.int32)
-    for channel in range(form.channels):
-        mono += samples[channel :: form.channels]
-    return AudioFrame((mono / form.channels).astype(np.int16), form.rate)
-
-
-def too_long(seconds: float, most: float) -> VoiceError:
-    """The refusal of an utterance; both in seconds."""
-    return VoiceError(
-        ErrorCode.INVALID_AUDIO_FORMAT,
-        Component.SERVER,
-        f"The audio is {seconds:.0f} s long, and one utterance may have {most:g} s. Send it in parts.",
-    )
+    return AudioFrame(mixed_down(samples, form.channels), form.rate)
 
 
 def wav_bytes(frame: AudioFrame) -> bytes:
@@ -141,22 +131,28 @@ def _format(chunk: bytes) -> _Format:
             raise _bad("the chunk with its format is too short")
         kind = _PCM if chunk[24:40] == _PCM_GUID else kind
     if kind != _PCM:
-        raise _bad(f"it is no PCM WAV (its format is {kind:#06x})")
+        raise _other_coding(f"it is no PCM WAV (its format is {kind:#06x})")
     if bits != 16:
-        raise _bad(f"it has {bits}-bit samples; 16-bit PCM is needed")
-    if not 1 <= channels <= _MAX_CHANNELS:
-        raise _bad(f"it has {channels} channels; 1 to {_MAX_CHANNELS} can be read")
+        raise _other_coding(f"it has {bits}-bit samples; 16-bit PCM is needed")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise _bad(f"it has {channels} channels; 1 to {MAX_CHANNELS} can be read")
     if block != 2 * channels:
         raise _bad(f"it says that {channels} samples of 2 bytes take {block}")
-    if rate not in _RATES:
+    if rate not in RATES:
         raise _bad(f"its sample rate of {rate} Hz is none that sound is recorded at")
     return _Format(channels, rate)
 
 
 def _bad(reason: str) -> VoiceError:
-    return VoiceError(
-        ErrorCode.INVALID_AUDIO_FORMAT,
-        Component.SERVER,
+    return VoiceError(ErrorCode.INVALID_AUDIO_FORMAT, Component.SERVER, _words(reason))
+
+
+def _other_coding(reason: str) -> OtherCoding:
+    return OtherCoding(ErrorCode.INVALID_AUDIO_FORMAT, Component.SERVER, _words(reason))
+
+
+def _words(reason: str) -> str:
+    return (
         f"This WAV can't be used: {reason}. Convert it, for instance with "
-        "`ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav`.",
+        "`ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav`."
     )

@@ -85,7 +85,7 @@ class Audio(_ClientMessage):
 
     type: Literal["audio"]
     data: Annotated[str, Field(min_length=1)]
-    """Base64 of a WAV file."""
+    """Base64 of a file: WAV, WebM, Ogg or MP4."""
     attachments: _Attached = ()
     """Pictures that belong to it."""
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.audio.wav import read_wav, too_long
+from localvoice.audio.sound_file import SEND_INSTEAD, read_sound
 from localvoice.contract.client_messages import MAX_CHUNK_SECONDS, Attachment, AudioChunk, invalid_message
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import Image
@@ -19,17 +19,14 @@ _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 def decode_utterance(data: str, most: float) -> AudioFrame:
     """The sound of an `audio` message, `most` seconds of it. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
     try:
-        wav = _from_base64(data)
+        sound = _from_base64(data)
     except ValueError as error:  # binascii's own, or letters that aren't ASCII
         raise VoiceError(
             ErrorCode.INVALID_AUDIO_FORMAT,
             Component.SERVER,
-            "The audio isn't base64. Send a whole WAV file, base64-encoded, in `data`.",
+            f"The audio isn't base64. Send a whole file, base64-encoded, in `data`. {SEND_INSTEAD}",
         ) from error
-    speech = read_wav(wav)
-    if speech.seconds > most:
-        raise too_long(speech.seconds, most)
-    return speech
+    return read_sound(sound, most)
 
 
 def decode_chunk(chunk: AudioChunk) -> AudioFrame:
