@@ -110,8 +110,6 @@ BAD_AUDIO = {
     "a rate of 4 GHz": patched(24, b"\xff\xff\xff\xff"),
     "zero channels": patched(22, bytes(2)),
     "zero bits": patched(34, bytes(2)),
-    "8 bits": wav(width=1),
-    "24 bits": wav(width=3),
     "compressed": patched(20, (85).to_bytes(2, "little")),
     "a format chunk without end": patched(16, b"\xff\xff\xff\x7f"),
     "a sound chunk without end": patched(40, b"\xff\xff\xff\x7f"),
@@ -125,7 +123,7 @@ async def test_invalid_audio_format(watch: Watch, audio: str | bytes) -> None:
     async with serving(engines, brought=watch.brought()) as site, site.client() as client:
         await client.send("audio", data=data)
         await client.sync()
-        watch.told(client, ErrorCode.INVALID_AUDIO_FORMAT, Component.SERVER, "Convert it|Send a whole WAV")
+        watch.told(client, ErrorCode.INVALID_AUDIO_FORMAT, Component.SERVER, "Convert it|Send a WAV")
         assert client.kinds() == ["ready", "error", "pong"], "no turn begins"
         await client.send("audio", data=base64.b64encode(wav_bytes(loud(0.5))).decode())
         await client.expect("tts-complete")

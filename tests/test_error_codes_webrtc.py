@@ -24,7 +24,7 @@ from server_site import Client, serving
 from webrtc_browser import Browser, Microphone, calling, needs_a_network
 
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.server import intake, peering
+from localvoice.server import decoding, peering
 from localvoice.transports import webrtc
 
 
@@ -228,10 +228,10 @@ async def test_vad_error(watch: Watch) -> None:
 async def test_internal_error_of_a_message_on_the_data_channel(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def bug(_data: str) -> None:
+    def bug(_data: str, _most: float) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(intake, "decode_utterance", bug)
+    monkeypatch.setattr(decoding, "decode_utterance", bug)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         async with calling(client) as browser:
             await browser.connect()

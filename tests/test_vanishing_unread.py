@@ -16,7 +16,7 @@ from test_lan import TOKEN, trusting
 from test_vanishing import CANCELLED_SECONDS, Noted, tasks
 from turn_stages import GROUPS, Cast
 
-from localvoice.server import intake
+from localvoice.server import decoding as decoding_module
 from localvoice.server.certificate import keep_certificate
 from localvoice.server.connection import Connection
 from localvoice.server.entrance import Entrance
@@ -93,7 +93,7 @@ async def test_its_work_is_cancelled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     cast, noted, decoding = Cast(), Noted(), Decoding()
-    monkeypatch.setattr(intake, "decode_image", decoding)
+    monkeypatch.setattr(decoding_module, "decode_image", decoding)
     loop = asyncio.get_running_loop()
     async with site(tmp_path, secure, cast, noted) as server:
         before = tasks()
