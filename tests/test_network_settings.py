@@ -12,6 +12,7 @@ from fake_hub import DATA, FakeHub, fetch, hub_source, model, package_source
 from tiny_proxy import TinyProxy, tiny_proxy
 
 from localvoice.catalog import DownloadError, transfer
+from localvoice.catalog import hub as hub_module
 from localvoice.catalog.network import Network, NetworkSettingError
 
 
@@ -75,6 +76,9 @@ def test_a_file_comes_through_the_proxy(
         ("SSL_CERT_FILE", "/nonexistent/secret.pem"),
         ("SSL_CERT_DIR", "/nonexistent/secret"),
         ("REQUESTS_CA_BUNDLE", os.devnull),
+        ("HF_ENDPOINT", "http://user:secret@[hub"),
+        ("HF_ENDPOINT", "ftp://hub.example"),
+        ("HF_ENDPOINT", "hub.example"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_in_one_sentence(
@@ -86,6 +90,39 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_sentence(
     said = str(caught.value)
     assert said.startswith(variable) and "unset it" in said and "\n" not in said
     assert "user" not in said and ("secret" not in said or "CERT" in variable)
+
+
+@pytest.mark.parametrize(
+    "index",
+    ["http://[index", "http://index.example:port/simple", "ftp://index.example", "nonsense", "/a/folder"],
+)
+def test_an_index_that_is_none_leaves_the_hub(
+    index: str, hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", index)
+    hub.add_file("me/gate", "gate.onnx", DATA)
+    shown = fetch([model(package_source(("gate-data==1.0", "gate.onnx")), hub_source())], folder)
+    assert "A source failed" in shown and (folder / "gate" / "gate.onnx").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("token", ["ключ", "two\nlines", "a\x00b"])
+def test_a_token_that_is_none_is_named_and_not_shown(
+    token: str, hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "get_token", lambda: token)
+    hub.add_file("me/gate", "gate.onnx", DATA)
+    with pytest.raises(DownloadError, match="HF_TOKEN holds characters that no token has") as caught:
+        fetch([model(hub_source())], folder)
+    assert token not in str(caught.value)
+
+
+def test_the_password_of_a_mirror_is_not_shown(
+    hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"http://user:secret@127.0.0.1:{hub.port}")
+    with pytest.raises(DownloadError, match="404 not found|404 Not Found") as caught:
+        fetch([model(hub_source())], folder)
+    assert "secret" not in str(caught.value) and f"127.0.0.1:{hub.port}/me/gate" in str(caught.value)
 
 
 def test_a_wrong_setting_of_pip_leaves_the_hub(

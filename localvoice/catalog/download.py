@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
 from localvoice.catalog.errors import DownloadError
 from localvoice.catalog.fetch import Failed, Fetcher, Wanted
-from localvoice.catalog.hub import Hub, HubRecord
+from localvoice.catalog.hub import Hub, HubRecord, check_endpoint
 from localvoice.catalog.network import Network, NetworkSettingError
 from localvoice.catalog.packages import PackageIndex
 from localvoice.catalog.partial import PartialFile
 from localvoice.catalog.pins import hub_source, read_pins, with_pins
 from localvoice.catalog.progress import Display
-from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource
+from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource, Source
 from localvoice.catalog.transfer import SourceError, Transfer
 from localvoice.catalog.verify import VerifiedCache, find_problems
 
@@ -77,6 +78,7 @@ def _download(models: Sequence[Model], folder: Path, display: Display, options: 
     if not bad:
         return 0
     try:
+        check_endpoint()
         network = Network.read()
     except NetworkSettingError as error:
         raise DownloadError(str(error)) from error
@@ -183,11 +185,18 @@ def _failure_text(failures: Sequence[Failed], folder: Path) -> str:
     return "\n".join(lines)
 
 
+def _shown(source: Source) -> str:
+    """The source as people find it, without the user name and password of a mirror."""
+    if not isinstance(source, HubSource):
+        return str(source)
+    return str(httpx.URL(Hub.url(source)).copy_with(username=None, password=None))
+
+
 def _by_hand(model: Model, file: ModelFile, folder: Path) -> list[str]:
     """Where the file goes, what it must be and where it lies."""
     lines = [f"{folder / model.name / file.name}"]
     if file.sha256:
         lines.append(f"  SHA-256 {file.sha256}, {file.size} bytes")
     for source in file.sources:
-        lines.append(f"  from {Hub.url(source) if isinstance(source, HubSource) else source}")
+        lines.append(f"  from {_shown(source)}")
     return lines

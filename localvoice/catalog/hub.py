@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 from huggingface_hub import get_token, hf_hub_url
 
+from localvoice.catalog.network import NetworkSettingError, parsed
 from localvoice.catalog.partial import PartialFile
 from localvoice.catalog.schema import HubSource
 from localvoice.catalog.transfer import Progress, SourceError, Transfer
@@ -46,6 +47,20 @@ class HubRecord:
             return blob.hexdigest() == self.digest
 
 
+def check_endpoint() -> None:
+    """Raises `NetworkSettingError` if HF_ENDPOINT is set to what is no address."""
+    endpoint = _endpoint()
+    if endpoint and parsed(endpoint) is None:
+        raise NetworkSettingError(
+            "HF_ENDPOINT is not the address of a hub that can be used. Write it as https://HOST, or unset it."
+        )
+
+
+def _endpoint() -> str:
+    """The mirror that the user names; empty for the hub itself."""
+    return (os.environ.get("HF_ENDPOINT") or "").strip().rstrip("/")
+
+
 class Hub:
     """Files of the hub, or of the mirror that HF_ENDPOINT names."""
 
@@ -56,13 +71,14 @@ class Hub:
     def _headers(self) -> dict[str, str]:
         """The user's token, from HF_TOKEN or `hf auth login`, if any. httpx sends it to no other host."""
         token = get_token()
+        if token and not (token.isascii() and token.isprintable()):
+            raise SourceError("HF_TOKEN holds characters that no token has: correct it, or unset it")
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     @staticmethod
     def url(source: HubSource) -> str:
         """Where the file lies."""
-        endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
-        return hf_hub_url(source.hub, source.path, revision=source.revision, endpoint=endpoint)
+        return hf_hub_url(source.hub, source.path, revision=source.revision, endpoint=_endpoint() or None)
 
     def record(self, source: HubSource) -> HubRecord:
         """What the hub says of the file at its revision; SourceError if it cannot be asked."""
@@ -76,9 +92,7 @@ class Hub:
             # repository redirects without a record.
             if "X-Linked-Etag" in headers or not response.is_redirect:
                 return _parse_record(headers)
-            url = response.url.join(headers.get("Location", ""))
-            if url.scheme not in ("http", "https"):
-                raise SourceError(f"{response.url.host} redirects to {url.scheme}, which is not followed")
+            url = _redirected(response)
         raise SourceError("redirects without end")
 
     def fetch(self, source: HubSource, part: PartialFile, size: int | None, progress: Progress) -> None:
@@ -98,6 +112,17 @@ class Hub:
             if re.search(r" 40[13] ", str(error)):
                 raise SourceError(f"{error}: if the repository asks for a login, set HF_TOKEN") from error
             raise
+
+
+def _redirected(response: httpx.Response) -> httpx.URL:
+    """Where an answer sends us on to."""
+    try:
+        url = response.url.join(response.headers.get("Location", ""))
+    except httpx.InvalidURL as error:
+        raise SourceError(f"{response.url.host} redirects to what is no address") from error
+    if url.scheme not in ("http", "https"):
+        raise SourceError(f"{response.url.host} redirects to {url.scheme}, which is not followed")
+    return url
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

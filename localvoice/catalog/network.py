@@ -7,11 +7,12 @@ its errors don't name the variable.
 import os
 import ssl
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import httpx
 from httpx_socks import SyncProxyTransport
@@ -22,6 +23,16 @@ _SCHEMES: Final = ("http", "https", *_SOCKS)
 _SOCKS_PORT: Final = 1080
 _BUNDLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that name certificates, in the order in which they count."""
+
+
+def parsed(address: str, schemes: Collection[str] = ("http", "https")) -> httpx.URL | None:
+    """The address; None if it is none, or of another scheme."""
+    try:
+        urlsplit(address)  # knows an unfinished IPv6 address, which httpx takes for a name
+        url = httpx.URL(address)
+    except (ValueError, httpx.InvalidURL):
+        return None
+    return url if url.scheme in schemes and url.host else None
 
 
 class NetworkSettingError(Exception):
@@ -44,11 +55,7 @@ class Proxy:
         address = address.strip()
         address = f"http://{address}" if "://" not in address else address
         address = f"socks5{address[5:]}" if address.startswith("socks:") else address
-        try:
-            url = httpx.URL(address)
-        except httpx.InvalidURL:
-            url = httpx.URL("")
-        if url.scheme not in _SCHEMES or not url.host:
+        if (url := parsed(address, _SCHEMES)) is None:
             raise NetworkSettingError(
                 f"{given} is not the address of a proxy that can be used. Write it as http://HOST:PORT or "
                 "socks5://HOST:PORT, or unset it."

