@@ -134,7 +134,7 @@ def test_extra_indexes_are_asked_in_turn_and_files_skipped(
     fetch([model(package_source(("gate-data==1.0", "gate.onnx")))], folder)
     assert (folder / "gate" / "gate.onnx").read_bytes() == DATA
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"{hub.url}/empty")
-    with pytest.raises(DownloadError, match=r"a pip index without an http address is not asked.*; 127\.0\.0\.1 answers 404"):
+    with pytest.raises(DownloadError, match=r"an http address is not asked.*; 127\.0\.0\.1 answers 404"):
         fetch([model(package_source(("gate-data==1.0", "gate.onnx")), name="other")], folder)
 
 
