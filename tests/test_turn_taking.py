@@ -130,3 +130,19 @@ async def test_digits_in_groups_are_one_turn(room: Rooms) -> None:
         await r.user(silent(pause))
     await r.session.settle()
     assert [message.text for message in r.all(TranscriptMessage) if message.is_final] == groups[-1:]
+
+
+async def test_the_next_group_is_waited_for_before_its_digits_are_known(room: Rooms) -> None:
+    r = room(
+        FakeStt("Five, five, five.", "Five, five, five, one.", "Hello."), turn=FakeTurn(0.1, 0.999, 0.999)
+    )
+    await r.user(loud(0.6))
+    await r.user(silent(0.4))
+    r.stt.delay = 0.5
+    await r.user(loud(0.6))
+    await r.user(silent(BALANCED.over_ms / 1000 + 0.1))
+    assert "speech-end" not in r.kinds(), "a detector that is certain does not end it"
+    await r.user(silent(LONGEST))
+    await r.session.settle()
+    r.stt.delay = 0.5
+    assert await silence_until_the_end(r) == pytest.approx(BALANCED.over_ms / 1000, abs=SLACK), "another turn"

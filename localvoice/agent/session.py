@@ -215,7 +215,7 @@ class Session:
                 self._interruption.on_speech(self._ears.voiced_ms)
                 self._enter(AgentState.LISTENING, "speech resumed")
             case SpeechEnded(speech, voiced_until):
-                self._turn_taking.drop()
+                self._turn_taking.end()
                 self._emit(SpeechEnd())
                 self._reporter.fire(hooks.on_speech_end, session_id, unix_ms(), 1000 * speech.seconds)
                 transcription = self._transcriber.take(speech)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from localvoice.agent.dropping import Dropped
 from localvoice.agent.ears import Ears
-from localvoice.audio.end_of_turn import silence_ms
+from localvoice.audio.end_of_turn import Hint, judge_words, silence_ms
 from localvoice.audio.frames import AudioFrame
 from localvoice.config import ListeningSettings
 from localvoice.contract.errors import VoiceError
@@ -37,6 +37,7 @@ class TurnTaking:
         self._dropped = Dropped()
         self._probability: float | None = None
         self._transcript: Transcript | None = None
+        self._dictation: Transcript | None = None  # what was dictated of this turn, before its latest pause
 
     def on_pause(self, speech: AudioFrame) -> None:
         """The user has stopped, for now, after this speech, at 16 kHz."""
@@ -47,12 +48,19 @@ class TurnTaking:
     def on_transcript(self, transcript: Transcript) -> None:
         """This is what was said until the present pause."""
         self._transcript = transcript
+        dictated = judge_words(transcript.text, transcript.language) is Hint.DICTATED
+        self._dictation = transcript if dictated else None
         self._decide()
 
     def drop(self) -> None:
-        """The pause is over: the user went on, or the turn has ended."""
+        """The pause is over: the user went on."""
         self._dropped.add(self._judging)
         self._judging = self._probability = self._transcript = None
+
+    def end(self) -> None:
+        """The turn has ended."""
+        self.drop()
+        self._dictation = None
 
     async def close(self) -> None:
         """Drop it, and wait until the detector has been left."""
@@ -73,7 +81,8 @@ class TurnTaking:
     def _decide(self) -> None:
         if self._probability is None:
             return
-        said = self._transcript
+        # The next group of a number may sound like the end before its digits are known.
+        said = self._transcript or self._dictation
         text, language = (None, "") if said is None else (said.text, said.language)
         wait = silence_ms(self._probability, text, language, self._settings.eagerness)
         log.debug("complete with a probability of %.2f: a silence of %d ms ends it", self._probability, wait)
