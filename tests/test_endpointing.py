@@ -22,6 +22,7 @@ from localvoice.config import ListeningSettings
 
 ONSET, PAUSE, END, TAIL, LEAD_IN = 2, 3, 16, 6, 10
 """Windows, from the default settings but for a longer pause, in which more can be told apart."""
+LEVEL = 1000
 DEFAULTS = {"pause_ms": 96, "partial_ms": 0}
 
 
@@ -30,8 +31,8 @@ def listening(**changes: float) -> ListeningSettings:
 
 
 def window(number: int) -> np.ndarray:
-    """Recognisable: each of its samples is its number."""
-    return np.full(WINDOW, number % 30_000, np.int16)
+    """Recognisable: each of its samples is its number, at the level of speech."""
+    return np.full(WINDOW, LEVEL + number % 20_000, np.int16)
 
 
 def run(probabilities: list[float], **changes: float) -> list[tuple[int, EndpointEvent]]:
@@ -44,7 +45,7 @@ def run(probabilities: list[float], **changes: float) -> list[tuple[int, Endpoin
 def windows_of(event: EndpointEvent) -> list[int]:
     assert isinstance(event, Continued | Paused | SpeechEnded)
     assert len(event.speech.samples) % WINDOW == 0
-    return [int(number) for number in event.speech.samples[::WINDOW]]
+    return [int(number) - LEVEL for number in event.speech.samples[::WINDOW]]
 
 
 def test_one_utterance_to_the_sample() -> None:

@@ -4,6 +4,7 @@ A pure state machine. It counts time in samples of its own stream and holds the 
 that whoever gets an event gets the speech with it.
 """
 
+from bisect import insort
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples
+from localvoice.audio.frames import SPEECH_FLOOR_DBFS, SPEECH_RATE, AudioFrame, Samples
 from localvoice.config import ListeningSettings
 
 WINDOW: Final = 512
@@ -29,7 +30,24 @@ _CERTAIN: Final = 0.97
 """What the VAD says amid speech. It falls slowly behind the end of it, and says so for 32 to 64 ms more."""
 _FALL_DB: Final = 30.0
 """How far below the utterance's own level a window is that holds none of its speech, unless the VAD is
-certain. Before a louder background that doesn't happen, and the VAD alone tells."""
+certain. Before a louder background that doesn't happen."""
+_FLOOR: Final = 32768.0**2 * 10 ** (SPEECH_FLOOR_DBFS / 10)
+"""Mean square of a window at that level."""
+_FAINT_DB: Final = 4.0
+"""How far below the loud parts of the utterance other people's voices are, who speak farther from the
+microphone. The user's own weak syllables are, too, but not for long."""
+_LOUD_SHARE: Final = 0.9
+"""Of the windows of voice that are below the level of the loud parts. Not all: a bang is no syllable."""
+_FAINT_WINDOWS: Final = 62
+"""2 s of voice that is as good as all faint are no longer the user's."""
+_OWN_WINDOWS: Final = 31
+"""1 s of voice that an utterance has at least before them: less does not tell how loud its user is."""
+_LOUD_AMONG_FAINT: Final = 2
+"""Windows of them that may be loud: others raise their voices, too."""
+_FAINT_KEPT_WINDOWS: Final = 24
+"""768 ms of them go with the utterance: the end of a sentence is often weak."""
+_SYLLABLE_WINDOWS: Final = 3
+"""96 ms, over which a level is taken."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,10 @@ class Endpointing:
         self._voiced = 0
         self._voiced_until = 0
         self._energy = 0.0
+        self._levels: list[float] = []  # of its voice, sorted
+        self._latest: deque[float] = deque(maxlen=_SYLLABLE_WINDOWS)
+        # Where the latest windows of voice were, and whether they were loud.
+        self._lately: deque[tuple[int, bool]] = deque(maxlen=_FAINT_WINDOWS)
         self._told = 0  # what of it was voice in the latest event that gave it
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
@@ -111,7 +133,7 @@ class Endpointing:
 
     @property
     def voiced_ms(self) -> float:
-        """How much of the present utterance is voice, without its pauses."""
+        """How much of the present utterance is voice that the STT can hear, without its pauses."""
         return self._voiced * WINDOW_MS
 
     def end_after(self, milliseconds: int) -> None:
@@ -129,10 +151,11 @@ class Endpointing:
             self._utterance.append(window)
             return self._during_speech(_energy(window), probability)
         self._before.append(window)
-        return self._during_silence(probability)
+        return self._during_silence(_energy(window), probability)
 
-    def _during_silence(self, probability: float) -> SpeechStarted | None:
-        self._voiced_run = self._voiced_run + 1 if probability >= self._threshold else 0
+    def _during_silence(self, energy: float, probability: float) -> SpeechStarted | None:
+        is_speech = probability >= self._threshold and energy >= _FLOOR
+        self._voiced_run = self._voiced_run + 1 if is_speech else 0
         if self._voiced_run < self._onset:
             return None
         self._speaking = True
@@ -140,6 +163,9 @@ class Endpointing:
         self._end = self._usual_end
         self._voiced = self._onset
         self._energy = sum(_energy(each) for each in list(self._before)[-self._onset :])
+        self._levels.clear()
+        self._latest.clear()
+        self._lately.clear()
         self._told = 0
         self._voiced_until = self._position
         self._utterance = list(self._before)
@@ -153,9 +179,12 @@ class Endpointing:
             paused = self._silent_run >= self._pause
             self._silent_run = 0
             self._end = self._usual_end
-            self._voiced += 1
-            self._energy += energy
+            if energy >= _FLOOR:
+                self._voiced += 1
+                self._energy += energy
             self._voiced_until = self._position
+            if self._is_others(energy):
+                return self._finish_before_others()
             if paused:
                 return Resumed()  # even when it is too long: what the pause held is no longer the whole
             if len(self._utterance) >= self._longest:
@@ -171,6 +200,21 @@ class Endpointing:
         """Whether the speech is over, though the VAD still takes this window for some of it."""
         usual = self._energy / self._voiced
         return probability < _CERTAIN and energy < usual * 10 ** (-_FALL_DB / 10)
+
+    def _is_others(self, energy: float) -> bool:
+        """Whether the voice, for some time already, is that of people in the background."""
+        self._latest.append(energy)
+        level = sum(self._latest) / len(self._latest)
+        insort(self._levels, level)
+        loud = self._levels[int(_LOUD_SHARE * (len(self._levels) - 1))]
+        self._lately.append((self._position, level >= loud * 10 ** (-_FAINT_DB / 10)))
+        enough = len(self._levels) >= _OWN_WINDOWS + _FAINT_WINDOWS
+        return enough and sum(is_loud for _, is_loud in self._lately) <= _LOUD_AMONG_FAINT
+
+    def _finish_before_others(self) -> SpeechEnded:
+        self._voiced_until = self._lately[0][0] + _FAINT_KEPT_WINDOWS * WINDOW
+        self._silent_run = (self._position - self._voiced_until) // WINDOW
+        return self._finish()
 
     def _finish(self) -> SpeechEnded:
         ended = SpeechEnded(self._speech(), self._voiced_until)

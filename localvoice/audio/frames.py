@@ -14,6 +14,10 @@ Samples = npt.NDArray[np.int16]
 SPEECH_RATE: Final = 16_000
 """Hz. The rate of the VAD, the turn detector and the STT."""
 
+SPEECH_FLOOR_DBFS: Final = -55.0
+"""Sound whose loudest 0.1 s is below this holds no speech that the STT can hear. Speech at a microphone is
+20 dB above it. End-pointing goes by it, too, so that a voice that is never heard interrupts nothing."""
+
 AUDIBLE: Final = 327
 """Peak, of 32768, from which a sample counts as heard: -40 dBFS, well below speech, above its fade-in."""
 

@@ -16,12 +16,11 @@ import numpy.typing as npt
 from faster_whisper import WhisperModel
 from faster_whisper.feature_extractor import FeatureExtractor
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame
+from localvoice.audio.frames import SPEECH_FLOOR_DBFS, SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.protocols import Transcript
 from localvoice.engines.threads import Device
 from localvoice.engines.whisper_guard import (
-    FLOOR_DBFS,
     Heard,
     is_doubtful,
     is_invented,
@@ -179,7 +178,7 @@ class _Ears:
 
     def _hear(self, piece: AudioFrame, stop: Stop) -> Heard | None:
         """What was said in at most 28 s, or None."""
-        if piece.seconds < SHORTEST_SECONDS or loudest_dbfs(piece) < FLOOR_DBFS:
+        if piece.seconds < SHORTEST_SECONDS or loudest_dbfs(piece) < SPEECH_FLOOR_DBFS:
             return None
         heard = self._decode(piece, _window(piece.seconds), stop)
         if not is_silence(heard) and is_doubtful(heard, piece.seconds):

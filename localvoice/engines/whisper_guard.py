@@ -13,9 +13,6 @@ import numpy as np
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 
-FLOOR_DBFS: Final = -55.0
-"""Sound whose loudest 0.1 s is below this is silence; speech at a microphone is 20 dB above it."""
-
 QUIET_DBFS: Final = -42.0
 """Below this, a stock phrase is more likely invented than said."""
 
