@@ -6,7 +6,7 @@ Everything that is said has a number, and each reply names the number of the wor
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,6 +96,10 @@ class Plan:
     llm_seconds: float = 0.0
     """Before each word."""
     tts_seconds: float = 0.0
+    hook_seconds: float = 0.0
+    """What each hook and each handler of the playbook takes."""
+    save_seconds: float = 0.0
+    """What the disk takes."""
     eager: bool = True
     streaming: bool = True
     playbook: Playbook | None = None
@@ -218,15 +222,18 @@ class World:
             }
         )
         hooks = Hooks(
-            on_turn_start=lambda context, _: self.note("turn-start", context.turn_id),
-            on_turn_end=lambda context, _: self.note("turn-end", context.turn_id),
-            on_llm_start=lambda context, _: self.note("llm-start", context.turn_id),
-            on_llm_error=lambda context, _: self.note("llm-end", context.turn_id),
-            on_llm_end=lambda context, *_: self.note("llm-end", context.turn_id),
+            on_turn_start=self._hook("turn-start"),
+            on_turn_end=self._hook("turn-end"),
+            on_llm_start=self._hook("llm-start"),
+            on_llm_error=self._hook("llm-end"),
+            on_llm_end=self._hook("llm-end"),
+            on_tts_start=self._hook("piece"),
+            on_tool_start=self._hook("tool"),
+            on_stage_enter=self._hook("stage"),
         )
         self.agent = Agent(settings, engines, hooks, tools=ToolRegistry(TOOLS), playbook=plan.playbook)
         self.conversations: list[Conversation] = []
-        self.session = Session(self.agent, self._conversation(), self.playout, self._emit)
+        self.session = Session(self.agent, self._conversation(), self.playout, self._emit, self._save)
 
     @property
     def now(self) -> float:
@@ -295,6 +302,18 @@ class World:
             if self.playout.read(int(STEP * RATE)).any():
                 self.note("sound")
             await asyncio.sleep(STEP)
+
+    def _hook(self, kind: str) -> Callable[..., Awaitable[None]]:
+        async def noted(context: Any, *_: object) -> None:
+            self.note(kind, getattr(context, "turn_id", None))
+            if self.plan.hook_seconds:
+                await asyncio.sleep(self.plan.hook_seconds)
+
+        return noted
+
+    async def _save(self, conversation: Conversation) -> bool:
+        await asyncio.sleep(self.plan.save_seconds)
+        return True
 
     def _emit(self, message: ServerMessage) -> None:
         self.note(message.type, message)

@@ -111,6 +111,8 @@ def plans(draw: st.DrawFn) -> Plan:
         stt_seconds=draw(st.sampled_from([0.0, 0.1, 0.5, 2.0])),
         llm_seconds=draw(st.sampled_from([0.0, 0.02, 0.3])),
         tts_seconds=draw(st.sampled_from([0.0, 0.1, 1.0])),
+        hook_seconds=draw(st.sampled_from([0.0, 0.0, 0.0, 0.2])),
+        save_seconds=draw(st.sampled_from([0.0, 0.0, 0.5])),
         eager=draw(st.booleans()),
         streaming=draw(st.sampled_from([True, True, True, False])),
         playbook=draw(st.none() | playbooks()),
