@@ -10,7 +10,10 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource
 
+from localvoice.regular_file import read_regular
+
 PREFIX: Final = "LOCALVOICE_"
+_MOST_TOML: Final = 1 << 20
 _OTHERS: Final = {"LOCALVOICE_CACHE"}
 """Variables that aren't settings: the installer's."""
 _SERVICE_LINK: Final = re.compile(
@@ -36,7 +39,8 @@ class TomlFile(InitSettingsSource):
 
     def __init__(self, settings: type[BaseSettings], file: Path | None) -> None:
         read = file is not None and file.is_file()
-        content = tomllib.loads(file.read_text("utf-8-sig")) if file is not None and read else {}
+        text = read_regular(file, _MOST_TOML).decode("utf-8-sig") if file is not None and read else ""
+        content = tomllib.loads(text)
         super().__init__(settings, without_empty(content))
 
 

@@ -84,9 +84,7 @@ def install(dev: bool, cuda: bool) -> None:
     print("3/4 llama-cpp-python", flush=True)
     install_llama(build, env)
     print("4/4 localvoice itself", flush=True)
-    # Until 0.2.0 the distribution had another name. Both would own one command, and either could remove it.
-    if any(VENV.glob("lib/python*/site-packages/localvoice-[0-9]*.dist-info")):
-        run("localvoice", [*pip, "uninstall", "--yes", "localvoice"], LOG, env)
+    drop_old_name(env)
     run("localvoice", [*pip, "install", "--no-deps", "--no-build-isolation", "-e", ROOT], LOG, env)
     run("check", [*pip, "check"], LOG, env)
     for stamp in STAMPS:
@@ -148,6 +146,12 @@ def _works() -> bool:
         return subprocess.run([PYTHON, "-c", test], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
+
+
+def drop_old_name(env: Mapping[str, str]) -> None:
+    """Remove localvoice as it was called until 0.2.0: of two names, either could remove the command."""
+    if any(VENV.glob("lib/python*/site-packages/localvoice-[0-9]*.dist-info")):
+        run("localvoice", [PYTHON, "-m", "pip", "uninstall", "--yes", "localvoice"], LOG, env)
 
 
 def install_llama(build: Build, env: Mapping[str, str]) -> None:

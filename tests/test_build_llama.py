@@ -121,6 +121,20 @@ def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_the_old_name_of_the_distribution_is_removed_once(
+    tmp_path: Path, fake_pip: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "VENV", tmp_path)
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    (packages / "localvoice_agent-0.2.0.dist-info").mkdir(parents=True)
+    install.drop_old_name({})
+    assert fake_pip == []
+    (packages / "localvoice-0.2.0.dist-info").mkdir()
+    install.drop_old_name({})
+    ((command, _),) = fake_pip
+    assert command[-3:] == ["uninstall", "--yes", "localvoice"]
+
+
 def kept_build(folder: Path) -> Build:
     build = Build(False, folder / "wheels" / "build")
     build.folder.mkdir(parents=True)

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "log_context": set(),
     "log_flood": set(),
     "paths": set(),
-    "setting_sources": set(),
+    "setting_sources": {"regular_file"},
     "private_file": {"regular_file"},
     "regular_file": set(),
     "token_bucket": set(),

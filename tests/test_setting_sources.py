@@ -110,6 +110,13 @@ def test_a_byte_order_mark_is_no_part_of_the_file(content: str, encoding: str, f
     assert load_settings(file).profile == "tiny"
 
 
+def test_a_settings_file_of_gigabytes_is_refused(file: Path) -> None:
+    with file.open("wb") as stream:
+        stream.truncate(2 << 30)
+    with pytest.raises(ConfigError, match=r"settings\.toml can't be read: .*larger than 1 MiB"):
+        load_settings(file)
+
+
 def test_a_catalogue_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text("[profiles.tiny]\n", "utf-8-sig")
