@@ -9,6 +9,7 @@ from dtls_pair import call
 from fakes import until
 from OpenSSL import SSL
 
+from localvoice.transports import dtls_guard
 from localvoice.transports.dtls_guard import Sieve
 
 SOUND, REPORT, MESSAGE = b"\x80\x60" + bytes(50), b"\x80\xc8" + bytes(50), b"\x17" + bytes(50)
@@ -89,6 +90,19 @@ async def test_what_breaks_a_parser_costs_that_packet_and_one_line(caplog: pytes
         assert attacked.ours.state == "connected"
     assert [each.levelno for each in caplog.records] == [logging.WARNING]
     assert "ZeroDivisionError" in caplog.text and "Traceback" not in caplog.text
+
+
+async def test_what_no_packet_has_caused_is_not_tried_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with call() as attacked:
+
+        async def fails() -> bytes:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(attacked.path, "_recv", fails)
+        with pytest.raises(ZeroDivisionError):
+            await dtls_guard.recv_next(attacked.ours)
 
 
 async def test_a_connection_whose_encryption_is_broken_is_closed_to_what_is_sent(

@@ -77,16 +77,27 @@ def begin(transport: RTCIceTransport, gatherer: RTCIceGatherer) -> None:
 
 
 async def recv_next(transport: RTCDtlsTransport) -> None:
-    """As aiortc's, but reads all that has come, and drops what breaks it."""
+    """As aiortc's, but reads all that has come, and drops a packet that breaks it.
+
+    What isn't a packet's fault goes on as before: dropped, it would come again at once, and again.
+    """
+    before = _received(transport)
     try:
         await _recv_next(transport)
         await _read_all(transport)
     except ConnectionError:
         raise
     except Exception as error:
+        if _received(transport) == before:
+            raise
         if not vars(transport).get("_told_unreadable"):
             log.warning("a client's packet can't be used and is dropped: %r", error)
         vars(transport)["_told_unreadable"] = True
+
+
+def _received(transport: RTCDtlsTransport) -> int:
+    packets: int = vars(transport)["_RTCDtlsTransport__rx_packets"]
+    return packets
 
 
 async def _read_all(transport: RTCDtlsTransport) -> None:
