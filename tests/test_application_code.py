@@ -8,18 +8,22 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from fakes import FakeLlm
+from fakes import FakeLlm, fake_engines, loud, silent, until
 from session_room import Room, Rooms, codes
 from tool_calls import run_one
 
+from localvoice.agent.agent import Agent
 from localvoice.agent.application import ApplicationError, contained_tasks, run
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook.handlers import Handlers
 from localvoice.agent.tools import Tool
 from localvoice.agent.tools.result import RESULT_BYTES
+from localvoice.config import Settings
 from localvoice.contract.errors import ErrorCode
+from localvoice.contract.messages import ServerMessage
 from localvoice.engines.protocols import ToolCall, ToolSpec
 from localvoice.observability.adapting import ContainedMetrics
+from localvoice.transports.dialogue import live
 
 TURN_HOOKS = tuple(
     each.name for each in fields(Hooks) if each.name.split("_")[1] in ("turn", "stt", "llm", "tts", "tool")
@@ -110,6 +114,23 @@ async def test_an_adapter_of_metrics_may_raise_anything(caplog: pytest.LogCaptur
     metrics.timing("a", 1.0)
     metrics.gauge("b", 1.0)
     assert len(caplog.records) == 2, "once for each metric"
+
+
+async def test_what_is_told_of_a_live_conversation_may_fail_to_arrive(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+
+    def bad(message: ServerMessage) -> None:
+        told.append(message.type)
+        speechless()
+
+    agent = Agent(Settings(), fake_engines())
+    async with live(agent, bad, 16_000) as conversation:
+        conversation.hear(loud(0.6))
+        conversation.hear(silent(0.8))
+        await until(lambda: "tts-start" in told)
+    assert "bad failed with" in caplog.text
 
 
 async def test_tasks_of_the_application_cannot_end_the_loop() -> None:

@@ -6,10 +6,15 @@ turn ends it without a word, and `SystemExit`, also in a task of the application
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar, cast
+
+from localvoice.log_context import failure
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -43,6 +48,18 @@ async def run(call: Callable[[], Any]) -> Any:
         raise unharmed(error) from error
     finally:
         _inside.reset(token)
+
+
+def contained(function: Callable[[T], None]) -> Callable[[T], None]:
+    """The same plain function; what it raises is logged and changes nothing."""
+
+    def call(given: T) -> None:
+        try:
+            function(given)
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            log.error("%s failed with %s", getattr(function, "__qualname__", function), failure(error))
+
+    return call
 
 
 def unharmed(error: BaseException) -> Exception:

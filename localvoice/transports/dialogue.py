@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from localvoice.agent.agent import Agent
+from localvoice.agent.application import contained
 from localvoice.agent.conversation import Conversation
 from localvoice.agent.session import Session
 from localvoice.audio.frames import AudioFrame, concatenate
@@ -124,7 +125,7 @@ async def dialogue(agent: Agent) -> AsyncIterator[Dialogue]:
 async def live(agent: Agent, on_message: Callable[[ServerMessage], None], rate: int) -> AsyncIterator[Live]:
     """A live conversation of its own, forgotten when the block is left; `rate`, in Hz, is for `read`."""
     inbox, playout = FrameInbox(), Playout(rate)
-    async with _session(agent, playout, on_message) as session:
+    async with _session(agent, playout, contained(on_message)) as session:
         listener = asyncio.create_task(session.listen(aiter(inbox)), name="listener")
         try:
             yield Live(inbox, playout)
