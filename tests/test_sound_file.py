@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from fakes import FakeStt, fake_engines, loud
-from recordings import RATE, recorded, tone
+from recordings import FRAGMENTED, LIVE, RATE, recorded, tone
 from server_site import serving
 from stalls import measured
 
@@ -47,6 +47,17 @@ def is_the_tone(sound: AudioFrame, seconds: float) -> bool:
 def test_what_is_recorded_is_heard(container: str, codec: str, channels: int) -> None:
     data = recorded(container, codec, np.repeat(tone(1.5), channels, axis=0))
     assert is_the_tone(read_sound(data, 60), 1.5)
+
+
+def test_what_a_browser_writes_as_it_comes_is_heard() -> None:
+    """Without a length, an index, or an end."""
+    webm = recorded("webm", "libopus", tone(1.5), LIVE)
+    assert b"\x01\xff\xff\xff\xff\xff\xff\xff" in webm, "its length is unknown"
+    mp4 = recorded("mp4", "aac", tone(1.5), FRAGMENTED)
+    assert mp4.count(b"moof") > 5
+    for data in (webm, mp4, recorded("ogg", "libopus", tone(1.5), {})):
+        assert is_the_tone(read_sound(data, 60), 1.5)
+    assert is_the_tone(read_sound(webm[:-40], 60), 1.5), "the last packet was cut off"
 
 
 @pytest.mark.parametrize(
