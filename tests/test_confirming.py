@@ -149,7 +149,7 @@ async def test_a_yes_amid_the_question_is_no_answer_to_it(room: Rooms, post: Pos
     await r.says(0.2)
     await r.says()
     await r.session.settle()
-    assert not post.sent and r.said()[-1] == ("assistant", "Well.")
+    assert not post.sent and r.said()[-1] == ("assistant", AGAIN)
 
 
 async def test_a_yes_over_the_last_of_its_silence_counts(room: Rooms, post: Post) -> None:

@@ -73,17 +73,16 @@ async def test_an_unclear_answer_is_not_drafted_for(room: Rooms, post: Post) -> 
     assert len(llm.asked) == 1 and r.said()[-1] == ("assistant", AGAIN)
 
 
-async def test_a_second_question_that_nobody_heard_to_its_end_cannot_be_agreed_to(
-    room: Rooms, post: Post
-) -> None:
-    r = room(llm=FakeLlm([call()], "Sorry?"), tools=post.tools())
+async def test_a_yes_amid_the_second_question_is_too_early(room: Rooms, post: Post) -> None:
+    r = room(llm=FakeLlm([call()], "It is sent."), tools=post.tools())
     await ask(r)
     r.session.answer_text("Hm, well.")
-    while AGAIN not in r.tts.said:  # noqa: ASYNC110 - time jumps
-        await asyncio.sleep(STEP)
-    r.session.answer_text("Yes.")
-    await r.session.settle()
-    assert not post.sent and r.said()[-1] == ("assistant", "Sorry?")
+    while r.playout.words()[0][-1:] != ["Shall"]:  # noqa: ASYNC110 - time jumps
+        await asyncio.sleep(STEP / 4)
+    await ask(r, "Yes.")
+    assert r.tts.said == [QUESTION, AGAIN, AGAIN] and not post.sent
+    await ask(r, "Yes.")
+    assert post.sent == [AGREED]
 
 
 async def test_an_unclear_answer_that_comes_too_late_is_an_ordinary_message(room: Rooms, post: Post) -> None:
@@ -92,3 +91,25 @@ async def test_an_unclear_answer_that_comes_too_late_is_an_ordinary_message(room
     await asyncio.sleep(PATIENCE_SECONDS + 1)
     await ask(r, "Maybe.")
     assert r.said()[-1] == ("assistant", "What?") and not post.sent
+
+
+async def test_a_yes_before_the_last_words_has_them_said_again(room: Rooms, post: Post) -> None:
+    """The last words name the tool: until then an argument may have sounded like another question."""
+    r = room(llm=FakeLlm([call()], "It is sent."), tools=post.tools())
+    r.session.answer_text("Tell Anna.")
+    while r.playout.words()[0][-1:] != ["Anna?"]:  # noqa: ASYNC110 - time jumps
+        await asyncio.sleep(STEP / 4)
+    await ask(r, "Yes.")
+    assert r.tts.said == [QUESTION, AGAIN] and not post.sent and "tts-cancelled" in r.kinds()
+    await ask(r, "Yes.")
+    assert post.sent == [AGREED] and r.said()[-1] == ("assistant", "It is sent.")
+
+
+async def test_a_no_may_come_before_the_last_words(room: Rooms, post: Post) -> None:
+    llm = FakeLlm([call()], "All right.")
+    r = room(llm=llm, tools=post.tools())
+    r.session.answer_text("Tell Anna.")
+    while r.playout.words()[0][-1:] != ["Anna?"]:  # noqa: ASYNC110 - time jumps
+        await asyncio.sleep(STEP / 4)
+    await ask(r, "No.")
+    assert "the user said no" in llm.asked[1][-1].content and not post.sent

@@ -36,7 +36,9 @@ class Confirmation:
     expires: float = 0.0
     """Until when they may agree, the event loop's time."""
     repeated: bool = False
-    """Whether they were asked a second time, for their first answer was unclear."""
+    """Whether they are asked again, since their first answer was unclear or came too early."""
+    whole: bool = False
+    """Whether they have heard the question to its end. Otherwise a yes only has them asked again."""
 
     @classmethod
     def of(cls, call: ToolCall, question: Question) -> "Confirmation":
@@ -44,16 +46,26 @@ class Confirmation:
         own = ToolCall(f"{call.call_id}-agreed", call.name, deepcopy(dict(call.arguments)))
         return cls(own, question)
 
-    def heard(self) -> "Confirmation":
-        """The user has heard the question to its end, just now."""
-        return replace(self, expires=now() + PATIENCE_SECONDS)
+    def heard(self, whole: bool = True) -> "Confirmation":
+        """The user has heard the question to its end, just now, or into its last sentence."""
+        return replace(self, expires=now() + PATIENCE_SECONDS, whole=whole)
+
+    def heard_in(self, words: Sequence[str]) -> "Confirmation | None":
+        """The same if these words, of what the user heard, end with the question or in its last sentence."""
+        asked = self.question.text.split()
+        for missing in range(len(self.question.ending.split()) + 1):
+            part = asked[: len(asked) - missing]
+            if part and list(words[-len(part) :]) == part:
+                return self.heard(whole=not missing)
+        return None
 
     def answered(self, words: str) -> "Settled | Confirmation | None":
         """What these words make of it: settled, or to be asked once more; None if they come too late."""
         if now() > self.expires:
             return None
         answer = consent(words, self.question.own_words)
-        if answer is Consent.UNCLEAR and not self.repeated:
+        too_early = answer is Consent.YES and not self.whole
+        if too_early or (answer is Consent.UNCLEAR and not self.repeated):
             shorter = replace(self.question, text=f"{_WANTED} {self.question.ending}")
             return replace(self, question=shorter, repeated=True)
         return Settled(self.call, answer)

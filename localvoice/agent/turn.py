@@ -92,10 +92,10 @@ class Turn:
             self._answering = False
             self._over = True
             self._speaker.cut()  # without effect on a reply that was heard to its end
-            asked = self._was_asked(finished)
+            asked = self._asked(finished)
             await self._thinker.conclude(self._remember(finished))
-            if asked and self._thinker.asks is not None:  # no other stage has begun
-                self._around.conversation.confirmation = self._thinker.asks.heard()
+            if self._thinker.asks is not None:  # no other stage has begun
+                self._around.conversation.confirmation = asked
         if failure := self._thinker.failure or self._speaker.failure:
             raise failure
 
@@ -232,14 +232,14 @@ class Turn:
     def _since_speech(self, moment: float | None) -> float | None:
         return None if moment is None else round(1000 * (moment - self._watch.begun), 1)
 
-    def _was_asked(self, finished: bool) -> bool:
-        """Whether the reply ends with a question about a call, and the user has heard it to its end."""
-        if self._thinker.asks is None:
-            return False
+    def _asked(self, finished: bool) -> Confirmation | None:
+        """The question about a call that the reply ends with; None if the user has not heard enough of it."""
+        asks = self._thinker.asks
+        if asks is None:
+            return None
         if finished and not self._interrupted and self._speaker.faithful and self._speaker.failure is None:
-            return True
-        words = self._thinker.asks.question.text.split()
-        return self._around.playout.words()[0][-len(words) :] == words
+            return asks.heard()
+        return asks.heard_in(self._around.playout.words()[0])
 
     def _remember(self, finished: bool) -> str:
         """Put into the history what was heard; the words of it.
