@@ -95,6 +95,7 @@ async def test_who_shows_the_token_or_converses_stays(tmp_path: Path) -> None:
                 assert (await socket.receive_json())["type"] == "pong"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what is open is asked of /proc")
 async def test_without_file_descriptors_others_wait_and_the_log_says_so_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
