@@ -1,5 +1,6 @@
 """What a connected peer claims in SCTP packets costs little, is kept in small part, and ends nothing."""
 
+import asyncio
 import struct
 import time
 from collections.abc import Iterator
@@ -141,6 +142,18 @@ async def test_a_part_costs_the_same_however_many_wait() -> None:
             await pair.attack(*(pair.part(b"x", UNORDERED) for _ in range(32)))
         assert await seconds_of_messages() <= 4 * alone
         assert pair.established
+
+
+@pytest.mark.virtual_clock
+async def test_a_flood_of_tiny_messages_is_cut_to_a_rate() -> None:
+    async with association() as pair:
+        before = pair.ours._last_received_tsn or 0
+        for _ in range(1_000):
+            pair.theirs._local_tsn = (pair.ours._last_received_tsn or 0) + 1  # what is dropped comes again
+            await pair.attack(*(pair.part(b"x", FIRST | LAST | UNORDERED) for _ in range(32)))
+            await asyncio.sleep(0.001)
+        passed = ((pair.ours._last_received_tsn or 0) - before) % 2**32
+        assert 8_000 <= passed <= 8_000 + 2_000 + 32
 
 
 async def test_channels_that_are_opened_and_reset_stay_few() -> None:

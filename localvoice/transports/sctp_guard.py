@@ -39,6 +39,7 @@ from aiortc.rtcsctptransport import (
 )
 from aiortc.utils import uint32_gte
 
+from localvoice.token_bucket import TokenBucket
 from localvoice.transports.sctp_streams import InboundStream
 
 _HEADER: Final = 4
@@ -51,6 +52,9 @@ _OUT_OF_ORDER: Final = 256
 _FARTHEST: Final = 0xFFFF
 """How far beyond what is missing an acknowledgement can tell of a part."""
 _PARTS_IN_PACKET: Final = 32
+_PARTS_PER_SECOND: Final = 2_000
+"""On average; a message of the largest size is 226."""
+_PARTS_AT_ONCE: Final = 8_000
 _REQUESTS_IN_CHUNK: Final = 2
 """RFC 6525 allows no more in a RE-CONFIG chunk."""
 _HEARTBEAT_BYTES: Final = 512
@@ -125,9 +129,17 @@ async def receive_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
 
 
 async def receive_data_chunk(transport: RTCSctpTransport, chunk: DataChunk) -> None:
-    """As aiortc's, but drops what there is no room for."""
-    if _has_room(transport, chunk):
+    """As aiortc's, but drops what there is no room for, and a flood of tiny ones."""
+    if _comes_in_time(transport) and _has_room(transport, chunk):
         await _receive_data(transport, chunk)
+
+
+def _comes_in_time(transport: RTCSctpTransport) -> bool:
+    now = transport._loop.time()
+    parts = vars(transport).get("_parts")
+    if parts is None:
+        parts = vars(transport)["_parts"] = TokenBucket(_PARTS_PER_SECOND, _PARTS_AT_ONCE, now)
+    return not parts.take(now)
 
 
 def _has_room(transport: RTCSctpTransport, chunk: DataChunk) -> bool:
