@@ -15,6 +15,7 @@ Round trips are measured by the wall clock. When that is moved by an hour, one o
 hour, and for dozens of messages a lost packet is sent again after a minute rather than a second.
 """
 
+import asyncio
 import struct
 import time
 from collections.abc import Iterable, Iterator
@@ -135,7 +136,7 @@ async def receive_data_chunk(transport: RTCSctpTransport, chunk: DataChunk) -> N
 
 
 def _comes_in_time(transport: RTCSctpTransport) -> bool:
-    now = transport._loop.time()
+    now = asyncio.get_running_loop().time()
     parts = vars(transport).get("_parts")
     if parts is None:
         parts = vars(transport)["_parts"] = TokenBucket(_PARTS_PER_SECOND, _PARTS_AT_ONCE, now)
