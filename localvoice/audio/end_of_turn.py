@@ -80,9 +80,11 @@ _PARTS: Final = re.compile(r"\d+(?:[.,:/]\d+)+|[ap]\.m\b|[^\W_]+(?:['’][^\W_]+
 """Words; the letters of "S-M-I" and the groups of "0171-55" one by one, but times and amounts whole."""
 _DIGITS: Final = frozenset("zero oh one two three four five six seven eight nine double triple".split())
 _ANNOUNCES_DIGITS: Final = frozenset("number code pin card phone account id zip postcode password".split())
+_SPELLS: Final = frozenset("spelled spelt spell spells".split())
 _LEADS_IN: Final = frozenset("it's its it is that's yes okay so um uh and then the my".split())
-_LONG_NUMBER: Final = 3
-"""Digits of a number that may be the first group of a longer one; fewer are as a rule a number of things."""
+_LONG_GROUP: Final = 3
+"""Digits that may be the first group of a longer number, or letters of a name. Fewer are mostly a number
+of things, or "OK"."""
 
 _NEVER_LAST: Final = frozenset(
     "a an the my your our their every and or but because if unless although whether than until to i i'm i've "
@@ -146,11 +148,21 @@ def _is_dictated(text: str, language: str) -> bool:
     if start < len(parts) and parts[start] in ("a", "i") and not parts[-1].isalpha():
         start += 1  # a word: "a 5"
     others, groups = parts[:start], parts[start:]
+    if not groups and english:
+        return _ends_spelt(text, parts)
     if len(groups) != 1:
         return bool(groups)
     announced = english and not _ANNOUNCES_DIGITS.isdisjoint(others)
-    is_long = groups[0].isdecimal() and len(groups[0]) >= _LONG_NUMBER
+    is_long = groups[0].isdecimal() and len(groups[0]) >= _LONG_GROUP
     return is_long and (announced or _LEADS_IN.issuperset(others))
+
+
+def _ends_spelt(text: str, parts: list[str]) -> bool:
+    """Whether its last word is letters that Whisper has put together: "SMI" alone, or after "spelled"."""
+    if not _SPELLS.isdisjoint(parts[-2:-1]):
+        return True
+    last = "".join(_PARTS.findall(text)[-1:])
+    return last.isupper() and len(last) >= _LONG_GROUP and _LEADS_IN.issuperset(parts[:-1])
 
 
 def _is_spelt(part: str) -> bool:
