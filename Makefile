@@ -111,8 +111,8 @@ overload: $(DEV) ## measure what those who are refused cost those who are served
 load-peers: $(DEV) ## let 20 WebRTC clients speak and be spoken to for ten minutes: frames, delays, processor
 	$(BIN)/python scripts/duplex.py $(ARGS)
 
-fuzz: $(DEV) ## send 100,000 broken messages, offers and candidates each to a server; takes hours
-	$(BIN)/pytest tests/test_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
+fuzz: $(DEV) ## send 100,000 broken messages, offers, candidates and packets each to a server; takes hours
+	$(BIN)/pytest tests/test_fuzz.py tests/test_packet_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
 
 injections: $(DEV) ## try 50 prompt injections on the language model of PROFILE
 	@$(BIN)/localvoice models download --profile $(PROFILE)

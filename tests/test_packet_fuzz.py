@@ -21,7 +21,7 @@ SOME = {"messages": 1_000, "sound": 3_000}
 @pytest.mark.elsewhere
 @pytest.mark.skipif(
     find_spec("atheris") is None,
-    reason="atheris isn't installed: it is the dependency group `fuzz`, and has packages for Linux on x86-64",
+    reason="atheris isn't installed: it has packages for Linux on x86-64 alone",
 )
 @pytest.mark.parametrize("target", SOME)
 def test_no_packet_stalls_swells_or_breaks_the_server(
