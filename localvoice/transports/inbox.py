@@ -13,7 +13,7 @@ from localvoice.token_bucket import TokenBucket
 
 _PER_SECOND: Final = 1.02
 """Seconds of sound that may come each second: no clock of a sound card is off by so much."""
-_AT_ONCE: Final = 30.0
+_AT_ONCE: Final = 15.0
 """Seconds of sound that may come at once, after a network or a process stood still."""
 _TELL_SECONDS: Final = 60.0
 """A client whose sound is refused is told at most so often."""
