@@ -39,6 +39,7 @@ _MEDIA: Final = re.compile(r"m=(?P<kind>\S+) (?P<port>\d+) (?P<rest>.+)")
 _CANDIDATES: Final = ("a=candidate:", "a=end-of-candidates")
 _TRANSPORT: Final = ("a=ice-", "a=fingerprint:", "a=setup:", *_CANDIDATES)
 """What a section says of its connection. Those of a bundle share the first one's."""
+_DIRECTIONS: Final = frozenset({"a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"})
 _COPIED: Final = ("a=mid:", "a=rtpmap:", "a=fmtp:", "a=sctp-port:", "a=rtcp-mux")
 """What the answer to a section that isn't in use repeats."""
 
@@ -81,7 +82,11 @@ class Section:
 
     def on(self, transport: Sequence[str]) -> list[str]:
         """The section, on another one's connection."""
-        return [*(line for line in self.lines if not line.startswith(_TRANSPORT)), *transport]
+        own = [line for line in self.lines if not line.startswith(_TRANSPORT)]
+        direction = (
+            [] if _DIRECTIONS.intersection(own) else ["a=sendrecv"]
+        )  # aiortc stumbles where none is said
+        return [*own, *direction, *transport]
 
     def unused(self, transport: Sequence[str], port: int) -> list[str]:
         """The answer to it where neither side sends; a port of 0 rejects it."""
@@ -122,13 +127,14 @@ class Offer:
         self._session, *sections = _divided(lines)
         self.sections = [Section(section) for section in sections]
         self._bundle = [mid for group in _values(self._session, _BUNDLE) for mid in group.split()]
+        self._channel = before.channel  # a connection has one, and aiortc never forgets where it was
         self.voice = self._voice_section(before.voice)
         self.in_use = self._choose()
-        self._check_sections(before.channel)
+        self._check_sections()
         self.sdp = keep_known(self._reduced(), known)
         """What aiortc gets of it: the sections in use, on one connection."""
-        for media in SessionDescription.parse(self.sdp).media:
-            _check_media(media)
+        for section, media in zip(self.in_use, SessionDescription.parse(self.sdp).media, strict=True):
+            _check_media(media, section.mid)
         unused = [
             each.mid for each in self._live if each not in self.in_use and each.kind in ("audio", "video")
         ]
@@ -144,7 +150,7 @@ class Offer:
         """What the connection has in use when this is answered."""
         channels = [each.mid for each in self.in_use if each.kind == "application"]
         voice = None if self.voice is None else self.voice.mid
-        return InUse(voice, channels[0] if channels else None, self.resting)
+        return InUse(voice, channels[0] if channels else self._channel, self.resting)
 
     def _reduced(self) -> str:
         tag = next((each for each in self._live if each.mid in self._bundle[:1]), self.in_use[0])
@@ -189,7 +195,7 @@ class Offer:
         chosen = chosen or sounds[:1]  # or there were no connection left
         return [each for each in self._live if each in chosen]
 
-    def _check_sections(self, channel: str | None) -> None:
+    def _check_sections(self) -> None:
         """Whether aiortc can take the sections in use; it has changed much when it finds out. Raises."""
         live = [each.mid for each in self._live]
         if not self.in_use:
@@ -202,7 +208,7 @@ class Offer:
             raise unusable("its sections aren't bundled")
         if self._bundle and self._bundle[0] not in live:
             raise unusable("its BUNDLE group begins with a section that it doesn't have")
-        if any(each.kind == "application" and channel not in (None, each.mid) for each in self.in_use):
+        if any(each.kind == "application" and self._channel not in (None, each.mid) for each in self.in_use):
             raise unusable("its data channel has moved to another section")
 
 
@@ -225,7 +231,9 @@ def _check_size(lines: Collection[str]) -> None:
             raise unusable(f"it has more than {most} {what}")
 
 
-def _check_media(media: MediaDescription) -> None:
+def _check_media(media: MediaDescription, mid: str) -> None:
+    if media.rtp.muxId != mid:
+        raise unusable("a section's mid can't be read")
     if media.dtls is None or not media.dtls.fingerprints:
         raise unusable("a section has no fingerprint")
     if media.ice is None or not (media.ice.usernameFragment and media.ice.password):
