@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final
 
-from localvoice.contract.client_messages import MAX_MESSAGE_BYTES, SMALL_MESSAGE_BYTES
+from localvoice.contract.client_messages import MAX_MESSAGE_BYTES, MAX_VALUES
+
+FEW_VALUES: Final = 2 * MAX_VALUES
+"""Bytes of a message that has about as many values as the server reads, if each takes two."""
 
 
 def filled(before: str, unit: str, after: str, size: int = MAX_MESSAGE_BYTES) -> str:
@@ -29,6 +32,7 @@ _SHAPES: Final[dict[str, tuple[str, str, str]]] = {
     "a field of texts": (f"{_UNKNOWN}[", '"a",', "1]}"),
     "a field of deep lists": (f"{_UNKNOWN}[", "[" * 100 + "]" * 100 + ",", "1]}"),
     "lists in lists": ("", "[", ""),
+    "a type of deep lists": ('{"type":[', "[" * 100 + "]" * 100 + ",", "1]}"),
     "a type of numbers": ('{"type":[', "1,", "1]}"),
     "one key again and again": ("{", '"a":1,', '"type":"text","text":"a"}'),
     "one type again and again": ("{", '"type":"ping",', '"type":"text","text":"a"}'),
@@ -53,8 +57,8 @@ _SHAPES: Final[dict[str, tuple[str, str, str]]] = {
 
 
 def large_messages() -> Iterator[tuple[str, str]]:
-    """Name and text of each, at both sizes at which the server treats them in another way."""
-    for size in (MAX_MESSAGE_BYTES, SMALL_MESSAGE_BYTES):
+    """Name and text of each: as large as it may be, and with as many values."""
+    for size in (MAX_MESSAGE_BYTES, FEW_VALUES):
         for name, (before, unit, after) in _SHAPES.items():
             yield f"{name}, {size} bytes", filled(before, unit, after, size)
         yield f"other keys, {size} bytes", _keys(size)
@@ -65,5 +69,5 @@ def any_large_message(random: Random) -> str:
     """One of any size in which other things come again and again."""
     before, _, after = random.choice(list(_SHAPES.values()))
     _, unit, _ = random.choice(list(_SHAPES.values()))
-    size = random.choice((SMALL_MESSAGE_BYTES, MAX_MESSAGE_BYTES, random.randint(1_000, MAX_MESSAGE_BYTES)))
+    size = random.choice((FEW_VALUES, MAX_MESSAGE_BYTES, random.randint(1_000, MAX_MESSAGE_BYTES)))
     return filled(before, unit * random.choice((1, 1, 1_000)), after, size)

@@ -85,7 +85,7 @@ def test_each_client_message_is_understood() -> None:
         (json.dumps({"type": "offer", "signal": {"type": "offer", "sdp": "a" * (MAX_SDP_CHARS + 1)}}), "sdp"),
         ('{"a":' * 10_000, "JSON"),
         ('{"a":' * 100_000, "more than 20000 values"),
-        ("[" * 100_000 + "]" * 100_000, "JSON"),
+        ("[" * 10_000 + "]" * 10_000, "JSON"),
         (" " * (MAX_MESSAGE_BYTES + 1), "larger"),
         ("\U0001f600" * (MAX_MESSAGE_BYTES // 4 + 1), "larger"),
         (b"\xff\xfe", "JSON"),

@@ -17,10 +17,8 @@ MAX_TEXT_CHARS: Final = 4_000
 """A long paragraph; more is no message that someone types."""
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """A minute of 16 kHz sound in base64, with room to spare."""
-SMALL_MESSAGE_BYTES: Final = 256 * 1024
-"""The largest offer has half of it. Only base64 of a file makes a message larger."""
-_MAX_PARTS: Final = 20_000
-"""Values in a larger message: a file is one, and four `alt` texts may hold 16,000 commas."""
+MAX_VALUES: Final = 20_000
+"""In a message: four `alt` texts may hold 16,000 commas, and a parser pays for each value."""
 MAX_ATTACHMENTS: Final = 4
 """Pictures of one utterance; each costs a local model hundreds of tokens."""
 MAX_CHUNK_SECONDS: Final = 0.2
@@ -141,8 +139,8 @@ def parse(data: str | bytes) -> AnyMessage:
     """The client's message. Raises `VoiceError` INVALID_MESSAGE that names the first wrong field."""
     if size_of(data) > MAX_MESSAGE_BYTES:
         raise invalid_message(f"it is larger than {MAX_MESSAGE_BYTES // 2**20} MiB")
-    if len(data) > SMALL_MESSAGE_BYTES and _parts(data) > _MAX_PARTS:
-        raise invalid_message(f"it is large and has more than {_MAX_PARTS} values")
+    if _values(data) > MAX_VALUES:
+        raise invalid_message(f"it has more than {MAX_VALUES} values")
     try:
         return _CLIENT_MESSAGE.validate_json(data)
     except ValidationError as error:
@@ -151,8 +149,8 @@ def parse(data: str | bytes) -> AnyMessage:
         raise invalid_message(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
-def _parts(data: str | bytes) -> int:
-    """At least the number of values in a JSON text: what it costs to parse. To count them costs little."""
+def _values(data: str | bytes) -> int:
+    """No fewer than the values of a JSON text. To count them costs little."""
     if isinstance(data, str):
         return data.count(",") + data.count("[") + data.count("{")
     return data.count(b",") + data.count(b"[") + data.count(b"{")
