@@ -30,7 +30,7 @@ _METRONOME: Final = pytest.StashKey[Metronome]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--injections", help="the profile whose real model tests/test_injection_models.py tries")
-    parser.addoption("--fuzz", type=int, help="how many broken inputs of each kind tests/test_fuzz.py tries")
+    parser.addoption("--fuzz", type=int, help="how many broken inputs of each kind the fuzzing tests try")
     parser.addoption("--fuzz-seed", type=int, default=20_261_122, help="for other ones than last time")
     parser.addoption(
         "--scenarios", type=int, help="how many random ones tests/test_session_scenarios.py plays"

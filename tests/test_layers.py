@@ -84,6 +84,8 @@ ONLY_IN = {
         "transports/speech_track.py",
     },
     "aioice": {"transports/ice_guard.py", "transports/stun.py"},
+    "OpenSSL": {"transports/dtls_guard.py"},
+    "pylibsrtp": {"transports/rtp_guard.py"},
     "ifaddr": {"transports/candidates.py"},
     "sounddevice": {"transports/portaudio.py"},
     "llama_cpp": {
