@@ -17,8 +17,8 @@ from localvoice.engines.protocols import Image
 pytestmark = pytest.mark.virtual_clock
 
 
-def picture() -> Image:
-    return Image(b"png")
+def picture(description: str = "") -> Image:
+    return Image(b"png", alt=description)
 
 
 def a_conversation() -> Conversation:
@@ -194,6 +194,16 @@ async def test_attachments_wait_for_the_next_utterance() -> None:
     conversation.attach([two])
     assert conversation.take_attachments() == (one, two)
     assert conversation.take_attachments() == ()
+
+
+async def test_a_picture_takes_the_place_of_an_earlier_one_with_its_description() -> None:
+    conversation = a_conversation()
+    plain, *frames = picture(), *(picture("camera frame") for _ in range(2 * MAX_ATTACHMENTS))
+    screen = picture("screen frame")
+    conversation.attach([plain])
+    for frame in frames:
+        conversation.attach([frame, screen])
+    assert conversation.take_attachments() == (plain, frames[-1], screen)
 
 
 async def test_too_many_attachments_are_refused_whole() -> None:

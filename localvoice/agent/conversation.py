@@ -75,15 +75,21 @@ class Conversation:
             self.on_announcement()
 
     def attach(self, images: Sequence[Image]) -> None:
-        """Keep pictures for the next utterance. Raises `VoiceError` INVALID_MESSAGE if all are too many."""
-        if len(self.attachments) + len(images) > MAX_ATTACHMENTS:
+        """Keep pictures for the next utterance. Raises `VoiceError` INVALID_MESSAGE if all are too many.
+
+        One takes the place of an earlier one with the same description: the stock client sends its camera's
+        frame whenever the user makes a sound, and only the last is of what they then talk about.
+        """
+        described = {image.alt for image in images if image.alt}
+        waiting = [image for image in self.attachments if image.alt not in described]
+        if len(waiting) + len(images) > MAX_ATTACHMENTS:
             raise VoiceError(
                 ErrorCode.INVALID_MESSAGE,
                 Component.SERVER,
                 f"At most {MAX_ATTACHMENTS} attachments can wait for the next utterance, and "
-                f"{len(self.attachments)} do. These were not taken; say something first, or send fewer.",
+                f"{len(waiting)} do. These were not taken; say something first, or send fewer.",
             )
-        self.attachments.extend(images)
+        self.attachments[:] = [*waiting, *images]
 
     def take_attachments(self) -> tuple[Image, ...]:
         """The pictures that belong to what the user has just said."""
