@@ -11,8 +11,9 @@ from typing import Final
 
 from scenario_world import NUMBERED, STEP, Event, World
 
+from localvoice.agent.playbook import TimeoutCondition
 from localvoice.contract.errors import ErrorCode
-from localvoice.contract.messages import ErrorMessage, LlmChunk, LlmReply, StageChangeMessage, StateMessage
+from localvoice.contract.messages import ErrorMessage, LlmChunk, LlmReply, StateMessage
 
 Rule = Callable[[World], Iterator[str]]
 
@@ -63,9 +64,13 @@ def the_agent_is_silent_while_it_listens(world: World) -> Iterator[str]:
 
 def a_stage_ends_by_time_after_an_answer_and_in_silence(world: World) -> Iterator[str]:
     """Not while the user speaks, nor between the LLM's being asked and its answer, with all of its tools."""
+    ways = world.plan.playbook.transitions if world.plan.playbook is not None else ()
+    timed = {way.id for way in ways if isinstance(way.condition, TimeoutCondition)}
     speaking = answering = False
     for event in world.events:
-        if isinstance(event.what, StageChangeMessage) and event.what.reason == "timeout":
+        if (
+            event.kind == "transition" and event.what in timed
+        ):  # the client hears of it when handlers are done
             if speaking:
                 yield f"a stage ran out at {event.time:.2f} s while the user spoke"
             if answering:

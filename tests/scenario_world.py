@@ -230,6 +230,7 @@ class World:
             on_tts_start=self._hook("piece"),
             on_tool_start=self._hook("tool"),
             on_stage_enter=self._hook("stage"),
+            on_transition=lambda _, transition, *ends: self.note("transition", transition),
         )
         self.agent = Agent(settings, engines, hooks, tools=ToolRegistry(TOOLS), playbook=plan.playbook)
         self.conversations: list[Conversation] = []
