@@ -62,6 +62,16 @@ async def converses(client: Client, browser: Browser) -> None:
 
 
 @needs_a_network
+async def test_a_call_in_one_offer_as_our_page_makes_it() -> None:
+    async with serving(fake_engines(FakeStt("How are you?"))) as site, site.client() as client:
+        async with calling(client) as browser:
+            browser.connection.addTrack(browser.microphone)
+            await browser.connect()
+            await converses(client, browser)
+            assert browser.on_channel and client.errors() == []
+
+
+@needs_a_network
 async def test_a_microphone_may_be_shared_as_often_as_one_likes(peers: list[WebRtcPeer]) -> None:
     async with serving(fake_engines(FakeStt("How are you?"))) as site, site.client() as client:
         async with calling(client) as browser:
