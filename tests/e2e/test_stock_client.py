@@ -9,7 +9,7 @@ from fakes import loud
 
 from localvoice.audio.wav import wav_bytes
 
-from .conftest import HAS_NETWORK
+from .conftest import HAS_NETWORK, silence
 from .fake_server import STORY
 from .stock import Event, Stock, StockClient, order, the
 
@@ -156,3 +156,30 @@ def test_a_microphone_that_is_shared_for_each_question(
         assert the("transcript", client.until("ttsComplete")) == "Question 0"
         assert client.do("voice") > 0
         assert not [event for event in client.do("events") if event[0] in ("error", "reconnecting")]
+
+
+def test_a_camera_that_is_on_for_long(stock: Stock, scripted: Callable[..., Any], application: str) -> None:
+    """The client sends a frame at each sound of the user's: the last is what the question is about."""
+    heard = ("", "", "", "", "", "What do you see?")
+    with scripted(f"--origin={application}", *heard) as address, stock() as client:
+        client.start(address)
+        client.do("share")
+        client.do("look", 64)
+        for _ in heard[1:]:  # coughs
+            client.do("say", 300)
+            client.until("speechEnd")
+        client.do("say")
+        events = client.until("ttsComplete")
+        assert the("llm", events).strip() == "I see 1: [(64, 64)]."
+        assert not [event for event in client.do("events") if event[0] == "error"]
+
+
+def test_what_a_browser_has_recorded(stock: Stock, scripted: Callable[..., Any], application: str) -> None:
+    """`sendAudio(await recordOnce())`: a WebM file in Chromium."""
+    spoken = silence(0.5), loud(1.0, 48_000)
+    with scripted(f"--origin={application}", "Hello") as address, stock(*spoken) as client:
+        client.start(address)
+        client.do("record", 2500)
+        turn = client.until("ttsComplete")
+        assert the("transcript", turn) == "Hello" and the("llm", turn).strip() == "You said Hello"
+        assert not [event for event in client.do("events") if event[0] == "error"]
