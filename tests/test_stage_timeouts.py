@@ -131,3 +131,17 @@ async def test_what_was_no_interruption_in_one_conversation_is_none_of_the_next(
     await r.session.settle()
     assert "error" not in r.kinds()
     assert [message.content for message in later.history.messages] == ["Hello again.", "Hello."]
+
+
+async def test_what_was_said_first_is_noted_first_though_something_was_typed_meanwhile(room: Rooms) -> None:
+    r = room(FakeStt("First.", "Second.", delay=2.0), FakeLlm(LONG, "Yes."))
+    r.session.answer_text("Talk.")
+    await r.until("tts-start")
+    await r.says(0.1)
+    await r.user(loud(0.1))
+    await r.user(silent(0.2))
+    r.session.answer_text("Typed.")
+    await r.user(silent(0.5))
+    await asyncio.sleep(5.0)
+    await r.session.settle()
+    assert [words for role, words in r.said() if role == "user"] == ["Talk.", "Typed.", "First.", "Second."]

@@ -121,7 +121,7 @@ class Interruption:
             self._dismissed = False
             self._report_failure(utterance)
             self._session.rest("no interruption")
-        elif self._before is not None:
+        elif self._before is not None or self._waiting:  # what they said before it comes first
             self._waiting.append(utterance)
             utterance.transcription.add_done_callback(lambda _: self._decide())
         else:
