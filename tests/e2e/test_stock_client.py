@@ -8,6 +8,7 @@ import pytest
 from fakes import loud
 
 from localvoice.audio.wav import wav_bytes
+from localvoice.transports.offers import MAX_RESTING
 
 from .conftest import HAS_NETWORK, silence
 from .fake_server import STORY
@@ -152,6 +153,8 @@ def test_a_microphone_that_is_shared_for_each_question(
             client.do("unshare")
         assert client.do("state") == "connected"
         client.do("share")
+        in_use = 3  # the data channel, the agent's voice, and the microphone
+        assert client.do("sections") <= in_use + MAX_RESTING + 1, "Chromium uses rejected ones again"
         client.do("say")
         assert the("transcript", client.until("ttsComplete")) == "Question 0"
         assert client.do("voice") > 0

@@ -110,5 +110,7 @@ window.stock = {
   voice: () => until('the voice of the agent', async () => (await inbound())?.totalAudioEnergy),
   state: () => client.state,
   session: () => client.currentSessionId,
+  /** How many sections its last offer had. */
+  sections: () => client.peer.peerConnection.localDescription.sdp.split('\nm=').length - 1,
   asked: () => asked,
 };
