@@ -9,6 +9,8 @@ import pytest
 
 from localvoice import LocalVoice, Settings, startup
 from localvoice.config import ConfigError
+from localvoice.server.listener import listening_sockets
+from localvoice.server.precheck import check_port
 
 Groups = dict[str, dict[str, Any]]
 
@@ -36,6 +38,19 @@ async def test_a_port_in_use(host: str) -> None:
         port = taken.getsockname()[1]
         told = await refusal({"server": {"host": host, "port": port}})
     assert f"can't listen on {host}:{port} (Address already in use)" in told and "--port" in told
+
+
+async def test_a_name_with_an_address_that_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `localhost` has where IPv6 is switched off, but `/etc/hosts` still names `::1`."""
+    lacking, own = ("192.0.2.1", 0), ("127.0.0.1", 0)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (lacking, own)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    check_port("localhost", 0)
+    (listening,) = listening_sockets("localhost", 0)
+    with listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
+    found.pop()
+    assert "(Cannot assign requested address)" in await refusal({"server": {"host": "localhost"}})
 
 
 async def test_a_folder_for_sessions_in_use_or_open_to_others(tmp_path: Path) -> None:

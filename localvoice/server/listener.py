@@ -27,6 +27,7 @@ _SWEEP_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.2
 _CALM_SECONDS: Final = 5.0
 """Without a failure, until all is well again."""
+_NOT_OURS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -35,6 +36,32 @@ def strangers_of_this_process() -> Strangers:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_STRANGERS if files == resource.RLIM_INFINITY else files // _SHARE_OF_FILES
     return Strangers(min(_MOST_STRANGERS, most))
+
+
+def listening_sockets(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on all addresses of the host. Raises `OSError`.
+
+    `localhost` often has an IPv6 address on a machine without IPv6: addresses that this machine doesn't have
+    are left out, as long as it has one of them.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets = list[socket.socket]()
+    lacking: OSError | None = None
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            try:
+                sockets.append(socket.create_server(address, family=family, backlog=_BACKLOG))
+            except OSError as error:
+                if error.errno not in _NOT_OURS:
+                    raise
+                lacking = error
+        if not sockets and lacking is not None:
+            raise lacking
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
 
 
 class Listener:
@@ -69,18 +96,9 @@ class Listener:
         strangers: Strangers,
     ) -> "Listener":
         """Listen on all addresses of the host, by TLS if there is a context. Raises `OSError`."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        sockets = list[socket.socket]()
-        try:
-            for family, _, _, _, address in dict.fromkeys(found):
-                one = socket.create_server(address, family=family, backlog=_BACKLOG)
-                one.setblocking(False)
-                sockets.append(one)
-        except OSError:
-            for one in sockets:
-                one.close()
-            raise
+        sockets = await asyncio.to_thread(listening_sockets, host, port)
+        for each in sockets:
+            each.setblocking(False)
         return cls(sockets, protocol, context, strangers)
 
     @property

@@ -2,10 +2,10 @@
 
 import errno
 import os
-import socket
 
 from localvoice.agent.session_store import SessionStore
 from localvoice.config import ConfigError, ServerSettings
+from localvoice.server.listener import listening_sockets
 
 
 def check_before_loading(settings: ServerSettings, host: str) -> None:
@@ -19,16 +19,8 @@ def check_before_loading(settings: ServerSettings, host: str) -> None:
 def check_port(host: str, port: int) -> None:
     """Bind the port for a moment, as the server will. Raises `ConfigError` if another program has it."""
     try:
-        # As asyncio does: without SO_REUSEADDR, closed connections of the last run would count.
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            with socket.socket(family, kind, protocol) as trial:
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                trial.bind(address)
-                trial.listen(1)
+        for each in listening_sockets(host, port):
+            each.close()
     except OSError as error:
         raise cannot_listen(host, port, error) from error
 
