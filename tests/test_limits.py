@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.server.limits import Admission, Limiter, TokenBucket
+from localvoice.server.limits import Admission, Limiter
+from localvoice.token_bucket import TokenBucket
 
 pytestmark = pytest.mark.virtual_clock
 

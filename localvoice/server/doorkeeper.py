@@ -7,7 +7,7 @@ from collections import OrderedDict
 from enum import Enum, auto
 from typing import Final
 
-from localvoice.server.limits import TokenBucket
+from localvoice.token_bucket import TokenBucket
 
 _GUESSES_PER_SECOND: Final = 3.0
 _GUESS_BURST: Final = 10.0
@@ -38,15 +38,16 @@ class Doorkeeper:
         self._guesses: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def judge(self, client: str, token: str | None, cookie: str | None, now: float) -> Verdict:
-        """What to do with a request from the address `client` at `now` (s); the token goes first.
+        """What to do with a request from the address `client` at `now` (s).
 
-        The right cookie is always welcome, however many wrong tokens come from the same address.
+        The right cookie is always welcome, whatever token comes with it and however many wrong ones came
+        from the same address. The right token is welcome whatever cookie comes with it.
         """
+        if cookie is not None and _same(cookie, self.cookie.encode()):
+            return Verdict.WELCOME
         if token is not None:
             return self._judge_token(address_group(client), token, now)
-        if cookie is None:
-            return Verdict.MISSING
-        return Verdict.WELCOME if _same(cookie, self.cookie.encode()) else Verdict.WRONG
+        return Verdict.MISSING if cookie is None else Verdict.WRONG
 
     def _judge_token(self, group: str, token: str, now: float) -> Verdict:
         bucket = self._guesses.get(group)

@@ -12,8 +12,8 @@ from localvoice.agent.stopwatch import now, unix_ms
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ErrorMessage
 from localvoice.contract.metrics import Metric
-from localvoice.server.limits import TokenBucket
 from localvoice.server.sockets import send_together
+from localvoice.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 
