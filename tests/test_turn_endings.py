@@ -1,5 +1,6 @@
 """Replies that end in an odd way: without a word to say, or cut off at the LLM's limit of tokens."""
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from localvoice.agent.hooks import Hooks, LlmResult, Rejection, Timing, TurnCont
 from localvoice.agent.thinking import DONE, MORE, NO_WORDS
 from localvoice.agent.tools import tool
 from localvoice.contract.messages import LlmReply
-from localvoice.engines.protocols import CutOff, ToolCall
+from localvoice.engines.protocols import CutOff, ReplyItem, ToolCall
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -98,6 +99,17 @@ async def test_a_reply_that_is_cut_off_offers_to_go_on(room: Rooms, written: str
     assert " ".join(r.tts.said).split() == kept.split()
     await says(r, "Yes.")
     assert r.said()[-1] == ("assistant", "More of it.")
+
+
+async def test_a_reply_may_be_cut_off_right_behind_a_clause(room: Rooms) -> None:
+    class Spaced(FakeLlm):
+        async def reply(self, *asked: Any, **given: Any) -> AsyncGenerator[ReplyItem, None]:
+            for item in ("Well, I think that,", " ", CutOff()):
+                yield item
+
+    r = room(llm=Spaced())
+    await says(r)
+    assert not codes(r) and r.said()[-1] == ("assistant", f"Well, I think that, {MORE}")
 
 
 async def test_a_reply_that_ended_by_itself_offers_nothing(room: Rooms) -> None:

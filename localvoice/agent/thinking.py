@@ -156,8 +156,9 @@ class Thinker:
             return
         written, kept = self.reply.removesuffix(rest), rest
         if ends_within_sentence(rest):
-            # The last word may lack its end.
-            kept = "" if self._splitter.rest_stands_alone else f"{rest.rsplit(None, 1)[0].rstrip(',;:')}…"
+            # The last word may lack its end. There may be none behind a clause that was given.
+            kept = rest.rsplit(None, 1)[0].rstrip(",;:") + "…" if rest.strip() else ""
+            kept = "" if self._splitter.rest_stands_alone else kept
         self.reply = f"{written}{kept}".rstrip()
         self._splitter = Pieces()
         if kept:
