@@ -62,6 +62,22 @@ async def test_nobody_waits_for_ever() -> None:
     assert now() == 10 * MOST_WAIT
 
 
+@pytest.mark.virtual_clock
+async def test_what_a_job_still_does_after_the_deadline_changes_nothing() -> None:
+    troubles: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+    deadline = Deadline()
+    with pytest.raises(TimeoutError):
+        async with deadline.within(10):
+            try:
+                await asyncio.Event().wait()
+            finally:  # as a reader does that waits until the thread has left
+                deadline.wait()
+                deadline.work()
+                await asyncio.sleep(1)
+    assert not troubles and deadline.left == 0
+
+
 async def test_a_short_job_behind_a_long_one_is_not_late(worker: Worker) -> None:
     class Ears:
         name = "ears"

@@ -66,7 +66,7 @@ class Deadline:
 
     def _turn(self, waits: bool) -> None:
         self._waits = waits
-        if self._timeout is None:
+        if self._timeout is None or self._timeout.expired():  # then its caller is on the way out
             return
         if waits:
             self._stand()
