@@ -13,11 +13,13 @@ from localvoice.engines.speech_text import speakable
 YES = (
     "yes|Yes.|Yes!|yes, please|Yeah, sure.|okay|OK.|Oh yes, go ahead.|Do it.|Please do.|Of course.|all right|"
     "Yes, yes.|Yes, do it now, please.|I agree.|That's right.|That’s correct|Confirm.|well, yes, you may|"
-    "Yes, sir.|Yes, ma'am.|Sounds good.|That's fine.|That sounds great."
+    "Yes, sir.|Yes, ma'am.|Sounds good.|That's fine.|That sounds great.|That works.|Yes, I'm sure.|Er, yes.|"
+    "Please, go ahead."
 )
 NO = (
     "no|No.|No, thanks.|Nope|Don't.|please don’t do it|No, don't do that.|Stop!|cancel it|Never mind.|"
-    "Not now.|I'd rather not|Absolutely not.|Of course not|oh no, no, no|Okay, cancel that."
+    "Not now.|I'd rather not|Absolutely not.|Of course not|oh no, no, no|Okay, cancel that.|"
+    "No, I don't want that.|Just stop.|Please, no."
 )
 UNCLEAR = (
     "|...|yes?|Yes, but tomorrow.|yes no|No, yes.|Yes and no.|not sure|sure not|do it not|mm-hm|uh-huh|maybe|"
