@@ -76,12 +76,17 @@ _GOES_ON: Final = ("...", "…", ",", "-", "–", "—", ":", ";", "，", "、",
 _ASKS: Final = ("?", "？", "؟")
 _STATES: Final = (".", "!", "。", "！", "।", "۔")
 
-_PARTS: Final = re.compile(r"\d+(?:[.,:/]\d+)+|[ap]\.m\b|[^\W_]+(?:['’][^\W_]+)?")
-"""Words; the letters of "S-M-I" and the groups of "0171-55" one by one, but times and amounts whole."""
+_PARTS: Final = re.compile(r"\d+(?:[.,:/]\d+)+|(?:[ap]\.m|u\.s(?:\.a)?|u\.k|e\.u)\b|[^\W_]+(?:['’][^\W_]+)?")
+"""Words; the letters of "S-M-I" and the groups of "0171-55" one by one, but times, amounts and countries whole."""
 _DIGITS: Final = frozenset("zero oh one two three four five six seven eight nine double triple".split())
 _ANNOUNCES_DIGITS: Final = frozenset("number code pin card phone account id zip postcode password".split())
-_SPELLS: Final = frozenset("spelled spelt spell spells".split())
-_LEADS_IN: Final = frozenset("it's its it is that's yes okay so um uh and then the my".split())
+_SPELLS: Final = frozenset("spelled spelt".split())
+_LEADS_IN: Final = frozenset("it's its it is that's yes okay so um uh and then".split())
+_ONE_NUMBER: Final = re.compile(r"(?:1[89]|20)\d\d|[1-9]\d*00")
+"""A year, or hundreds: seldom dictated, unless it is announced as a code."""
+_AMOUNT: Final = re.compile(r"[%$€£¥]\S*$|[$€£¥]\S+$")
+_AS_A_WORD: Final = re.compile(r"[^aeiou]?(?:[aeiou][^aeiou])*[aeiou]?", re.IGNORECASE)
+"""Capitals that are said as a word, or often stand for one: "NASA", "USA"."""
 _LONG_GROUP: Final = 3
 """Digits that may be the first group of a longer number, or letters of a name. Fewer are mostly a number
 of things, or "OK"."""
@@ -125,7 +130,7 @@ def judge_words(text: str, language: str) -> Hint:
     asks = text.endswith(_ASKS)
     words = _WORD.findall(text.lower()) if language == "en" else []
     last = words[-1].replace("’", "'") if words else ""
-    if not asks and _is_dictated(text, language):
+    if not asks and not text.endswith("!") and _is_dictated(text, language):
         return Hint.DICTATED
     if text.endswith(_GOES_ON) or last in _NEVER_LAST:
         return Hint.UNFINISHED
@@ -145,8 +150,8 @@ def _is_dictated(text: str, language: str) -> bool:
     start = len(parts)
     while start and (parts[start - 1].isdecimal() or (english and _is_spelt(parts[start - 1]))):
         start -= 1
-    if start < len(parts) and parts[start] in ("a", "i") and not parts[-1].isalpha():
-        start += 1  # a word: "a 5"
+    if parts[start : start + 1] in (["a"], ["i"]) and not _is_letter("".join(parts[start + 1 : start + 2])):
+        start += 1  # a word: "a 5", "a five"
     others, groups = parts[:start], parts[start:]
     if not groups and english:
         return _ends_spelt(text, parts)
@@ -154,7 +159,8 @@ def _is_dictated(text: str, language: str) -> bool:
         return bool(groups)
     announced = english and not _ANNOUNCES_DIGITS.isdisjoint(others)
     is_long = groups[0].isdecimal() and len(groups[0]) >= _LONG_GROUP
-    return is_long and (announced or _LEADS_IN.issuperset(others))
+    is_one = _AMOUNT.search(text) or _ONE_NUMBER.fullmatch(groups[0])
+    return is_long and (announced or (not is_one and _LEADS_IN.issuperset(others)))
 
 
 def _ends_spelt(text: str, parts: list[str]) -> bool:
@@ -162,11 +168,16 @@ def _ends_spelt(text: str, parts: list[str]) -> bool:
     if not _SPELLS.isdisjoint(parts[-2:-1]):
         return True
     last = "".join(_PARTS.findall(text)[-1:])
-    return last.isupper() and len(last) >= _LONG_GROUP and _LEADS_IN.issuperset(parts[:-1])
+    is_long = last.isupper() and len(last) >= _LONG_GROUP and not _AS_A_WORD.fullmatch(last)
+    return is_long and _LEADS_IN.issuperset(parts[:-1])
 
 
 def _is_spelt(part: str) -> bool:
-    return part in _DIGITS or (len(part) == 1 and part.isalpha())
+    return part in _DIGITS or _is_letter(part)
+
+
+def _is_letter(part: str) -> bool:
+    return len(part) == 1 and part.isalpha()
 
 
 def _judge_last(word: str, before: str) -> Hint:
