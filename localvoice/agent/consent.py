@@ -24,7 +24,8 @@ _YES: Final = (
     r"yes|yeah|yep|yup|yes you (?:may|can|should)|you may|sure|sure thing|of course|certainly|absolutely|"
     r"definitely|by all means|please do|go ahead|go for it|do it|do that|do so|(?:that's |that is )?correct|"
     r"(?:that's|that is) (?:right|fine|perfect)|(?:that )?sounds (?:good|great|fine|right|perfect)|"
-    r"(?:that )?works for me|that works|i'm sure|i am sure|(?:i )?confirm(?:ed)?|i agree|agreed|ok|okay|all right|alright|yes i do"
+    r"(?:that )?works for me|that works|i'm sure|i am sure|(?:i )?confirm(?:ed)?|i agree|agreed|"
+    r"ok|okay|all right|alright|yes i do"
 )
 _LEAD: Final = r"(?:just |go ahead and |you (?:can|may|should) )?"
 _NO: Final = (

@@ -77,7 +77,7 @@ _ASKS: Final = ("?", "？", "؟")
 _STATES: Final = (".", "!", "。", "！", "।", "۔")
 
 _PARTS: Final = re.compile(r"\d+(?:[.,:/]\d+)+|(?:[ap]\.m|u\.s(?:\.a)?|u\.k|e\.u)\b|[^\W_]+(?:['’][^\W_]+)?")
-"""Words; the letters of "S-M-I" and the groups of "0171-55" one by one, but times, amounts and countries whole."""
+"""Words; the letters of "S-M-I" and the groups of "0171-55" one by one, but times, amounts, "U.S." whole."""
 _DIGITS: Final = frozenset("zero oh one two three four five six seven eight nine double triple".split())
 _ANNOUNCES_DIGITS: Final = frozenset("number code pin card phone account id zip postcode password".split())
 _SPELLS: Final = frozenset("spelled spelt".split())
