@@ -48,6 +48,7 @@ class Thinker:
         self._run_tools = run_tools
         self._turn_id = turn_id
         self._splitter = Pieces()
+        self._worded = False
         self._words = ""
         self._calls: list[ToolCall] = []
         self._results: list[ToolResult] = []
@@ -81,7 +82,7 @@ class Thinker:
                     await self._ask(answered)
             while self.asks is None and (calls := await self._write()):
                 await self._act(calls)
-            if not speakable(self.reply):
+            if not self._has_words:
                 await self._break_silence()
             self._judged = True
             await self._change_stage(await director.after_reply(self._exchange()))
@@ -108,12 +109,12 @@ class Thinker:
         self._append(f" {text}" if self.reply else text)
         self._uttered = True
         for piece in [*pieces, text]:
-            await self._speaker.say(piece)
+            await self._say(piece)
 
     async def finish(self) -> None:
         """The reply is at its end."""
         for piece in self._splitter.flush():
-            await self._speaker.say(piece)
+            await self._say(piece)
         if self.reply:
             self._around.emit(LlmChunk("", done=True))
             self._around.emit(LlmReply(self.reply))
@@ -147,12 +148,21 @@ class Thinker:
             self._uttered = False
         self._append(delta)
         for piece in self._splitter.feed(delta):
-            await self._speaker.say(piece)
+            await self._say(piece)
+
+    async def _say(self, piece: str) -> None:
+        self._worded = self._worded or bool(speakable(piece))
+        await self._speaker.say(piece)
+
+    @property
+    def _has_words(self) -> bool:
+        """Whether there is anything to hear of the reply so far."""
+        return self._worded or bool(speakable(self._splitter.rest))
 
     async def _end_early(self) -> None:
         """The reply was cut off: leave its last sentence out, or open if it has begun, and offer more."""
         rest = self._splitter.rest
-        if self._cut or not speakable(self.reply):
+        if self._cut or not self._has_words:
             return
         written, kept = self.reply.removesuffix(rest), rest
         if ends_within_sentence(rest):
@@ -162,7 +172,7 @@ class Thinker:
         self.reply = f"{written}{kept}".rstrip()
         self._splitter = Pieces()
         if kept:
-            await self._speaker.say(kept)
+            await self._say(kept)
         await self.utter(MORE)
 
     def _append(self, text: str) -> None:
