@@ -11,7 +11,7 @@ from stuck_models import Hole, worker
 from stuck_models import hole as hole
 from stuck_models import soon_stuck as soon_stuck
 
-from localvoice.engines.worker import Lost, Stop
+from localvoice.engines.worker import Lost, Stop, troubles
 
 
 async def test_streams_of_the_stuck_thread_fail_at_once_and_fresh_jobs_move(hole: Hole) -> None:
@@ -64,3 +64,15 @@ async def test_closing_while_stuck_is_quick_and_loads_nothing(hole: Hole) -> Non
         await own.close()
     await asyncio.sleep(0.4)
     assert hole.loaded == 0
+
+
+async def test_a_model_that_was_given_up_is_no_trouble_once_it_is_closed(hole: Hole) -> None:
+    own = worker(hole, "test-worker")
+    hole.cannot_load = MemoryError("12 GB more")
+    hole.traps.append("native")
+    stuck = asyncio.create_task(own.run(hole.step, "native"))
+    await until(lambda: hole.inside == 1)
+    stuck.cancel()
+    await until(lambda: "was not loaded anew" in "".join(troubles()))
+    await own.close()
+    assert own.trouble not in troubles()

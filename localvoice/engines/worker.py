@@ -155,6 +155,7 @@ class Worker:
 
     async def close(self) -> None:
         """Stop every job, queued or running, and end the thread; one that ignores its flag is left behind."""
+        _workers.discard(self)  # a model that is closed is no trouble any more
         for stop in tuple(self._stops):
             stop.set()
         self.renew = self._watching = None
