@@ -29,7 +29,6 @@ from localvoice.transports.stun import StunAnswerer
 
 TOKEN = "only the invited know it"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-COOKIE = "__Host-localvoice"
 PATHS = ("/", "/ws", "/health", "/metrics", "/app.js", "/nowhere")
 
 
@@ -89,7 +88,8 @@ async def test_a_wrong_token_opens_nothing(tmp_path: Path) -> None:
     async with lan_site(tmp_path) as site:
         assert await statuses(site, Authorization="Bearer " + TOKEN[:-1]) == {403}
     async with lan_site(tmp_path) as site:
-        assert await statuses(site, Cookie=f"{COOKIE}={TOKEN}") == {403}
+        port = site.url.rpartition(":")[2]
+        assert await statuses(site, Cookie=f"__Host-localvoice-{port}-{port}={TOKEN}") == {403}
     async with lan_site(tmp_path) as site:
         async with site.http.get(site.url + "/?token=wrong", headers=BEARER) as response:
             assert response.status == 403 and "Set-Cookie" not in response.headers
@@ -110,7 +110,7 @@ async def test_the_link_gives_a_cookie_and_leaves_the_address(tmp_path: Path) ->
         (header,) = response.headers.getall("Set-Cookie")
         name, *attributes = header.split("; ")
         assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Strict", "Secure"], "and no Domain"
-        assert name.startswith("__Host-localvoice=") and TOKEN not in header
+        assert name.startswith("__Host-localvoice-") and TOKEN not in header
         assert await statuses(site, Cookie=name, Origin=site.url) == {101, 200, 400, 404}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import CookieJar
-from server_site import serving
+from server_site import Site, serving
 from test_lan import BEARER, TOKEN, lan_site
 
 PATHS = ("/", "/ws", "/health", "/metrics", "/app.js")
@@ -36,13 +36,34 @@ async def test_its_link_opens_the_page_and_leaves_a_cookie_of_this_port() -> Non
             assert (response.status, response.headers["Location"]) == (303, "./")
             (header,) = response.headers.getall("Set-Cookie")
         name, *attributes = header.split("; ")
-        assert name.startswith(f"localvoice-{site.url.rpartition(':')[2]}=") and TOKEN not in header
+        port = site.url.rpartition(":")[2]
+        assert name.startswith(f"localvoice-{port}-{port}=") and TOKEN not in header
         assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Strict"], "there is no TLS"
         async with aiohttp.ClientSession(cookie_jar=CookieJar(unsafe=True)) as browser:
             async with browser.get(site.url + "/", params={"token": TOKEN}) as page:
                 assert (page.status, str(page.url)) == (200, site.url + "/")
             async with browser.ws_connect(site.url + "/ws") as socket:
                 assert (await socket.receive_json())["type"] == "ready"
+
+
+async def cookie_of(site: Site, host: str) -> str:
+    """The name of the cookie that the link leaves where the browser knows the server by this `Host`."""
+    opened = site.http.get(
+        site.url + "/", params={"token": TOKEN}, headers={"Host": host}, allow_redirects=False
+    )
+    async with opened as response:
+        return response.headers["Set-Cookie"].partition("=")[0]
+
+
+async def test_servers_that_share_a_host_have_a_cookie_each(tmp_path: Path) -> None:
+    """Browsers send a host's cookies to all of its ports: to several servers of a machine, and to tunnels."""
+    async with serving(token=TOKEN) as one, serving(token=TOKEN) as other:
+        tunnels = {await cookie_of(one, "localhost:9000"), await cookie_of(one, "localhost:9001")}
+        proxied = {await cookie_of(one, "localhost"), await cookie_of(other, "localhost")}
+    assert len(tunnels) == len(proxied) == 2
+    async with lan_site(tmp_path) as one, lan_site(tmp_path) as other:
+        on_network = [await cookie_of(each, each.url.partition("//")[2]) for each in (one, other)]
+    assert len(set(on_network)) == 2 and all(name.startswith("__Host-") for name in on_network)
 
 
 async def test_without_a_token_everyone_on_this_machine_is_served() -> None:

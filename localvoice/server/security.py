@@ -241,10 +241,12 @@ def _welcome(request: web.Request, door: Doorkeeper) -> web.Response:
 def _cookie(request: web.Request) -> str:
     """The cookie's name.
 
-    With the prefix `__Host-` browsers take it over TLS alone, and give it to this host alone. Without TLS the
-    port keeps several servers of a machine apart, for browsers don't.
+    With the prefix `__Host-` browsers take it over TLS alone, and give it to this host alone. They give it to
+    all of its ports, so the ports keep servers apart: ours those of a machine, the one that the browser knows
+    those of several machines, where tunnels end on one.
     """
-    return "__Host-localvoice" if request.secure else f"localvoice-{_sockname(request)[1]}"
+    prefix = "__Host-" if request.secure else ""
+    return f"{prefix}localvoice-{request.url.port}-{_sockname(request)[1]}"
 
 
 def own_end(request: web.Request) -> str:
