@@ -23,7 +23,7 @@ from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
 from localvoice.open_secrets import warn_of_open_secrets
-from localvoice.output import outlive_output, spell_out
+from localvoice.output import UNWRITABLE, outlive_output, spell_out
 from localvoice.paths import local_path
 from localvoice.terminal import open_terminal
 from localvoice.version import __version__
@@ -81,6 +81,12 @@ def main() -> None:
         catalog.ModelFilesError,
     ) as error:
         complaints.print(str(error), style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except OSError as error:
+        # With a file's name it is none of standard output's.
+        if error.filename is not None or error.errno not in UNWRITABLE:
+            raise
+        complaints.print(f"The output can't be written: {error.strerror}.", style="red")
         sys.exit(1)
 
 

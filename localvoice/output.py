@@ -5,6 +5,7 @@ Python itself would raise an error in the code that prints.
 """
 
 import codecs
+import errno
 import io
 import os
 import select
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a full disk or a closed terminal answers a write with. A pipe without a reader is left to `typer`."""
 _STDERR: Final = 2
 _PATIENCE_MS: Final = 200
 """How long a write waits for a reader that is slow. After that, writes wait no more until it reads again."""

@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import socket
+import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator
@@ -173,6 +174,14 @@ def test_an_encoding_that_lacks_a_letter_shows_another(
     spell_out()
     print("“Café” … 日", end="", flush=True)
     assert stream.buffer.getvalue().decode(encoding) == shown
+
+
+def test_a_command_whose_answer_is_lost_says_so() -> None:
+    """Unlike a server, which lives on: its user waits for the answer alone."""
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "localvoice.cli", "version"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "The output can't be written: No space left on device.\n")
 
 
 def test_streams_that_were_replaced_stay() -> None:
