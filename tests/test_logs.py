@@ -221,7 +221,7 @@ def test_nor_is_one_that_is_full(
     set_up("info", console, file=pipe)
     for _ in range(100):
         log.info("x" * 1_000)  # more than it holds
-    assert screen.getvalue().count("can't be written") == 1
+    assert " ".join(screen.getvalue().split()).count("can't be written") == 1  # it may be two lines
     while len(os.read(reader, 65_536)) == 65_536:
         pass
     log.info("again")

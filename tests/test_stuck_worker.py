@@ -73,6 +73,6 @@ async def test_a_model_that_was_given_up_is_no_trouble_once_it_is_closed(hole: H
     stuck = asyncio.create_task(own.run(hole.step, "native"))
     await until(lambda: hole.inside == 1)
     stuck.cancel()
-    await until(lambda: "Restart localvoice" in "".join(troubles()))
+    await until(lambda: "can't be loaded anew" in "".join(troubles()))
     await own.close()
     assert own.trouble not in troubles()
