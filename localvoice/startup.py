@@ -83,7 +83,7 @@ async def ready_agent(
             with console.status(_WARMING_UP):
                 await agent.warm_up()
             console.print(f"Models are ready after {time.monotonic() - begun:.1f} s.")
-            with contained_tasks(), guarded_loop():  # from here on somebody may wait for an answer
+            with contained_tasks(), guarded_loop():  # from here on a client may wait for an answer
                 yield agent
         finally:
             if recording is not None:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 PROTOCOL: Final = "localvoice"
 """The subprotocol (`Sec-WebSocket-Protocol`) of clients that understand a close with 1013."""
 _HEAD_SECONDS: Final = 10.0
-"""In which a request's head has to come; whoever lets one trickle in would hold a socket for ever."""
+"""In which a request's head has to come; a client that lets one trickle in would hold a socket for ever."""
 _SHUTDOWN_SECONDS: Final = 4.0
 _QUEUE_BYTES: Final = 2**16
 """Of messages that aren't read yet; past twice as much the client has to wait."""

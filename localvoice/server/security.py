@@ -22,9 +22,9 @@ from localvoice.server.doorkeeper import Doorkeeper, Verdict
 
 log = logging.getLogger(__name__)
 
-# Nothing lenient, such as a URL library's: what it would mend, a browser would not send.
-_AUTHORITY: Final = re.compile(r"(?:(?P<name>[A-Za-z0-9.-]+)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
-_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9.-]+|[0-9A-Fa-f:]+")
+# Nothing lenient, such as a URL library's: what it would repair, a browser would not send.
+_AUTHORITY: Final = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]+)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
+_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9._-]+|[0-9A-Fa-f:]+")
 _ORIGIN: Final = re.compile(
     r"(?!http://.*:80$)(?!https://.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
 )

@@ -82,7 +82,7 @@ class IncomingSound:
     ) -> None:
         """`codecs` by payload type. `on_undecodable` gets the decoder's words, once until it works again.
 
-        `resting`: whether nobody speaks, nor is expected to. `admits`: whether more sound may come now.
+        `resting`: whether neither side speaks, nor is expected to. `admits`: whether more sound may come now.
         """
         self._codecs = codecs
         self._on_sound = on_sound
