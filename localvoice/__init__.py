@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from localvoice.api import LocalVoice
     from localvoice.audio.frames import AudioFrame
     from localvoice.audio.wav import read_wav, wav_bytes
-    from localvoice.config import ConfigError, Settings, load_settings
+    from localvoice.config import ConfigError, Settings
     from localvoice.contract.errors import ErrorCode, VoiceError
     from localvoice.engines.protocols import ToolCall, Transcript
+    from localvoice.setting_sources import load_settings
     from localvoice.version import __version__
 
 __all__ = [
@@ -76,7 +77,8 @@ _HOMES: Final = {
     "localvoice.api": ("LocalVoice",),
     "localvoice.audio.frames": ("AudioFrame",),
     "localvoice.audio.wav": ("read_wav", "wav_bytes"),
-    "localvoice.config": ("ConfigError", "Settings", "load_settings"),
+    "localvoice.config": ("ConfigError", "Settings"),
+    "localvoice.setting_sources": ("load_settings",),
     "localvoice.contract.errors": ("ErrorCode", "VoiceError"),
     "localvoice.engines.protocols": ("ToolCall", "Transcript"),
     "localvoice.version": ("__version__",),

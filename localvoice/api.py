@@ -20,9 +20,10 @@ from rich.console import Console
 
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.tools import Tool
-from localvoice.config import Settings, load_settings
+from localvoice.config import Settings
 from localvoice.contract.metrics import Metrics
 from localvoice.ending import Ending, run_until_signal
+from localvoice.setting_sources import load_settings
 from localvoice.terminal import open_terminal
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rich.table import Table
 from localvoice import catalog
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import read_wav, wav_bytes
-from localvoice.config import ConfigError, Settings, load_settings
+from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
 from localvoice.ending import exit_at_signal, exit_without_threads, run_until_signal
@@ -25,6 +25,7 @@ from localvoice.memory_guard import guard_memory
 from localvoice.open_secrets import warn_of_open_secrets
 from localvoice.output import UNWRITABLE, outlive_output, spell_out
 from localvoice.paths import local_path
+from localvoice.setting_sources import load_settings
 from localvoice.terminal import open_terminal
 from localvoice.version import __version__
 

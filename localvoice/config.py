@@ -1,21 +1,17 @@
-"""Every setting with its default and its meaning, once.
+"""Every setting with its default and its meaning, once. `localvoice settings` shows them all.
 
-In order of precedence: the command line, environment variables (`LOCALVOICE_PROFILE`,
-`LOCALVOICE_SERVER_PORT`, …), a TOML file, the defaults below. What is empty counts as not given.
-`localvoice settings` shows them all.
+`setting_sources.py` reads them from the command line, the environment and a file.
 """
 
-import os
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from localvoice.paths import CONFIG_FOLDER, LocalPath
-from localvoice.setting_sources import PREFIX, TomlFile, explained, unknown_variable, without_empty
+from localvoice.paths import LocalPath
 
-DEFAULT_FILE: Final = None if CONFIG_FOLDER is None else CONFIG_FOLDER / "localvoice.toml"
+PREFIX: Final = "LOCALVOICE_"
+"""Of environment variables that are settings."""
 
 SYSTEM_PROMPT: Final = (
     "You are a friendly voice assistant. Your words are spoken aloud, so answer in one or two short, plain "
@@ -267,57 +263,3 @@ class Settings(BaseSettings):
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
     monitor: MonitorSettings = MonitorSettings()
-
-    _file: ClassVar[Path | None] = None
-    """The TOML file that they also come from."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line, environment, file: no .env files and no secrets folder."""
-        return init_settings, env_settings, TomlFile(settings_cls, cls._file)
-
-
-def settings_file(settings: Settings) -> Path | None:
-    """The TOML file that they also come from; None if there is none."""
-    file = type(settings)._file
-    return file if file is not None and file.is_file() else None
-
-
-def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
-    """The settings from all sources; overrides that are None or empty count as not given.
-
-    Raises `ConfigError`.
-    """
-    if file is not None and not file.is_file():
-        raise ConfigError(f"There is no settings file {file}. Check the path given with --config.")
-    if problem := unknown_variable(Settings, os.environ):
-        raise ConfigError(f"An environment variable can't be used: {problem}. Correct its name, or unset it.")
-    source = file or DEFAULT_FILE
-    given = {name: value for name, value in without_empty(overrides).items() if value is not None}
-
-    class FromFile(Settings):
-        _file: ClassVar[Path | None] = source
-
-    try:
-        return FromFile(**given)
-    except ValidationError as error:
-        raise ConfigError(
-            f"A setting can't be used: {explained(error, Settings)}. Look at the command line, LOCALVOICE_… "
-            f"and {source or 'the settings file'}."
-        ) from error
-    except SettingsError as error:
-        raise ConfigError(
-            f"A LOCALVOICE_… environment variable can't be read: {error}. Lists are written as JSON, for "
-            """instance LOCALVOICE_SERVER_ALLOWED_ORIGINS='["http://localhost:3000"]'."""
-        ) from error
-    except RecursionError as error:
-        raise ConfigError(f"The settings file {source} can't be read: it is nested too deeply.") from error
-    except (ValueError, OSError) as error:  # ValueError is tomllib's and the decoder's
-        raise ConfigError(f"The settings file {source} can't be read: {error}.") from error

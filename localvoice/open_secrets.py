@@ -5,8 +5,9 @@ import tomllib
 
 from pydantic import BaseModel, SecretStr
 
-from localvoice.config import Settings, settings_file
+from localvoice.config import Settings
 from localvoice.private_file import is_open_to_others
+from localvoice.setting_sources import settings_file
 
 log = logging.getLogger(__name__)
 

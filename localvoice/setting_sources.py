@@ -1,18 +1,25 @@
-"""Where settings come from: what counts as given, and names that nothing answers to."""
+"""Where settings come from: what counts as given, and names that nothing answers to.
 
+In order of precedence: the command line, environment variables (`LOCALVOICE_PROFILE`,
+`LOCALVOICE_SERVER_PORT`, …), a TOML file, the defaults. What is empty counts as not given.
+"""
+
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
 
+from localvoice.config import PREFIX, ConfigError, Settings
+from localvoice.paths import CONFIG_FOLDER
 from localvoice.regular_file import read_regular
 
-PREFIX: Final = "LOCALVOICE_"
+DEFAULT_FILE: Final = None if CONFIG_FOLDER is None else CONFIG_FOLDER / "localvoice.toml"
 _MOST_TOML: Final = 1 << 20
 _OTHERS: Final = {"LOCALVOICE_CACHE"}
 """Variables that aren't settings: the installer's."""
@@ -22,16 +29,16 @@ _SERVICE_LINK: Final = re.compile(
 """What Kubernetes and Docker put into every container when a service is named localvoice."""
 
 
-def without_empty(given: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, less empty strings: these mean the default, as `X=` in an environment file does."""
     return {
-        name: without_empty(value) if isinstance(value, dict) else value
+        name: _without_empty(value) if isinstance(value, dict) else value
         for name, value in given.items()
         if value != ""
     }
 
 
-class TomlFile(InitSettingsSource):
+class _TomlFile(InitSettingsSource):
     """A TOML file, if there is one, in UTF-8 with or without a byte order mark.
 
     Raises `OSError`, `ValueError` or `RecursionError` if it can't be read.
@@ -41,7 +48,64 @@ class TomlFile(InitSettingsSource):
         read = file is not None and file.is_file()
         text = read_regular(file, _MOST_TOML).decode("utf-8-sig") if file is not None and read else ""
         content = tomllib.loads(text)
-        super().__init__(settings, without_empty(content))
+        super().__init__(settings, _without_empty(content))
+
+
+class _FromFile(Settings):
+    """Settings that also come from a file."""
+
+    file: ClassVar[Path | None] = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, environment, file: no .env files and no secrets folder."""
+        return init_settings, env_settings, _TomlFile(settings_cls, cls.file)
+
+
+def settings_file(settings: Settings) -> Path | None:
+    """The TOML file that they also come from; None if there is none."""
+    file = settings.file if isinstance(settings, _FromFile) else None
+    return file if file is not None and file.is_file() else None
+
+
+def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
+    """The settings from all sources; overrides that are None or empty count as not given.
+
+    Raises `ConfigError`.
+    """
+    if file is not None and not file.is_file():
+        raise ConfigError(f"There is no settings file {file}. Check the path given with --config.")
+    if problem := _unknown_variable(os.environ):
+        raise ConfigError(f"An environment variable can't be used: {problem}. Correct its name, or unset it.")
+    source = file or DEFAULT_FILE
+    given = {name: value for name, value in _without_empty(overrides).items() if value is not None}
+
+    class Found(_FromFile):
+        file: ClassVar[Path | None] = source
+
+    try:
+        return Found(**given)
+    except ValidationError as error:
+        raise ConfigError(
+            f"A setting can't be used: {_explained(error)}. Look at the command line, LOCALVOICE_… "
+            f"and {source or 'the settings file'}."
+        ) from error
+    except SettingsError as error:
+        raise ConfigError(
+            f"A LOCALVOICE_… environment variable can't be read: {error}. Lists are written as JSON, for "
+            """instance LOCALVOICE_SERVER_ALLOWED_ORIGINS='["http://localhost:3000"]'."""
+        ) from error
+    except RecursionError as error:
+        raise ConfigError(f"The settings file {source} can't be read: it is nested too deeply.") from error
+    except (ValueError, OSError) as error:  # ValueError is tomllib's and the decoder's
+        raise ConfigError(f"The settings file {source} can't be read: {error}.") from error
 
 
 def setting_names(model: type[BaseModel]) -> Iterator[str]:
@@ -52,9 +116,9 @@ def setting_names(model: type[BaseModel]) -> Iterator[str]:
             yield from (f"{name}.{inner}" for inner in setting_names(field.annotation))
 
 
-def unknown_variable(settings: type[BaseSettings], environment: Mapping[str, str]) -> str | None:
+def _unknown_variable(environment: Mapping[str, str]) -> str | None:
     """What is wrong with an environment variable that has the prefix and is no setting; None if all are."""
-    known = [name.replace(".", "_").upper() for name in setting_names(settings)]
+    known = [name.replace(".", "_").upper() for name in setting_names(Settings)]
     for variable, value in environment.items():
         name = variable.upper()
         if not name.startswith(PREFIX) or name in _OTHERS or _SERVICE_LINK.match(f"{name}={value}"):
@@ -64,15 +128,15 @@ def unknown_variable(settings: type[BaseSettings], environment: Mapping[str, str
     return None
 
 
-def explained(error: ValidationError, settings: type[BaseSettings]) -> str:
+def _explained(error: ValidationError) -> str:
     """Each setting that is refused, and why."""
-    return "; ".join(_reason(problem, settings) for problem in error.errors(include_url=False))
+    return "; ".join(_reason(problem) for problem in error.errors(include_url=False))
 
 
-def _reason(problem: Mapping[str, Any], settings: type[BaseSettings]) -> str:
+def _reason(problem: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting{_meant(name, list(setting_names(settings)))}"
+        return f"{name}: there is no such setting{_meant(name, list(setting_names(Settings)))}"
     return f"{name}: {problem['msg'].removeprefix('Value error, ')}"
 
 

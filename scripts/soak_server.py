@@ -15,8 +15,8 @@ from typing import Final
 
 from memory import allocated_mb, anonymous_mb, peak_mb
 
-from localvoice.config import load_settings
 from localvoice.heap import give_back, set_up_heap
+from localvoice.setting_sources import load_settings
 
 OFTEN: Final = 1e6
 """No limit."""

@@ -71,7 +71,7 @@ def load(name: str) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def plain_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("localvoice.config.DEFAULT_FILE", tmp_path / "none.toml")
+    monkeypatch.setattr("localvoice.setting_sources.DEFAULT_FILE", tmp_path / "none.toml")
     monkeypatch.setenv("LOCALVOICE_SERVER_PORT", "0")
 
 

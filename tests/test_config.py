@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from localvoice import config
+from localvoice import setting_sources
 from localvoice.catalog import catalog
 from localvoice.catalog.errors import CatalogError
-from localvoice.config import ConfigError, ListeningSettings, Settings, load_settings
+from localvoice.config import ConfigError, ListeningSettings, Settings
+from localvoice.setting_sources import load_settings
 
 
 @pytest.fixture(autouse=True)
 def no_file_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "none" / "localvoice.toml")
+    monkeypatch.setattr(setting_sources, "DEFAULT_FILE", tmp_path / "none" / "localvoice.toml")
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_the_file_then_the_environment_then_the_command_line(
 
 
 def test_the_users_own_file_is_found(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "DEFAULT_FILE", toml)
+    monkeypatch.setattr(setting_sources, "DEFAULT_FILE", toml)
     assert load_settings().profile == "tiny"
 
 

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A folder or a module of the top level -> what of ours it may import, itself aside.
 MAY_IMPORT = {
     "contract": set[str](),
-    "config": {"paths", "setting_sources"},
+    "config": {"paths"},
     "audio": {"contract", "config"},
     "engines": {"contract", "config", "audio", "heap"},
     "catalog": {"contract", "config", "paths", "regular_file"},
@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "log_context": set(),
     "log_flood": set(),
     "paths": set(),
-    "setting_sources": {"regular_file"},
+    "setting_sources": {"config", "paths", "regular_file"},
     "private_file": {"regular_file"},
     "regular_file": set(),
     "token_bucket": set(),

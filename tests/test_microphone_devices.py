@@ -28,8 +28,9 @@ from localvoice.agent.agent import Agent
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.audio.playout import Playout
 from localvoice.audio.wav import read_wav, wav_bytes
-from localvoice.config import Settings, load_settings
+from localvoice.config import Settings
 from localvoice.contract.errors import VoiceError
+from localvoice.setting_sources import load_settings
 from localvoice.talking import talk_on_sound_card
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.microphone import SoundCard, list_devices

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.config import load_settings
 from localvoice.open_secrets import warn_of_open_secrets
+from localvoice.setting_sources import load_settings
 
 SECRETS = '[server]\ntoken = "only the invited know it"\nsessions_key = "a passphrase"\n'
 

@@ -169,7 +169,9 @@ def test_origins_that_no_browser_sends_are_refused_with_what_to_write(origin: st
         check_allowed([origin], [])
 
 
-@pytest.mark.parametrize("host", ["voice.example", "Box", "my_voice", "*.home.example", "192.168.1.5", "fd00::2"])
+@pytest.mark.parametrize(
+    "host", ["voice.example", "Box", "my_voice", "*.home.example", "192.168.1.5", "fd00::2"]
+)
 def test_names_that_can_be_allowed(host: str) -> None:
     check_allowed([], [host])
 

@@ -9,11 +9,11 @@ from session_room import END, PAUSE, STEP, Rooms, codes
 
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.tools import ToolError, tool
-from localvoice.config import load_settings
 from localvoice.contract.messages import ErrorMessage, LlmReply, TranscriptMessage, TurnMetrics
 from localvoice.engines.protocols import ToolCall
 from localvoice.log_context import show_transcripts
 from localvoice.observability.hook_sets import logging_hooks
+from localvoice.setting_sources import load_settings
 
 pytestmark = pytest.mark.virtual_clock
 

@@ -7,10 +7,10 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from localvoice import catalog, cli, config
-from localvoice.config import ConfigError, Settings, load_settings
+from localvoice import catalog, cli, config, setting_sources
+from localvoice.config import ConfigError, Settings
 from localvoice.paths import local_path
-from localvoice.setting_sources import setting_names
+from localvoice.setting_sources import load_settings, setting_names
 
 NAMES = list(setting_names(Settings))
 DEFAULTS = Settings.model_validate({})
@@ -19,7 +19,7 @@ DEFAULTS = Settings.model_validate({})
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No settings of this machine, and another home folder."""
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "none" / "localvoice.toml")
+    monkeypatch.setattr(setting_sources, "DEFAULT_FILE", tmp_path / "none" / "localvoice.toml")
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
 

@@ -63,8 +63,8 @@ def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
         return _load(path, path, self_made=True)
     except OSError as error:
         raise ConfigError(
-            f"The certificate can't be kept in {folder} ({error.strerror or error}). Correct that, or give one "
-            "of your own with server.tls_cert and server.tls_key."
+            f"The certificate can't be kept in {folder} ({error.strerror or error}). Correct that, or "
+            "give one of your own with server.tls_cert and server.tls_key."
         ) from error
 
 
