@@ -54,7 +54,7 @@ download-models: $(RUNTIME) ## download and verify the models of PROFILE; afterw
 
 test: $(DEV) ## all tests, with the models of the tiny profile and, where there is one, a Chromium
 	@$(BIN)/localvoice models download --profile tiny
-	PYTHONASYNCIODEBUG=1 $(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python scripts/run_tests.py $(ARGS)
 
 test-unit: $(DEV) ## the fast tests, without models and browser
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -m pytest -m "not integration and not e2e" $(ARGS)

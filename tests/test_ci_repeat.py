@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 REPEAT = Path(__file__).parent.parent / ".ci" / "repeat.py"
+RUN = Path(__file__).parent.parent / "scripts" / "run_tests.py"
 CHANCE = """
 from pathlib import Path
 
@@ -69,3 +70,24 @@ def test_many_failures_are_no_chance(checkout: Path) -> None:
 def test_a_run_that_crashed_leaves_nothing_to_repeat(checkout: Path) -> None:
     first, again, _ = outcome(checkout, crash="import os\n\ndef test_crash():\n    os._exit(3)\n")
     assert (first, again) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("quick", "alone", "status"),
+    [("pass", "pass", 0), ("assert False", "pass", 1), ("pass", "assert False", 1), (None, None, 5)],
+)
+def test_both_halves_of_the_tests_run_whatever_becomes_of_the_first(
+    checkout: Path, quick: str | None, alone: str | None, status: int
+) -> None:
+    (checkout / "pytest.ini").write_text("[pytest]\nmarkers =\n  integration\n  e2e\n  elsewhere\n  faults\n")
+    if quick is not None:
+        (checkout / "test_quick.py").write_text(f"def test_quick():\n    {quick}\n")
+    if alone is not None:
+        marked = f"import pytest\n\n@pytest.mark.e2e\ndef test_alone():\n    {alone}\n"
+        (checkout / "test_alone.py").write_text(marked)
+    ended = subprocess.run(
+        [sys.executable, str(RUN), "-p", "xdist", "-v"], cwd=checkout, capture_output=True, text=True
+    )
+    assert ended.returncode == status, ended.stdout + ended.stderr
+    if quick is not None:
+        assert "test_quick" in ended.stdout and "test_alone" in ended.stdout

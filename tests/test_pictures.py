@@ -5,6 +5,7 @@ import base64
 import gc
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from fakes import FakeLlm, fake_engines, until
@@ -26,12 +27,25 @@ def seeing(delay: float = 0.0) -> FakeLlm:
     return llm
 
 
-def kept(llm: FakeLlm) -> int:
-    """How many pictures this process holds in memory, but for the fake, which forgets what it was asked."""
-    llm.asked.clear()
-    llm.prepared.clear()
+Kept = Callable[[FakeLlm], int]
+
+
+@pytest.fixture
+def kept() -> Kept:
+    """How many pictures of this test are in memory, but for the fake, which forgets what it was asked."""
+    others = pictures()
+
+    def count(llm: FakeLlm) -> int:
+        llm.asked.clear()
+        llm.prepared.clear()
+        return sum(all(each is not other for other in others) for each in pictures())
+
+    return count
+
+
+def pictures() -> list[Image]:
     gc.collect()
-    return sum(isinstance(each, Image) for each in gc.get_objects())
+    return [each for each in gc.get_objects() if isinstance(each, Image)]
 
 
 async def say(client: Client, words: str = "What do you see?") -> None:
@@ -39,7 +53,7 @@ async def say(client: Client, words: str = "What do you see?") -> None:
     await client.expect("tts-complete")
 
 
-async def test_pictures_go_with_the_connection_and_the_conversation_comes_back() -> None:
+async def test_pictures_go_with_the_connection_and_the_conversation_comes_back(kept: Kept) -> None:
     llm = seeing()
     async with serving(fake_engines(llm=llm)) as site:
         async with site.client() as client:
@@ -62,7 +76,7 @@ async def test_pictures_go_with_the_connection_and_the_conversation_comes_back()
             assert not any(message.images for message in last)
 
 
-async def test_pictures_of_a_question_that_is_left_unanswered_go_too() -> None:
+async def test_pictures_of_a_question_that_is_left_unanswered_go_too(kept: Kept) -> None:
     llm = seeing(delay=10)
     async with serving(fake_engines(llm=llm)) as site:
         async with site.client() as client:
@@ -73,7 +87,7 @@ async def test_pictures_of_a_question_that_is_left_unanswered_go_too() -> None:
         assert kept(llm) == 0
 
 
-async def test_all_clients_together_have_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_clients_together_have_a_budget(monkeypatch: pytest.MonkeyPatch, kept: Kept) -> None:
     monkeypatch.setattr(decoding_module, "PICTURE_BYTES", 5 * len(base64.b64decode(LARGE)) // 2)
     llm = seeing()
     async with serving(fake_engines(llm=llm)) as site, site.client() as other:
