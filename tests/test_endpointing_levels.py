@@ -5,7 +5,15 @@ import pytest
 from fakes import FakeLlm, FakeStt, FakeVad, loud
 from session_room import LONG, Rooms
 
-from localvoice.audio.endpointing import WINDOW, EndpointEvent, Endpointing, SpeechEnded, SpeechStarted
+from localvoice.audio.endpointing import (
+    WINDOW,
+    EndpointEvent,
+    Endpointing,
+    Paused,
+    Resumed,
+    SpeechEnded,
+    SpeechStarted,
+)
 from localvoice.audio.frames import SPEECH_FLOOR_DBFS, SPEECH_RATE, AudioFrame
 from localvoice.config import ListeningSettings
 
@@ -22,10 +30,20 @@ def windows(*levels: tuple[float, int]) -> list[np.ndarray]:
     ]
 
 
-def hear(endpointing: Endpointing, *levels: tuple[float, int]) -> list[tuple[int, EndpointEvent]]:
-    """What a VAD that takes all for speech makes of it; each event with the number of its window."""
-    events = [(at, endpointing(window, VOICE)) for at, window in enumerate(windows(*levels), 1)]
-    return [(at, event) for at, event in events if event is not None]
+def hear(
+    endpointing: Endpointing, *levels: tuple[float, int], judged: int | None = None
+) -> list[tuple[int, EndpointEvent]]:
+    """What a VAD that takes all for speech makes of it; each event with the number of its window.
+
+    `judged`: each pause is said to end the turn after so many milliseconds.
+    """
+    events = []
+    for at, window in enumerate(windows(*levels), 1):
+        if (event := endpointing(window, VOICE)) is not None:
+            events.append((at, event))
+        if isinstance(event, Paused) and judged is not None:
+            endpointing.end_after(judged)
+    return events
 
 
 def plain() -> Endpointing:
@@ -46,14 +64,29 @@ def test_only_what_the_stt_can_hear_counts_as_voice() -> None:
 
 
 @pytest.mark.parametrize("below", [5, 8, 20])
-def test_people_in_the_background_keep_no_turn_open(below: float) -> None:
-    (_, started), (at, ended), *_ = hear(plain(), (-25, 3 * SECOND), (-25 - below, 5 * SECOND))
-    assert isinstance(started, SpeechStarted) and isinstance(ended, SpeechEnded)
-    assert at <= 5.1 * SECOND + 2, "2 s after the user"
+@pytest.mark.parametrize("judged", [None, 192, 704])
+def test_people_in_the_background_keep_no_turn_open(below: float, judged: int | None) -> None:
+    levels = (-25, 3 * SECOND), (-25 - below, 5 * SECOND)
+    (_, started), (_, paused), (at, ended), *_ = hear(plain(), *levels, judged=judged)
+    assert isinstance(started, SpeechStarted) and isinstance(paused, Paused)
+    assert isinstance(ended, SpeechEnded)
+    assert at <= 5.8 * SECOND, "well below 3 s after the user"
     assert 3 * SECOND <= ended.voiced_until / WINDOW <= 3.9 * SECOND
-    assert 3 * SECOND <= len(ended.speech.samples) / WINDOW <= 4.1 * SECOND, (
-        "little of the others goes with it"
-    )
+    for speech in (paused.speech, ended.speech):
+        assert 3 * SECOND <= len(speech.samples) / WINDOW <= 4.1 * SECOND, "little of the others' with it"
+
+
+@pytest.mark.parametrize("unfinished_ms", [1000, 1248])
+def test_a_user_who_begins_loud_and_is_in_the_middle_of_a_sentence_goes_on(unfinished_ms: int) -> None:
+    events = hear(plain(), (-25, 2 * SECOND), (-33, 20 * SECOND), judged=unfinished_ms)
+    kinds = [type(event) for _, event in events]
+    assert SpeechEnded not in kinds and kinds[1:3] == [Paused, Resumed]
+
+
+def test_a_loud_word_again_is_the_users() -> None:
+    levels = (-25, 2 * SECOND), (-33, int(2.1 * SECOND)), (-25, SECOND)
+    events = [event for _, event in hear(plain(), *levels, judged=704)]
+    assert [type(event) for event in events] == [SpeechStarted, Paused, Resumed]
 
 
 @pytest.mark.parametrize("below", [0, 3])

@@ -39,13 +39,15 @@ microphone. The user's own weak syllables are, too, but not for long."""
 _LOUD_SHARE: Final = 0.9
 """Of the windows of voice that are below the level of the loud parts. Not all: a bang is no syllable."""
 _FAINT_WINDOWS: Final = 62
-"""2 s of voice that is as good as all faint are no longer the user's."""
+"""2 s of voice that is as good as all faint are taken for a pause of the user's."""
 _OWN_WINDOWS: Final = 31
 """1 s of voice that an utterance has at least before them: less does not tell how loud its user is."""
 _LOUD_AMONG_FAINT: Final = 2
 """Windows of them that may be loud: others raise their voices, too."""
 _FAINT_KEPT_WINDOWS: Final = 24
 """768 ms of them go with the utterance: the end of a sentence is often weak."""
+_UNFINISHED_WINDOWS: Final = 31
+"""1 s: a pause that is judged to need so long is in the middle of a sentence."""
 _SYLLABLE_WINDOWS: Final = 3
 """96 ms, over which a level is taken."""
 
@@ -116,6 +118,7 @@ class Endpointing:
         self._latest: deque[float] = deque(maxlen=_SYLLABLE_WINDOWS)
         # Where the latest windows of voice were, and whether they were loud.
         self._lately: deque[tuple[int, bool]] = deque(maxlen=_FAINT_WINDOWS)
+        self._others = False  # the present pause is full of others' voices
         self._told = 0  # what of it was voice in the latest event that gave it
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
@@ -166,6 +169,7 @@ class Endpointing:
         self._levels.clear()
         self._latest.clear()
         self._lately.clear()
+        self._others = False
         self._told = 0
         self._voiced_until = self._position
         self._utterance = list(self._before)
@@ -176,25 +180,34 @@ class Endpointing:
         self, energy: float, probability: float
     ) -> Continued | Paused | Resumed | SpeechEnded | None:
         if probability >= self._lower_threshold and not self._has_faded(energy, probability):
-            paused = self._silent_run >= self._pause
-            self._silent_run = 0
-            self._end = self._usual_end
-            if energy >= _FLOOR:
-                self._voiced += 1
-                self._energy += energy
-            self._voiced_until = self._position
-            if self._is_others(energy):
-                return self._finish_before_others()
-            if paused:
-                return Resumed()  # even when it is too long: what the pause held is no longer the whole
-            if len(self._utterance) >= self._longest:
-                return self._finish()
-            due = self._partial is not None and self._voiced - self._told >= self._partial
-            return Continued(self._so_far()) if due else None
+            ordinary_pause = self._silent_run >= self._pause and not self._others
+            if not self._is_others(energy) or ordinary_pause:
+                return self._during_voice(energy)
+            if not self._others:
+                return self._pause_before_others()
         self._silent_run += 1
-        if self._silent_run >= self._end or len(self._utterance) >= self._longest:
+        unfinished = self._end >= max(_UNFINISHED_WINDOWS, self._usual_end + 1)
+        if len(self._utterance) >= self._longest:
             return self._finish()
+        if self._silent_run >= self._end:
+            return self._go_on_softly() if self._others and unfinished else self._finish()
         return Paused(self._so_far()) if self._silent_run == self._pause else None
+
+    def _during_voice(self, energy: float) -> Continued | Resumed | SpeechEnded | None:
+        paused = self._silent_run >= self._pause
+        self._silent_run = 0
+        self._end = self._usual_end
+        self._others = False
+        if energy >= _FLOOR:
+            self._voiced += 1
+            self._energy += energy
+        self._voiced_until = self._position
+        if paused:
+            return Resumed()  # even when it is too long: what the pause held is no longer the whole
+        if len(self._utterance) >= self._longest:
+            return self._finish()
+        due = self._partial is not None and self._voiced - self._told >= self._partial
+        return Continued(self._so_far()) if due else None
 
     def _has_faded(self, energy: float, probability: float) -> bool:
         """Whether the speech is over, though the VAD still takes this window for some of it."""
@@ -202,19 +215,31 @@ class Endpointing:
         return probability < _CERTAIN and energy < usual * 10 ** (-_FALL_DB / 10)
 
     def _is_others(self, energy: float) -> bool:
-        """Whether the voice, for some time already, is that of people in the background."""
+        """Whether the voice, for some time already, seems that of people in the background."""
         self._latest.append(energy)
         level = sum(self._latest) / len(self._latest)
         insort(self._levels, level)
         loud = self._levels[int(_LOUD_SHARE * (len(self._levels) - 1))]
         self._lately.append((self._position, level >= loud * 10 ** (-_FAINT_DB / 10)))
-        enough = len(self._levels) >= _OWN_WINDOWS + _FAINT_WINDOWS
+        enough = len(self._levels) >= _OWN_WINDOWS + _FAINT_WINDOWS and len(self._lately) == _FAINT_WINDOWS
         return enough and sum(is_loud for _, is_loud in self._lately) <= _LOUD_AMONG_FAINT
 
-    def _finish_before_others(self) -> SpeechEnded:
+    def _pause_before_others(self) -> Paused:
+        """The pause began when the voice grew faint; what was said before tells whether it is the end."""
+        self._others = True
         self._voiced_until = self._lately[0][0] + _FAINT_KEPT_WINDOWS * WINDOW
-        self._silent_run = (self._position - self._voiced_until) // WINDOW
-        return self._finish()
+        self._silent_run = self._pause
+        self._end = self._usual_end
+        return Paused(self._so_far())
+
+    def _go_on_softly(self) -> Resumed:
+        """What was said is unfinished: the faint voice is the user's own, who began louder."""
+        self._others = False
+        self._silent_run = 0
+        self._end = self._usual_end
+        self._voiced_until = self._position
+        self._lately.clear()
+        return Resumed()
 
     def _finish(self) -> SpeechEnded:
         ended = SpeechEnded(self._speech(), self._voiced_until)
@@ -228,7 +253,8 @@ class Endpointing:
         return self._speech()
 
     def _speech(self) -> AudioFrame:
-        surplus = max(0, self._silent_run - _TAIL_WINDOWS)
+        silent = (self._position - self._voiced_until) // WINDOW
+        surplus = max(0, silent - _TAIL_WINDOWS)
         kept = self._utterance[: len(self._utterance) - surplus]
         return AudioFrame(np.concatenate(kept), SPEECH_RATE)
 
