@@ -150,7 +150,7 @@ class Listener:
         opening.add_done_callback(self._tasks.discard)
         # Also where it is cancelled before it has begun.
         opening.add_done_callback(lambda task: connection.close() if task.cancelled() else None)
-        self._strangers.come(_Accepted(source, opening))
+        self._strangers.come(_Accepted(connection, source, opening))
 
     async def _opened(self, connection: socket.socket) -> asyncio.Transport | None:
         """The transport, once TLS is agreed on; None if that fails."""
@@ -170,27 +170,31 @@ class Listener:
 class _Accepted:
     """A connection of which nothing is known yet but where it comes from."""
 
-    def __init__(self, source: tuple[str, int], opening: asyncio.Task[asyncio.Transport | None]) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        source: tuple[str, int],
+        opening: asyncio.Task[asyncio.Transport | None],
+    ) -> None:
+        self._connection = connection
         self.source = source
         self.since = _now()
         self._opening = opening
 
     @property
     def over(self) -> bool:
-        """Whether it has ended."""
-        transport = self._transport
-        return self._opening.done() and (transport is None or transport.is_closing())
+        """Whether it has ended.
+
+        Not where it is being closed: a client that doesn't answer, or doesn't read, keeps it open for long.
+        """
+        return self._connection.fileno() < 0
 
     def end(self) -> None:
         """End it at once."""
-        if self._transport is not None:
-            self._transport.abort()
-        self._opening.cancel()
-
-    @property
-    def _transport(self) -> asyncio.Transport | None:
-        done = self._opening.done() and not self._opening.cancelled()
-        return self._opening.result() if done else None
+        if not self._opening.done():
+            self._opening.cancel()
+        elif not self._opening.cancelled() and (transport := self._opening.result()) is not None:
+            transport.abort()
 
 
 def _now() -> float:
