@@ -33,6 +33,8 @@ Look at my new bike.
 Which bird is this?
 What’s on my screen?
 Is the camera working?
+I have a new bike. Can you see it?
+I wonder: what is this?
 """
 OTHER = """
 What is the capital of France?
@@ -48,6 +50,10 @@ What did you say?
 What's the weather like?
 Thanks, that is all.
 How many legs has a spider?
+I want to take photos tomorrow.
+My camera is broken.
+I was looking at the news.
+Well, I've read it already.
 """
 
 

@@ -31,11 +31,17 @@ _ABOUT: Final = re.compile(
     )(?!\w)""",
     re.VERBOSE | re.IGNORECASE,
 )
+_TELLS: Final = re.compile(
+    r"(?:and |but |so |well,? )?(?:i|i've|i'm|my|we|we've|he|she|they|let's)\b[^?]*", re.I
+)
+"""No question, whatever it names: "I want to take photos tomorrow."."""
 
 
 def asks_about(words: str, images: Sequence[Image]) -> bool:
     """Whether the words, English, ask about one of these pictures, of which nothing is known."""
-    return any(not image.alt for image in images) and _ABOUT.search(words.replace("\u2019", "'")) is not None
+    said = words.replace("\u2019", "'").strip()
+    unknown = any(not image.alt for image in images)
+    return unknown and _TELLS.fullmatch(said) is None and _ABOUT.search(said) is not None
 
 
 def as_text(words: str, images: Sequence[Image]) -> str:
