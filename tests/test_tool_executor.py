@@ -104,6 +104,13 @@ async def cancelling_itself(*_: Any) -> None:
     raise asyncio.CancelledError
 
 
+async def cancelling_its_task(*_: Any) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
 def endless() -> list[Any]:
     inside: list[Any] = []
     inside.append(inside)
@@ -119,6 +126,7 @@ def endless() -> list[Any]:
         (exiting, "it raised SystemExit"),
         (exiting_on_loop, "it raised SystemExit"),
         (cancelling_itself, "cancelled itself"),
+        (cancelling_its_task, "cancelled itself"),
         (lambda *_: object(), "isn't JSON: Unable to serialize unknown type"),
         (lambda *_: endless(), "isn't JSON"),
         (lambda *_: "\ud800", "isn't JSON"),

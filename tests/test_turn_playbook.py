@@ -159,3 +159,18 @@ async def test_a_failing_handler_is_told_and_the_turn_goes_on(room: Rooms) -> No
     r.session.answer_text("Hello.")
     await r.session.settle()
     assert set(codes(r)) == {"PLAYBOOK_ERROR"} and r.said()[-1] == ("assistant", "Hello.")
+
+
+async def test_a_handler_that_cancels_its_own_task_ends_no_conversation(room: Rooms) -> None:
+    async def odd(context: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    playbook = booking(ask={"onEnter": odd})
+    r = room(llm=FakeLlm("For how many?", "Two."), tools=[find_table], playbook=playbook)
+    for words in ("A table, please.", "For two."):
+        r.session.answer_text(words)
+        await r.session.settle()
+    assert [text for who, text in r.said() if who == "assistant"] == ["For how many?", "Two."]

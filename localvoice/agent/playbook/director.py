@@ -248,9 +248,11 @@ class PlaybookDirector:
         return await self._tell(self._untold) if self._untold else None
 
     async def _finish_rites(self) -> None:
-        if self._rites is not None:
-            await asyncio.shield(self._rites)
+        if (rites := self._rites) is not None:
+            await asyncio.wait([rites])
             self._rites = None
+            if not rites.cancelled():  # by a handler, which is its own failure
+                rites.result()
 
     async def _leave(
         self, transition: Transition, leaving: PlaybookContext, lasted: Timing, context: StageContext

@@ -124,6 +124,8 @@ class ToolExecutor:
         if not done:
             await _leave(job, tool, context)
             raise ToolError(f"took longer than {self._timeout_seconds:g} seconds and was stopped")
+        if job.cancelled():
+            raise ApplicationError("it cancelled itself")
         if (error := job.exception()) is not None:
             raise unharmed(error)
         return job.result()
