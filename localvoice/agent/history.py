@@ -66,7 +66,7 @@ class History:
     _dropped: int = 0
     """Messages of the user's that are gone, because there were too many."""
     _base: str = ""
-    """What those said: where the notes go, what is written anew begins with it."""
+    """What those said: where the notes go, the next ones begin with it."""
     _notes: list[tuple[int, str]] = field(default_factory=list)
     """Earlier summaries, each with the number of messages that it sums up."""
 

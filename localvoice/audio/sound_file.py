@@ -32,7 +32,7 @@ _CODECS: Final = (
     *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_mulaw", "pcm_alaw"),
 )
 _OPTIONS: Final = {
-    "codec_whitelist": ",".join(_CODECS),  # a video beside the sound isn't looked at, not even for its size
+    "codec_whitelist": ",".join(_CODECS),  # a video that comes along isn't looked at, not even for its size
     "protocol_whitelist": "none",
     "max_streams": "8",
 }

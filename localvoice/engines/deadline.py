@@ -1,6 +1,6 @@
 """A deadline that counts a model's work: it stands still while the job waits for the model's thread.
 
-Whoever asks for a short answer behind another's long one would otherwise be told that the model is slow.
+A caller with a short question behind another's long one would otherwise be told that the model is slow.
 """
 
 import asyncio
@@ -89,5 +89,5 @@ _deadline: Final[ContextVar[Deadline | None]] = ContextVar("deadline", default=N
 
 
 def current_deadline() -> Deadline | None:
-    """Of whoever makes a job here; None where there is none."""
+    """The deadline of the caller that makes a job here; None where there is none."""
     return _deadline.get()

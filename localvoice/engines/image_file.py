@@ -81,7 +81,7 @@ def _png_bits(data: bytes) -> int:
 def _png_file(data: bytes, width: int, height: int) -> ImageFile:
     ends = [end + 4 for name, _, end in png_chunks(data) if name == b"IEND"]
     pixels = width * height
-    # First as they were packed, beside them as pixels of whole bytes; then as the model gets them.
+    # First as they were packed, and as pixels of whole bytes; then as the model gets them.
     unpacked = pixels * max(1, _png_bits(data) // 8)
     decoded = max(png_rows(data, width, height) + unpacked, 2 * _RGB * pixels)
     return ImageFile(width, height, decoded, end=ends[0] if ends and ends[0] <= len(data) else None)
@@ -91,7 +91,7 @@ def _jpeg_file(data: bytes, width: int, height: int) -> ImageFile:
     pixels, scans, samples, end = width * height, 0, 0, None
     for kind, at in _segments(data):
         if kind in _FRAMES and not samples:
-            # Of a progressive one all coefficients are held, two bytes for each sample, beside the samples.
+            # Of a progressive one all coefficients are held, too, two bytes for each sample.
             samples = _jpeg_samples(data[at:], pixels) * (3 if kind == _PROGRESSIVE else 1)
         scans += kind == _SCAN
         if kind == _END:

@@ -58,8 +58,8 @@ def checked_image(data: bytes, mime_type: str) -> bytes:
     """The image in `data`, without what follows it in the file.
 
     Raises `VoiceError` INVALID_MESSAGE, saying what to send instead, unless it is one to be seen. What counts
-    is the content; `mime_type` is what the client said, for the message. It decodes the image, about 10 ms a
-    megapixel: call it in a thread, and for one image at a time.
+    is the content; `mime_type` is what the client said, for the message. It decodes the image, which
+    takes time and memory: call it in a thread, and for one image at a time.
     """
     with ExitStack() as stack:
         decode_image(data, mime_type, stack)

@@ -1,4 +1,4 @@
-"""What a tool has returned, as JSON types: checked, limited, and made where it holds up nobody."""
+"""What a tool has returned, as JSON types: checked, limited, and made where it blocks nothing."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Final
