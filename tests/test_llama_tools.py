@@ -68,7 +68,9 @@ async def test_the_line_that_speech_begins_with_is_read_with_the_end_of_the_prom
         for path, logits in foreseen.items():
             plain = chooser._behind([*prompt, *path])
             assert np.argmax(logits) == np.argmax(plain)
-            assert np.abs(logits - plain).max() < 0.5 and np.abs(again[path] - plain).max() < 0.5
+            for each in (logits, again[path]):
+                # Processors add up in other orders. One token less would leave two thirds of it.
+                assert np.corrcoef(each, plain)[0, 1] > 0.999
 
     await llm._worker.run(read_both_ways)
 
