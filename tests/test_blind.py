@@ -103,6 +103,16 @@ async def test_another_question_while_a_camera_is_on_is_answered_without_a_word_
     assert not any(message.images for message in prompt), "what nobody can see isn't kept"
 
 
+@pytest.mark.parametrize("alt", ["camera frame", "screen frame"])
+async def test_where_a_picture_is_from_is_no_description(room: Rooms, alt: str) -> None:
+    """LLMRTC's client says so of each picture of its camera and of the shared screen."""
+    r = room(llm=FakeLlm("Paris."))
+    await ask(r, "What is this?", Image(b"...", alt=alt))
+    assert " ".join(r.tts.said) == BLIND and not r.llm.asked
+    await ask(r, "What is the capital of France?", Image(b"...", alt=alt))
+    assert r.llm.asked[0][-1].content == f"{NOTE}\nWhat is the capital of France?"
+
+
 async def test_what_the_client_says_of_it_is_told(room: Rooms) -> None:
     r = room(llm=FakeLlm("A door."))
     await ask(r, "What is this?", DOOR)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from localvoice.engines.protocols import Image, unseen
+from localvoice.engines.protocols import Image, describes, unseen
 
 BLIND: Final = (
     "I can't look at pictures: the language model in use reads text only. Tell me in words what it shows."
@@ -40,7 +40,7 @@ _TELLS: Final = re.compile(
 def asks_about(words: str, images: Sequence[Image]) -> bool:
     """Whether the words, English, ask about one of these pictures, of which nothing is known."""
     said = words.replace("\u2019", "'").strip()
-    unknown = any(not image.alt for image in images)
+    unknown = not all(describes(image.alt) for image in images)
     return unknown and _TELLS.fullmatch(said) is None and _ABOUT.search(said) is not None
 
 

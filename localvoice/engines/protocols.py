@@ -69,9 +69,18 @@ ReplyItem = str | ToolCall | CutOff
 """What an LLM's reply is made of: text deltas, at whose end it may be cut off, or one whole call."""
 
 
+_WHERE_FROM: Final = ("camera frame", "screen frame")
+"""What LLMRTC's client says of all its pictures."""
+
+
+def describes(alt: str) -> bool:
+    """Whether this tells what a picture shows, and not only where it is from."""
+    return alt.strip().lower() not in ("", *_WHERE_FROM)
+
+
 def unseen(alt: str) -> str:
     """What a model that reads text only is told of a picture, of which its client says that it shows this."""
-    if alt.strip():
+    if describes(alt):
         return f"[The user sent a picture. You cannot see it. In words, it shows: {alt.strip()}]"
     return "[The user sent a picture. You cannot see it, and do not know what it shows.]"
 
