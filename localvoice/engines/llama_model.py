@@ -243,7 +243,7 @@ class LlamaModel:
             text = call_grammar(tool.parameters)
         except ValueError as error:
             raise failure(
-                f"The tool {tool.name} can't be called: {error}. Mend its parameters.", retryable=False
+                f"The tool {tool.name} can't be called: {error}. Change its parameters.", retryable=False
             ) from error
         # The binding takes a grammar that llama.cpp refuses for one that it accepts, and crashes with it.
         vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
