@@ -110,7 +110,8 @@ async def test_nothing_that_was_said_is_on_disk_afterwards(tmp_path: Path, endin
         async with asyncio.timeout(60):
             while not (heard := await client.wait_for("transcript"))["isFinal"]:
                 pass
-            assert SPOKEN in heard["text"].lower()
+            sentence = heard["text"].lower().strip(" .?!")
+            assert "big" in sentence and "river" in sentence, sentence
             replies.append((await client.wait_for("llm"))["text"])
             await client.wait_for("tts-complete")
             await client.send({"type": "text", "text": f"Tell me of the {TYPED}."})
@@ -121,7 +122,8 @@ async def test_nothing_that_was_said_is_on_disk_afterwards(tmp_path: Path, endin
         async with asyncio.timeout(30):
             assert (await client.wait_for("forgotten"))["exchanges"] == 1
             await client.wait_for("tts-complete")
-    words = {TYPED, SPOKEN} | {reply.lower() for reply in replies if len(reply) > 12}
+    # The voice is made anew each time, and a crocodile may be heard as something else: its words count.
+    words = {TYPED, SPOKEN, sentence} | {reply.lower() for reply in replies if len(reply) > 12}
     assert traces(home, words) == []
     assert not any(word.encode() in b"".join(printed).lower() for word in words), "nor was it printed"
     written = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
