@@ -52,3 +52,33 @@ async def test_a_part_that_does_not_stop_leaves_nothing_behind(
             assert connection.sctp is not None and connection.sctp.state == "closed"
             await transceiver.sender.stop()
         assert decoders() == before
+
+
+async def test_a_client_that_goes_while_its_new_call_takes_the_place_of_another_leaves_neither(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[WebRtcPeer] = []
+    ends, may_end = asyncio.Event(), asyncio.Event()
+    close = WebRtcPeer.close
+
+    async def close_later(peer: WebRtcPeer) -> None:
+        ends.set()
+        await may_end.wait()
+        await close(peer)
+        ended.append(peer)
+
+    monkeypatch.setattr(WebRtcPeer, "close", close_later)
+    async with serving() as site:
+        async with site.client() as client, calling(client) as first, calling(client) as second:
+            await first.connect()
+            second.connection.createDataChannel("data")
+            await second.connection.setLocalDescription(await second.connection.createOffer())
+            local = second.connection.localDescription
+            await client.send("offer", signal={"type": local.type, "sdp": local.sdp})
+            async with asyncio.timeout(8):
+                await ends.wait()
+            client.socket._response.connection.transport.abort()  # type: ignore[union-attr]
+            await asyncio.sleep(0.3)  # the server sees that it has gone
+            may_end.set()
+        await site.until_alone()
+    assert len(set(ended)) == 2

@@ -1,5 +1,6 @@
 """The WebRTC side of a connection: made when a client asks for it, if this machine can do it at all."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ class Peering:
         self._on_failure = on_failure
         self._on_gone = on_gone
         self._peer: WebRtcPeer | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def answer(self, sdp: str) -> dict[str, str]:
         """The answer to an offer. Raises `VoiceError` WEBRTC_UNAVAILABLE or CONNECTION_FAILED.
@@ -49,8 +51,8 @@ class Peering:
             unless_answered.push_async_callback(peer.close)
             answer = await peer.answer(sdp)
             unless_answered.pop_all()
-        await self.close()
-        self._peer = peer
+        before, self._peer = self._peer, peer  # at once: the client may go while the other one ends
+        await self._end(before)
         return answer
 
     def send(self, message: ServerMessage) -> None:
@@ -59,10 +61,18 @@ class Peering:
             self._peer.send(message.encode())
 
     async def close(self) -> None:
-        """End the peer connection, if there is one."""
+        """End the peer connection, if there is one, and wait for one that ends already."""
         peer, self._peer = self._peer, None
+        await self._end(peer)
+
+    async def _end(self, peer: "WebRtcPeer | None") -> None:
         if peer is not None:
-            await peer.close()
+            # In a task of its own: it must come to its end also where the client goes, and this is cancelled.
+            ending = asyncio.create_task(peer.close(), name="end of a peer connection")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+        if self._ending:
+            await asyncio.wait(self._ending)
             self._on_sound(False)
 
     def _open(self) -> "WebRtcPeer":
