@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from aioice import Connection, stun
@@ -13,9 +12,10 @@ from aiortc import RTCIceTransport
 from fakes import FakeStt, fake_engines, until
 from server_site import Client, serving
 from webrtc_browser import Browser, calling, needs_a_network
+from webrtc_peers import peers as peers
 from webrtc_strangers import BROKEN_STUN, PACKETS, STUN_REQUEST, candidates, server_end, stranger
 
-from localvoice.transports import ice_guard, webrtc
+from localvoice.transports import ice_guard
 from localvoice.transports.candidates import addresses_to_bind, network_addresses
 from localvoice.transports.ice_guard import IceGuard
 from localvoice.transports.webrtc import WebRtcPeer
@@ -23,19 +23,6 @@ from localvoice.transports.webrtc import WebRtcPeer
 FIREFOX = "v=0\r\no=mozilla...THIS_IS_SDPARTA-99.0 1 0 IN IP4 0.0.0.0\r\n"
 OTHERS = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"
 CLIENT = ("127.0.0.1", 5000)
-
-
-@pytest.fixture
-def peers(monkeypatch: pytest.MonkeyPatch) -> list[WebRtcPeer]:
-    """The server's side of each call."""
-    made: list[WebRtcPeer] = []
-
-    def make(*args: Any) -> WebRtcPeer:
-        made.append(WebRtcPeer(*args))
-        return made[-1]
-
-    monkeypatch.setattr(webrtc, "WebRtcPeer", make)
-    return made
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from fakes import WORD_SECONDS, FakeLlm, FakeStt, fake_engines, until
 from mutations import mutated_lines
 from server_site import Client, serving
 from webrtc_browser import Browser, Microphone, calling, needs_a_network
+from webrtc_peers import peers as peers
 
 from localvoice.transports import webrtc
 from localvoice.transports.offers import MAX_RESTING, Offer
@@ -21,19 +22,6 @@ SHARES = 24
 MUTATED = 80
 RATE_SECONDS = 0.05
 """Between two offers, which are limited as all messages are."""
-
-
-@pytest.fixture
-def peers(monkeypatch: pytest.MonkeyPatch) -> list[WebRtcPeer]:
-    """The server's side of each call."""
-    made: list[WebRtcPeer] = []
-
-    def make(*args: Any) -> WebRtcPeer:
-        made.append(WebRtcPeer(*args))
-        return made[-1]
-
-    monkeypatch.setattr(webrtc, "WebRtcPeer", make)
-    return made
 
 
 async def share(browser: Browser) -> RTCRtpTransceiver:

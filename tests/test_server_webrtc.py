@@ -10,25 +10,12 @@ from aiortc.jitterbuffer import JitterBuffer
 from fakes import WORD_SECONDS, FakeLlm, FakeStt, fake_engines
 from server_site import LONG, seconds_of_sound, serving
 from webrtc_browser import calling, needs_a_network
+from webrtc_peers import peers as peers
 
-from localvoice.transports import webrtc
 from localvoice.transports.jitter import IncomingSound
 from localvoice.transports.webrtc import WebRtcPeer
 
 BUFFER, CODECS = "_RTCRtpReceiver__jitter_buffer", "_RTCRtpReceiver__codecs"
-
-
-@pytest.fixture
-def peers(monkeypatch: pytest.MonkeyPatch) -> list[WebRtcPeer]:
-    """The server's side of each call."""
-    made: list[WebRtcPeer] = []
-
-    def make(*args: Any) -> WebRtcPeer:
-        made.append(WebRtcPeer(*args))
-        return made[-1]
-
-    monkeypatch.setattr(webrtc, "WebRtcPeer", make)
-    return made
 
 
 def payload(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
