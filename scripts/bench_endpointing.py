@@ -2,8 +2,9 @@
 
 Plays sentences to the ears, with pauses put where people hesitate (tests/data/endpointing.toml). Time is the
 sound's own; what a model answers arrives as much later as it really took to compute. A false cut is a turn
-that ended within such a pause; the delay is from the end of speech to the end of the turn. Prints both for
-each eagerness and for a plain silence timer, and writes JSON.
+that ended within such a pause; the delay is from the end of speech to the end of the turn. Where another
+person talks in the background, it also counts the turns that are still open 4 s after the user's last word.
+Prints all of it for each eagerness and for a plain silence timer, and writes JSON.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from typing import Final, get_args
 
 from bench_cli import RECORDINGS, parser_of, progress, write_figures
 from bench_figures import percentile
-from endpointing_trials import Trial, recorded_trials, spoken_trials
+from endpointing_trials import Trial, background_trials, recorded_trials, spoken_trials
 from rich.console import Console
 from rich.table import Table
 
@@ -64,6 +65,8 @@ class Figures:
     """How many of them were taken for the end."""
     delays_ms: list[float] = field(default_factory=list)
     """At the real ends."""
+    still_open: int = 0
+    """Turns that had not ended when the sound ended."""
     mistakes: list[str] = field(default_factory=list)
     """The sentences that were cut, with what was thought of the pause."""
 
@@ -149,7 +152,11 @@ def main() -> None:
 async def _measure(profile: str, speech: Path) -> dict[str, dict[str, Figures]]:
     labels = tomllib.loads(LABELS.read_text())
     files = ready(load_catalog(), profile, models_folder())
-    trials = [*recorded_trials(labels, speech), *await spoken_trials(labels, files)]
+    trials = [
+        *recorded_trials(labels, speech),
+        *background_trials(labels, speech),
+        *await spoken_trials(labels, files),
+    ]
     figures: dict[str, dict[str, Figures]] = {}
     async with AsyncExitStack() as loaded:
         turn = await SmartTurn.load(files.profile.turn, files.turn_file)
@@ -172,7 +179,8 @@ async def _hear(trial: Trial, listener: Listener, figures: Figures) -> None:
     # A long sentence may have ended turns before, in the speaker's own pauses.
     ends = [end async for end in listener.turn_ends(trial) if end > trial.end]
     if not trial.pause_ms:
-        figures.delays_ms.append(1000 * (ends[0] - trial.end))
+        figures.still_open += not ends
+        figures.delays_ms += [1000 * (end - trial.end) for end in ends[:1]]
         return
     figures.pauses[trial.pause_ms] += 1
     if ends:
@@ -190,6 +198,7 @@ def _show(profile: str, figures: dict[str, dict[str, Figures]], console: Console
         "delay p50",
         "p95",
         "ends",
+        "still open",
         title=f"profile {profile}",
     )
     for group, ways in figures.items():
@@ -198,11 +207,12 @@ def _show(profile: str, figures: dict[str, dict[str, Figures]], console: Console
             table.add_row(
                 group if way == TIMER else "",
                 way,
-                f"{100 * of.cuts.total() / of.pauses.total():.1f}% of {of.pauses.total()}",
-                f"{each} %",
+                f"{100 * of.cuts.total() / of.pauses.total():.1f}% of {of.pauses.total()}" if each else "",
+                f"{each} %" if each else "",
                 f"{statistics.median(of.delays_ms):.0f} ms",
                 f"{percentile(of.delays_ms, 95):.0f} ms",
                 str(len(of.delays_ms)),
+                str(of.still_open),
             )
     console.print(table)
 

@@ -21,11 +21,19 @@ AFTER: Final = 1.6
 """Seconds of quiet before and after a sentence."""
 FADE: Final = 80
 """Samples: 5 ms, so that a cut doesn't click."""
+LAST_SOUND: Final = 0.1
+"""Seconds after the labelled end that still belong to the last word."""
 SHIFTS: Final = (0.0, 0.011, 0.021)
 """Seconds by which a whole sentence is heard later: it falls differently into the windows of 32 ms."""
 STEP: Final = SPEECH_RATE // 100
 QUIET_DB: Final = 35
-"""Below its loudest 10 ms, a made voice is silent."""
+"""Below its loudest 10 ms, a voice is silent."""
+BACKGROUND_DB: Final = 5
+"""How far below the user's voice another person's is, in the trials with background."""
+BACKGROUND_AFTER: Final = 4.0
+"""Seconds for which the other person goes on after the user's last word."""
+BACKGROUND_STARTS: Final = (0.0, 1.5)
+"""Seconds of the other person's recording that are skipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +57,53 @@ Cut = tuple[float, float]
 
 def recorded_trials(labels: Mapping[str, Any], folder: Path) -> Iterator[Trial]:
     """The labelled recordings that are in the folder."""
+    for entry, sound in _recordings(labels, folder):
+        cuts = [tuple(cut) if isinstance(cut, list) else (cut, cut) for cut in entry["cuts"]]
+        yield from _trials(
+            _name(entry), f"people, {entry['half']}", sound, entry["end"], cuts, labels["pauses_ms"]
+        )
+
+
+def background_trials(labels: Mapping[str, Any], folder: Path) -> Iterator[Trial]:
+    """Each recording while another person talks in the background, before it, during it and after it."""
+    recordings = list(_recordings(labels, folder))
+    for entry, sound in recordings:
+        for other, voice in recordings:
+            if other.get("background") and other["speaker"] != entry["speaker"]:
+                for start in BACKGROUND_STARTS:
+                    shifted = np.roll(voice, -int(start * SPEECH_RATE))
+                    mixed = _with_background(sound, entry["end"], shifted)
+                    name = f"{_name(entry)} before {_name(other)} from {start} s"
+                    group = f"people, others at -{BACKGROUND_DB} dB"
+                    yield Trial(name, group, mixed, BEFORE + entry["end"])
+
+
+def _recordings(labels: Mapping[str, Any], folder: Path) -> Iterator[tuple[Mapping[str, Any], Samples]]:
     for entry in labels["recorded"]:
         paths = [folder / file for file in entry["files"]]
         if all(path.is_file() for path in paths):
-            sound = concatenate([read_wav(path).resampled(SPEECH_RATE) for path in paths]).samples
-            cuts = [tuple(cut) if isinstance(cut, list) else (cut, cut) for cut in entry["cuts"]]
-            group = f"people, {entry['half']}"
-            yield from _trials(paths[0].stem, group, sound, entry["end"], cuts, labels["pauses_ms"])
+            yield entry, concatenate([read_wav(path).resampled(SPEECH_RATE) for path in paths]).samples
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return Path(entry["files"][0]).stem
+
+
+def _with_background(sound: Samples, end: float, voice: Samples) -> Samples:
+    """The other person's recording is repeated for as long as it takes."""
+    spoken = sound[: int((end + LAST_SOUND) * SPEECH_RATE)]
+    mixed = np.zeros(int((BEFORE + end + BACKGROUND_AFTER) * SPEECH_RATE))
+    begin = int(BEFORE * SPEECH_RATE)
+    mixed[begin : begin + len(spoken)] = spoken
+    factor = 10 ** ((_speech_db(spoken) - BACKGROUND_DB - _speech_db(voice)) / 20)
+    mixed += factor * np.resize(voice, len(mixed))
+    return np.clip(mixed, -32768, 32767).astype(np.int16)
+
+
+def _speech_db(sound: Samples) -> float:
+    """Level of what isn't silence."""
+    power = _power(sound)
+    return float(10 * np.log10(power[power > power.max() * 10 ** (-QUIET_DB / 10)].mean()))
 
 
 async def spoken_trials(labels: Mapping[str, Any], files: ModelFiles) -> list[Trial]:
@@ -99,8 +147,7 @@ def _quiet(seconds: float) -> Samples:
 
 def _trimmed(sound: Samples) -> tuple[Samples, list[Cut]]:
     """Without the silence around it, and the silences within it."""
-    blocks = sound[: len(sound) // STEP * STEP].reshape(-1, STEP).astype(np.float64)
-    level = 10 * np.log10(np.mean(np.square(blocks), axis=1) + 1)
+    level = 10 * np.log10(_power(sound))
     loud: npt.NDArray[np.int64] = np.flatnonzero(level > level.max() - QUIET_DB)
     first, last = int(loud[0]), int(loud[-1]) + 1
     gaps = [
@@ -109,6 +156,13 @@ def _trimmed(sound: Samples) -> tuple[Samples, list[Cut]]:
         if after > before + 1
     ]
     return sound[first * STEP : last * STEP], gaps
+
+
+def _power(sound: Samples) -> npt.NDArray[np.float64]:
+    """Mean square of each 10 ms, 1 at least."""
+    blocks = sound[: len(sound) // STEP * STEP].reshape(-1, STEP).astype(np.float64)
+    power: npt.NDArray[np.float64] = np.mean(np.square(blocks), axis=1) + 1
+    return power
 
 
 def _faded(sound: Samples) -> Samples:
