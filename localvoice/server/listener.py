@@ -81,6 +81,8 @@ class Listener:
         self._strangers = strangers
         self._exhausted: float | None = None
         """When a connection last could not be accepted, while that is the state that was logged."""
+        self._told = set[type[Exception]]()
+        """Unexpected errors that were logged: a client that can cause one can cause it again and again."""
         self._tasks = set[asyncio.Task[Any]]()
         self._tasks.add(asyncio.create_task(self._keep_sweeping(), name="strangers"))
         for each in sockets:
@@ -148,12 +150,12 @@ class Listener:
         opening = asyncio.create_task(self._opened(connection), name="opening a connection")
         self._tasks.add(opening)
         opening.add_done_callback(self._tasks.discard)
-        # Also where it is cancelled before it has begun.
-        opening.add_done_callback(lambda task: connection.close() if task.cancelled() else None)
+        # Here rather than in the task, which may be cancelled before it has begun.
+        opening.add_done_callback(lambda task: connection.close() if _failed(task) else None)
         self._strangers.come(_Accepted(connection, source, opening))
 
     async def _opened(self, connection: socket.socket) -> asyncio.Transport | None:
-        """The transport, once TLS is agreed on; None if that fails."""
+        """The transport, once TLS is agreed on; None if that fails, or anything else about this connection."""
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol,
@@ -163,6 +165,11 @@ class Listener:
             )
         except OSError as error:  # SSLError and a passed deadline among them
             log.debug("a client and this server don't agree on TLS: %s", error)
+            return None
+        except Exception as error:
+            level = logging.DEBUG if type(error) in self._told else logging.ERROR
+            self._told.add(type(error))
+            log.log(level, "a connection can't be opened, and is closed", exc_info=True)
             return None
         return transport
 
@@ -195,6 +202,10 @@ class _Accepted:
             self._opening.cancel()
         elif not self._opening.cancelled() and (transport := self._opening.result()) is not None:
             transport.abort()
+
+
+def _failed(opening: asyncio.Task[asyncio.Transport | None]) -> bool:
+    return opening.cancelled() or opening.result() is None
 
 
 def _now() -> float:
