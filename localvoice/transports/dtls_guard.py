@@ -23,8 +23,8 @@ from localvoice.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 
-_LARGEST: Final = 1500
-"""Bytes that aiortc and libsrtp read at a time; a network's usual limit, too."""
+LARGEST_PACKET: Final = 1500
+"""Bytes that aiortc and libsrtp read at a time, and WebRTC clients send: a network's usual limit."""
 _RATES: Final = {"messages": (1_000, 4_000), "sound": (250, 1_000), "reports": (20, 100)}
 """Packets of each kind: so many a second, and so many at once. A browser sends 50 or 100 of sound and 1 or 2
 reports; two pictures of the largest size are 500 of messages."""
@@ -45,7 +45,7 @@ class Sieve:
 
     def admits(self, packet: bytes, now: float) -> bool:
         """Whether to look at this one at all."""
-        if not 0 < len(packet) <= _LARGEST:
+        if not 0 < len(packet) <= LARGEST_PACKET:
             return False
         if not self._left[_kind_of(packet)].take(now):
             return True
@@ -104,7 +104,7 @@ async def _read_all(transport: RTCDtlsTransport) -> None:
     ssl, receiver = transport._ssl, transport._data_receiver
     while ssl is not None and transport.encrypted and receiver is not None:
         try:
-            data = ssl.recv(_LARGEST)
+            data = ssl.recv(LARGEST_PACKET)
         except SSL.ZeroReturnError as error:
             raise ConnectionError("the peer has closed the connection") from error
         except SSL.Error:

@@ -19,10 +19,10 @@ from typing import Any, Final, cast
 from aioice import Candidate, Connection, ice, stun
 from aiortc import RTCDtlsTransport, RTCIceTransport, RTCSctpTransport
 
+from localvoice.transports.dtls_guard import LARGEST_PACKET
+
 log = logging.getLogger(__name__)
 
-_MAX_PACKET: Final = 1500
-"""Bytes; libsrtp's binding takes no more, and no WebRTC client sends more."""
 _MAX_SENDERS: Final = 32
 """Ports of the client that ICE tries; a browser has two for each of its networks. Each costs a task."""
 _MAX_UNREAD: Final = 1024
@@ -61,7 +61,7 @@ class IceGuard:
 
     def admits(self, data: bytes, address: tuple[Any, ...]) -> bool:
         """Whether a packet may be the client's."""
-        if not 0 < len(data) <= _MAX_PACKET or address[0] not in self.client:
+        if not 0 < len(data) <= LARGEST_PACKET or address[0] not in self.client:
             return False
         return data[0] < _STUN_ENDS or address[:2] in self._senders
 
