@@ -81,7 +81,7 @@ def main() -> None:
         catalog.DownloadError,
         catalog.ModelFilesError,
     ) as error:
-        complaints.print(str(error), style="red", markup=False, highlight=False)
+        complaints.print(str(error), style="red", highlight=False)
         sys.exit(1)
     except OSError as error:
         # With a file's name it is none of standard output's.
@@ -159,15 +159,15 @@ def turn(
     """Answer one WAV file: the transcript, the reply, and the time of each stage."""
     settings = _settings(config, profile, device, language, models_dir, log_level or "warning")
     answer = asyncio.run(_turn(settings, read_wav(speech)))
-    console.print(f"You said:  {answer.transcript or '(nothing that could be understood)'}", markup=False)
-    console.print(f"Reply:     {answer.reply}", markup=False)
+    console.print(f"You said:  {answer.transcript or '(nothing that could be understood)'}")
+    console.print(f"Reply:     {answer.reply}")
     if answer.metrics is not None:
         console.print(_stages(answer.metrics))
     if out is not None and len(answer.sound.samples):
         _write_reply(out, answer.sound)
-        console.print(f"The spoken reply ({answer.sound.seconds:.1f} s) is in {out}.", markup=False)
+        console.print(f"The spoken reply ({answer.sound.seconds:.1f} s) is in {out}.")
     for error in answer.errors:
-        complaints.print(f"{error.code}: {error.message}", style="red", markup=False)
+        complaints.print(f"{error.code}: {error.message}", style="red")
     if answer.errors:
         raise typer.Exit(1)
 
