@@ -87,3 +87,19 @@ async def test_an_allowed_page_may_send_the_token_for_it() -> None:
         stranger = PREFLIGHT | {"Origin": "https://evil.example"}
         async with site.http.options(site.url + "/health", headers=stranger) as response:
             assert response.status == 403
+
+
+async def test_an_allowed_page_can_read_why_it_is_refused_the_health() -> None:
+    async with serving(allowed_origins=[OTHER], token="only the invited know it") as site:
+        allowed, stranger = {"Origin": OTHER}, {"Origin": "https://evil.example"}
+        wrong = {"Authorization": "Bearer nobody knows this one"}
+        for path, headers, status, shared in (
+            ("/health", allowed, 401, OTHER),
+            ("/health", allowed | wrong, 403, OTHER),
+            ("/health", allowed | {"Host": "voice.example"}, 403, OTHER),
+            ("/health", stranger, 403, None),
+            ("/", allowed, 401, None),
+        ):
+            async with site.http.get(site.url + path, headers=headers) as response:
+                assert response.status == status
+                assert response.headers.get("Access-Control-Allow-Origin") == shared

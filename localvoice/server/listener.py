@@ -155,7 +155,7 @@ class Listener:
         self._strangers.come(_Accepted(connection, source, opening))
 
     async def _opened(self, connection: socket.socket) -> asyncio.Transport | None:
-        """The transport, once TLS is agreed on; None if that fails, or anything else about this connection."""
+        """The transport, once TLS is agreed on; None if that or anything else about it fails."""
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol,

@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import logging
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -124,24 +124,29 @@ class Access:
 def guard(access: Access, on_token: Callable[[web.Request], None] = lambda request: None) -> Middleware:
     """Middleware that turns strangers away before any route. `on_token` gets requests that show the token."""
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def admit(request: web.Request, handler: Handler, shared: Mapping[str, str]) -> web.StreamResponse:
         _check_page(request, access)
         if not access.network and not is_loopback(request.remote or ""):
             raise web.HTTPForbidden(text="This server answers its own machine only.\n")
-        origin = request.headers.get("Origin")
-        shares = request.path == _HEALTH and origin in access.origins
-        if shares and request.method == "OPTIONS":
-            return web.Response(status=204, headers=_PREFLIGHT | _shared(origin))
+        if shared and request.method == "OPTIONS":
+            return web.Response(status=204, headers=_PREFLIGHT)
         if access.door is not None:
             link = request.query.get("token") if request.path == "/" or is_upgrade(request) else None
             _check_token(request, access.door, link)
             on_token(request)
             if link is not None and not is_upgrade(request):
                 return _welcome(request, access.door)
-        response = await handler(request)
-        if shares:
-            response.headers.update(_shared(origin))
+        return await handler(request)
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        shared = _shared(request, access.origins)
+        try:
+            response = await admit(request, handler, shared)
+        except web.HTTPException as refused:
+            refused.headers.update(shared)  # or the page could not read why
+            raise
+        response.headers.update(shared)
         return response
 
     return check
@@ -187,9 +192,12 @@ def _quoted(values: Sequence[str]) -> str:
     return repr(", ".join(values)[:_QUOTED])
 
 
-def _shared(origin: str | None) -> dict[str, str]:
-    """Headers that let an allowed page read an answer."""
-    return {"Access-Control-Allow-Origin": origin or "", "Vary": "Origin"}
+def _shared(request: web.Request, origins: Collection[str]) -> dict[str, str]:
+    """Headers that let an allowed page read the answer; none for other pages and other paths."""
+    sent = request.headers.getall("Origin", [])
+    if request.path != _HEALTH or len(sent) != 1 or sent[0] not in origins:
+        return {}
+    return {"Access-Control-Allow-Origin": sent[0], "Vary": "Origin"}
 
 
 def _is_fetched_from_elsewhere(request: web.Request) -> bool:
