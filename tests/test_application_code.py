@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from fakes import FakeLlm, fake_engines, loud, silent, until
+from pydantic import AfterValidator
 from session_room import Room, Rooms, codes
 from tool_calls import run_one
 
@@ -17,6 +18,7 @@ from localvoice.agent.application import ApplicationError, contained_tasks, run
 from localvoice.agent.hooks import Hooks
 from localvoice.agent.playbook.handlers import Handlers
 from localvoice.agent.tools import Tool
+from localvoice.agent.tools import tool as decorated
 from localvoice.agent.tools.result import RESULT_BYTES
 from localvoice.config import Settings
 from localvoice.contract.errors import ErrorCode
@@ -59,7 +61,30 @@ async def odd(*_: object) -> None:
     raise BaseExceptionGroup("odd", [BaseException("odder"), SystemExit(3)])
 
 
-BAD: tuple[Callable[..., Any], ...] = (cancelled_elsewhere, exits, exits_later, speechless, odd)
+def closes(*_: object) -> None:
+    raise GeneratorExit
+
+
+async def closes_later(*_: object) -> None:
+    await asyncio.sleep(0)
+    raise GeneratorExit
+
+
+def cancels(*_: object) -> None:
+    raise asyncio.CancelledError
+
+
+BAD: tuple[Callable[..., Any], ...] = (
+    cancelled_elsewhere,
+    exits,
+    exits_later,
+    speechless,
+    odd,
+    closes,
+    closes_later,
+    cancels,
+)
+BAD_AT_ONCE: tuple[Callable[..., Any], ...] = (exits, speechless, closes, cancels)
 
 
 def tool(handler: Callable[..., Any]) -> Tool:
@@ -95,6 +120,25 @@ async def test_a_tool_may_raise_anything(room: Rooms, bad: Callable[..., Any]) -
         assert set(codes(r)) <= {ErrorCode.TOOL_ERROR} and r.said()[-1] == ("assistant", "Done.")
 
 
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("bad", [*BAD_AT_ONCE, dict[str, str]().__getitem__])
+@pytest.mark.parametrize("confirm", [False, True])
+async def test_the_check_of_an_argument_may_raise_anything(
+    room: Rooms, bad: Callable[..., Any], confirm: bool
+) -> None:
+    def check(name: str) -> str:
+        return str(bad(name))
+
+    @decorated(confirm=confirm)
+    def pay(to: Annotated[str, AfterValidator(check)]) -> str:
+        """Pay somebody."""
+        return "paid"
+
+    r = room(llm=FakeLlm([ToolCall("1", "pay", {"to": "Bob"})], "Done."), tools=[pay])
+    await answered(r)
+    assert codes(r) == [ErrorCode.TOOL_ERROR] and r.said()[-1] == ("assistant", "Done.")
+
+
 @pytest.mark.parametrize("bad", BAD)
 async def test_a_handler_of_a_playbook_may_raise_anything(bad: Callable[..., Any]) -> None:
     handlers = Handlers({"bad": bad})
@@ -102,10 +146,13 @@ async def test_a_handler_of_a_playbook_may_raise_anything(bad: Callable[..., Any
     assert [problem.code for problem in handlers.take_problems()] == [ErrorCode.PLAYBOOK_ERROR]
 
 
-async def test_an_adapter_of_metrics_may_raise_anything(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("bad", BAD_AT_ONCE)
+async def test_an_adapter_of_metrics_may_raise_anything(
+    bad: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
     class Bad:
         def increment(self, *_: object) -> None:
-            speechless()
+            bad()
 
         timing = gauge = increment
 
@@ -116,21 +163,22 @@ async def test_an_adapter_of_metrics_may_raise_anything(caplog: pytest.LogCaptur
     assert len(caplog.records) == 2, "once for each metric"
 
 
+@pytest.mark.parametrize("bad", BAD_AT_ONCE)
 async def test_what_is_told_of_a_live_conversation_may_fail_to_arrive(
-    caplog: pytest.LogCaptureFixture,
+    bad: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[str] = []
 
-    def bad(message: ServerMessage) -> None:
+    def fails(message: ServerMessage) -> None:
         told.append(message.type)
-        speechless()
+        bad()
 
     agent = Agent(Settings(), fake_engines())
-    async with live(agent, bad, 16_000) as conversation:
+    async with live(agent, fails, 16_000) as conversation:
         conversation.hear(loud(0.6))
         conversation.hear(silent(0.8))
         await until(lambda: "tts-start" in told)
-    assert "bad failed with" in caplog.text
+    assert "fails failed with" in caplog.text
 
 
 async def test_tasks_of_the_application_cannot_end_the_loop() -> None:
@@ -141,6 +189,16 @@ async def test_tasks_of_the_application_cannot_end_the_loop() -> None:
         with pytest.raises(ApplicationError, match="SystemExit"):
             await run(gathers)
     assert asyncio.get_running_loop().get_task_factory() is None
+
+
+async def test_a_call_that_is_closed_is_no_failure_of_the_application() -> None:
+    call = run(lambda: asyncio.Event().wait())
+    task = asyncio.create_task(call)
+    await asyncio.sleep(0)
+    call.close()  # raises what `run` makes of it, if it makes anything of it
+    task.cancel()
+    with pytest.raises(RuntimeError, match="already awaited"):
+        await task
 
 
 async def test_the_turns_own_cancellation_goes_on() -> None:

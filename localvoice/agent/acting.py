@@ -18,8 +18,8 @@ from localvoice.agent.director import Brief
 from localvoice.agent.hooks import Rejection, ToolResult, TurnContext, consult, notify
 from localvoice.agent.stopwatch import Stopwatch
 from localvoice.agent.surroundings import Surroundings
-from localvoice.agent.tools import ToolContext, ToolError, ToolRegistry
-from localvoice.agent.tools.executor import ToolExecutor
+from localvoice.agent.tools import ToolContext, ToolRegistry
+from localvoice.agent.tools.executor import ToolExecutor, why_it_failed
 from localvoice.agent.tools.question import question_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
@@ -75,8 +75,8 @@ class Actor:
         try:
             tool.validate(call.arguments)
             question = question_of(tool.name, tool.confirm, call.arguments)
-        except (ToolError, ValueError) as error:
-            words = str(error)
+        except Exception as error:
+            words = str(error) if isinstance(error, ValueError) else why_it_failed(tool.name, error)
 
             async def fail() -> ToolResult:
                 return _unrun(call, words)

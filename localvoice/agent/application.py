@@ -32,9 +32,11 @@ async def run(call: Callable[[], Any]) -> Any:
     Raises the exceptions of the application, and `ApplicationError` for what is no `Exception`, among it a
     `CancelledError` of its own making. A cancellation of the surrounding task goes on, and Ctrl-C does.
     """
+    loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     cancelled_before = 0 if task is None else task.cancelling()
-    token = _inside.set(True)
+    inside_before = _inside.get()
+    _inside.set(True)
     try:
         outcome = call()
         return await outcome if inspect.isawaitable(outcome) else outcome
@@ -42,12 +44,24 @@ async def run(call: Callable[[], Any]) -> Any:
         if task is None or task.cancelling() > cancelled_before:
             raise
         raise ApplicationError("it cancelled itself") from error
-    except (Exception, KeyboardInterrupt, GeneratorExit):  # the last: this very coroutine is closed
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) and asyncio.current_task(loop) is not task:
+            raise  # the application didn't raise it: this very coroutine is closed
+        raise unharmed(error) from error
+    finally:
+        _inside.set(inside_before)  # a token couldn't be reset where another task closes this one
+
+
+def result_of(call: Callable[[], T]) -> T:
+    """What a plain call returns. Raises as `run` does: whatever fails is an `Exception`, but for Ctrl-C."""
+    try:
+        return call()
+    except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:
         raise unharmed(error) from error
-    finally:
-        _inside.reset(token)
 
 
 def contained(function: Callable[[T], None]) -> Callable[[T], None]:
@@ -56,7 +70,9 @@ def contained(function: Callable[[T], None]) -> Callable[[T], None]:
     def call(given: T) -> None:
         try:
             function(given)
-        except (Exception, asyncio.CancelledError, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             log.error("%s failed with %s", getattr(function, "__qualname__", function), failure(error))
 
     return call

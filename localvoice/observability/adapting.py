@@ -37,7 +37,9 @@ class Complaints:
         """Whatever goes wrong in the block costs this figure and nothing else."""
         try:
             yield
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self.once(name, "a figure was lost", f"{type(error).__name__}: {message_of(error)}")
 
 

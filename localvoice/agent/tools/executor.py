@@ -102,14 +102,8 @@ class ToolExecutor:
             tool = self._registry.get(call.name)
             arguments = tool.validate(call.arguments)
             value = await self._bounded(tool, arguments, context)
-        except ToolError as error:
-            return _failed(call, message_of(error), loop.time() - began)
-        except ApplicationError as error:
-            log.warning("the tool %s failed: %s", call.name, error)
-            return _failed(call, str(error), loop.time() - began)
         except Exception as error:
-            log.warning("the tool %s failed with %s", call.name, failure(error))
-            return _failed(call, f"{type(error).__name__}: {message_of(error)}", loop.time() - began)
+            return _failed(call, why_it_failed(call.name, error), loop.time() - began)
         duration_ms = (loop.time() - began) * 1000
         return ToolResult(call.call_id, call.name, success=True, result=value, duration_ms=duration_ms)
 
@@ -129,6 +123,17 @@ class ToolExecutor:
         if (error := job.exception()) is not None:
             raise unharmed(error)
         return job.result()
+
+
+def why_it_failed(name: str, error: Exception) -> str:
+    """In words for the LLM. What the tool didn't say itself is logged as well."""
+    if isinstance(error, ToolError):
+        return message_of(error)
+    if isinstance(error, ApplicationError):
+        log.warning("the tool %s failed: %s", name, error)
+        return str(error)
+    log.warning("the tool %s failed with %s", name, failure(error))
+    return f"{type(error).__name__}: {message_of(error)}"
 
 
 def content_of(result: ToolResult) -> str:

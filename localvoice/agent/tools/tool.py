@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
+from localvoice.agent.application import result_of
 from localvoice.agent.tools.question import check_question
 from localvoice.agent.tools.schema import complaint_about, flat_schema
 from localvoice.engines.protocols import ToolSpec
@@ -105,9 +106,12 @@ class Tool:
         return self.spec.name
 
     def validate(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The arguments as the handler takes them; raises `InvalidArgumentsError`."""
-        if self.parse is not None:
-            return self.parse(arguments)
+        """The arguments as the handler takes them.
+
+        Raises `InvalidArgumentsError`, and what a validator of the application fails with.
+        """
+        if (parse := self.parse) is not None:
+            return result_of(lambda: parse(arguments))
         if complaint := complaint_about(arguments, self.spec.parameters):
             raise InvalidArgumentsError(f"invalid arguments: {complaint}")
         return arguments
