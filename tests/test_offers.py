@@ -66,6 +66,10 @@ COSTLY = {
     "sources": filled(SESSION + SOUND, lambda number: f"a=ssrc:{number} x:\r\n"),
     "sections of sound": filled(SESSION, lambda number: section(number, "audio", "opus/48000/2")),
     "sections of video": filled(SESSION, lambda number: section(number, "video", "VP8/90000")),
+    "a fingerprint behind spaces": SESSION.replace(
+        "sha-256 ", "sha-256" + " " * (MAX_SDP_CHARS - len(SESSION + SOUND))
+    )
+    + SOUND,
     "empty lines": filled(SESSION + SOUND, lambda _: "\r\n"),
     "all that there may be": SESSION
     + SOUND
@@ -86,9 +90,10 @@ async def answer_to(client: Client, sdp: str) -> str:
 @pytest.mark.parametrize("name", COSTLY)
 async def test_an_offer_that_is_made_to_cost_is_answered_at_once(name: str) -> None:
     async with serving() as site, site.client() as client:
-        begun = time.process_time()
-        await answer_to(client, COSTLY[name])
-        assert time.process_time() - begun < CPU_SECONDS
+        for _ in ("first", "again, of a connection that there is already"):
+            begun = time.process_time()
+            await answer_to(client, COSTLY[name])
+            assert time.process_time() - begun < CPU_SECONDS
         await client.send("text", text="Hi.")
         await client.expect("tts-complete")
     await asyncio.sleep(0.2)  # a connection that was closed amid its checks is done with them after 20 ms
