@@ -23,7 +23,7 @@ from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
 from localvoice.open_secrets import warn_of_open_secrets
-from localvoice.output import UNWRITABLE, outlive_output, spell_out
+from localvoice.output import UNWRITABLE, open_standard_streams, outlive_output, spell_out
 from localvoice.paths import local_path
 from localvoice.setting_sources import load_settings
 from localvoice.terminal import open_terminal
@@ -70,6 +70,7 @@ LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info,
 
 def main() -> None:
     """Run the command line; an expected failure is one clear sentence and exit code 1."""
+    open_standard_streams()
     faulthandler.enable()  # a crash in native code ends the process: it says where, and nothing that was said
     spell_out()
     try:

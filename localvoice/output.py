@@ -64,6 +64,19 @@ def _write_all(descriptor: int, piece: memoryview) -> None:
         piece = piece[os.write(descriptor, piece) :]
 
 
+def open_standard_streams() -> None:
+    """Put the null device where the program was started with a standard stream closed, as by `>&-`.
+
+    Without one, the next file or socket that is opened gets its number, and what native code prints goes into
+    it. For a program of its own, before it opens anything.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this stream's
+            os.set_inheritable(descriptor, True)  # the processes that are started need it as well
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
 def outlive_output() -> None:
     """From now on nothing that is printed can fail, or hold up the process for long.
 
