@@ -5,7 +5,7 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from localvoice.paths import LocalPath
@@ -18,13 +18,36 @@ SYSTEM_PROMPT: Final = (
     "sentences, without lists, markup or code, unless you are asked for more."
 )
 
-
+_LEAST_TOKEN: Final = 16
 Eagerness = Literal["patient", "balanced", "quick"]
 PlaybookForm = Literal["localvoice", "llmrtc"]
 
 
 class ConfigError(Exception):
     """A setting that can't be used; the message names it, what is wrong and where it came from."""
+
+
+def _encodable(secret: SecretStr) -> SecretStr:
+    """Refuses what isn't UTF-8 in the environment, which Python keeps as lone surrogates."""
+    try:
+        secret.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("it isn't written in UTF-8") from None
+    return secret
+
+
+def _fit_for_a_header(token: SecretStr) -> SecretStr:
+    value = token.get_secret_value()
+    if len(value) < _LEAST_TOKEN:
+        raise ValueError(f"a token has at least {_LEAST_TOKEN} characters")
+    if value != value.strip() or not value.isprintable():
+        raise ValueError("a token can't hold control characters, nor begin or end with a space")
+    return token
+
+
+Secret = Annotated[SecretStr, AfterValidator(_encodable)]
+"""The type of every setting that is a secret; no error quotes it."""
+Token = Annotated[Secret, AfterValidator(_fit_for_a_header)]
 
 
 class _Group(BaseModel):
@@ -51,9 +74,8 @@ class ServerSettings(_Group):
         default=False,
         description="Serve the network: on all addresses unless `host` names one, over TLS, with a token.",
     )
-    token: SecretStr | None = Field(
+    token: Token | None = Field(
         default=None,
-        min_length=16,
         description="What clients have to show; empty lets in all accounts of this machine, and with `lan` "
         "makes a new one at each start.",
     )
@@ -68,7 +90,7 @@ class ServerSettings(_Group):
     sessions_dir: LocalPath | None = Field(
         default=None, description="Folder where sessions survive a restart; empty keeps them in memory only."
     )
-    sessions_key: SecretStr | None = Field(
+    sessions_key: Secret | None = Field(
         default=None, description="Passphrase that encrypts the sessions in that folder."
     )
     ping_seconds: float = Field(

@@ -11,10 +11,13 @@ from pydantic import BeforeValidator
 def local_path(written: str | PurePath) -> Path:
     """The path with a leading `~` or `~user` resolved.
 
-    Raises `ValueError` if it is empty, which for `Path` is the current folder, or if no home folder is known.
+    Raises `ValueError` if it is empty, which for `Path` is the current folder, if it holds a null character,
+    or if no home folder is known.
     """
     if not str(written).strip():
         raise ValueError("a path can't be empty; leave the setting out, or write . for the current folder")
+    if "\0" in str(written):
+        raise ValueError("a path can't hold a null character")
     try:
         return Path(written).expanduser()
     except RuntimeError:

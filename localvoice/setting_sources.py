@@ -80,8 +80,8 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
 
     Raises `ConfigError`.
     """
-    if file is not None and not file.is_file():
-        raise ConfigError(f"There is no settings file {file}. Check the path given with --config.")
+    if file is not None:
+        _check_given(file)
     if problem := _unknown_variable(os.environ):
         raise ConfigError(f"An environment variable can't be used: {problem}. Correct its name, or unset it.")
     source = file or DEFAULT_FILE
@@ -106,6 +106,17 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
         raise ConfigError(f"The settings file {source} can't be read: it is nested too deeply.") from error
     except (ValueError, OSError) as error:  # ValueError is tomllib's and the decoder's
         raise ConfigError(f"The settings file {source} can't be read: {error}.") from error
+
+
+def _check_given(file: Path) -> None:
+    try:
+        found = file.is_file()
+    except OSError as error:  # a folder above it is closed to this user, or the name is too long
+        raise ConfigError(
+            f"The settings file {file} can't be read: {error.strerror}. Check the path given with --config."
+        ) from error
+    if not found:
+        raise ConfigError(f"There is no settings file {file}. Check the path given with --config.")
 
 
 def setting_names(model: type[BaseModel]) -> Iterator[str]:

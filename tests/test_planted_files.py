@@ -1,5 +1,6 @@
 """Pipes, huge files and loops of links in the place of files of ours: nothing waits, nothing fills memory."""
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from session_folder import open_store as open_store
 from session_folder import place as place
 from session_folder import quick_keys as quick_keys
 
-from localvoice.catalog import ModelFilesError, VerifiedCache
+from localvoice.catalog import ModelFilesError, VerifiedCache, pins
 from localvoice.catalog.pins import LOCK_NAME, read_pins
 from localvoice.catalog.verify import CACHE_NAME, find_problems
 from localvoice.config import ConfigError
@@ -65,6 +66,15 @@ def test_in_the_place_of_what_was_verified(plant: Plant, tmp_path: Path) -> None
 def test_in_the_place_of_the_pins(plant: Plant, tmp_path: Path) -> None:
     plant(tmp_path / LOCK_NAME)
     with pytest.raises(ModelFilesError, match="lock.toml: cannot be used: .*Delete it"):
+        read_pins(tmp_path)
+
+
+def test_pins_that_this_user_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, most: int) -> bytes:  # root, whom no folder keeps out, may run this test
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(pins, "read_regular", refuse)
+    with pytest.raises(ModelFilesError, match="lock.toml: cannot be read: Permission denied. .*--models-dir"):
         read_pins(tmp_path)
 
 

@@ -110,6 +110,41 @@ def test_a_byte_order_mark_is_no_part_of_the_file(content: str, encoding: str, f
     assert load_settings(file).profile == "tiny"
 
 
+def test_a_settings_file_that_cant_even_be_looked_for(tmp_path: Path) -> None:
+    """As in a folder that is closed to this user, which root is never kept out of."""
+    file = tmp_path / ("x" * 300)
+    with pytest.raises(ConfigError, match="can't be read: File name too long"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize("name", paths())
+def test_a_null_character_is_in_no_path(name: str, file: Path) -> None:
+    group, _, setting = name.rpartition(".")
+    file.write_text((f"[{group}]\n" if group else "") + f'{setting} = "a\\u0000b"\n')
+    with pytest.raises(ConfigError, match=f"{name}: a path can't hold a null character"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("server.token", "\udcff and 16 more characters", "isn't written in UTF-8"),
+        ("server.sessions_key", "\udcff", "isn't written in UTF-8"),
+        ("server.token", "a token of 16 and more\r", "begin or end with a space"),
+        ("server.token", " a token of 16 and more", "begin or end with a space"),
+        ("server.token", "a token of 16\tand more", "control characters"),
+        ("server.token", "of too few", "at least 16 characters"),
+    ],
+)
+def test_a_secret_that_no_client_could_show_is_refused_and_not_quoted(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable(name), value)
+    with pytest.raises(ConfigError, match=told) as refused:
+        load_settings()
+    assert name in str(refused.value) and value.strip() not in str(refused.value)
+
+
 def test_a_settings_file_of_gigabytes_is_refused(file: Path) -> None:
     with file.open("wb") as stream:
         stream.truncate(2 << 30)

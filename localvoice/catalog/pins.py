@@ -49,11 +49,16 @@ def hub_source(file: ModelFile) -> HubSource:
 def read_pins(folder: Path) -> dict[str, Pin]:
     """The pins in the models folder, by `model/file`; ModelFilesError if lock.toml is not readable."""
     path = folder / LOCK_NAME
-    if not path.exists():
-        return {}
     try:
         raw = tomllib.loads(read_regular(path, _MOST_LOCK).decode("utf-8"))
         return TypeAdapter(dict[str, Pin]).validate_python(raw)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError as error:
+        raise ModelFilesError(
+            f"{path}: cannot be read: {error.strerror}. Name a folder that this user can read with "
+            "--models-dir."
+        ) from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError is pydantic's as well
         raise ModelFilesError(f"{path}: cannot be used: {error}. Delete it and download again.") from error
 
