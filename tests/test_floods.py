@@ -76,15 +76,31 @@ async def test_what_is_no_http_leaves_nothing_in_the_log(
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
-async def test_a_handshake_with_a_broken_key_is_a_bad_request(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving() as site:
+@pytest.mark.parametrize(
+    ("method", "version", "key"),
+    [
+        ("GET", "13", "\xff"),
+        ("GET", "13", "too short"),
+        ("GET", "99", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("HEAD", "13", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ],
+)
+async def test_a_broken_handshake_is_a_bad_request_and_no_session(
+    method: str, version: str, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(groups={"limits": {"sessions_per_minute": 1}}) as site:
         url = URL(site.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
-        head = f"GET /ws HTTP/1.1\r\nHost: {url.authority}\r\n"
+        head = f"{method} /ws HTTP/1.1\r\nHost: {url.authority}\r\n"
         head += "Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        writer.write(f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff\r\n\r\n".encode("latin-1"))
+        head += f"Sec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        writer.write(head.encode("latin-1"))
         assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
         writer.close()
+        async with site.http.get(site.url + "/ws") as plain:
+            assert plain.status == 400
+        async with site.client() as client:
+            await client.sync()
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 

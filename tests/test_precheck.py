@@ -53,6 +53,12 @@ async def test_a_name_with_an_address_that_this_machine_lacks(monkeypatch: pytes
     assert "(Cannot assign requested address)" in await refusal({"server": {"host": "localhost"}})
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "\udcff"])
+async def test_what_is_no_host_name(host: str) -> None:
+    with pytest.raises(ConfigError, match="that is no host name"):
+        check_port(host, 0)
+
+
 async def test_a_folder_for_sessions_in_use_or_open_to_others(tmp_path: Path) -> None:
     folder = tmp_path / "sessions"
     folder.mkdir(mode=0o755)

@@ -27,7 +27,7 @@ from localvoice.server.decoding import Decoding
 from localvoice.server.doorkeeper import Doorkeeper
 from localvoice.server.entrance import Entrance, open_entrance
 from localvoice.server.full_house import returning
-from localvoice.server.http import Socket, open_runner, socket_protocols
+from localvoice.server.http import Socket, check_handshake, open_runner, socket_protocols
 from localvoice.server.limits import Admission
 from localvoice.server.listener import Listener, strangers_of_this_process
 from localvoice.server.places import Places
@@ -162,8 +162,6 @@ class VoiceServer:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self._draining:
             raise web.HTTPServiceUnavailable(text="The server is ending.")
-        if not request.headers.get("Sec-WebSocket-Key", "").isascii():  # aiohttp would stumble over it
-            raise web.HTTPBadRequest(text="This is no WebSocket handshake.\n")
         interim = _wants_interim(request)
         # What is too large is answered as any broken message; only what is far too large ends the connection.
         # Nothing is inflated: it would cost a core on a network where bytes are cheap, and invite bombs.
@@ -175,6 +173,7 @@ class VoiceServer:
             max_msg_size=2 * MAX_MESSAGE_BYTES,
             compress=False,
         )
+        check_handshake(request, socket)
         give_up_soon(request.get_extra_info("socket"))
         try:
             await self._admit(request, socket, interim)

@@ -58,6 +58,13 @@ def socket_protocols(request: web.Request) -> tuple[str, ...]:
     return (PROTOCOL,) if PROTOCOL in _offered(request.headers) else ()
 
 
+def check_handshake(request: web.Request, socket: web.WebSocketResponse) -> None:
+    """Raises `HTTPBadRequest` for what is no WebSocket handshake, before it counts as a new session."""
+    ascii_key = request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii()  # aiohttp stumbles over another one
+    if request.method != hdrs.METH_GET or not ascii_key or not socket.can_prepare(request):
+        raise web.HTTPBadRequest(text="This is no WebSocket handshake.\n")
+
+
 def _offered(headers: Mapping[str, str]) -> list[str]:
     return [each.strip() for each in headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
 

@@ -39,12 +39,15 @@ def strangers_of_this_process() -> Strangers:
 
 
 def listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on all addresses of the host. Raises `OSError`.
+    """Sockets that listen on all addresses of the host. Raises `OSError`, also for what is no host name.
 
     `localhost` often has an IPv6 address on a machine without IPv6: addresses that this machine doesn't have
     are left out, as long as it has one of them.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:  # Python's encoder of names, for one with an empty label or a long one
+        raise OSError(None, "that is no host name") from None
     sockets = list[socket.socket]()
     lacking: OSError | None = None
     try:

@@ -23,12 +23,15 @@ from localvoice.server.doorkeeper import Doorkeeper, Verdict
 log = logging.getLogger(__name__)
 
 # Nothing lenient, such as a URL library's: what it would repair, a browser would not send.
-_AUTHORITY: Final = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]+)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
+_AUTHORITY: Final = re.compile(
+    r"(?:(?P<name>[A-Za-z0-9._-]+)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?"
+)
 _HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9._-]+|[0-9A-Fa-f:]+")
 _ORIGIN: Final = re.compile(
     r"(?!http://.*:80$)(?!https://.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
 )
 
+_HIGHEST_PORT: Final = 2**16 - 1
 _NAMES_KNOWN: Final = 256
 """Hosts and addresses that are remembered: the same few are judged several times for each request."""
 _QUOTED: Final = 200
@@ -93,7 +96,7 @@ def is_loopback(name: str) -> bool:
 def is_own_host(host: str, names: Collection[str] = ()) -> bool:
     """Whether a Host header is this machine's or one of the names, on any port: a tunnel may change it."""
     found = _AUTHORITY.fullmatch(host)
-    if found is None:
+    if found is None or int(found["port"] or 0) > _HIGHEST_PORT:  # aiohttp stumbles over such a port
         return False
     name = _canonical((found["name"] or found["ipv6"]).lower())
     wildcard = "*." + name.partition(".")[2]  # of the user's own certificate; it stands for one label
