@@ -234,6 +234,6 @@ def _undecodable(reason: str) -> VoiceError:
 
 def _dtls_fingerprint(sdp: str) -> str:
     """The first one, which is the whole connection's; empty if there is none."""
-    # No regular expression: one that drops spaces at a line's end walks through a line of spaces again and again.
+    # No regular expression: one that drops spaces at a line's end walks through many spaces again and again.
     lines = (line for line in sdp.splitlines() if line.startswith(_FINGERPRINT))
     return next(lines, "").removeprefix(_FINGERPRINT).strip()
