@@ -3,6 +3,8 @@
 import asyncio
 import faulthandler
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,7 @@ from localvoice.heap import set_up_heap
 from localvoice.logs import set_up_logging
 from localvoice.loop_guard import guard_loop
 from localvoice.memory_guard import guard_memory
+from localvoice.named_file import NamedOutput
 from localvoice.open_secrets import warn_of_open_secrets
 from localvoice.output import UNWRITABLE, open_standard_streams, outlive_output, spell_out
 from localvoice.paths import local_path
@@ -159,14 +162,16 @@ def turn(
 ) -> None:
     """Answer one WAV file: the transcript, the reply, and the time of each stage."""
     settings = _settings(config, profile, device, language, models_dir, log_level or "warning")
-    answer = asyncio.run(_turn(settings, read_wav(speech)))
-    console.print(f"You said:  {answer.transcript or '(nothing that could be understood)'}")
-    console.print(f"Reply:     {answer.reply}")
-    if answer.metrics is not None:
-        console.print(_stages(answer.metrics))
-    if out is not None and len(answer.sound.samples):
-        _write_reply(out, answer.sound)
-        console.print(f"The spoken reply ({answer.sound.seconds:.1f} s) is in {out}.")
+    question = read_wav(speech)
+    with nullcontext() if out is None else _opened(out) as reply:  # before the models are loaded for nothing
+        answer = asyncio.run(_turn(settings, question))
+        console.print(f"You said:  {answer.transcript or '(nothing that could be understood)'}")
+        console.print(f"Reply:     {answer.reply}")
+        if answer.metrics is not None:
+            console.print(_stages(answer.metrics))
+        if reply is not None and len(answer.sound.samples):
+            reply.write(wav_bytes(answer.sound))
+            console.print(f"The spoken reply ({answer.sound.seconds:.1f} s) is in {out}.")
     for error in answer.errors:
         complaints.print(f"{error.code}: {error.message}", style="red")
     if answer.errors:
@@ -257,12 +262,17 @@ async def _turn(settings: Settings, speech: AudioFrame) -> "Answer":
         return await dialogue.say(speech)
 
 
-def _write_reply(file: Path, sound: AudioFrame) -> None:
+@contextmanager
+def _opened(out: Path) -> Iterator[NamedOutput]:
+    """Where the reply goes. Raises `ConfigError` if it can't be opened, or written in the block."""
     try:
-        file.write_bytes(wav_bytes(sound))
+        with NamedOutput(out) as reply:
+            yield reply
     except OSError as error:
+        if error.filename != str(out):
+            raise
         raise ConfigError(
-            f"The reply can't be written to {file}: {error.strerror}. Name another file."
+            f"The reply can't be written to {out}: {error.strerror}. Name another file."
         ) from error
 
 

@@ -1,9 +1,14 @@
-"""Reading a file of ours, whatever was put in its place: it never waits, and never fills the memory."""
+"""Files that must be regular: a pipe or a device in their place neither waits nor fills the memory."""
 
 import errno
 import os
 import stat
 from pathlib import Path
+
+
+def check_regular(path: Path) -> None:
+    """For a path that a library opens by itself. Raises `OSError` if there is no regular file."""
+    _check(os.stat(path), path)
 
 
 def read_regular(path: Path, most: int) -> bytes:
@@ -13,10 +18,13 @@ def read_regular(path: Path, most: int) -> bytes:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for its writer
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        _check(os.fstat(descriptor), path)
         content = file.read(most + 1)
         if len(content) > most:
             raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
         return content
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
 
 from localvoice.config import PREFIX, ConfigError, Settings
+from localvoice.named_file import read_named
 from localvoice.paths import CONFIG_FOLDER
-from localvoice.regular_file import read_regular
 
 DEFAULT_FILE: Final = None if CONFIG_FOLDER is None else CONFIG_FOLDER / "localvoice.toml"
 _MOST_TOML: Final = 1 << 20
@@ -38,23 +38,30 @@ def _without_empty(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _TomlFile(InitSettingsSource):
-    """A TOML file, if there is one, in UTF-8 with or without a byte order mark.
+def _content_of(file: Path, named: bool) -> dict[str, Any]:
+    """What a TOML file holds, in UTF-8 with or without a byte order mark; nothing if there need be none.
 
-    Raises `OSError`, `ValueError` or `RecursionError` if it can't be read.
+    Raises `ConfigError` if it can't be read.
     """
-
-    def __init__(self, settings: type[BaseSettings], file: Path | None) -> None:
-        read = file is not None and file.is_file()
-        text = read_regular(file, _MOST_TOML).decode("utf-8-sig") if file is not None and read else ""
-        content = tomllib.loads(text)
-        super().__init__(settings, _without_empty(content))
+    try:
+        return _without_empty(tomllib.loads(read_named(file, _MOST_TOML).decode("utf-8-sig")))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not named:
+            return {}
+        raise ConfigError(f"There is no settings file {file}. Check the path given with --config.") from error
+    except RecursionError as error:
+        raise ConfigError(f"The settings file {file} can't be read: it is nested too deeply.") from error
+    except OSError as error:
+        raise ConfigError(f"The settings file {file} can't be read: {error.strerror}.") from error
+    except ValueError as error:  # tomllib's and the decoder's
+        raise ConfigError(f"The settings file {file} can't be read: {error}.") from error
 
 
 class _FromFile(Settings):
     """Settings that also come from a file."""
 
     file: ClassVar[Path | None] = None
+    content: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def settings_customise_sources(
@@ -66,11 +73,11 @@ class _FromFile(Settings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line, environment, file: no .env files and no secrets folder."""
-        return init_settings, env_settings, _TomlFile(settings_cls, cls.file)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, cls.content)
 
 
 def settings_file(settings: Settings) -> Path | None:
-    """The TOML file that they also come from; None if there is none."""
+    """The TOML file that they also come from; None if there is none, or it was a pipe."""
     file = settings.file if isinstance(settings, _FromFile) else None
     return file if file is not None and file.is_file() else None
 
@@ -80,15 +87,15 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
 
     Raises `ConfigError`.
     """
-    if file is not None:
-        _check_given(file)
     if problem := _unknown_variable(os.environ):
         raise ConfigError(f"An environment variable can't be used: {problem}. Correct its name, or unset it.")
     source = file or DEFAULT_FILE
+    written = {} if source is None else _content_of(source, named=file is not None)
     given = {name: value for name, value in _without_empty(overrides).items() if value is not None}
 
     class Found(_FromFile):
         file: ClassVar[Path | None] = source
+        content: ClassVar[dict[str, Any]] = written
 
     try:
         return Found(**given)
@@ -97,26 +104,11 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
             f"A setting can't be used: {_explained(error)}. Look at the command line, LOCALVOICE_… "
             f"and {source or 'the settings file'}."
         ) from error
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         raise ConfigError(
             f"A LOCALVOICE_… environment variable can't be read: {error}. Lists are written as JSON, for "
             """instance LOCALVOICE_SERVER_ALLOWED_ORIGINS='["http://localhost:3000"]'."""
         ) from error
-    except RecursionError as error:
-        raise ConfigError(f"The settings file {source} can't be read: it is nested too deeply.") from error
-    except (ValueError, OSError) as error:  # ValueError is tomllib's and the decoder's
-        raise ConfigError(f"The settings file {source} can't be read: {error}.") from error
-
-
-def _check_given(file: Path) -> None:
-    try:
-        found = file.is_file()
-    except OSError as error:  # a folder above it is closed to this user, or the name is too long
-        raise ConfigError(
-            f"The settings file {file} can't be read: {error.strerror}. Check the path given with --config."
-        ) from error
-    if not found:
-        raise ConfigError(f"There is no settings file {file}. Check the path given with --config.")
 
 
 def setting_names(model: type[BaseModel]) -> Iterator[str]:

@@ -53,7 +53,8 @@ async def ready_agent(
     registry = ToolRegistry([*(builtin_tools() if settings.agent.tools else ()), *tools])
     script = playbook if playbook is not None else settings.agent.playbook
     if isinstance(script, Path):
-        script = load_playbook(script, settings.agent.playbook_form)
+        # In a thread: an application's loop may be at work, and the playbook come from a pipe.
+        script = await asyncio.to_thread(load_playbook, script, settings.agent.playbook_form)
     if script is not None:
         check(script, registry, handlers or {})
     monitor = settings.monitor

@@ -23,8 +23,9 @@ from rich.console import Console
 from server_site import Site, serving
 
 from localvoice.agent.session_store import SessionStore
+from localvoice.audio.wav import wav_bytes
 from localvoice.catalog import DownloadError
-from localvoice.cli import _write_reply
+from localvoice.cli import _opened
 from localvoice.config import ConfigError
 from localvoice.logs import set_up_logging
 from localvoice.observability.debug_audio import DebugAudio
@@ -239,8 +240,11 @@ def test_a_certificate_that_is_there_serves_on_from_a_full_and_read_only_disk(di
 
 def test_a_reply_that_cannot_be_written_is_one_sentence(disk: Disk) -> None:
     disk.fill()
-    with pytest.raises(ConfigError, match=r"can't be written to .*reply\.wav: No space left on device"):
-        _write_reply(disk.path / "reply.wav", loud(3.0))
+    with (
+        pytest.raises(ConfigError, match=r"can't be written to .*reply\.wav: No space left on device"),
+        _opened(disk.path / "reply.wav") as reply,
+    ):
+        reply.write(wav_bytes(loud(3.0)))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.mixing import mixed_down
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.named_file import read_named
 
 MAX_WAV_BYTES: Final = 512 * 1024 * 1024
 """Of a file: an hour and a half of 48 kHz mono. What comes in messages is far smaller."""
@@ -67,13 +68,13 @@ def wav_bytes(frame: AudioFrame) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_WAV_BYTES + 1)
+        return read_named(path, MAX_WAV_BYTES)
     except OSError as error:
-        raise _bad(str(error)) from error
-    if len(content) > MAX_WAV_BYTES:
-        raise _bad(f"it is larger than {MAX_WAV_BYTES // 1024**2} MiB")
-    return content
+        raise VoiceError(
+            ErrorCode.INVALID_AUDIO_FORMAT,
+            Component.SERVER,
+            f"The WAV {path} can't be read: {error.strerror}. Name a 16-bit PCM WAV file.",
+        ) from error
 
 
 def _chunks(content: bytes) -> tuple[_Format, memoryview]:

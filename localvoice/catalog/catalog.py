@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from localvoice.catalog.errors import CatalogError
 from localvoice.catalog.schema import ROLES, Model, Profile
+from localvoice.named_file import read_named
 from localvoice.paths import DATA_FOLDER
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
@@ -92,11 +93,7 @@ def load_catalog(user_file: Path | None = None) -> Catalog:
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The two tables of a catalogue file, `models` and `profiles`, not yet checked inside."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise CatalogError(f"{path}: is larger than {_MAX_BYTES // 1024} KiB")
-        raw = tomllib.loads(content.decode("utf-8-sig"))
+        raw = tomllib.loads(read_named(path, _MAX_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read: {error.strerror or error}") from error
     except RecursionError as error:

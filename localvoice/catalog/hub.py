@@ -5,6 +5,7 @@ is one way for both; a name look-up of it has no time limit; and it refuses whil
 the engines set for the whole process.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import httpx
-from huggingface_hub import get_token, hf_hub_url
+from huggingface_hub import constants, get_token, hf_hub_url
 
 from localvoice.catalog.network import NetworkSettingError, parsed
 from localvoice.catalog.partial import PartialFile
@@ -70,7 +71,17 @@ class Hub:
     @cached_property
     def _headers(self) -> dict[str, str]:
         """The user's token, from HF_TOKEN or `hf auth login`, if any. httpx sends it to no other host."""
-        token = get_token()
+        file = Path(constants.HF_TOKEN_PATH)
+        try:
+            if file.is_fifo():
+                raise OSError(errno.EINVAL, "it is a pipe")  # huggingface_hub would wait for it
+            token = get_token()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise SourceError(
+                f"the hub's token can't be read from {file}: {reason}; correct HF_TOKEN_PATH, or "
+                "remove the file"
+            ) from error
         if token and not (token.isascii() and token.isprintable()):
             raise SourceError("HF_TOKEN holds characters that no token has: correct it, or unset it")
         return {"Authorization": f"Bearer {token}"} if token else {}

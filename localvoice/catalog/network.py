@@ -18,6 +18,8 @@ import httpx
 from httpx_socks import SyncProxyTransport
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
 
+from localvoice.regular_file import check_regular
+
 _SOCKS: Final = ("socks5", "socks5h")
 _SCHEMES: Final = ("http", "https", *_SOCKS)
 _SOCKS_PORT: Final = 1080
@@ -152,6 +154,7 @@ def _certificates(ca_file: str | None) -> ssl.SSLContext:
     try:
         if found.is_dir():
             return ssl.create_default_context(capath=found)
+        check_regular(found)  # OpenSSL would wait for a pipe
         return ssl.create_default_context(cafile=found)
     except OSError as error:  # ssl's own error is one, too
         reason = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror

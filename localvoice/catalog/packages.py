@@ -57,7 +57,9 @@ class PipSettings:
 
 
 def _pip_config() -> dict[str, str]:
-    """pip's own view of its configuration files; empty where there is no pip to ask."""
+    """pip's own view of its configuration files; empty where there is no pip to ask. Raises SourceError."""
+    if (file := os.environ.get("PIP_CONFIG_FILE")) and Path(file).expanduser().is_fifo():
+        raise SourceError(f"PIP_CONFIG_FILE names {file}, which is a pipe: name a file, or unset it")
     commands = [[sys.executable, "-m", "pip"]]
     if pip := shutil.which("pip"):
         commands.append([pip])

@@ -23,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from localvoice.config import ConfigError
 from localvoice.private_file import is_open_to_others, write_private
+from localvoice.regular_file import check_regular
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
 def own_certificate(certificate: Path, key: Path) -> Certificate:
     """The user's own, both PEM. Raises `ConfigError` if it can't be used."""
     try:
+        check_regular(certificate)  # OpenSSL opens them by itself, and would wait for a pipe
+        check_regular(key)
         found = _load(certificate, key, self_made=False)
         is_open = is_open_to_others(key)
     except (OSError, ValueError) as error:  # SSLError is an OSError

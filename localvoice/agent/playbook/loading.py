@@ -12,6 +12,7 @@ from localvoice.agent.playbook.checks import unusable
 from localvoice.agent.playbook.llmrtc import translated
 from localvoice.agent.playbook.schema import Playbook
 from localvoice.config import PlaybookForm
+from localvoice.named_file import read_named
 
 MAX_BYTES: Final = 256 * 1024
 """Of a playbook's file. A long one has 20 KiB."""
@@ -26,12 +27,9 @@ def load_playbook(path: Path, form: PlaybookForm = "localvoice") -> Playbook:
     """
     title = f"The playbook {path}"
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_named(path, MAX_BYTES)
     except OSError as error:
         raise unusable(title, [f"it can't be read: {error.strerror}"]) from error
-    if len(content) > MAX_BYTES:
-        raise unusable(title, [f"it is larger than {MAX_BYTES // 1024} KiB"])
     try:
         parsed = yaml.load(content, _Loader)
     except yaml.YAMLError as error:
