@@ -115,6 +115,19 @@ async def test_sections_of_earlier_offers_are_forgotten(monkeypatch: pytest.Monk
     await asyncio.sleep(0.2)
 
 
+@needs_a_network
+async def test_offers_while_the_client_is_not_reached_leave_no_tasks_behind() -> None:
+    async with serving() as site, site.client() as client:
+        assert await answer_to(client, bundled([0])) == "signal"
+        await asyncio.sleep(0.1)
+        before = asyncio.all_tasks()
+        for _ in range(10):
+            assert await answer_to(client, bundled([0])) == "signal"
+        await asyncio.sleep(0.1)
+        assert len(asyncio.all_tasks() - before) <= 1, "of connecting, there is one"
+    await asyncio.sleep(0.2)
+
+
 def bundled(mids: Iterable[int], lines: str = "a=sendrecv", head: str = SESSION) -> str:
     """An offer of so many sections of sound, on one connection."""
     sections = [section(mid, "audio", "opus/48000/2").replace("a=sendrecv", lines) for mid in mids]

@@ -34,6 +34,8 @@ class PeerConnection(RTCPeerConnection):
         super().__init__(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self._guard = guard
         self._transports: list[RTCDtlsTransport] = []
+        self._connecting = False
+        self._connect_again = False
 
     async def keep(self, sections: Sequence[tuple[str, str]]) -> None:
         """Forget all sections but these, each given by kind and mid, in the order of the next offer.
@@ -82,7 +84,21 @@ class PeerConnection(RTCPeerConnection):
         """Connect what an offer and its answer agreed on.
 
         Another offer may take away a transport meanwhile. The client is told when no connection comes about.
+        aiortc calls this twice an offer. One call at a time waits for the client to be reached, and it then
+        connects the latest agreement.
         """
+        self._connect_again = True
+        if self._connecting:
+            return
+        self._connecting = True
+        try:
+            while self._connect_again:
+                self._connect_again = False
+                await self._connect()
+        finally:
+            self._connecting = False
+
+    async def _connect(self) -> None:
         try:
             await super()._RTCPeerConnection__connect()  # type: ignore[misc]
         except Exception:
