@@ -3,8 +3,10 @@
 import asyncio
 import sys
 import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from itertools import repeat
 from typing import Annotated, Any
 
 import pytest
@@ -105,6 +107,37 @@ async def test_every_hook_of_a_turn_may_raise_anything(room: Rooms, bad: Callabl
     r = room(llm=llm, tools=[tool(lambda *_: "fine")], hooks=hooks)
     await answered(r)
     assert codes(r) == [] and r.said()[-1] == ("assistant", "Done.")
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize(
+    "name", ["on_llm_start", "on_llm_chunk", "on_tts_start", "on_tts_chunk", "on_tool_start"]
+)
+@pytest.mark.parametrize("error", [None, ValueError("not now")])
+async def test_a_hook_may_catch_that_its_turn_is_cancelled(
+    room: Rooms, name: str, error: Exception | None
+) -> None:
+    """The turn ends all the same, and the next one is answered."""
+    caught: list[object] = []
+
+    async def stubborn(*_: object) -> None:
+        if not caught:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError as cancelled:
+                caught.append(cancelled)
+                if error is not None:
+                    raise error from cancelled
+
+    first = [ToolCall("1", "it", {})] if name == "on_tool_start" else "So many words are in it. " * 40
+    script = ["Fine."] if name == "on_llm_start" else [first, "Fine."]  # it was never asked then
+    r = room(llm=FakeLlm(*script), tools=[tool(lambda *_: "fine")], hooks=Hooks(**{name: stubborn}))
+    r.session.answer_text("Talk.")
+    await asyncio.sleep(2)
+    r.session.answer_text("And now?")
+    async with asyncio.timeout(10):
+        await r.session.settle()
+    assert caught and r.said()[-2:] == [("user", "And now?"), ("assistant", "Fine.")] and codes(r) == []
 
 
 @pytest.mark.virtual_clock
@@ -261,10 +294,21 @@ async def on_the_loop(*_: object) -> Any:
         lambda *_: "é" * 30_000_000,
         lambda *_: list(range(3_000_000)),
         lambda *_: [["a" * 1000] * 500, {"b": "c" * RESULT_BYTES}],
+        lambda *_: repeat({}),
+        lambda *_: repeat([]),
     ],
 )
 async def test_a_result_has_a_limit_and_holds_up_nobody(handler: Callable[..., Any]) -> None:
     result = await run_one(handler, timeout_seconds=20.0)
+    assert "more than 1024 KiB" in (result.error or "")
+
+
+@pytest.mark.parametrize(
+    "kind", [list, deque, type("Rows", (list,), {}), lambda rows: OrderedDict(enumerate(rows))]
+)
+async def test_a_result_is_read_up_to_its_limit_alone(kind: Callable[[list[object]], object]) -> None:
+    """Whatever collects its items: the last of these would be refused."""
+    result = await run_one(lambda *_: kind([*["a" * 1000] * 2000, object()]))
     assert "more than 1024 KiB" in (result.error or "")
 
 

@@ -1,6 +1,7 @@
 """Reminders: each comes once, at its time, unless the conversation ends before."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -71,3 +72,9 @@ async def test_a_due_reminder_may_set_the_next() -> None:
 async def test_a_time_that_never_comes_is_refused(seconds: float) -> None:
     with pytest.raises(ToolError, match="give a number from 0 up"):
         Reminders(print).after(seconds, "never")
+
+
+@pytest.mark.parametrize("text", ["", "  ", None, 5])
+async def test_a_reminder_has_words(text: Any) -> None:
+    with pytest.raises(ToolError, match="needs words"):
+        Reminders(lambda _: None).after(5, text)

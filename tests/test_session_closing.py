@@ -8,6 +8,8 @@ from fakes import FakeLlm, FakeStt, FakeTts
 from session_room import LONG, STEP, Rooms
 
 from localvoice.agent.conversation import Conversation
+from localvoice.agent.hooks import Hooks
+from localvoice.agent.stopwatch import now
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -52,3 +54,17 @@ async def test_going_on_with_another_conversation(room: Rooms) -> None:
     await r.session.settle()
     assert [message.content for message in r.llm.asked[1][1:]] == ["I am Ann.", "Hello Ann.", "Who am I?"]
     assert np.all([message.role != "system" for message in other.history.messages])
+
+
+async def test_a_hook_that_nobody_waits_for_holds_up_no_end(room: Rooms) -> None:
+    """Its client may be about to come back, and the session is free only then."""
+
+    async def never_ends(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    r = room(hooks=Hooks(on_speech_end=never_ends))
+    await r.says()
+    await r.session.settle()
+    begun = now()
+    await r.session.close()
+    assert now() - begun < 3

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar, cast
 
+from localvoice.contract.text import in_utf8
 from localvoice.log_context import failure
 
 log = logging.getLogger(__name__)
@@ -30,28 +31,40 @@ async def run(call: Callable[[], Any]) -> Any:
     """What the call returns, awaited if that can be.
 
     Raises the exceptions of the application, and `ApplicationError` for what is no `Exception`, among it a
-    `CancelledError` of its own making. A cancellation of the surrounding task goes on, and Ctrl-C does.
+    `CancelledError` of its own making. A cancellation of the surrounding task goes on, also where the
+    application's code catches it, and Ctrl-C does.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     cancelled_before = 0 if task is None else task.cancelling()
+
+    def cancelled() -> bool:
+        return task is not None and task.cancelling() > cancelled_before
+
     inside_before = _inside.get()
     _inside.set(True)
     try:
         outcome = call()
-        return await outcome if inspect.isawaitable(outcome) else outcome
+        value = await outcome if inspect.isawaitable(outcome) else outcome
     except asyncio.CancelledError as error:
-        if task is None or task.cancelling() > cancelled_before:
+        if task is None or cancelled():
             raise
         raise ApplicationError("it cancelled itself") from error
-    except (Exception, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
         if isinstance(error, GeneratorExit) and asyncio.current_task(loop) is not task:
             raise  # the application didn't raise it: this very coroutine is closed
+        if cancelled():  # or the turn would go on, of which nobody takes anything any more
+            raise asyncio.CancelledError from error
+        if isinstance(error, Exception):
+            raise
         raise unharmed(error) from error
     finally:
         _inside.set(inside_before)  # a token couldn't be reset where another task closes this one
+    if cancelled():
+        raise asyncio.CancelledError
+    return value
 
 
 def result_of(call: Callable[[], T]) -> T:
@@ -88,7 +101,7 @@ def unharmed(error: BaseException) -> Exception:
 def message_of(error: BaseException) -> str:
     """What an exception of the application says, cut if it is long; its `__str__` may fail, too."""
     try:
-        message = str(error)
+        message = in_utf8(str(error))
     except BaseException as own:
         return f"<no words: {type(own).__name__}>"
     return message if len(message) <= _MESSAGE_CHARACTERS else f"{message[:_MESSAGE_CHARACTERS]}…"

@@ -15,6 +15,7 @@ from localvoice.agent.history import History
 from localvoice.agent.reminders import Reminders
 from localvoice.agent.stopwatch import now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.contract.text import in_utf8
 from localvoice.engines.protocols import Image
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Conversation:
 
     def announce(self, text: str) -> None:
         """Have the agent say this as soon as somebody hears it and nobody speaks."""
-        self.announcements.append(text)
+        self.announcements.append(in_utf8(text))
         if len(self.announcements) > MAX_ANNOUNCEMENTS:
             log.warning("an announcement that nobody came to hear is dropped: too many are waiting")
             del self.announcements[0]

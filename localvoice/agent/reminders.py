@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from localvoice.agent.tools import ToolError
+from localvoice.contract.text import in_utf8
 
 LIMIT: Final = 100
 """Reminders of one conversation at once."""
@@ -28,12 +29,15 @@ class Reminders:
         """Remind of `text` after so many seconds, at least 0; raises `ToolError`, in words to pass on."""
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ToolError(f"a reminder can't be {seconds:g} seconds away: give a number from 0 up")
+        if not isinstance(text, str) or not text.strip():
+            raise ToolError("a reminder needs words: give it a sentence to say")
         if self._closed:
             raise ToolError("the conversation has ended, so there is nobody left to remind")
         if len(self._waiting) >= self._limit:
             raise ToolError(f"{self._limit} reminders wait already; wait until one of them has passed")
         number = self._number = self._number + 1
-        self._waiting[number] = asyncio.get_running_loop().call_later(seconds, self._due, number), text
+        timer = asyncio.get_running_loop().call_later(seconds, self._due, number)
+        self._waiting[number] = timer, in_utf8(text)
 
     def pending(self) -> tuple[tuple[float, str], ...]:
         """Seconds left and text of each, the next one first."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TypeVarTuple
+from typing import Final, TypeVarTuple
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.hooks import ErrorContext, Outcome, notify
@@ -16,6 +16,11 @@ from localvoice.log_context import failure, spoken
 log = logging.getLogger(__name__)
 
 Args = TypeVarTuple("Args")
+
+_LAST_SECONDS: Final = 2.0
+"""For hooks at the end of their session, which nobody waits for: its client may be about to come back."""
+_LEAVE_SECONDS: Final = 0.1
+"""For what a cancelled one has to put in order. One that doesn't end is left behind."""
 
 
 class Reporter:
@@ -54,6 +59,11 @@ class Reporter:
             task.add_done_callback(self._running.discard)
 
     async def close(self) -> None:
-        """Wait until the hooks that were fired have ended."""
-        while self._running:
-            await asyncio.wait(self._running)
+        """Wait until the hooks that were fired have ended, for 2 s; then cancel them."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=_LAST_SECONDS)
+        for task in self._running:
+            log.warning("a hook that was called without waiting for it is cancelled: its session has ended")
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=_LEAVE_SECONDS)

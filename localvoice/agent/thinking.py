@@ -17,6 +17,7 @@ from localvoice.agent.surroundings import Surroundings
 from localvoice.agent.tools.executor import content_of
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
+from localvoice.contract.text import in_utf8
 from localvoice.engines.protocols import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall
 from localvoice.engines.speech_text import speakable
 
@@ -105,6 +106,7 @@ class Thinker:
 
     async def utter(self, text: str) -> None:
         """Say this, as a part of the reply."""
+        text = in_utf8(text)  # it may be the application's
         self._splitter, pieces = Pieces(), self._splitter.flush()
         self._append(f" {text}" if self.reply else text)
         self._uttered = True

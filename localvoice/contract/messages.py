@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Final
 
 from pydantic.alias_generators import to_camel
 
+from localvoice.contract.text import in_utf8
+
 PROTOCOL_VERSION: Final = 1
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -32,7 +34,7 @@ class ServerMessage:
             value = getattr(self, field.name)
             if value is not None:
                 body[_name_on_wire(field.name)] = value
-        return _encode(body)
+        return in_utf8(_encode(body))
 
 
 @cache

@@ -85,7 +85,7 @@ def restored(playbook: Playbook, saved: Mapping[str, Any], now: float) -> Standi
 
 def _is_json(name: object, value: object) -> bool:
     try:
-        json.dumps({name: value}, allow_nan=False)
+        json.dumps({name: value}, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         log.warning("an entry of a playbook's data can't be saved: %r is %s (%s)", name, type(value), error)
         return False

@@ -17,6 +17,7 @@ from localvoice.agent.application import ApplicationError, message_of, unharmed
 from localvoice.agent.hooks import ToolResult
 from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry
 from localvoice.agent.tools.result import as_json, is_small
+from localvoice.contract.text import in_utf8
 from localvoice.engines.protocols import ToolCall
 from localvoice.log_context import failure
 
@@ -139,7 +140,7 @@ def why_it_failed(name: str, error: Exception) -> str:
 def content_of(result: ToolResult) -> str:
     """The result as JSON for the LLM; of one above `CONTENT_BYTES` only the beginning, and a note."""
     answer = result.result if result.success else {"error": result.error}
-    text = json.dumps(answer, ensure_ascii=False)
+    text = in_utf8(json.dumps(answer, ensure_ascii=False))
     size = len(text.encode())
     if size <= CONTENT_BYTES:
         return text

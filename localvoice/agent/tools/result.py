@@ -1,5 +1,6 @@
 """What a tool has returned, as JSON types: checked, limited, and made where it blocks nothing."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -13,6 +14,10 @@ _SMALL: Final = 4096
 _PART: Final = 8
 """What a number or a list takes at least, so that what holds itself comes to an end."""
 _PLAIN: Final = (str, int, float, bool, type(None))
+_LISTS: Final = (list, tuple, set, frozenset, deque)
+_SIZED: Final = (str, bytes, bytearray)
+_BRACKETS: Final = 2
+"""Bytes of an empty list or mapping: an endless number of them has to end as well."""
 _NUMBER_BITS: Final = 4096
 """What turns longer numbers into text takes long, or refuses."""
 
@@ -51,18 +56,22 @@ class _Walk:
             return value
         if kind is int and value.bit_length() > _NUMBER_BITS:
             raise ValueError("a number has too many digits")
-        if kind is dict:
+        if isinstance(value, dict):
+            self._take(_BRACKETS)
             return {self._key(key): self.of(each) for key, each in value.items()}
-        if kind in (list, tuple, set, frozenset):
-            self._take(len(value))
+        if isinstance(value, _LISTS):
+            self._take(len(value) + _BRACKETS)
             return [self.of(each) for each in value]
         if isinstance(value, Iterator):
+            self._take(_BRACKETS)
             return [self.of(each) for each in self._while_wanted(value)]
         if isinstance(value, AsyncIterator):
             raise ValueError("it is an async generator. Return a list")
         return self._single(value)
 
     def _single(self, value: Any) -> Any:
+        if isinstance(value, _SIZED) and len(value) > self._left:
+            self._take(len(value))
         written = to_json(value, inf_nan_mode="null")
         self._take(len(written) + 1)
         return from_json(written)
