@@ -1,13 +1,22 @@
-"""What is found out before the models are loaded."""
+"""What is found out before the models are loaded, and what an agent is given that a test's own agent lacks."""
 
 import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from fakes import fake_engines, loud
 from rich.console import Console
 
+from localvoice import startup
+from localvoice.agent.application import ApplicationError, run
+from localvoice.agent.hooks import TurnContext
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.engines.protocols import Engines
 from localvoice.startup import _engine_options, loaded_engines, ready_agent
 
 
@@ -42,3 +51,40 @@ async def test_a_playbook_without_its_tools_stops_the_start() -> None:
         async with ready_agent(settings, Console(quiet=True)):
             pass
     assert caught.value.code is ErrorCode.PLAYBOOK_ERROR
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is loaded; fakes are there at once."""
+
+    @asynccontextmanager
+    async def fakes(_settings: Settings, _console: Console) -> AsyncIterator[Engines]:
+        yield fake_engines()
+
+    monkeypatch.setattr(startup, "loaded_engines", fakes)
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_a_task_of_the_application_cannot_end_the_process() -> None:
+    async def exits() -> None:
+        sys.exit(3)
+
+    async with ready_agent(Settings(), Console(quiet=True)):
+        with pytest.raises(ApplicationError, match="SystemExit"):
+            await run(lambda: asyncio.gather(exits()))
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_recordings_that_are_asked_for_can_be_deleted(tmp_path: Path) -> None:
+    async with ready_agent(Settings(), Console(quiet=True)) as agent:
+        assert agent.delete_recordings is None
+    settings = Settings.model_validate({"monitor": {"audio_dir": tmp_path}})
+    async with ready_agent(settings, Console(quiet=True)) as agent:
+        assert agent.hooks.on_turn_start is not None and agent.delete_recordings is not None
+        outcome = agent.hooks.on_turn_start(TurnContext("turn", "session", 0.0), loud(0.5))
+        if outcome is not None:
+            await outcome
+        assert await agent.delete_recordings("another")
+        assert [each.suffix for each in tmp_path.iterdir()] == [".wav"]
+        assert await agent.delete_recordings("session")
+        assert not any(tmp_path.iterdir())
