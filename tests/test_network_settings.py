@@ -2,9 +2,11 @@
 
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -145,6 +147,24 @@ def test_a_proxy_that_is_away_is_named(
             DownloadError, match="no connection to hub.invalid by the proxy of ALL_PROXY: .*refused"
         ):
             fetch([model(hub_source())], folder)
+
+
+@pytest.mark.parametrize("address", ["http://a..b:3128", "socks5://a..b:1080", f"http://{'x' * 64}:3128"])
+def test_a_proxy_whose_name_is_none_is_told(
+    address: str, remote: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", address)
+    with pytest.raises(DownloadError, match="by the proxy of ALL_PROXY: that is no host name"):
+        fetch([model(hub_source())], folder)
+
+
+def test_folders_of_certificates_may_be_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = f"{tmp_path / 'none'}{os.pathsep}{tmp_path}"
+    monkeypatch.setenv("SSL_CERT_DIR", folders)
+    made = Mock(wraps=ssl.create_default_context)
+    monkeypatch.setattr(ssl, "create_default_context", made)
+    Network.read()
+    made.assert_called_once_with(capath=folders)
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\xff"])

@@ -107,10 +107,11 @@ class Route(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The answer to one request; raises as httpx's own transports."""
         proxy = self._network.proxy_for(request.url)
-        if proxy is None:
-            return self._direct.handle_request(request)
+        way = self._direct if proxy is None else self._by_proxy[proxy]
         try:
-            return self._by_proxy[proxy].handle_request(request)
+            return way.handle_request(request)
+        except UnicodeError as error:  # Python's encoder of names; such a name may come from a redirect
+            raise httpx.ConnectError("that is no host name") from error
         except (ProxyError, ProxyConnectionError, ProxyTimeoutError) as error:  # SOCKS errors are their own
             raise httpx.ProxyError(str(error)) from error
 
@@ -150,12 +151,14 @@ def _certificates(ca_file: str | None) -> ssl.SSLContext:
     name, path = ("pip's cert setting", ca_file) if ca_file else given or ("", "")
     if not path:
         return httpx.create_ssl_context(trust_env=False)
-    found = Path(path).expanduser()
+    # OpenSSL takes several folders in its variable.
+    written = [each for each in path.split(os.pathsep) if each] if name == "SSL_CERT_DIR" else []
+    found = [Path(each).expanduser() for each in written or [path]]
     try:
-        if found.is_dir():
-            return ssl.create_default_context(capath=found)
-        check_regular(found)  # OpenSSL would wait for a pipe
-        return ssl.create_default_context(cafile=found)
+        if any(each.is_dir() for each in found):
+            return ssl.create_default_context(capath=os.pathsep.join(map(str, found)))
+        check_regular(found[0])  # OpenSSL would wait for a pipe
+        return ssl.create_default_context(cafile=found[0])
     except OSError as error:  # ssl's own error is one, too
         reason = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise NetworkSettingError(
