@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from pem_files import parts
 
 from localvoice.config import ConfigError
 from localvoice.server import certificate
@@ -110,15 +111,6 @@ def test_the_key_is_never_logged(folder: Path, caplog: pytest.LogCaptureFixture)
 
 
 # --- the user's own ---
-
-
-def parts(folder: Path, names: tuple[str, ...] = ("voice.home.example",)) -> tuple[Path, Path]:
-    """A certificate and its key in files of their own."""
-    folder.mkdir(parents=True)
-    key, mark, public = certificate._make(names).decode().partition("-----BEGIN CERTIFICATE-----")
-    (folder / "cert.pem").write_text(mark + public)
-    (folder / "key.pem").write_text(key)
-    return folder / "cert.pem", folder / "key.pem"
 
 
 def test_a_certificate_of_ones_own_is_used_as_it_is(folder: Path) -> None:

@@ -1,17 +1,10 @@
 """docs/contract.md: every test that it names is there."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from defined_tests import ROOT, defined
+
 TABLE = (ROOT / "docs" / "contract.md").read_text()
-
-
-def defined() -> set[str]:
-    files = (ROOT / "tests").rglob("test_*.py")
-    return {
-        name for file in files for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.M)
-    }
 
 
 def test_every_test_that_the_table_names_is_there() -> None:

@@ -10,37 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_engines import FILES, ON_CPU, need_files, speak, words
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines import loading
-from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all
-from localvoice.engines.protocols import ChatMessage, Engines, Sampling, Tts
+from localvoice.engines.loading import EngineOptions, close_all, load_engines, warm_up_all
+from localvoice.engines.protocols import ChatMessage, Engines, Sampling
 
-MODELS = Path(__file__).parents[1] / "models"
 SPEECH = Path(__file__).parents[2] / "shared" / "speech"
-FILES = EngineFiles(
-    whisper_dir=MODELS / "whisper-tiny.en",
-    whisper_name="whisper-tiny.en",
-    llm=MODELS / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf",
-    llm_name="smollm2-135m-instruct",
-    voice=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx",
-    voice_config=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx.json",
-    voice_name="en_US-joe-medium",
-    vad=MODELS / "silero-vad-v6" / "silero_vad_16k_op15.onnx",
-    turn=MODELS / "smart-turn-v3.2" / "smart-turn-v3.2-cpu.onnx",
-    turn_name="smart-turn-v3.2",
-)
-ON_CPU = EngineOptions(device="cpu", context_tokens=2048)
 
 pytestmark = pytest.mark.integration
-
-
-def need_files() -> None:
-    for path in (FILES.whisper_dir, FILES.llm, FILES.voice, FILES.vad):
-        if not path.exists():
-            pytest.skip(f"models/{path.parent.name} is missing: make download-models PROFILE=tiny")
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +31,6 @@ def engines() -> Iterator[Engines]:
     engines = asyncio.run(load_engines(FILES, ON_CPU))
     yield engines
     asyncio.run(close_all(engines))
-
-
-async def speak(tts: Tts, text: str) -> AudioFrame:
-    async with aclosing(tts.synthesize(text)) as frames:
-        return concatenate([frame async for frame in frames]).resampled(SPEECH_RATE)
-
-
-def words(text: str) -> list[str]:
-    return "".join(letter for letter in text.lower() if letter.isalnum() or letter == " ").split()
 
 
 async def test_from_speech_to_speech(engines: Engines) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_certificate import parts
+from pem_files import parts
 
 from localvoice.config import ConfigError, ServerSettings
 from localvoice.server import entrance

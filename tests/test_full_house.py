@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from aiohttp import WSMessage, WSMsgType
+from full_server import full
 from server_site import Site
-from test_overload import full
 
 from localvoice.agent.stopwatch import now as now
 from localvoice.config import LimitSettings

@@ -5,8 +5,6 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +12,20 @@ import aiohttp
 import pytest
 from aiohttp import CookieJar
 from fakes import FakeLlm, FakeStt, fake_engines
+from full_server import full, refusal
+from lan_server import BEARER, TOKEN, lan_site, trusting
 from server_site import Site, serving
-from test_overload import full, refusal
 from webrtc_browser import calling
 from yarl import URL
 
 from localvoice.config import ServerSettings
-from localvoice.server.certificate import keep_certificate
-from localvoice.server.entrance import Entrance, open_entrance
+from localvoice.server.entrance import open_entrance
 from localvoice.server.security import HEADERS
 from localvoice.transports import candidates, offers
 from localvoice.transports.candidates import network_addresses
 from localvoice.transports.stun import StunAnswerer
 
-TOKEN = "only the invited know it"
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
 PATHS = ("/", "/ws", "/health", "/metrics", "/app.js", "/nowhere")
-
-
-def trusting(folder: Path) -> ssl.SSLContext:
-    """A client that was told of the certificate, and believes no other."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(folder / "certificate.pem")
-    return context
-
-
-@asynccontextmanager
-async def lan_site(
-    folder: Path, headers: dict[str, str] | None = None, **options: Any
-) -> AsyncIterator[Site]:
-    """Listens on loopback alone, so that it can be had on any machine; all else is as on a network."""
-    certificate = keep_certificate(folder, ["localhost", "box.example", "127.0.0.1"])
-    entrance = Entrance("127.0.0.1", TOKEN, certificate)
-    options |= {"entrance": entrance, "trusted": trusting(folder), "headers": headers}
-    async with serving(groups={"monitor": {"metrics": "prometheus"}}, **options) as site:
-        assert site.url.startswith("https://127.0.0.1:")
-        yield site
 
 
 async def statuses(site: Site, **headers: str) -> set[int]:

@@ -4,11 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-
-import localvoice
-
-PACKAGE = Path(localvoice.__file__).parent
-MODULES = sorted(PACKAGE.rglob("*.py"))
+from own_modules import MODULES, PACKAGE
 
 # A folder or a module of the top level -> what of ours it may import, itself aside.
 MAY_IMPORT = {
@@ -192,3 +188,16 @@ def test_an_upward_import_would_be_seen(tmp_path: Path) -> None:
         "def later():\n    from localvoice.server.app import VoiceServer\n    import aiortc.sdp\n"
     )
     assert imported(module) == {"localvoice.server.app.VoiceServer", "aiortc.sdp"}
+
+
+def test_no_test_file_imports_another_one() -> None:
+    """What several need has a module of its own, as `own_modules.py` is."""
+    for file in sorted(Path(__file__).parent.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(alias.name for alias in node.names if node.level)]
+            else:
+                continue
+            assert not [name for name in names if name.startswith("test_")], file

@@ -2,12 +2,12 @@
 
 import asyncio
 import math
-import re
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from told_seconds import seconds_told
 
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
@@ -25,12 +25,6 @@ VOLLEYS = st.lists(st.tuples(WAITS, st.integers(1, 40)), max_size=8)
 
 def limits(**given: float) -> LimitSettings:
     return LimitSettings.model_validate(given)
-
-
-def seconds_told(error: VoiceError) -> int:
-    found = re.search(r"Try again in (\d+) s\.", error.message)
-    assert found is not None
-    return int(found[1])
 
 
 @given(RATES, st.integers(1, 20), VOLLEYS)

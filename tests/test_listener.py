@@ -13,8 +13,8 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from lan_server import BEARER, lan_site
 from server_site import Site, serving
-from test_lan import BEARER, lan_site
 
 from localvoice.file_limit import raise_file_limit
 

@@ -13,8 +13,8 @@ import pytest
 from error_watch import SAID
 from fakes import silent
 from server_site import Client
+from signalled_server import AT_ONCE_SECONDS, Server, running
 from standing_process import MOST_SECONDS, SLOW_SECONDS
-from test_signals import AT_ONCE_SECONDS, Server, running
 from turn_stages import speak
 
 from localvoice import cli, loop_guard

@@ -3,17 +3,15 @@
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import WSCloseCode
+from audio_chunks import send_at_once, utterance
 from error_watch import Watch
 from fakes import FakeLlm, FakeStt, fake_engines, until
-from server_site import LONG, Client, Site, serving
-from test_server_audio_chunks import send_at_once, utterance
+from full_server import converse, full, refusal
+from server_site import LONG, Client, Site
 
 from localvoice.contract.metrics import Metric
 from localvoice.server.http import PROTOCOL
@@ -26,34 +24,6 @@ GOAL_SECONDS = 0.25
 @pytest.fixture
 def watch(caplog: pytest.LogCaptureFixture) -> Watch:
     return Watch(caplog)
-
-
-@asynccontextmanager
-async def full(
-    engines: Any = None, count: int = 1, idle: int = 0, **more: Any
-) -> AsyncIterator[tuple[Site, list[Client]]]:
-    """A server and those who have all its places; behind them those who came before it was full."""
-    groups = {"limits": {"conversations": count, "sessions_per_minute": 10_000}}
-    async with serving(engines, groups, **more) as site, AsyncExitStack() as clients:
-        came = [await clients.enter_async_context(site.client()) for _ in range(count + idle)]
-        for client in came[:count]:
-            await converse(client)
-        yield site, came
-
-
-async def converse(client: Client) -> None:
-    await client.send("text", text="Hello?")
-    await client.expect("tts-complete")
-    await client.sync()
-
-
-async def refusal(client: Client) -> int:
-    """Until the server closes; the seconds that the client was told to wait."""
-    assert await client.closed() == WSCloseCode.TRY_AGAIN_LATER
-    assert client.errors() == ["RATE_LIMITED"]
-    words = next(message["message"] for message in client.received if message["type"] == "error")
-    assert "All places are taken" in words
-    return int(words.rpartition(" in ")[2].removesuffix(" s."))
 
 
 async def test_a_newcomer_to_a_full_server_is_told_when_to_come_and_let_go(watch: Watch) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from test_limits import seconds_told
+from told_seconds import seconds_told
 
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import ErrorCode, VoiceError

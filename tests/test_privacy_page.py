@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from test_contract_table import defined
+from defined_tests import defined
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "PRIVACY.md").read_text()

@@ -12,7 +12,7 @@ import llama_cpp
 import onnxruntime
 import pytest
 from fakes import until
-from test_engines_integration import FILES, ON_CPU, need_files, speak, words
+from tiny_engines import FILES, ON_CPU, need_files, speak, words
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.config import DeadlineSettings

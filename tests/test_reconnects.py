@@ -12,10 +12,10 @@ from typing import Final
 
 import pytest
 from aiohttp import WSMsgType
+from cut_clients import cut
+from cut_clients import times as times
 from fakes import until
 from server_site import Client, Site, serving
-from test_vanishing import cut
-from test_vanishing import times as times
 from turn_stages import FOR_EVER, GROUPS, STAGES, Cast, StagedLlm, reply_to
 
 from localvoice.engines.protocols import ChatMessage

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from fakes import FakeLlm, FakeStt, fake_engines, loud, until
+from hook_recorder import Recorder
 from server_site import LONG, serving
-from test_turn_hooks import Recorder
 from webrtc_browser import calling, needs_a_network
 
 from localvoice.agent.tools import ToolRegistry, tool

@@ -11,39 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from directors import FakeDirector, refusal
 from session_folder import quick_keys as quick_keys
 
 from localvoice.agent import sessions as sessions_module
 from localvoice.agent.conversation import Conversation
-from localvoice.agent.director import PlainDirector
 from localvoice.agent.session_store import SessionStore
 from localvoice.agent.sessions import Sessions
-from localvoice.agent.tools import ToolRegistry
-from localvoice.config import AgentSettings
-from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.contract.errors import ErrorCode
 from localvoice.engines.protocols import Image, ToolCall
 from localvoice.log_context import session_tag
-
-
-class FakeDirector(PlainDirector):
-    """Has a stage to save."""
-
-    def __init__(self, session_id: str) -> None:
-        super().__init__(AgentSettings.model_validate({}), ToolRegistry())
-        self.session_id = session_id
-        self.saved: Mapping[str, Any] = {}
-
-    def save(self) -> Mapping[str, Any]:
-        return self.saved
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        self.saved = saved
-
-
-async def refusal(sessions: Sessions, session_id: str) -> ErrorCode:
-    with pytest.raises(VoiceError) as caught:
-        sessions.resume(session_id)
-    return caught.value.code
 
 
 @dataclass

@@ -4,8 +4,8 @@ import asyncio
 import tracemalloc
 
 import pytest
+from directors import FakeDirector, refusal
 from fakes import fake_engines
-from test_session_restart import FakeDirector, refusal
 
 from localvoice.agent.agent import Agent
 from localvoice.agent.conversation import MAX_ANNOUNCEMENTS, MAX_ATTACHMENTS, Conversation

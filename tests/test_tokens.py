@@ -6,8 +6,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import CookieJar
+from lan_server import BEARER, TOKEN, lan_site
 from server_site import Site, serving
-from test_lan import BEARER, TOKEN, lan_site
 
 PATHS = ("/", "/ws", "/health", "/metrics", "/app.js")
 OTHER = "https://mine.example"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from fakes import FakeLlm
+from hook_recorder import Recorder
 from session_room import LONG, Rooms, codes
-from test_turn_hooks import Recorder
 
 from localvoice.agent.playbook import Playbook, Transition
 from localvoice.agent.tools import tool

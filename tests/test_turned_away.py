@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import WSCloseCode
 from error_watch import Watch
+from full_server import converse, full, refusal
 from server_site import Client, Site, serving
-from test_overload import converse, full, refusal
 
 from localvoice.server.http import PROTOCOL
 from localvoice.server.places import KEEP_SECONDS

@@ -8,12 +8,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from cut_clients import CANCELLED_SECONDS, Noted, tasks
 from fakes import until
+from lan_server import TOKEN, trusting
 from metronome import queued_seconds
 from processes import python_process
 from server_site import Site, serving
-from test_lan import TOKEN, trusting
-from test_vanishing import CANCELLED_SECONDS, Noted, tasks
 from turn_stages import GROUPS, Cast
 
 from localvoice.server import decoding as decoding_module

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from own_modules import MODULES, PACKAGE
 from processes import python_process
 from server_site import Client, Site
-from test_layers import MODULES, PACKAGE
 
 HERE = Path(__file__).parent
 HOUR = 3600

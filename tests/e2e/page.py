@@ -71,6 +71,12 @@ def interruption(levels: list[tuple[float, float, float]]) -> tuple[float, float
     raise AssertionError("the agent was never silent")
 
 
+def expect_note(page: Page, words: str) -> None:
+    """The page tells the user something."""
+    note = page.locator('#captions [data-role="note"]', has_text=words)
+    expect(note).to_be_visible(timeout=20_000)
+
+
 def ask(page: Page, text: str) -> None:
     """Type it and send it."""
     page.fill("#text", text)

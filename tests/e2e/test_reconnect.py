@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import silence
 from .fake_server import STORY
-from .page import ANSWER_MS, HEARD, REMEMBER_SOCKETS, ask, wait_until
+from .page import ANSWER_MS, HEARD, REMEMBER_SOCKETS, ask, expect_note, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -22,11 +22,6 @@ def health(address: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"{address}/health", timeout=10) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
-
-
-def expect_note(page: Page, words: str) -> None:
-    note = page.locator('#captions [data-role="note"]', has_text=words)
-    expect(note).to_be_visible(timeout=20_000)
 
 
 def answered(page: Page, question: str) -> str:

@@ -10,8 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from .conftest import TESTS, running, silence
-from .page import ANSWER_MS, ask
-from .test_reconnect import expect_note
+from .page import ANSWER_MS, ask, expect_note
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 
