@@ -31,15 +31,18 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def repeated(checkout: Path) -> tuple[int, str]:
+    command = [sys.executable, str(checkout / ".ci" / "repeat.py")]
+    again = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    return again.returncode, again.stdout
+
+
 def outcome(checkout: Path, **tests: str) -> tuple[int, int, str]:
     """Exit status of the first run and of its repetition, and what the latter said."""
     for name, source in tests.items():
         (checkout / f"test_{name}.py").write_text(source)
     first = subprocess.run([sys.executable, "-m", "pytest"], cwd=checkout, capture_output=True)
-    again = subprocess.run(
-        [sys.executable, str(checkout / ".ci" / "repeat.py")], cwd=checkout, capture_output=True, text=True
-    )
-    return first.returncode, again.returncode, again.stdout
+    return first.returncode, *repeated(checkout)
 
 
 def test_what_failed_by_chance_passes_and_both_outcomes_are_told(checkout: Path) -> None:
@@ -72,22 +75,48 @@ def test_a_run_that_crashed_leaves_nothing_to_repeat(checkout: Path) -> None:
     assert (first, again) == (3, 1)
 
 
-@pytest.mark.parametrize(
-    ("quick", "alone", "status"),
-    [("pass", "pass", 0), ("assert False", "pass", 1), ("pass", "assert False", 1), (None, None, 5)],
-)
-def test_both_halves_of_the_tests_run_whatever_becomes_of_the_first(
-    checkout: Path, quick: str | None, alone: str | None, status: int
-) -> None:
+def run_parts(checkout: Path, **parts: str) -> tuple[int, str]:
+    """Exit status and output of the run of all parts; each of them has one test, with this for its body."""
     (checkout / "pytest.ini").write_text("[pytest]\nmarkers =\n  integration\n  e2e\n  elsewhere\n  faults\n")
-    if quick is not None:
-        (checkout / "test_quick.py").write_text(f"def test_quick():\n    {quick}\n")
-    if alone is not None:
-        marked = f"import pytest\n\n@pytest.mark.e2e\ndef test_alone():\n    {alone}\n"
-        (checkout / "test_alone.py").write_text(marked)
+    for part, body in parts.items():
+        mark = "" if part == "quick" else f"import pytest\n\n@pytest.mark.{part}\n"
+        (checkout / f"test_{part}.py").write_text(f"{mark}def test_{part}():\n    {body}\n")
     ended = subprocess.run(
         [sys.executable, str(RUN), "-p", "xdist", "-v"], cwd=checkout, capture_output=True, text=True
     )
-    assert ended.returncode == status, ended.stdout + ended.stderr
-    if quick is not None:
-        assert "test_quick" in ended.stdout and "test_alone" in ended.stdout
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("failing", [None, "integration", "e2e"])
+def test_every_part_runs_whatever_becomes_of_the_others(checkout: Path, failing: str | None) -> None:
+    parts = dict.fromkeys(("quick", "integration", "e2e"), "pass")
+    status, told = run_parts(checkout, **parts | ({failing: "assert False"} if failing else {}))
+    assert status == (1 if failing else 0), told
+    for part in parts:
+        assert f"test_{part}.py::test_{part}" in told
+    models, waiting = told.index("test_integration.py::"), told.index("test_e2e.py::")
+    assert "What ran next to these" in told[models:waiting], "one after the other, though they ran at once"
+
+
+def test_without_any_test_that_is_said(checkout: Path) -> None:
+    assert run_parts(checkout)[0] == 5
+
+
+def test_what_failed_in_any_part_is_repeated(checkout: Path) -> None:
+    status, told = run_parts(checkout, **dict.fromkeys(("quick", "integration", "e2e"), "assert False"))
+    assert status == 1, told
+    status, said = repeated(checkout)
+    assert status == 1
+    for part in ("quick", "integration", "e2e"):
+        assert f"first failed, then failed: test_{part}.py::test_{part}" in said
+
+
+@pytest.mark.parametrize("crashing", ["integration", "e2e"])
+def test_a_part_that_crashed_is_not_excused_by_what_else_failed(checkout: Path, crashing: str) -> None:
+    chance = "from pathlib import Path; seen = Path('seen').exists(); Path('seen').touch(); assert seen"
+    status, told = run_parts(checkout, **{"quick": chance, crashing: "import os; os._exit(3)"})
+    assert status == 1, told
+    assert repeated(checkout) == (
+        1,
+        "0 tests failed; nothing is repeated, since only 1 to 10 can be chance.\n",
+    )

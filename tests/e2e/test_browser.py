@@ -12,7 +12,7 @@ from localvoice.audio.frames import AudioFrame
 from .conftest import HAS_NETWORK, LAUNCH, silence
 from .page import ANSWER_MS, HEARD, RECORD_LEVELS, expect_spoken_answer, interruption, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 
 def test_a_spoken_question_is_shown_and_answered_by_voice(

@@ -10,7 +10,7 @@ from loopback_only import NotPossible, loopback_only
 
 from localvoice.catalog import ModelFiles
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 ROOT = Path(__file__).parents[2]
 CONVERSATION = "tests/e2e/test_browser.py::test_a_spoken_question_is_shown_and_answered_by_voice"

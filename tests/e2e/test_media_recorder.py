@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from localvoice.audio.frames import AudioFrame
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 RECORD = """
 async ([type, seconds]) => {

@@ -61,6 +61,7 @@ def expect_voice_by_socket(page: Page) -> None:
     expect(page.locator("#problem")).to_be_hidden()
 
 
+@pytest.mark.integration
 def test_a_spoken_question_is_shown_and_answered_by_voice(
     browse: Callable[..., Any], address_without_webrtc: str, speak: Callable[[str], AudioFrame]
 ) -> None:

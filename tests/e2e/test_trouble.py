@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from .conftest import LAUNCH
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 
 def test_a_missing_microphone_is_told_in_words(browse: Callable[..., Any], address: str) -> None:
