@@ -57,3 +57,8 @@ def test_locks_hold_what_pyproject_names() -> None:
 
 def test_developers_run_the_users_versions() -> None:
     assert pins("requirements.lock").items() <= pins("requirements-dev.lock").items()
+
+
+def test_no_tool_makes_every_process_slow_to_start() -> None:
+    """jsonschema loads it wherever it is, and its grammars take longer than all else that is imported."""
+    assert "rfc3987-syntax" not in pins("requirements-dev.lock")

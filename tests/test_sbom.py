@@ -10,6 +10,7 @@ import sbom
 from cyclonedx.model import HashAlgorithm, HashType
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from rfc3986_validator import validate_rfc3986
 
 from localvoice.catalog import load_catalog
 
@@ -23,6 +24,14 @@ def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text)
     assert found["specVersion"] == "1.6"
     return found
+
+
+def test_every_reference_is_an_address(bill: dict[str, Any]) -> None:
+    """As the schema has it, which leaves that to a package of its own."""
+    urls = [each["url"] for part in bill["components"] for each in part.get("externalReferences", ())]
+    assert urls
+    valid = [validate_rfc3986(url, rule="URI_reference") for url in urls]  # type: ignore[no-untyped-call]
+    assert all(valid), [url for url, is_valid in zip(urls, valid, strict=True) if not is_valid]
 
 
 def test_every_package_that_is_locked_for_here_is_named(bill: dict[str, Any]) -> None:
