@@ -6,6 +6,8 @@ import inspect
 import os
 import threading
 import time
+import traceback
+from asyncio.constants import DEBUG_STACK_DEPTH
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from typing import Any, Final
 
@@ -20,6 +22,9 @@ from session_room import room as room
 
 # Read whenever a loop is made: finds coroutines nobody awaits, and callbacks that block.
 os.environ["PYTHONASYNCIODEBUG"] = "1"
+# A future of its native code then remembers pytest's whole stack, and looks at each file of it; most is never
+# shown. One in Python remembers so many frames.
+setattr(traceback.extract_stack, "__defaults__", (None, DEBUG_STACK_DEPTH))  # noqa: B010 - as mypy wants it
 
 _GRACE_SECONDS: Final = 3.0
 """For threads that have been told to end, such as aiortc's decoders."""
@@ -41,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_clock: runs on an event loop whose clock jumps")
     config.addinivalue_line("markers", "elsewhere: what is tested has a process, and a loop, of its own")
+    config.addinivalue_line("markers", "alone: measures a time across processes, with the machine for itself")
     config.addinivalue_line("markers", "faults: takes long, and runs only with --faults")
 
 
