@@ -1,8 +1,9 @@
-"""Runs the tests in three parts, by what they need of the machine.
+"""Runs the tests in parts, by what they need of the machine.
 
-First the quick ones in two processes, then two parts at once: one by one those with real models, and next to
-them those that mostly wait, for a browser or another process. What the latter print is shown when they have
-ended. `run_tests.py [PYTEST ARGUMENT …]`; the arguments go to all parts.
+First the quick ones in two processes. Then two parts at once: one by one those with real models, and next to
+them those that mostly wait, for a browser or another process; what these print is shown when they have ended.
+At last, one by one, those that measure a time across processes. `run_tests.py [PYTEST ARGUMENT …]`; the
+arguments go to all parts.
 """
 
 import json
@@ -13,10 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import IO, Final
 
-MODELS: Final = "integration"
+ALONE: Final = "alone"
+MODELS: Final = "integration and not alone"
 """Two at a time would slow each other down many times over: llama.cpp's threads spin while they wait."""
-WAITING: Final = f"(e2e or elsewhere or faults) and not {MODELS}"
-QUICK: Final = f"not ({MODELS} or e2e or elsewhere or faults)"
+WAITING: Final = "(e2e or elsewhere or faults) and not integration and not alone"
+QUICK: Final = "not (integration or e2e or elsewhere or faults or alone)"
 
 _NO_TESTS: Final = 5
 _ENDED: Final = (0, 1, _NO_TESTS)
@@ -30,7 +32,11 @@ def main() -> int:
     What failed in any of them is in pytest's cache afterwards, for `--lf` and .ci/repeat.py. Where a part
     didn't come to its end there is no such list.
     """
-    statuses = [_pytest("-n", "2", "--dist", "loadfile", "-m", QUICK).wait(), *_models_and_waiting()]
+    statuses = [
+        _pytest("-n", "2", "--dist", "loadfile", "-m", QUICK).wait(),
+        *_models_and_waiting(),
+        _pytest("-m", ALONE).wait(),
+    ]
     if any(status not in _ENDED for status in statuses):
         _list_of_failures().unlink(missing_ok=True)
     ran = [status for status in statuses if status != _NO_TESTS]

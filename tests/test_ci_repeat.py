@@ -18,6 +18,8 @@ def test_chance():
     seen.touch()
     assert not first
 """
+PARTS = ("quick", "integration", "e2e", "alone")
+"""A test of each part, by its mark."""
 BROKEN = "def test_broken():\n    assert False\n"
 GOOD = "def test_good():\n    pass\n"
 
@@ -77,7 +79,9 @@ def test_a_run_that_crashed_leaves_nothing_to_repeat(checkout: Path) -> None:
 
 def run_parts(checkout: Path, **parts: str) -> tuple[int, str]:
     """Exit status and output of the run of all parts; each of them has one test, with this for its body."""
-    (checkout / "pytest.ini").write_text("[pytest]\nmarkers =\n  integration\n  e2e\n  elsewhere\n  faults\n")
+    (checkout / "pytest.ini").write_text(
+        "[pytest]\nmarkers =\n  integration\n  e2e\n  elsewhere\n  faults\n  alone\n"
+    )
     for part, body in parts.items():
         mark = "" if part == "quick" else f"import pytest\n\n@pytest.mark.{part}\n"
         (checkout / f"test_{part}.py").write_text(f"{mark}def test_{part}():\n    {body}\n")
@@ -89,7 +93,7 @@ def run_parts(checkout: Path, **parts: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("failing", [None, "integration", "e2e"])
 def test_every_part_runs_whatever_becomes_of_the_others(checkout: Path, failing: str | None) -> None:
-    parts = dict.fromkeys(("quick", "integration", "e2e"), "pass")
+    parts = dict.fromkeys(PARTS, "pass")
     status, told = run_parts(checkout, **parts | ({failing: "assert False"} if failing else {}))
     assert status == (1 if failing else 0), told
     for part in parts:
@@ -103,11 +107,10 @@ def test_without_any_test_that_is_said(checkout: Path) -> None:
 
 
 def test_what_failed_in_any_part_is_repeated(checkout: Path) -> None:
-    status, told = run_parts(checkout, **dict.fromkeys(("quick", "integration", "e2e"), "assert False"))
-    assert status == 1, told
+    assert run_parts(checkout, **dict.fromkeys(PARTS, "assert False"))[0] == 1
     status, said = repeated(checkout)
     assert status == 1
-    for part in ("quick", "integration", "e2e"):
+    for part in PARTS:
         assert f"first failed, then failed: test_{part}.py::test_{part}" in said
 
 

@@ -26,6 +26,7 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
         expect(page.locator("body")).to_have_attribute("data-voice", "on" if HAS_NETWORK else "socket")
 
 
+@pytest.mark.alone
 def test_an_interruption_silences_the_agent_within_half_a_second(
     browse: Callable[..., Any], talkative_address: str, speak: Callable[[str], AudioFrame]
 ) -> None:

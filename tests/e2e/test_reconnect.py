@@ -71,6 +71,7 @@ def test_a_socket_cut_in_the_middle_of_a_reply(
     assert spoken_seconds < 30
 
 
+@pytest.mark.alone
 def test_what_is_kept_of_the_cut_reply_is_what_was_heard(
     browse: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
         expect_voice_by_socket(page)
 
 
+@pytest.mark.alone
 def test_an_interruption_silences_the_agent_within_half_a_second(
     browse: Callable[..., Any],
     scripted: Callable[..., Any],
@@ -98,6 +99,7 @@ def test_an_interruption_silences_the_agent_within_half_a_second(
     assert silent - onset <= 500, f"silent {silent - onset:.0f} ms after the user began to speak"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("webrtc", [False, HAS_NETWORK], ids=["socket", "track"])
 def test_a_cough_mutes_the_agent_and_then_it_goes_on(
     browse: Callable[..., Any], scripted: Callable[..., Any], speak: Callable[[str], AudioFrame], webrtc: bool
