@@ -234,6 +234,7 @@ class World:
         )
         self.agent = Agent(settings, engines, hooks, tools=ToolRegistry(TOOLS), playbook=plan.playbook)
         self.conversations: list[Conversation] = []
+        self._resuming: asyncio.Task[None] | None = None
         self.session = Session(self.agent, self._conversation(), self.playout, self._emit, self._save)
 
     @property
@@ -251,6 +252,7 @@ class World:
         player = asyncio.create_task(self._play())
         for action, seconds in self.plan.actions:
             await self._do(action, seconds)
+        await self._resumed()
         if self.plan.settles:
             await self._hear(silent(1.0))
             for _ in range(3):  # what is due afterwards, such as a stage's last word
@@ -271,9 +273,15 @@ class World:
         elif action == "wait":
             await asyncio.sleep(seconds)
         elif action == "resume":
-            await self.session.resume(self._conversation())
+            await self._resumed()
+            self._resuming = asyncio.create_task(self.session.resume(self._conversation()))
         else:
             self._click(action, seconds)
+
+    async def _resumed(self) -> None:
+        """A client asks for one conversation after the other, and speaks meanwhile."""
+        if self._resuming is not None:
+            await self._resuming
 
     def _click(self, action: str, seconds: float) -> None:
         match action:

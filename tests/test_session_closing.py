@@ -4,7 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from fakes import FakeLlm, FakeStt, FakeTts
+from fakes import FakeLlm, FakeStt, FakeTts, loud
 from session_room import LONG, STEP, Rooms
 
 from localvoice.agent.conversation import Conversation
@@ -68,3 +68,38 @@ async def test_a_hook_that_nobody_waits_for_holds_up_no_end(room: Rooms) -> None
     begun = now()
     await r.session.close()
     assert now() - begun < 3
+
+
+@pytest.mark.parametrize("way", ["typed", "spoken", "sent", "forget"])
+async def test_what_is_said_while_another_conversation_is_taken_up_belongs_to_that(
+    room: Rooms, way: str
+) -> None:
+    async def save(_: Conversation) -> bool:
+        await asyncio.sleep(0.8)
+        return True
+
+    r = room(FakeStt("Who am I?"), FakeLlm("Hello."), save=save)
+    r.session.answer_text("Hi.")
+    await r.session.settle()
+    before = r.said()
+    other = Conversation("other", r.agent.direct("other"))
+    other.history.add_user("I am Ann.")
+    other.history.add_assistant("Hello Ann.")
+    resuming = asyncio.create_task(r.session.resume(other))
+    await asyncio.sleep(0.01)
+    match way:
+        case "typed":
+            r.session.answer_text("Who am I?")
+        case "spoken":
+            await r.says(0.1)
+        case "sent":
+            r.session.answer_utterance(loud(0.5))
+        case "forget":
+            r.session.forget(everything=False)
+    assert not resuming.done()
+    await resuming
+    await r.session.settle()
+    assert r.said() == before
+    told = [message.content for message in other.history.messages]
+    assert told == ([] if way == "forget" else ["I am Ann.", "Hello Ann.", "Who am I?", "I am fine."])
+    assert r.states()[-1] == "idle"

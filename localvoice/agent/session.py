@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from localvoice.agent.agent import Agent
@@ -81,6 +82,7 @@ class Session:
         )
         self._turn: Turn | None = None
         self._turn_task: asyncio.Task[None] | None = None
+        self._late: list[Callable[[], None]] | None = None  # turns that wait for the other conversation
         conversing = Conversing(
             self._running, lambda: self._state, self._interrupt, self._answer, self._enter, self._rest
         )
@@ -131,7 +133,7 @@ class Session:
 
     def read_ahead(self) -> None:
         """The LLM has lost what it had read: have it read the next prompt again, unless a turn goes on."""
-        if self._silent:
+        if self._attached and self._silent:
             self._between.begin()
 
     async def settle(self) -> None:
@@ -140,11 +142,17 @@ class Session:
             await asyncio.wait(working)
 
     async def resume(self, conversation: Conversation) -> None:
-        """Go on with another conversation's history; a running turn ends first, in its own."""
+        """Go on with another conversation's history; a running turn ends first, in its own.
+
+        What the user says meanwhile belongs to the other one.
+        """
         await self._end_work()
+        late, self._late = self._late, None
         self._attach(conversation)
         if not self._ears.speaking:
             self._enter(AgentState.IDLE, "resumed")
+        for begin in late or ():
+            begin()
 
     async def close(self) -> None:
         """End all work. History keeps what was heard."""
@@ -161,6 +169,7 @@ class Session:
         for utterance in self._interruption.take_undecided():
             self._answer(utterance)
         self._interrupt()
+        self._late = []
         self._transcriber.drop()
         if self._turn_task is not None:
             await asyncio.wait([self._turn_task], timeout=_LAST_WORDS_SECONDS)
@@ -270,6 +279,12 @@ class Session:
         announcement: str = "",
         forget: ForgetRequest | None = None,
     ) -> None:
+        if self._late is not None:
+            begin = partial(self._start_turn, heard, speech_ended, endpoint, speech, announcement, forget)
+            self._late.append(begin)
+            return
+        if speech is not None and heard is not None and heard.cancelled():  # with what ended before it
+            heard = self._transcriber.transcribe(speech)
         self._interrupt()
         self._agent.quiet.disturb(self)
         self._enter(AgentState.THINKING, "announcement due" if announcement else "turn started")
@@ -361,7 +376,7 @@ class Session:
             self.trace.add(self._state, event, state)
             self._state = state
             self._emit(StateMessage(state))
-            if state is AgentState.IDLE:
+            if state is AgentState.IDLE and self._attached:
                 self._between.watch()
             else:
                 self._between.unwatch()
