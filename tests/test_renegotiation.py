@@ -110,6 +110,24 @@ async def test_our_voice_moves_where_its_section_hears_no_more(peers: list[WebRt
         assert peers[0]._in_use.voice == browser.connection.getTransceivers()[1].mid
 
 
+@needs_a_network
+async def test_an_ice_restart_goes_on_over_the_path_that_there_is(peers: list[WebRtcPeer]) -> None:
+    credentials = re.compile(r"^a=ice-(?:ufrag|pwd):\S+", re.MULTILINE)
+    async with serving(fake_engines(FakeStt("How are you?"))) as site, site.client() as client:
+        async with calling(client) as browser:
+            await browser.connect()
+            await browser.add_microphone()
+            before = set(credentials.findall(browser.connection.remoteDescription.sdp))
+            restarted = credentials.sub(r"\g<0>Anew", browser.connection.localDescription.sdp)
+            await client.send("offer", signal={"type": "offer", "sdp": restarted})
+            answer = (await client.expect("signal"))["signal"]["sdp"]
+            assert set(credentials.findall(answer)) == before, (
+                "which tells the client that nothing is restarted"
+            )
+            await converses(client, browser)
+            assert len(peers) == 1 and client.errors() == []
+
+
 BROKEN: dict[str, Callable[[str], str]] = {
     "nonsense": lambda sdp: "hello",
     "no codec that is known": lambda sdp: re.sub(r"a=rtpmap:(\d+) \S+", r"a=rtpmap:\1 nothing/1", sdp),
