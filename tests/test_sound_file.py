@@ -14,6 +14,7 @@ from recordings import FRAGMENTED, LIVE, RATE, recorded, tone
 from server_site import serving
 from stalls import measured
 
+from localvoice.audio import sound_file
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.mixing import mixed_down
 from localvoice.audio.sound_file import read_sound
@@ -138,6 +139,21 @@ def test_a_long_sound_is_given_up_before_it_is_decoded() -> None:
         with pytest.raises(VoiceError, match="longer"):
             read_sound(hour, 60)
     assert time.thread_time() - begun < 2 and cost.memory_mb < 30
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "told"),
+    [("_PACKETS_A_SECOND", 0.5, "longer than the 60 s"), ("_MOST_SECONDS", 0.0, "takes too long to decode")],
+)
+def test_packets_that_hold_nothing_are_bounded_too(
+    bound: str, value: float, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their number and by the time that they take, whatever sound comes of them."""
+    data = recorded("webm", "libopus", tone(1))
+    assert read_sound(data, 60).seconds < 2
+    monkeypatch.setattr(sound_file, bound, value)
+    with pytest.raises(VoiceError, match=told):
+        read_sound(data, 60)
 
 
 @pytest.mark.parametrize(("container", "codec"), [("webm", "libopus"), ("ogg", "libopus"), ("mp4", "aac")])
