@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
 import pytest
 from aiohttp import WSCloseCode
@@ -30,16 +31,23 @@ def grown() -> int:
     )
 
 
+@cache
 def packed(wbits: int, end: int) -> bytes:
     packer = zlib.compressobj(9, wbits=wbits)
     data = b"".join(packer.compress(b" " * 1_000_000) for _ in range(BOMB_MEGABYTES))
     return data + packer.flush(end)
 
 
-MESSAGE = packed(-15, zlib.Z_SYNC_FLUSH)[:-4]
-"""As permessage-deflate packs it."""
-BODY = packed(31, zlib.Z_FINISH)
-"""As gzip packs it."""
+@pytest.fixture
+def message() -> bytes:
+    """As permessage-deflate packs it."""
+    return packed(-15, zlib.Z_SYNC_FLUSH)[:-4]
+
+
+@pytest.fixture
+def body() -> bytes:
+    """As gzip packs it."""
+    return packed(31, zlib.Z_FINISH)
 
 
 @asynccontextmanager
@@ -72,13 +80,13 @@ async def close_code(reader: asyncio.StreamReader) -> int:
                 return int(code)
 
 
-async def test_a_message_is_never_inflated(site: Site) -> None:
-    assert len(MESSAGE) < 120_000
+async def test_a_message_is_never_inflated(site: Site, message: bytes) -> None:
+    assert len(message) < 120_000
     async with bare_socket(site) as (reader, writer, answer):
         assert answer.startswith(b"HTTP/1.1 101")
         assert b"permessage-deflate" not in answer
         before = grown()
-        writer.write(struct.pack(">BBQ", 0xC1, 0x80 | 127, len(MESSAGE)) + MASK + MESSAGE)
+        writer.write(struct.pack(">BBQ", 0xC1, 0x80 | 127, len(message)) + MASK + message)
         assert await close_code(reader) == WSCloseCode.PROTOCOL_ERROR
     assert grown() - before < 20
     async with site.client():
@@ -93,13 +101,13 @@ async def test_a_long_message_ends_its_connection_before_it_is_all_there(site: S
     assert grown() - before < 20
 
 
-async def test_a_request_is_never_inflated(site: Site) -> None:
+async def test_a_request_is_never_inflated(site: Site, body: bytes) -> None:
     """It would take half a second of the event loop, which fails a test as well."""
     before = grown()
     for path in ("/", "/health", "/ws"):
         for method in ("POST", "GET"):
             headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-            async with site.http.request(method, site.url + path, data=BODY, headers=headers) as response:
+            async with site.http.request(method, site.url + path, data=body, headers=headers) as response:
                 assert response.status in (200, 400, 405)
     assert grown() - before < 20
 
