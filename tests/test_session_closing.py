@@ -103,3 +103,22 @@ async def test_what_is_said_while_another_conversation_is_taken_up_belongs_to_th
     told = [message.content for message in other.history.messages]
     assert told == ([] if way == "forget" else ["I am Ann.", "Hello Ann.", "Who am I?", "I am fine."])
     assert r.states()[-1] == "idle"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30])
+async def test_what_fell_due_in_the_other_conversation_is_said_once_it_is_taken_up(
+    room: Rooms, seconds: float
+) -> None:
+    """Whether the agent speaks in that moment or not."""
+    r = room(llm=FakeLlm(LONG))
+    r.session.answer_text("Talk.")
+    await r.until("tts-start")
+    await asyncio.sleep(seconds)
+    other = Conversation("other", r.agent.direct("other"))
+    other.announce("The eggs are done.")
+    before = len(r.states())
+    await r.session.resume(other)
+    await r.session.settle()
+    assert [message.content for message in other.history.messages] == ["The eggs are done."]
+    told = r.states()[before:]
+    assert told[-3:] == ["thinking", "speaking", "idle"] and "idle" not in told[1:-1]

@@ -149,8 +149,7 @@ class Session:
         await self._end_work()
         late, self._late = self._late, None
         self._attach(conversation)
-        if not self._ears.speaking:
-            self._enter(AgentState.IDLE, "resumed")
+        self._rest("resumed")
         for begin in late or ():
             begin()
 
