@@ -79,7 +79,11 @@ def exit_at_signal() -> None:
 
 
 def exit_without_threads() -> None:
-    """End the process, with exit code 0, if threads are left, such as a model's that is stuck."""
+    """End the process, with exit code 0, if threads are left, such as a model's that is stuck.
+
+    From now on a SIGHUP changes nothing: while the interpreter ends, it would kill the process otherwise.
+    """
+    signal.signal(_HANGUP, signal.SIG_IGN)
     others = (each for each in threading.enumerate() if each is not threading.main_thread())
     if leave_all(0.0) and all(each.daemon for each in others):
         return

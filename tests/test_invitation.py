@@ -74,6 +74,15 @@ def test_a_token_made_here_is_in_a_file_that_is_named_while_it_is_good(
     assert not file.exists()
 
 
+def test_a_file_that_cant_be_removed_spoils_no_end(certificate: Certificate, tmp_path: Path) -> None:
+    entrance = Entrance("0.0.0.0", TOKEN, certificate, token_made=True)
+    folder = tmp_path / "links"
+    with saying(entrance, LINK, terminal=False, folder=folder):
+        (folder / "link-8787.txt").unlink()
+        folder.rmdir()
+        folder.touch()
+
+
 def test_where_it_can_be_read_nowhere_the_start_says_what_to_set(
     certificate: Certificate, tmp_path: Path
 ) -> None:

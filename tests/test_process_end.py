@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -71,6 +73,22 @@ async def test_a_model_that_hangs_does_not_keep_the_process_from_ending(tmp_path
             _, told = await process.communicate(b"end\n")
         assert process.returncode == 1
         assert "the process ends without it" in told.decode()
+
+
+def test_a_hangup_changes_nothing_while_the_interpreter_ends() -> None:
+    """A shell and the kernel may each send one. By then Python has given signals their defaults back."""
+    program = """
+import os, signal
+from localvoice.ending import exit_at_signal, exit_without_threads
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), hangup=signal.SIGHUP):
+        kill(process, hangup)
+last = Last()
+exit_at_signal()
+exit_without_threads()
+"""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
 
 
 def test_the_command_line_says_where_native_code_crashed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ files.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
@@ -73,7 +73,8 @@ def _kept(console: Console, entrance: Entrance, links: Sequence[str], folder: Pa
         try:
             yield
         finally:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):  # it stays, as on a disk that refuses; the token is of no use any more
+                file.unlink()
 
 
 def _show_links(console: Console, entrance: Entrance, links: Sequence[str]) -> None:
