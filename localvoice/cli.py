@@ -110,7 +110,7 @@ def serve(
     models_dir: ModelsDir = None,
     log_level: LogLevel = None,
 ) -> None:
-    """Serve the web page, and answer whoever talks to it."""
+    """Serve the web page, and answer all who talk to it."""
     _outlive()
     # Imported here, like the other uses of the engines: `localvoice models` needs none of them.
     from localvoice.api import LocalVoice

@@ -1,4 +1,4 @@
-"""The certificate of LAN mode: made once, kept from others, made anew when it must be, or the user's own."""
+"""The certificate of LAN mode: made once, kept from others, replaced when it must be, or the user's own."""
 
 import ipaddress
 import logging

@@ -92,7 +92,7 @@ async def test_an_allowed_page_may_send_the_token_for_it() -> None:
 async def test_an_allowed_page_can_read_why_it_is_refused_the_health() -> None:
     async with serving(allowed_origins=[OTHER], token="only the invited know it") as site:
         allowed, stranger = {"Origin": OTHER}, {"Origin": "https://evil.example"}
-        wrong = {"Authorization": "Bearer nobody knows this one"}
+        wrong = {"Authorization": "Bearer a token that is wrong"}
         for path, headers, status, shared in (
             ("/health", allowed, 401, OTHER),
             ("/health", allowed | wrong, 403, OTHER),

@@ -1,4 +1,4 @@
-"""WAV files: read strictly, for they come from strangers, and written.
+"""WAV files: read strictly, because strangers send them, and written.
 
 The standard library's reader takes what we must not: it believes sizes, walks any number of chunks and reads
 sample formats by the hint of others. Here a file is 16-bit PCM whose chunks fit into it, or it is refused.
@@ -78,7 +78,7 @@ def _read(path: Path) -> bytes:
 
 
 def _chunks(content: bytes) -> tuple[_Format, memoryview]:
-    """The format, and the bytes of the sound; what comes after the sound is nobody's concern."""
+    """The format, and the bytes of the sound; what comes after the sound is ignored."""
     end, streamed = _extent(content)
     form = None
     for name, at, size in _walk(content, end):
@@ -112,7 +112,7 @@ def _extent(content: bytes) -> tuple[int, bool]:
 
 
 def _walk(content: bytes, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and claimed size of each chunk. Whoever reads on has seen that the size is right."""
+    """Name, place and claimed size of each chunk. The caller checks the size before it reads on."""
     at = 12
     for _ in range(_MAX_CHUNKS):
         if at + 8 > end:

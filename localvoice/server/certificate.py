@@ -52,7 +52,7 @@ class Certificate:
 
 
 def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
-    """The certificate that is kept in the folder; made anew if it lacks one of the names or is near its end.
+    """The certificate that is kept in the folder; a new one if it lacks one of the names or is near its end.
 
     The file is readable by its owner only. Raises `ConfigError` if the folder can't be used.
     """
@@ -134,7 +134,7 @@ def _make(names: Collection[str]) -> bytes:
         .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _LASTS)
         .add_extension(x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False)
-        # Of no use for any other site, even to whoever makes a browser trust it and loses the key.
+        # Of no use for any other site, even where a browser was made to trust it and the key was stolen.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, SHA256())
