@@ -1,4 +1,4 @@
-"""Silent TCP connections: they shut out no other client and fill no log, also where file descriptors run out."""
+"""Silent TCP connections: they shut out no other client and fill no log, even without file descriptors."""
 
 import asyncio
 import logging
