@@ -73,7 +73,7 @@ def test_marks_that_are_a_part_of_a_word_or_number_stay(kept: str) -> None:
     assert f"note: {kept} now." in pay(note=f"{kept} now").text
 
 
-@pytest.mark.parametrize("text", ["...", "?!", "“”", "- -", "👍"])
+@pytest.mark.parametrize("text", ["...", "?!", "“”", "- -", "👍", "∧", "¬ ∨"])
 def test_an_argument_of_marks_alone_cannot_be_told(text: str) -> None:
     with pytest.raises(ValueError, match="use plain words"):
         pay(note=text)

@@ -1,7 +1,8 @@
 """Random conversations on the virtual clock: what holds of each of them, whatever happens.
 
 They go through a session's outer surface alone, so they hold for any session. More, and other ones:
-`pytest tests/test_session_scenarios.py --scenarios 20000 --hypothesis-seed 1`.
+`pytest tests/test_session_scenarios.py --scenarios 20000 --hypothesis-seed 1 --timeout 0`: a timeout that
+fires in the middle of a conversation looks like a rule that was broken.
 """
 
 import asyncio

@@ -137,7 +137,7 @@ def _kept(text: str, at: int) -> str:
 
 
 def _is_heard(character: str) -> bool:
-    return character.isalnum() or character in _SPOKEN or unicodedata.category(character) in ("Sc", "Sm")
+    return character.isalnum() or (not character.isspace() and character in speakable(f"1 {character} 1"))
 
 
 def _unspeakable() -> ValueError:
