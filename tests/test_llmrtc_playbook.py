@@ -96,6 +96,11 @@ def test_a_definition_makes_a_tool() -> None:
         refund.validate({"amount": 5000, "reason": "broken"})
 
 
+def test_tools_of_all_stages_are_definitions_too() -> None:
+    desk = DESK | {"globalTools": [definitions(DESK)["refund"]]}
+    assert list(llmrtc_playbook(desk).global_tools) == ["refund"]
+
+
 def test_a_tool_that_is_not_there_is_named() -> None:
     with pytest.raises(VoiceError, match="stage solution, tools: there is no tool open_case"):
         check(llmrtc_playbook(DESK), ToolRegistry(tools_of(DESK)[:-1]))
