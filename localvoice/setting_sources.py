@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsError,
+)
 
 from localvoice.config import PREFIX, ConfigError, Settings
 from localvoice.named_file import read_named
@@ -57,6 +63,14 @@ def _content_of(file: Path, named: bool) -> dict[str, Any]:
         raise ConfigError(f"The settings file {file} can't be read: {error}.") from error
 
 
+class _Environment(EnvSettingsSource):
+    """The variables, also one that holds a whole group as JSON."""
+
+    def __call__(self) -> dict[str, Any]:
+        """What they give."""
+        return _without_empty(super().__call__())
+
+
 class _FromFile(Settings):
     """Settings that also come from a file."""
 
@@ -73,7 +87,7 @@ class _FromFile(Settings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line, environment, file: no .env files and no secrets folder."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, cls.content)
+        return init_settings, _Environment(settings_cls), InitSettingsSource(settings_cls, cls.content)
 
 
 def settings_file(settings: Settings) -> Path | None:

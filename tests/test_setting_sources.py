@@ -57,6 +57,12 @@ def test_empty_variables_mean_the_defaults(monkeypatch: pytest.MonkeyPatch) -> N
     assert load_settings().model_dump() == DEFAULTS.model_dump()
 
 
+def test_empty_values_of_a_group_in_one_variable_mean_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALVOICE_SERVER", '{"sessions_dir": "", "token": "", "host": "", "port": 9000}')
+    server = DEFAULTS.server.model_copy(update={"port": 9000})
+    assert load_settings().server.model_dump() == server.model_dump()
+
+
 def test_empty_values_in_the_file_mean_the_defaults(file: Path) -> None:
     groups: dict[str, list[str]] = {"": []}
     for name in NAMES:
