@@ -15,6 +15,7 @@ from tool_calls import run_one
 from localvoice.agent.agent import Agent
 from localvoice.agent.application import ApplicationError, contained_tasks, run
 from localvoice.agent.hooks import Hooks
+from localvoice.agent.playbook import Playbook, Stage
 from localvoice.agent.playbook.handlers import Handlers
 from localvoice.agent.tools import Tool
 from localvoice.agent.tools import tool as decorated
@@ -265,3 +266,13 @@ async def test_an_error_of_a_tool_without_words_or_with_millions_of_them() -> No
 
     assert "Speechless: <no words: SystemExit>" in ((await run_one(speechless)).error or "")
     assert len((await run_one(shouts)).error or "") < 400
+
+
+@pytest.mark.virtual_clock
+async def test_an_entry_of_a_playbooks_data_may_have_no_words(room: Rooms) -> None:
+    stage = Stage(
+        id="a", name="a", system_prompt="Ask {who}.", on_enter=lambda at: at.data.update(who=Speechless())
+    )
+    r = room(playbook=Playbook(id="p", name="p", initial_stage="a", stages=(stage,)))
+    await answered(r)
+    assert codes(r) == [] and r.llm.asked[0][0].content.endswith("Ask {who}.")

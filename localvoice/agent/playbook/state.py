@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
+from localvoice.agent.application import result_of
 from localvoice.agent.playbook.schema import Playbook, Stage
+from localvoice.log_context import failure
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +37,15 @@ class Standing:
 
     def filled(self, text: str) -> str:
         """The text with each `{word}` that is in the data replaced by its value."""
-        return re.sub(
-            r"\{(\w+)\}", lambda found: str(self.data.get(found[1], found[0])), text, flags=re.ASCII
-        )
+        return re.sub(r"\{(\w+)\}", self._value, text, flags=re.ASCII)
+
+    def _value(self, word: re.Match[str]) -> str:
+        value = self.data.get(word[1], word[0])
+        try:
+            return result_of(lambda: str(value))
+        except Exception as error:  # the application's own; the conversation goes on
+            log.warning("an entry of a playbook's data, a %s, has no words: %s", type(value), failure(error))
+            return word[0]
 
 
 class _Saved(BaseModel):
