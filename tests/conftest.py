@@ -17,6 +17,8 @@ from clock import VirtualClockLoop
 from fake_hub import folder as folder
 from fake_hub import hub as hub
 from fake_portaudio import card as card
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from metronome import Metronome, queued_seconds
 from session_room import room as room
 
@@ -44,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Both go by the clock, and would fail a test because the machine was slow.
+    hypothesis_settings.register_profile(
+        "localvoice", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    hypothesis_settings.load_profile("localvoice")
     config.addinivalue_line("markers", "virtual_clock: runs on an event loop whose clock jumps")
     config.addinivalue_line("markers", "elsewhere: what is tested has a process, and a loop, of its own")
     config.addinivalue_line("markers", "alone: measures a time across processes, with the machine for itself")

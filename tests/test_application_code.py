@@ -73,6 +73,23 @@ def cancels(*_: object) -> None:
     raise asyncio.CancelledError
 
 
+async def in_a_group(*_: object) -> None:
+    """A group cancels the task that it is in, and takes that back only in newer releases of Python."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(speechless_later())
+
+
+async def in_a_group_and_caught(*_: object) -> None:
+    try:
+        await in_a_group()
+    except* Speechless:
+        pass
+
+
+async def speechless_later() -> None:
+    raise Speechless
+
+
 BAD: tuple[Callable[..., Any], ...] = (
     cancelled_elsewhere,
     exits,
@@ -82,6 +99,7 @@ BAD: tuple[Callable[..., Any], ...] = (
     closes,
     closes_later,
     cancels,
+    in_a_group,
 )
 BAD_AT_ONCE: tuple[Callable[..., Any], ...] = (exits, speechless, closes, cancels)
 
@@ -229,6 +247,12 @@ async def test_a_call_that_is_closed_is_no_failure_of_the_application() -> None:
     task.cancel()
     with pytest.raises(RuntimeError, match="already awaited"):
         await task
+
+
+async def test_a_group_whose_failure_is_caught_cancels_nothing() -> None:
+    task = asyncio.create_task(run(in_a_group_and_caught))
+    await asyncio.wait([task])
+    assert not task.cancelled() and task.result() is None and task.cancelling() == 0
 
 
 async def test_the_turns_own_cancellation_goes_on() -> None:

@@ -168,7 +168,7 @@ def is_refused(message: str | bytes) -> bool:
 junk = st.one_of(st.text(), st.binary(), values.map(json.dumps), nearly, mangled).filter(is_refused)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(st.lists(junk, min_size=5, max_size=30))
 async def test_whatever_comes_is_refused_and_the_session_goes_on(messages: list[str | bytes]) -> None:
     stt, llm = FakeStt(), FakeLlm()

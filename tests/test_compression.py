@@ -224,7 +224,7 @@ async def test_the_oldest_facts_go_when_there_are_only_facts() -> None:
 
 
 @given(st.lists(st.text(max_size=3000), min_size=1, max_size=6), st.integers(1, 6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_request_fits_a_small_context(said: list[str], limit: int) -> None:
     class SmallLlm(FakeLlm):
         context_tokens = 512

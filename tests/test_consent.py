@@ -130,7 +130,7 @@ def test_what_cannot_be_told_is_not_asked(text: str, why: str) -> None:
         st.text(min_size=1), st.text(max_size=80) | st.integers() | st.lists(st.text()), max_size=3
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_asked_is_told_whole_whatever_the_arguments(arguments: dict[str, object]) -> None:
     try:
         question = question_of("pay", True, arguments).text

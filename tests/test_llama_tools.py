@@ -183,7 +183,7 @@ SCHEMAS = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["x", "y", "z"]), SCHEMAS, min_size=1, max_size=3))
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_calls_fit_any_schema(llm: LlamaLlm, properties: dict[str, Any]) -> None:
     schema = {"type": "object", "properties": properties, "required": sorted(properties)}
     offer = ToolOffer((ToolSpec("strange", "Does something.", schema),), "strange")

@@ -54,7 +54,7 @@ def test_an_argument_has_no_end_of_a_sentence_or_clause(mark: str) -> None:
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=60), min_size=1, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_voice_gets_two_sentences_whatever_the_arguments(arguments: dict[str, str]) -> None:
     try:
         question = pay(**arguments)

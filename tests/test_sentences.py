@@ -115,7 +115,7 @@ REPLIES = st.lists(
 
 
 @given(REPLIES | st.text(), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @example("one two three four five six seven eight nine ten eleven, twelve thirteen.", None)
 @example("one two and three four five. Six seven eight nine ten.", None)
 @example("彼は「はい。」と言った。", None)

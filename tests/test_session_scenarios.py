@@ -9,7 +9,7 @@ import asyncio
 
 import pytest
 from clock import VirtualClockLoop
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenario_rules import breaches
 from scenario_world import Plan, World
@@ -156,9 +156,7 @@ def test_whatever_happens_the_rules_hold(pytestconfig: pytest.Config) -> None:
     @settings(
         max_examples=count or SCENARIOS,
         derandomize=count is None,
-        deadline=None,
         database=None,
-        suppress_health_check=[HealthCheck.too_slow],
     )
     @given(plans())
     def holds(plan: Plan) -> None:

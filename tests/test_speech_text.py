@@ -5,7 +5,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.engines.speech_text import LONGEST, speakable, split_long
@@ -102,7 +102,6 @@ MARKUP = st.sampled_from(
 ANY_TEXT = st.one_of(st.text(), st.text(st.characters()), st.lists(MARKUP, max_size=30).map("".join))
 
 
-@settings(deadline=None)
 @given(ANY_TEXT)
 def test_nothing_unspeakable_is_left(text: str) -> None:
     said = speakable(text)
@@ -116,14 +115,12 @@ def test_nothing_unspeakable_is_left(text: str) -> None:
     assert not said or any(character.isalnum() for character in said)
 
 
-@settings(deadline=None)
 @given(ANY_TEXT)
 def test_speakable_text_comes_back_as_it_is(text: str) -> None:
     said = speakable(text)
     assert speakable(said) == said
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(categories=["Ll", "Lu"]), min_size=1), min_size=1).map(" ".join))
 def test_words_are_kept(text: str) -> None:
     assert speakable(text) == text
@@ -144,7 +141,6 @@ def test_splitting_prefers_sentences_then_clauses_then_words() -> None:
     assert split_long("  ") == []
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("ab .,!?。 "), max_size=2000), st.integers(1, 100))
 def test_splitting_loses_nothing_and_keeps_the_limit(text: str, limit: int) -> None:
     pieces = split_long(text, limit)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.engines.threads import ThreadPlan, available_cores, plan_threads
@@ -28,7 +28,6 @@ def test_whisper_on_a_gpu_needs_one_thread_and_the_llm_its_own() -> None:
     assert plan_threads(8, "cuda") == ThreadPlan(llm_decode=7, llm_prompt=8, stt=1, tts=2)
 
 
-@settings(deadline=None)
 @given(cores=st.integers(2, 256))
 def test_decoding_leaves_a_core_to_speech(cores: int) -> None:
     plan = plan_threads(cores)

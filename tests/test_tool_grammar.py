@@ -139,7 +139,7 @@ SCHEMAS = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["x", "y", "z"]), SCHEMAS, max_size=3), st.integers(0, 3))
-@settings(max_examples=60, deadline=None)  # what is written by chance may be long
+@settings(max_examples=60)  # what is written by chance may be long
 def test_what_is_written_fits_the_schema(properties: dict[str, Any], needed: int) -> None:
     schema = {"type": "object", "properties": properties, "required": sorted(properties)[:needed]}
     for value in values(schema, 5):

@@ -119,7 +119,7 @@ def test_a_pipe_in_the_place_of_the_salt_or_the_lock(open_store: Open, place: Pa
         open_store("a passphrase")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=60)
 @given(content=st.binary(max_size=200) | st.text(max_size=50).map(str.encode), sealed=st.booleans())
 def test_no_content_of_a_file_breaks_the_start(
     open_store: Open, place: Path, content: bytes, sealed: bool

@@ -186,7 +186,7 @@ GOOD = riff(NOTE, form(channels=2, block=4), DATA, NOTE)
         ),
     )
 )
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_no_bytes_raise_anything_else(wav: bytes) -> None:
     try:
         frame = read_wav(wav)

@@ -24,7 +24,7 @@ def test_any_tokens_give_the_text_that_the_tokenizer_gives(tokenizer: Tokenizer)
     end = tokenizer.token_to_id("<|endoftext|>")
     assert end is not None
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.lists(st.integers(0, tokenizer.get_vocab_size() - 1)))
     def same(ids: list[int]) -> None:
         tokens = [tokenizer.id_to_token(number) or "" for number in ids]

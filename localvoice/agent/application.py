@@ -7,7 +7,7 @@ turn ends it without a word, and `SystemExit`, also in a task of the application
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar, cast
@@ -34,37 +34,45 @@ async def run(call: Callable[[], Any]) -> Any:
     `CancelledError` of its own making. A cancellation of the surrounding task goes on, also where the
     application's code catches it, and Ctrl-C does.
     """
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    cancelled_before = 0 if task is None else task.cancelling()
+    token = _inside.set(True)
+    try:
+        outcome = result_of(call)
+    finally:
+        _inside.reset(token)
+    if not inspect.isawaitable(outcome):
+        return outcome
+    # In a task of its own: Python's TaskGroup, for one, cancels the task that it is in when a task of the
+    # group fails, and that could not be told from a cancellation of the turn.
+    work = asyncio.ensure_future(_settled(outcome))
+    if inspect.iscoroutine(outcome):
+        work.add_done_callback(lambda _: outcome.close())  # it may never have begun
+    cancelled = False
+    try:
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError:
+                cancelled = True
+                work.cancel()
+    finally:
+        work.cancel()  # where this very coroutine is closed
+    if cancelled:
+        raise asyncio.CancelledError
+    value, error = (None, ApplicationError("it cancelled itself")) if work.cancelled() else work.result()
+    if error is not None:
+        raise error
+    return value
 
-    def cancelled() -> bool:
-        return task is not None and task.cancelling() > cancelled_before
 
-    inside_before = _inside.get()
+async def _settled(outcome: Awaitable[Any]) -> tuple[Any, Exception | None]:
+    """What is awaited gives, or how it fails."""
     _inside.set(True)
     try:
-        outcome = call()
-        value = await outcome if inspect.isawaitable(outcome) else outcome
-    except asyncio.CancelledError as error:
-        if task is None or cancelled():
-            raise
-        raise ApplicationError("it cancelled itself") from error
-    except KeyboardInterrupt:
+        return await outcome, None
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise
     except BaseException as error:
-        if isinstance(error, GeneratorExit) and asyncio.current_task(loop) is not task:
-            raise  # the application didn't raise it: this very coroutine is closed
-        if cancelled():  # or the turn would go on, of which nobody takes anything any more
-            raise asyncio.CancelledError from error
-        if isinstance(error, Exception):
-            raise
-        raise unharmed(error) from error
-    finally:
-        _inside.set(inside_before)  # a token couldn't be reset where another task closes this one
-    if cancelled():
-        raise asyncio.CancelledError
-    return value
+        return None, unharmed(error)
 
 
 def result_of(call: Callable[[], T]) -> T:
