@@ -58,9 +58,6 @@ def counts() -> Counts:
 
 
 async def _serve(profile: str) -> None:
-    # Brought by developers' tools alone, and loaded by jsonschema where they are: 17 and 3 MB.
-    for name in ("rfc3987_syntax", "isoduration"):
-        sys.modules[name] = None  # type: ignore[assignment]
     from localvoice.api import LocalVoice
 
     limits = {"sessions_per_minute": OFTEN, "turns_per_minute": OFTEN}
