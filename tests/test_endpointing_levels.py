@@ -20,6 +20,8 @@ from localvoice.config import ListeningSettings
 SECOND = SPEECH_RATE // WINDOW
 """Windows, nearly."""
 VOICE = 0.99
+WORD, GAP = (-25, 5), (-48, 1)
+"""Of a user who speaks alone; where others talk as well, their voices fill the gaps."""
 FLOOR = int(SPEECH_FLOOR_DBFS)
 
 
@@ -64,7 +66,7 @@ def test_only_what_the_stt_can_hear_counts_as_voice() -> None:
 
 
 @pytest.mark.parametrize("below", [5, 8, 20])
-@pytest.mark.parametrize("judged", [None, 192, 704])
+@pytest.mark.parametrize("judged", [None, 192, 704, 1000, 1248])
 def test_people_in_the_background_keep_no_turn_open(below: float, judged: int | None) -> None:
     levels = (-25, 3 * SECOND), (-25 - below, 5 * SECOND)
     (_, started), (_, paused), (at, ended), *_ = hear(plain(), *levels, judged=judged)
@@ -78,7 +80,8 @@ def test_people_in_the_background_keep_no_turn_open(below: float, judged: int | 
 
 @pytest.mark.parametrize("unfinished_ms", [1000, 1248])
 def test_a_user_who_begins_loud_and_is_in_the_middle_of_a_sentence_goes_on(unfinished_ms: int) -> None:
-    events = hear(plain(), (-25, 2 * SECOND), (-33, 20 * SECOND), judged=unfinished_ms)
+    softly = (WORD[0] - 8, WORD[1])
+    events = hear(plain(), *[WORD, GAP] * 10, *[softly, GAP] * 100, judged=unfinished_ms)
     kinds = [type(event) for _, event in events]
     assert SpeechEnded not in kinds and kinds[1:3] == [Paused, Resumed]
 

@@ -44,6 +44,10 @@ _OWN_WINDOWS: Final = 31
 """1 s of voice that an utterance has at least before them: less does not tell how loud its user is."""
 _LOUD_AMONG_FAINT: Final = 2
 """Windows of them that may be loud: others raise their voices, too."""
+_GAP_DB: Final = 15.0
+_GAP_SHARE: Final = 0.13
+"""So far below the loud parts is at least this share of the speech of a user who is heard alone. Where other
+people talk as well, their voices fill the gaps."""
 _FAINT_KEPT_WINDOWS: Final = 24
 """768 ms of them go with the utterance: the end of a sentence is often weak."""
 _UNFINISHED_WINDOWS: Final = 31
@@ -119,6 +123,7 @@ class Endpointing:
         # Where the latest windows of voice were, and whether they were loud.
         self._lately: deque[tuple[int, bool]] = deque(maxlen=_FAINT_WINDOWS)
         self._others = False  # the present pause is full of others' voices
+        self._alone = True  # then, too: they were not heard between the user's words
         self._told = 0  # what of it was voice in the latest event that gave it
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
@@ -145,7 +150,9 @@ class Endpointing:
         It holds for this pause only, and without one nothing changes.
         """
         if self._speaking and self._silent_run >= self._pause:
-            self._end = _windows(milliseconds)
+            # Where others were heard all along, their words were judged with the user's.
+            most = self._usual_end if self._others and not self._alone else self._longest
+            self._end = min(_windows(milliseconds), most)
 
     def __call__(self, window: Samples, probability: float) -> EndpointEvent | None:
         """Take the next window, shape (512,), int16 at 16 kHz, and say what it changed, if anything."""
@@ -227,10 +234,18 @@ class Endpointing:
     def _pause_before_others(self) -> Paused:
         """The pause began when the voice grew faint; what was said before tells whether it is the end."""
         self._others = True
+        self._alone = self._was_alone()
         self._voiced_until = self._lately[0][0] + _FAINT_KEPT_WINDOWS * WINDOW
         self._silent_run = self._pause
         self._end = self._usual_end
         return Paused(self._so_far())
+
+    def _was_alone(self) -> bool:
+        """Whether nobody else was heard between the words, before the voice grew faint."""
+        faint = (self._position - self._lately[0][0]) // WINDOW
+        energies = sorted(map(_energy, self._utterance[: len(self._utterance) - faint]))
+        gap = energies[int(_LOUD_SHARE * (len(energies) - 1))] * 10 ** (-_GAP_DB / 10)
+        return sum(energy < gap for energy in energies) >= _GAP_SHARE * len(energies)
 
     def _go_on_softly(self) -> Resumed:
         """What was said is unfinished: the faint voice is the user's own, who began louder."""

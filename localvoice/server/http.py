@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.helpers import reify
 from aiohttp.http import WebSocketError, WebSocketReader, WebSocketWriter
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -32,7 +33,7 @@ _OF_MESSAGES: Final = (WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY)
 class _Request(web.Request):
     """Its answer has the headers of a safe page, whatever made it; one to what is no HTTP as well."""
 
-    @property
+    @reify
     def headers(self) -> CIMultiDictProxy[str]:
         """Without `Expect`, which aiohttp would answer before the guard is asked. No body is wanted.
 

@@ -88,8 +88,9 @@ class Listener:
         """Unexpected errors that were logged: a client that can cause one can cause it again and again."""
         self._tasks = set[asyncio.Task[Any]]()
         self._tasks.add(asyncio.create_task(self._keep_sweeping(), name="strangers"))
+        self._resting = dict[socket.socket, asyncio.TimerHandle]()
         for each in sockets:
-            self._tasks.add(asyncio.create_task(self._keep_accepting(each), name="accepting"))
+            self._listen(each)
 
     @classmethod
     async def open(
@@ -114,6 +115,10 @@ class Listener:
 
     async def close(self) -> None:
         """Accept no more; connections that are open stay."""
+        for each in self._sockets:
+            asyncio.get_running_loop().remove_reader(each)
+        for timer in self._resting.values():
+            timer.cancel()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -129,25 +134,34 @@ class Listener:
                 self._exhausted = None
                 log.warning("connections are accepted again")
 
-    async def _keep_accepting(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, address = await loop.sock_accept(listening)
-            except OSError as error:  # or the client has gone already
-                if error.errno in _EXHAUSTED:
-                    await self._make_room(error)
-            else:
-                self._open(connection, (address[0], address[1]))
-            await asyncio.sleep(0)  # a flood of connections must not keep others waiting
+    def _accept(self, listening: socket.socket) -> None:
+        """Take one connection. The others of a flood wait for the loop's next round, as everything does."""
+        try:
+            connection, address = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # the client has gone already
+        except OSError as error:
+            if error.errno not in _EXHAUSTED or not self._make_room(error):
+                self._rest(listening)
+            return
+        connection.setblocking(False)
+        self._open(connection, (address[0], address[1]))
 
-    async def _make_room(self, error: OSError) -> None:
+    def _make_room(self, error: OSError) -> bool:
         if self._exhausted is None:
             words = "no connection can be accepted: %s. Allow this process more open files (`ulimit -n`)"
             log.error(words, error.strerror)
         self._exhausted = _now()
-        if not self._strangers.make_room():
-            await asyncio.sleep(_RETRY_SECONDS)
+        return self._strangers.make_room()
+
+    def _rest(self, listening: socket.socket) -> None:
+        """Accept nothing on this socket for a moment: the same error would come again at once."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        self._resting[listening] = loop.call_later(_RETRY_SECONDS, self._listen, listening)
+
+    def _listen(self, listening: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _open(self, connection: socket.socket, source: tuple[str, int]) -> None:
         opening = asyncio.create_task(self._opened(connection), name="opening a connection")
