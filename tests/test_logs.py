@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from named_pipes import pipe as pipe
+from named_pipes import reader as reader
 from rich.console import Console
 
 from localvoice.config import ConfigError
@@ -192,20 +194,6 @@ def test_a_file_that_cannot_be_written_is_said_at_once(
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"can't be written: .*Name another one"):
         set_up("info", console, file=tmp_path / "file" / "log")
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Path:
-    os.mkfifo(tmp_path / "pipe")
-    return tmp_path / "pipe"
-
-
-@pytest.fixture
-def reader(pipe: Path) -> Iterator[int]:
-    """Has it open, and reads nothing by itself."""
-    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    yield descriptor
-    os.close(descriptor)
 
 
 @pytest.mark.timeout(10)

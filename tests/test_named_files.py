@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from fakes import loud
+from named_pipes import pipe as pipe
+from named_pipes import reader as reader
 from typer.testing import CliRunner
 
 from localvoice import cli, named_file, setting_sources
@@ -24,20 +26,6 @@ from localvoice.setting_sources import load_settings
 pytestmark = pytest.mark.timeout(20)
 
 Use = Callable[[Path, pytest.MonkeyPatch], object]
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Path:
-    os.mkfifo(tmp_path / "pipe")
-    return tmp_path / "pipe"
-
-
-@pytest.fixture
-def reader(pipe: Path) -> Iterator[int]:
-    """A program that has the pipe open, and reads nothing by itself."""
-    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    yield descriptor
-    os.close(descriptor)
 
 
 @pytest.fixture
