@@ -112,15 +112,15 @@ load-peers: $(DEV) ## let 20 WebRTC clients speak and be spoken to for ten minut
 	$(BIN)/python scripts/duplex.py $(ARGS)
 
 fuzz: $(DEV) ## send 100,000 broken messages, offers, candidates and packets each to a server; takes hours
-	$(BIN)/pytest tests/test_fuzz.py tests/test_packet_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
+	$(BIN)/pytest tests/transports/webrtc/test_fuzz.py tests/transports/webrtc/test_packet_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
 
 injections: $(DEV) ## try 50 prompt injections on the language model of PROFILE
 	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/pytest tests/test_injection.py tests/test_injection_models.py --injections $(PROFILE) --timeout 0 $(ARGS)
+	$(BIN)/pytest tests/conversation/test_injection.py tests/conversation/test_injection_models.py --injections $(PROFILE) --timeout 0 $(ARGS)
 
 faults: $(DEV) ## cut connections and send signals at every stage of a turn, 50 times where it is random
 	@$(BIN)/localvoice models download --profile tiny
-	$(BIN)/pytest tests/test_vanishing.py tests/test_vanishing_unread.py tests/test_signs_of_life.py tests/test_reconnects.py tests/test_signals.py tests/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP $(ARGS)
+	$(BIN)/pytest tests/server/test_vanishing.py tests/server/test_vanishing_unread.py tests/transports/test_signs_of_life.py tests/server/test_reconnects.py tests/process/test_signals.py tests/transports/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP $(ARGS)
 
 prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
 	@$(BIN)/localvoice models download --profile $(PROVED)

@@ -4,7 +4,7 @@ python examples/playbook_hooks.py
 """
 
 from localvoice import Hooks, LocalVoice, Playbook, PlaybookContext, Timing
-from localvoice.agent.playbook import KeywordCondition, Stage, Transition, TransitionAction
+from localvoice.playbook import KeywordCondition, Stage, Transition, TransitionAction
 
 PLAYBOOK = Playbook(
     id="front_desk",

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from localvoice import LocalVoice, Tool, tool
-from localvoice.agent.tools import ToolError
+from localvoice.tools import ToolError
 
 PLAYBOOK = Path(__file__).with_suffix(".yaml")
 

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from localvoice.agent.hooks import (
+    from localvoice.api import LocalVoice
+    from localvoice.application.hooks import (
         ErrorContext,
         Hooks,
         LlmRequest,
@@ -18,15 +19,14 @@ if TYPE_CHECKING:
         ToolResult,
         TurnContext,
     )
-    from localvoice.agent.playbook import Playbook, load_playbook
-    from localvoice.agent.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
-    from localvoice.api import LocalVoice
     from localvoice.audio.frames import AudioFrame
     from localvoice.audio.wav import read_wav, wav_bytes
     from localvoice.config import ConfigError, Settings
     from localvoice.contract.errors import ErrorCode, VoiceError
-    from localvoice.engines.protocols import ToolCall, Transcript
+    from localvoice.engines.types import ToolCall, Transcript
+    from localvoice.playbook import Playbook, load_playbook
     from localvoice.setting_sources import load_settings
+    from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
     from localvoice.version import __version__
 
 __all__ = [
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "localvoice.agent.hooks": (
+    "localvoice.application.hooks": (
         "ErrorContext",
         "Hooks",
         "LlmRequest",
@@ -72,15 +72,15 @@ _HOMES: Final = {
         "ToolResult",
         "TurnContext",
     ),
-    "localvoice.agent.playbook": ("Playbook", "load_playbook"),
-    "localvoice.agent.tools": ("Tool", "ToolContext", "ToolError", "ToolRegistry", "tool"),
+    "localvoice.playbook": ("Playbook", "load_playbook"),
+    "localvoice.tools": ("Tool", "ToolContext", "ToolError", "ToolRegistry", "tool"),
     "localvoice.api": ("LocalVoice",),
     "localvoice.audio.frames": ("AudioFrame",),
     "localvoice.audio.wav": ("read_wav", "wav_bytes"),
     "localvoice.config": ("ConfigError", "Settings"),
     "localvoice.setting_sources": ("load_settings",),
     "localvoice.contract.errors": ("ErrorCode", "VoiceError"),
-    "localvoice.engines.protocols": ("ToolCall", "Transcript"),
+    "localvoice.engines.types": ("ToolCall", "Transcript"),
     "localvoice.version": ("__version__",),
 }
 

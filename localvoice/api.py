@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from localvoice.agent.hooks import Hooks
-from localvoice.agent.tools import Tool
+from localvoice.application.hooks import Hooks
 from localvoice.config import Settings
 from localvoice.contract.metrics import Metrics
-from localvoice.ending import Ending, run_until_signal
+from localvoice.process.ending import Ending, run_until_signal
+from localvoice.process.terminal import open_terminal
 from localvoice.setting_sources import load_settings
-from localvoice.terminal import open_terminal
+from localvoice.tools import Tool
 
 if TYPE_CHECKING:
-    from localvoice.agent.agent import Agent
-    from localvoice.agent.playbook import Playbook
     from localvoice.contract.messages import ServerMessage
+    from localvoice.conversation.agent import Agent
+    from localvoice.playbook import Playbook
     from localvoice.server.app import VoiceServer
     from localvoice.server.entrance import Entrance
     from localvoice.transports.dialogue import Dialogue, Live

@@ -18,18 +18,17 @@ from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
-from localvoice.ending import exit_at_signal, exit_without_threads, run_until_signal
-from localvoice.file_limit import raise_file_limit
-from localvoice.heap import set_up_heap
-from localvoice.logs import set_up_logging
-from localvoice.loop_guard import guard_loop
-from localvoice.memory_guard import guard_memory
-from localvoice.named_file import NamedOutput
-from localvoice.open_secrets import warn_of_open_secrets
-from localvoice.output import UNWRITABLE, open_standard_streams, outlive_output, spell_out
-from localvoice.paths import local_path
+from localvoice.files import NamedOutput, local_path
+from localvoice.process.ending import exit_at_signal, exit_without_threads, run_until_signal
+from localvoice.process.file_limit import raise_file_limit
+from localvoice.process.heap import set_up_heap
+from localvoice.process.logs import set_up_logging
+from localvoice.process.loop_guard import guard_loop
+from localvoice.process.memory_guard import guard_memory
+from localvoice.process.open_secrets import warn_of_open_secrets
+from localvoice.process.output import UNWRITABLE, open_standard_streams, outlive_output, spell_out
+from localvoice.process.terminal import open_terminal
 from localvoice.setting_sources import load_settings
-from localvoice.terminal import open_terminal
 from localvoice.version import __version__
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def talk(
     if not list_devices:
         _outlive()
     # Imported here: without the sound card's library, everything else still works.
-    from localvoice.talking import show_devices, talk_on_sound_card
+    from localvoice.process.talk import show_devices, talk_on_sound_card
 
     if list_devices:
         show_devices(console)

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from localvoice.paths import LocalPath
+from localvoice.files import LocalPath
 
 PREFIX: Final = "LOCALVOICE_"
 """Of environment variables that are settings."""

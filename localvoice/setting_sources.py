@@ -22,8 +22,7 @@ from pydantic_settings import (
 )
 
 from localvoice.config import PREFIX, ConfigError, Settings
-from localvoice.named_file import read_named
-from localvoice.paths import CONFIG_FOLDER
+from localvoice.files import CONFIG_FOLDER, read_named
 
 DEFAULT_FILE: Final = None if CONFIG_FOLDER is None else CONFIG_FOLDER / "localvoice.toml"
 _MOST_TOML: Final = 1 << 20

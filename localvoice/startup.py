@@ -11,26 +11,26 @@ from typing import Any, Final, Literal
 from rich.console import Console
 from rich.text import Text
 
-from localvoice.agent.agent import Agent
-from localvoice.agent.application import contained_tasks
-from localvoice.agent.hooks import Hooks
-from localvoice.agent.playbook import Playbook, check, load_playbook
-from localvoice.agent.tools import Tool, ToolRegistry
-from localvoice.agent.tools.builtin import builtin_tools
+from localvoice.application.calls import contained_tasks
+from localvoice.application.hooks import Hooks
 from localvoice.catalog import ModelFiles, Profile, load_catalog, models_folder, ready
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.metrics import Metrics
+from localvoice.conversation.agent import Agent
 from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all
-from localvoice.engines.protocols import Engines
 from localvoice.engines.rehearsal import rehearse
-from localvoice.heap import kept_small
-from localvoice.loop_guard import guarded_loop
+from localvoice.engines.types import Engines
 from localvoice.observability.adapting import ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
 from localvoice.observability.prometheus import PrometheusMetrics
-from localvoice.probe import probe
+from localvoice.playbook import Playbook, check, load_playbook
+from localvoice.process.heap import kept_small
+from localvoice.process.loop_guard import guarded_loop
+from localvoice.process.probing import probe
+from localvoice.tools import Tool, ToolRegistry
+from localvoice.tools.builtin import builtin_tools
 
 _WARMING_UP: Final = "Warming up, so that the first answer is as quick as the others …"
 

@@ -1,9 +1,10 @@
 """How well a pause is told from the end of a turn, and how soon: false cuts, and the delay at real ends.
 
-Plays sentences to the ears, with pauses put where people hesitate (tests/data/endpointing.toml). Time is the
-sound's own; what a model answers arrives as much later as it really took to compute. A false cut is a turn
-that ended within such a pause; the delay is from the end of speech to the end of the turn. Where another
-person talks in the background, it also counts the turns that are still open 4 s after the user's last word.
+Plays sentences to the ears, with pauses put where people hesitate (tests/support/data/endpointing.toml).
+Time is the sound's own; what a model answers arrives as much later as it really took to compute. A false
+cut is a turn that ended within such a pause; the delay is from the end of speech to the end of the turn.
+Where another person talks in the background, it also counts the turns that are still open 4 s after the
+user's last word.
 Prints all of it for each eagerness and for a plain silence timer, and writes JSON.
 """
 
@@ -25,16 +26,16 @@ from endpointing_trials import Trial, background_trials, recorded_trials, spoken
 from rich.console import Console
 from rich.table import Table
 
-from localvoice.agent.ears import Ears
 from localvoice.audio.end_of_turn import silence_ms
 from localvoice.audio.endpointing import WINDOW, Paused, SpeechEnded
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.catalog import load_catalog, models_folder, ready
 from localvoice.config import Eagerness, ListeningSettings
-from localvoice.engines.protocols import Stt, Transcript, TurnDetector, Vad
+from localvoice.conversation.listening import Ears
 from localvoice.engines.silero import SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import plan_threads
+from localvoice.engines.types import Stt, Transcript, TurnDetector, Vad
 from localvoice.engines.whisper import WhisperStt
 
 LABELS: Final = Path(__file__).parents[1] / "tests" / "data" / "endpointing.toml"

@@ -21,13 +21,13 @@ from bench_cli import parser_of, progress, write_figures
 from rich.console import Console
 from rich.table import Table
 
-from localvoice.agent.tools import ToolContext, ToolError
-from localvoice.agent.tools.builtin import builtin_tools
 from localvoice.catalog import load_catalog, models_folder, ready
 from localvoice.config import SYSTEM_PROMPT
-from localvoice.engines.llama import LlamaLlm
-from localvoice.engines.protocols import ChatMessage, Llm, Sampling, ToolCall, ToolOffer
+from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.threads import plan_threads
+from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall, ToolOffer
+from localvoice.tools import ToolContext, ToolError
+from localvoice.tools.builtin import builtin_tools
 
 SUITES: Final = Path(__file__).parents[1] / "tests" / "data"
 TOOLS: Final = {tool.name: tool for tool in builtin_tools()}

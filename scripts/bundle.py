@@ -26,7 +26,7 @@ from steps import LOCKED, Failed, run
 
 from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.catalog.verify import sha256_of
-from localvoice.paths import local_path
+from localvoice.files import local_path
 from localvoice.version import __version__
 
 ROOT: Final = Path(__file__).resolve().parent.parent

@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from bench_figures import percentile
-from fakes import FakeLlm, FakeVad, fake_engines
 
-from localvoice.agent.agent import Agent
 from localvoice.config import Settings
-from localvoice.engines.protocols import ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.conversation.agent import Agent
+from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.server.app import VoiceServer
+from tests.support.fakes import FakeLlm, FakeVad, fake_engines
 
 SENTENCE: Final = "This is one of the sentences of a rather long story, which goes on and on. "
 SENTENCES: Final = 60

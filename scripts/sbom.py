@@ -30,7 +30,7 @@ from rich.console import Console
 from localvoice.catalog import CatalogError, load_catalog, models_folder
 from localvoice.catalog.pins import read_pins, with_pins
 from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource
-from localvoice.paths import local_path
+from localvoice.files import local_path
 from localvoice.version import DISTRIBUTION, __version__
 
 DIST: Final = Path("dist")

@@ -25,8 +25,8 @@ from system_calls import TRACED, Calls, read_calls
 from voice_client import Caller, voice_client
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.paths import local_path
-from localvoice.transports.candidates import has_network, host_addresses
+from localvoice.files import local_path
+from localvoice.transports.webrtc.candidates import has_network, host_addresses
 
 SET_BY_OURSELVES: Final = (
     "ORT_DISABLE_TELEMETRY",

@@ -15,7 +15,7 @@ from typing import Final
 
 from memory import allocated_mb, anonymous_mb, peak_mb
 
-from localvoice.heap import give_back, set_up_heap
+from localvoice.process.heap import give_back, set_up_heap
 from localvoice.setting_sources import load_settings
 
 OFTEN: Final = 1e6

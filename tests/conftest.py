@@ -12,15 +12,16 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from typing import Any, Final
 
 import pytest
-from blocked_loop import BLOCKED_SECONDS, BlockedLoop
-from clock import VirtualClockLoop
-from fake_hub import folder as folder
-from fake_hub import hub as hub
-from fake_portaudio import card as card
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from metronome import Metronome, queued_seconds
-from session_room import room as room
+
+from tests.support.blocked_loop import BLOCKED_SECONDS, BlockedLoop
+from tests.support.clock import VirtualClockLoop
+from tests.support.fake_hub import folder as folder
+from tests.support.fake_hub import hub as hub
+from tests.support.fake_portaudio import card as card
+from tests.support.metronome import Metronome, queued_seconds
+from tests.support.session_room import room as room
 
 # Read whenever a loop is made: finds coroutines nobody awaits, and callbacks that block.
 os.environ["PYTHONASYNCIODEBUG"] = "1"
@@ -36,11 +37,13 @@ _METRONOME: Final = pytest.StashKey[Metronome]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--injections", help="the profile whose real model tests/test_injection_models.py tries")
+    parser.addoption("--injections", help="the profile whose real model test_injection_models.py tries")
     parser.addoption("--fuzz", type=int, help="how many broken inputs of each kind the fuzzing tests try")
     parser.addoption("--fuzz-seed", type=int, default=20_261_122, help="for other ones than last time")
     parser.addoption(
-        "--scenarios", type=int, help="how many random ones tests/test_session_scenarios.py plays"
+        "--scenarios",
+        type=int,
+        help="how many random ones test_session_scenarios.py plays",
     )
     parser.addoption("--faults", type=int, help="try all faults, the random ones so often at each stage")
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from metronome import queued_seconds
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
+from tests.support.folders import SPEECH
+from tests.support.metronome import queued_seconds
 
 STARTS_WITHIN = 5.0
 """Seconds, promised: a missing or damaged file stops the start in less. What is spent on a machine that
@@ -127,7 +128,7 @@ def test_a_host_that_others_could_reach_is_refused() -> None:
 @pytest.mark.integration
 def test_a_turn_on_a_file_prints_both_sides_and_writes_the_reply(tiny_folder: Path, tmp_path: Path) -> None:
     question, reply = tmp_path / "question.wav", tmp_path / "reply.wav"
-    speech = Path(__file__).parents[2] / "shared" / "speech" / "weather_question.wav"
+    speech = SPEECH / "weather_question.wav"
     if not speech.exists():
         pytest.skip("needs the recorded speech")
     question.write_bytes(speech.read_bytes())

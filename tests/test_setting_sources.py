@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from localvoice import catalog, cli, config, setting_sources
 from localvoice.config import ConfigError, Settings
-from localvoice.paths import local_path
+from localvoice.files import local_path
 from localvoice.setting_sources import load_settings, setting_names
 
 NAMES = list(setting_names(Settings))

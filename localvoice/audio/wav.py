@@ -14,7 +14,7 @@ import numpy as np
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.mixing import mixed_down
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.named_file import read_named
+from localvoice.files import read_named
 
 MAX_WAV_BYTES: Final = 512 * 1024 * 1024
 """Of a file: an hour and a half of 48 kHz mono. What comes in messages is far smaller."""

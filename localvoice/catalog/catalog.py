@@ -10,8 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from localvoice.catalog.errors import CatalogError
 from localvoice.catalog.schema import ROLES, Model, Profile
-from localvoice.named_file import read_named
-from localvoice.paths import DATA_FOLDER
+from localvoice.files import DATA_FOLDER, read_named
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
 _MAX_BYTES = 256 * 1024

@@ -18,7 +18,7 @@ import httpx
 from httpx_socks import SyncProxyTransport
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
 
-from localvoice.regular_file import check_regular
+from localvoice.files import check_regular
 
 _SOCKS: Final = ("socks5", "socks5h")
 _SCHEMES: Final = ("http", "https", *_SOCKS)

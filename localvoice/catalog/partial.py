@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from localvoice.catalog.schema import PARTIAL_SUFFIX
-from localvoice.regular_file import read_regular
+from localvoice.files import read_regular
 
 _MOST_MARKER = 1 << 20
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, Type
 
 from localvoice.catalog.errors import ModelFilesError
 from localvoice.catalog.schema import HubSource, Model, ModelFile, Sha256
-from localvoice.regular_file import read_regular
+from localvoice.files import read_regular
 
 LOCK_NAME = "lock.toml"
 _MOST_LOCK = 4 << 20

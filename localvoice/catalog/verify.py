@@ -14,7 +14,7 @@ from typing import Any
 from localvoice.catalog.errors import ModelFilesError
 from localvoice.catalog.pins import pin_key, read_pins, with_pins
 from localvoice.catalog.schema import Model, ModelFile
-from localvoice.regular_file import read_regular
+from localvoice.files import read_regular
 
 logger = logging.getLogger(__name__)
 

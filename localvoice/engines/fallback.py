@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.protocols import ChatMessage, Llm, ReplyItem, Sampling, ToolOffer
 from localvoice.engines.resilience import reply_within
+from localvoice.engines.types import ChatMessage, Llm, ReplyItem, Sampling, ToolOffer
 
 FAILURES_TO_SWITCH: Final = 3
 """Failures in a row, of all requests together, after which the fallback takes over."""

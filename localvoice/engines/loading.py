@@ -13,18 +13,18 @@ import numpy as np
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience, load_with_fallback
-from localvoice.engines.llama import ALL_LAYERS, LlamaLlm
-from localvoice.engines.llama_model import KeyBits, supports_gpu
-from localvoice.engines.llama_state import KEPT_MB
+from localvoice.engines.llama.cache import KEPT_MB
+from localvoice.engines.llama.engine import ALL_LAYERS, LlamaLlm
+from localvoice.engines.llama.model import KeyBits, supports_gpu
 from localvoice.engines.piper import PiperTts
-from localvoice.engines.protocols import Engine, Engines, Llm, Stt, Tts
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, plan_threads
+from localvoice.engines.types import Engine, Engines, Llm, Stt, Tts
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
-from localvoice.heap import give_all_back
+from localvoice.process.heap import give_all_back
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from contextlib import aclosing
 from typing import Final
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
-from localvoice.engines.protocols import ChatMessage, Engines, Sampling, Tts
+from localvoice.engines.types import ChatMessage, Engines, Sampling, Tts
 from localvoice.engines.work import counted
 
 _QUESTION: Final = "What should I cook for dinner tonight?"

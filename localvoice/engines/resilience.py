@@ -16,7 +16,7 @@ from typing import TypeVar
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.deadline import Deadline, TooBusy
-from localvoice.engines.protocols import Stt, Transcript, Tts
+from localvoice.engines.types import Stt, Transcript, Tts
 
 T = TypeVar("T")
 

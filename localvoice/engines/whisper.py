@@ -18,8 +18,8 @@ from faster_whisper.feature_extractor import FeatureExtractor
 
 from localvoice.audio.frames import SPEECH_FLOOR_DBFS, SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.protocols import Transcript
 from localvoice.engines.threads import Device
+from localvoice.engines.types import Transcript
 from localvoice.engines.whisper_guard import (
     Heard,
     is_doubtful,

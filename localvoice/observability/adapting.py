@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from localvoice.agent.application import message_of
+from localvoice.application.calls import message_of
 from localvoice.config import ConfigError
 from localvoice.contract.metrics import NO_TAGS, Metrics, Tags
 

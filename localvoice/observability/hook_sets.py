@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, Final, Literal
 
-from localvoice.agent.hooks import (
+from localvoice.application.hooks import (
     ErrorContext,
     Hooks,
     LlmRequest,
@@ -24,8 +24,8 @@ from localvoice.agent.hooks import (
 )
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, VoiceError
-from localvoice.engines.protocols import ToolCall, Transcript
-from localvoice.log_context import session_tag, spoken
+from localvoice.engines.types import ToolCall, Transcript
+from localvoice.observability.log_context import session_tag, spoken
 
 log = logging.getLogger(__name__)
 

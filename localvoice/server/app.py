@@ -10,15 +10,15 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from localvoice.agent.agent import Agent
-from localvoice.agent.conversation import Conversation
-from localvoice.agent.session_store import SessionStore
-from localvoice.agent.sessions import Sessions
-from localvoice.agent.stopwatch import now
+from localvoice.application.stopwatch import now
 from localvoice.config import ServerSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric
+from localvoice.conversation.agent import Agent
+from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.conversations import Sessions
+from localvoice.conversation.store import SessionStore
 from localvoice.engines.work import counted
 from localvoice.engines.worker import troubles
 from localvoice.observability.prometheus import PrometheusMetrics
@@ -36,8 +36,8 @@ from localvoice.server.presence import Presence
 from localvoice.server.refusals import Refusals
 from localvoice.server.security import Access, guard, is_loopback, is_upgrade, own_end
 from localvoice.server.sockets import give_up_soon
-from localvoice.transports.candidates import Route
-from localvoice.transports.stun import NetworkStun, StunAnswerer
+from localvoice.transports.webrtc.candidates import Route
+from localvoice.transports.webrtc.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
 
 log = logging.getLogger(__name__)

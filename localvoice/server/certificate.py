@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from localvoice.config import ConfigError
-from localvoice.private_file import is_open_to_others, write_private
-from localvoice.regular_file import check_regular
+from localvoice.files import check_regular, is_open_to_others, write_private
 
 log = logging.getLogger(__name__)
 

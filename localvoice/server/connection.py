@@ -10,12 +10,8 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from localvoice.agent.agent import Agent
-from localvoice.agent.conversation import Conversation
-from localvoice.agent.hooks import notify
-from localvoice.agent.session import Session
-from localvoice.agent.sessions import Sessions
-from localvoice.agent.stopwatch import Stopwatch
+from localvoice.application.hooks import notify
+from localvoice.application.stopwatch import Stopwatch
 from localvoice.audio.playout import Playout
 from localvoice.contract.client_messages import (
     Offer,
@@ -33,17 +29,21 @@ from localvoice.contract.messages import (
     Tts,
 )
 from localvoice.contract.metrics import Metric
+from localvoice.conversation.agent import Agent
+from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.conversations import Sessions
+from localvoice.conversation.session import Session
 from localvoice.engines.work import Work
-from localvoice.log_context import failure, log_context
+from localvoice.observability.log_context import failure, log_context
 from localvoice.server.decoding import Decoding
 from localvoice.server.intake import Intake, reported
 from localvoice.server.limits import Admission
 from localvoice.server.peering import Peering
 from localvoice.server.places import Places, Seat
 from localvoice.server.presence import Presence
-from localvoice.transports.candidates import Route
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.watchdog import Watchdog
+from localvoice.transports.webrtc.candidates import Route
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Final
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.client_messages import Attachment
-from localvoice.engines.protocols import Image
+from localvoice.engines.types import Image
 from localvoice.engines.worker import Worker
 from localvoice.server.limits import limited
 from localvoice.server.payloads import decode_image, decode_utterance

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from enum import Enum, auto
 from typing import Final
 
-from localvoice.token_bucket import TokenBucket
+from localvoice.transports.token_bucket import TokenBucket
 
 _GUESSES_PER_SECOND: Final = 3.0
 _GUESS_BURST: Final = 10.0

@@ -10,10 +10,10 @@ from typing import Final
 from urllib.parse import quote
 
 from localvoice.config import ConfigError, ServerSettings
-from localvoice.paths import DATA_FOLDER
+from localvoice.files import DATA_FOLDER
 from localvoice.server.certificate import Certificate, keep_certificate, own_certificate
 from localvoice.server.security import check_allowed, check_listen_address, is_loopback
-from localvoice.transports.candidates import network_addresses
+from localvoice.transports.webrtc.candidates import network_addresses
 
 TLS_FOLDER: Final = None if DATA_FOLDER is None else DATA_FOLDER / "tls"
 _EVERYWHERE: Final = "0.0.0.0"

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from localvoice.agent.session import Session
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import (
     AnyMessage,
@@ -21,7 +20,8 @@ from localvoice.contract.client_messages import (
     size_of,
 )
 from localvoice.contract.errors import VoiceError
-from localvoice.log_context import log_context
+from localvoice.conversation.session import Session
+from localvoice.observability.log_context import log_context
 from localvoice.server.decoding import Decoding
 from localvoice.server.limits import Limiter
 from localvoice.server.payloads import decode_chunk

@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from localvoice.config import ConfigError
-from localvoice.paths import DATA_FOLDER
-from localvoice.private_file import write_private
+from localvoice.files import DATA_FOLDER, write_private
 from localvoice.server.certificate import Certificate
 from localvoice.server.entrance import Entrance
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.token_bucket import TokenBucket
+from localvoice.transports.token_bucket import TokenBucket
 
 _TELL_SECONDS: Final = 1.0
 """A client in a flood is told at most so often."""

@@ -10,8 +10,8 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.audio.sound_file import SEND_INSTEAD, read_sound
 from localvoice.contract.client_messages import MAX_CHUNK_SECONDS, Attachment, AudioChunk, invalid_message
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.protocols import Image
-from localvoice.engines.vision import checked_image
+from localvoice.engines.llama.vision import checked_image
+from localvoice.engines.types import Image
 
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ServerMessage
-from localvoice.transports.candidates import Route, has_network
 from localvoice.transports.inbox import FrameInbox
+from localvoice.transports.webrtc.candidates import Route, has_network
 
 if TYPE_CHECKING:
-    from localvoice.transports.webrtc import WebRtcPeer
+    from localvoice.transports.webrtc.connection import WebRtcPeer
 
 
 class Peering:
@@ -78,7 +78,7 @@ class Peering:
     def _open(self) -> "WebRtcPeer":
         try:
             # Imported when needed: whoever has no aiortc still talks over the WebSocket.
-            from localvoice.transports.webrtc import WebRtcPeer
+            from localvoice.transports.webrtc.connection import WebRtcPeer
         except ImportError as error:
             raise _unavailable(f"aiortc can't be loaded here ({error})") from error
         if not has_network():

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from localvoice.agent.surroundings import AgentState
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ServerMessage, SpeechStart, StateMessage, TurnMetrics
+from localvoice.conversation.surroundings import AgentState
 from localvoice.engines.work import Work
 from localvoice.server.limits import limited
 

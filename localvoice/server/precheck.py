@@ -3,8 +3,8 @@
 import errno
 import os
 
-from localvoice.agent.session_store import SessionStore
 from localvoice.config import ConfigError, ServerSettings
+from localvoice.conversation.store import SessionStore
 from localvoice.server.listener import listening_sockets
 
 

@@ -6,14 +6,14 @@ from typing import Final
 
 from aiohttp import WSCloseCode, web
 
-from localvoice.agent.agent import Agent
-from localvoice.agent.hooks import ErrorContext, notify
-from localvoice.agent.stopwatch import now, unix_ms
+from localvoice.application.hooks import ErrorContext, notify
+from localvoice.application.stopwatch import now, unix_ms
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ErrorMessage
 from localvoice.contract.metrics import Metric
+from localvoice.conversation.agent import Agent
 from localvoice.server.sockets import send_together
-from localvoice.token_bucket import TokenBucket
+from localvoice.transports.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 

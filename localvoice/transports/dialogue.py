@@ -9,10 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from localvoice.agent.agent import Agent
-from localvoice.agent.application import contained
-from localvoice.agent.conversation import Conversation
-from localvoice.agent.session import Session
+from localvoice.application.calls import contained
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
@@ -23,6 +20,9 @@ from localvoice.contract.messages import (
     TranscriptMessage,
     TurnMetrics,
 )
+from localvoice.conversation.agent import Agent
+from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.session import Session
 from localvoice.transports.inbox import FrameInbox
 
 _RATE: Final = 24_000

@@ -9,7 +9,7 @@ import numpy as np
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.token_bucket import TokenBucket
+from localvoice.transports.token_bucket import TokenBucket
 
 _PER_SECOND: Final = 1.02
 """Seconds of sound that may come each second: no clock of a sound card is off by so much."""

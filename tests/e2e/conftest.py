@@ -2,49 +2,22 @@
 
 import asyncio
 import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import Page, sync_playwright
-from stock_packages import bundled
 
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.wav import wav_bytes
 from localvoice.catalog import ModelFiles, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.engines.piper import PiperTts
-from localvoice.transports.candidates import has_network
-
-from .stock import Stock, StockClient, served
-
-TESTS = Path(__file__).parents[1]
-WITHOUT_AIORTC = TESTS / "e2e" / "without_aiortc"
-HAS_NETWORK = has_network()
-"""Without an interface beside loopback, WebRTC can't connect, and the page's voice takes the WebSocket."""
-RATE = 48_000
-LAUNCH = (
-    "--no-sandbox",  # Chromium refuses to run as root otherwise, and it opens nothing but our own page
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-
-
-def find_chromium() -> str | None:
-    """Debian's Chromium, or what else there is."""
-    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    return next((path for name in names if name and (path := shutil.which(name))), None)
+from tests.support.browser import LAUNCH, MANY, RATE, REAL, WITHOUT_AIORTC, find_chromium, running, silence
+from tests.support.folders import ROOT
+from tests.support.stock import Stock, StockClient, served
+from tests.support.stock_packages import bundled
 
 
 @pytest.fixture(scope="session")
@@ -78,37 +51,6 @@ def chromium() -> str:
     return path
 
 
-@contextmanager
-def running(*command: str, **environment: str) -> Iterator[str]:
-    """The address of a server in a process of its own, started as a user starts it."""
-    # As a user's would be: without the settings of this machine, or asyncio's costly debug mode of our tests.
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("LOCALVOICE_") and name != "PYTHONASYNCIODEBUG"
-    }
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, env=inherited | environment, text=True
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if found := re.search(r"https?://[^\s]+", line):
-                yield found[0]
-                break
-        else:
-            pytest.fail("the server ended before it was ready")
-    finally:
-        process.terminate()
-        process.communicate(timeout=15)
-    assert process.returncode == 0
-
-
-MANY = {"LOCALVOICE_LIMITS_CONVERSATIONS": "10"}
-"""Each test's page is another conversation, and some are cut off."""
-REAL = ("-m", "localvoice.cli", "serve", "--profile", "tiny", "--port", "0")
-
-
 @pytest.fixture(scope="session")
 def address(tiny_models: ModelFiles) -> Iterator[str]:
     """A server with the models of the tiny profile."""
@@ -135,9 +77,8 @@ def scripted() -> Callable[..., AbstractContextManager[str]]:
     """Runs a server with scripted engines: `with scripted("what it hears", …) as address`."""
 
     def run(*arguments: str, webrtc: bool = True) -> AbstractContextManager[str]:
-        folders = [TESTS, TESTS.parent] if webrtc else [WITHOUT_AIORTC, TESTS, TESTS.parent]
-        path = os.pathsep.join(map(str, folders))
-        return running(str(TESTS / "e2e" / "fake_server.py"), *arguments, PYTHONPATH=path)
+        path = os.pathsep.join(map(str, [ROOT] if webrtc else [WITHOUT_AIORTC, ROOT]))
+        return running("-m", "tests.support.fake_server", *arguments, PYTHONPATH=path)
 
     return run
 
@@ -180,7 +121,3 @@ def stock(application: str, browse: Callable[..., Any]) -> Stock:
             yield StockClient(page, application)
 
     return open_client
-
-
-def silence(seconds: float) -> AudioFrame:
-    return AudioFrame(np.zeros(int(seconds * RATE), np.int16), RATE)

@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import expect
 
 from localvoice.audio.frames import AudioFrame
-
-from .conftest import HAS_NETWORK, LAUNCH, silence
-from .page import ANSWER_MS, HEARD, RECORD_LEVELS, expect_spoken_answer, interruption, wait_until
+from tests.support.browser import HAS_NETWORK, LAUNCH, silence
+from tests.support.page import ANSWER_MS, HEARD, RECORD_LEVELS, expect_spoken_answer, interruption, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 

@@ -3,16 +3,15 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from loopback_only import NotPossible, loopback_only
 
 from localvoice.catalog import ModelFiles
+from tests.support.folders import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
-ROOT = Path(__file__).parents[2]
 CONVERSATION = "tests/e2e/test_browser.py::test_a_spoken_question_is_shown_and_answered_by_voice"
 """Server, browser and microphone are its own; without a network it expects the voice on the WebSocket."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from .page import ANSWER_MS, ask, shown, wait_until
+from tests.support.page import ANSWER_MS, ask, shown, wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import HAS_NETWORK, silence
-from .page import REMEMBER_SOCKETS, wait_until
+from tests.support.browser import HAS_NETWORK, silence
+from tests.support.page import REMEMBER_SOCKETS, wait_until
 
 pytestmark = [
     pytest.mark.e2e,

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from localvoice.transports.candidates import network_addresses
-
-from .page import ANSWER_MS, HEARD, REMEMBER_SOCKETS, ask, wait_until
+from localvoice.transports.webrtc.candidates import network_addresses
+from tests.support.page import ANSWER_MS, HEARD, REMEMBER_SOCKETS, ask, wait_until
 
 pytestmark = [
     pytest.mark.e2e,

@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from localvoice.audio.frames import AudioFrame
-
-from .conftest import silence
-from .page import ANSWER_MS, ask
+from tests.support.browser import silence
+from tests.support.page import ANSWER_MS, ask
 
 pytestmark = pytest.mark.e2e
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import WORD_SECONDS
 from playwright.sync_api import Page, expect
 
-from .conftest import silence
-from .fake_server import STORY
-from .page import ANSWER_MS, HEARD, REMEMBER_SOCKETS, ask, expect_note, wait_until
+from tests.support.browser import silence
+from tests.support.fake_server import STORY
+from tests.support.fakes import WORD_SECONDS
+from tests.support.page import ANSWER_MS, HEARD, REMEMBER_SOCKETS, ask, expect_note, wait_until
 
 pytestmark = pytest.mark.e2e
 

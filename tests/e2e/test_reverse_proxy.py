@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nginx import nginx
 from playwright.sync_api import expect
 
-from .page import ANSWER_MS
+from tests.support.nginx import nginx
+from tests.support.page import ANSWER_MS
 
 pytestmark = pytest.mark.e2e
 

@@ -1,6 +1,5 @@
 """A server that is ended and started again: the page says so, and goes on with its conversation."""
 
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import TESTS, running, silence
-from .page import ANSWER_MS, ask, expect_note
+from tests.support.browser import running, silence
+from tests.support.folders import ROOT, SUPPORT
+from tests.support.page import ANSWER_MS, ask, expect_note
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 
@@ -21,10 +21,10 @@ def free_port() -> int:
 
 
 def test_the_page_waits_for_it(browse: Callable[..., Any], tmp_path: Path) -> None:
-    command = (str(TESTS / "staged_process.py"), "none", "serve", "--port", str(free_port()))
+    command = (str(SUPPORT / "staged_process.py"), "none", "serve", "--port", str(free_port()))
     environment = {
         "LOCALVOICE_SERVER_SESSIONS_DIR": str(tmp_path / "sessions"),
-        "PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent))),
+        "PYTHONPATH": str(ROOT),
     }
     with browse(silence(1)) as page:
         with running(*command, **environment) as address:

@@ -7,9 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from localvoice.audio.frames import AudioFrame
-
-from .conftest import HAS_NETWORK, silence
-from .page import (
+from tests.support.browser import HAS_NETWORK, silence
+from tests.support.page import (
     ANSWER_MS,
     HEARD,
     RECORD_LEVELS,

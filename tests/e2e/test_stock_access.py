@@ -5,13 +5,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from fakes import loud
 from playwright.sync_api import Error
 
 from localvoice.audio.wav import wav_bytes
-
-from .conftest import HAS_NETWORK, silence
-from .stock import Stock, StockClient
+from tests.support.browser import HAS_NETWORK, silence
+from tests.support.fakes import loud
+from tests.support.stock import Stock, StockClient
 
 pytestmark = [
     pytest.mark.e2e,

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from fakes import loud
 
 from localvoice.audio.wav import wav_bytes
-from localvoice.transports.offers import MAX_RESTING
-
-from .conftest import HAS_NETWORK, silence
-from .fake_server import STORY
-from .stock import Event, Stock, StockClient, order, the
+from localvoice.transports.webrtc.sdp import MAX_RESTING
+from tests.support.browser import HAS_NETWORK, silence
+from tests.support.fake_server import STORY
+from tests.support.fakes import loud
+from tests.support.stock import Event, Stock, StockClient, order, the
 
 pytestmark = [
     pytest.mark.e2e,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import LAUNCH
+from tests.support.browser import LAUNCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 

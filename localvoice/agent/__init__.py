@@ -1,1 +1,0 @@
-"""A conversation: turns, history, what is said and heard. Knows no network, no device and no model."""

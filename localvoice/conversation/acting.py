@@ -1,0 +1,126 @@
+"""The hands of one turn: runs the tools that the LLM calls, and tells everyone who wants to know."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from localvoice.application.hooks import Rejection, ToolResult, TurnContext, consult, notify
+from localvoice.application.stopwatch import Stopwatch
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.contract.messages import ToolCallEnd, ToolCallStart
+from localvoice.contract.metrics import Metric
+from localvoice.conversation.director import Brief
+from localvoice.conversation.surroundings import Surroundings
+from localvoice.engines.types import ToolCall
+from localvoice.tools import ToolContext, ToolRegistry
+from localvoice.tools.confirmation import (
+    NOT_AGREED,
+    ONE_AT_A_TIME,
+    REFUSED,
+    SETTLED_ALREADY,
+    UNANSWERED,
+    Acted,
+    Confirmation,
+    Settled,
+)
+from localvoice.tools.consent import Consent
+from localvoice.tools.executor import ToolExecutor, why_it_failed
+from localvoice.tools.question import question_of
+
+
+class Actor:
+    """Runs tools within one turn, with their hooks, messages and figures."""
+
+    def __init__(
+        self, around: Surroundings, context: TurnContext, utter: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """`utter` says a sentence, for a hook that rejects a call and speaks instead."""
+        self._around = around
+        self._context = context
+        self._utter = utter
+        self.settled: Settled | None = None
+        """The call that the user was asked about, and has decided about with the words of this turn."""
+
+    async def run(self, brief: Brief, calls: Sequence[ToolCall]) -> Acted:
+        """All results, in the calls' order; a tool that fails is a result, too.
+
+        A tool that asks first runs only if the user has agreed to this very call: one of them is asked about.
+        """
+        registry = ToolRegistry(brief.tools)
+        asks: Confirmation | None = None
+        withheld: list[ToolResult | None] = []
+        for call in calls:
+            result, question = await self._withhold(registry, call, asks is not None)
+            withheld.append(result)
+            asks = question or asks
+        executor = ToolExecutor(registry, self._around.agent.settings.deadlines.tool_seconds)
+        free = [call for call, result in zip(calls, withheld, strict=True) if result is None]
+        ran = iter(await executor.run(free, self._tool_context, self._attended))
+        return Acted(tuple(next(ran) if result is None else result for result in withheld), asks)
+
+    async def _withhold(
+        self, registry: ToolRegistry, call: ToolCall, asking: bool
+    ) -> tuple[ToolResult | None, Confirmation | None]:
+        """What to answer a call that must not run now, and what to ask about it; None and None if it may."""
+        settled = self.settled
+        if settled is not None and call is settled.call:
+            if settled.answer is Consent.YES:
+                return None, None
+            return _unrun(call, REFUSED if settled.answer is Consent.NO else UNANSWERED), None
+        if call.name not in registry.names or not (tool := registry.get(call.name)).confirm:
+            return None, None
+        if settled is not None and (call.name, call.arguments) == (settled.call.name, settled.call.arguments):
+            return _unrun(call, SETTLED_ALREADY), None
+        if asking:
+            return _unrun(call, ONE_AT_A_TIME), None
+        try:
+            tool.validate(call.arguments)
+            question = question_of(tool.name, tool.confirm, call.arguments)
+        except Exception as error:
+            words = str(error) if isinstance(error, ValueError) else why_it_failed(tool.name, error)
+
+            async def fail() -> ToolResult:
+                return _unrun(call, words)
+
+            return await self._attended(call, fail), None
+        return _unrun(call, NOT_AGREED), Confirmation.of(call, question)
+
+    def _tool_context(self, call: ToolCall) -> ToolContext:
+        return ToolContext(
+            call_id=call.call_id,
+            session_id=self._context.session_id,
+            turn_id=self._context.turn_id,
+            cancelled=asyncio.Event(),
+            announce=self._around.conversation.reminders.after,
+        )
+
+    async def _attended(self, call: ToolCall, execute: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
+        hooks, emit, metrics = self._around.agent.hooks, self._around.emit, self._around.agent.metrics
+        emit(ToolCallStart(call.name, call.call_id, call.arguments))
+        watch = Stopwatch()
+        try:
+            await consult(hooks.on_tool_start, self._context, call)
+            result = await execute()
+        except Rejection as no:
+            result = ToolResult(call.call_id, call.name, success=False, error=f"Not allowed: {no.reason}")
+            if no.say:
+                await self._utter(no.say)
+        except asyncio.CancelledError:
+            emit(ToolCallEnd(call.call_id, watch.timing().duration_ms, error="The user interrupted."))
+            raise
+        timing = watch.timing()
+        metrics.increment(Metric.TOOL_CALLS, 1, {"tool": call.name})
+        metrics.timing(Metric.TOOL_DURATION, timing.duration_ms, {"tool": call.name})
+        emit(ToolCallEnd(call.call_id, timing.duration_ms, result.result, result.error))
+        if result.success:
+            await notify(hooks.on_tool_end, self._context, result, timing)
+        else:
+            metrics.increment(Metric.TOOL_ERRORS, 1, {"tool": call.name})
+            words = f"The tool {call.name} failed: {result.error}"
+            error = VoiceError(ErrorCode.TOOL_ERROR, Component.TOOL, words)
+            await notify(hooks.on_tool_error, self._context, call, error)
+            self._around.report(error, self._context.turn_id)
+        return result
+
+
+def _unrun(call: ToolCall, why: str) -> ToolResult:
+    return ToolResult(call.call_id, call.name, success=False, error=why)

@@ -1,0 +1,64 @@
+"""An agent: what all conversations of a process share."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from localvoice.application.hooks import Hooks
+from localvoice.config import Settings
+from localvoice.contract.metrics import Metrics, NoMetrics
+from localvoice.conversation.director import Director, PlainDirector
+from localvoice.conversation.quiet import Quiet
+from localvoice.engines.types import ChatMessage, Engines
+from localvoice.playbook import Playbook
+from localvoice.playbook.director import PlaybookDirector
+from localvoice.tools import ToolRegistry
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Models, settings, and all that an application brings along."""
+
+    settings: Settings
+    """Every setting of the process."""
+    engines: Engines
+    """The loaded models."""
+    hooks: Hooks = field(default_factory=Hooks)
+    """The application's own code at each step."""
+    metrics: Metrics = field(default_factory=NoMetrics)
+    """Where figures go."""
+    tools: ToolRegistry = field(default_factory=ToolRegistry)
+    """What the LLM may call; a playbook's stages pick from them."""
+    playbook: Playbook | None = None
+    """Leads the conversations; checked already."""
+    handlers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """What the playbook calls by name."""
+    delete_recordings: Callable[[str], Awaitable[bool]] | None = None
+    """Deletes the sound that was saved of the session with this id, and says whether it could."""
+    quiet: Quiet = field(default_factory=Quiet)
+    """Knows when nobody waits for the models."""
+
+    def direct(self, session_id: str) -> Director:
+        """The director of a new conversation."""
+        if self.playbook is None:
+            return self._plain_director
+        return PlaybookDirector(
+            self.playbook,
+            self.tools,
+            self.settings.agent,
+            self.engines.llm,
+            session_id,
+            self.hooks,
+            self.metrics,
+            self.handlers,
+        )
+
+    @cached_property
+    def _plain_director(self) -> PlainDirector:
+        return PlainDirector(self.settings.agent, self.tools)
+
+    async def warm_up(self) -> None:
+        """Have the LLM read what every conversation begins with. Raises its `VoiceError`."""
+        brief = self.direct("warm-up").brief()
+        await self.engines.llm.prepare([ChatMessage("system", brief.system_prompt)], brief.offer())

@@ -1,0 +1,125 @@
+"""A conversation: what stays of a session when its connection is gone.
+
+It is kept for half an hour for whoever comes back, also where nothing was said yet, so an empty one is small.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from localvoice.application.stopwatch import now
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.contract.text import in_utf8
+from localvoice.conversation.director import Director
+from localvoice.conversation.history import History
+from localvoice.conversation.reminders import Reminders
+from localvoice.engines.types import Image
+from localvoice.tools.confirmation import Confirmation
+
+log = logging.getLogger(__name__)
+
+MAX_ATTACHMENTS: Final = 4
+"""Pictures that may wait for the next utterance: a picture is many hundred tokens."""
+MAX_ANNOUNCEMENTS: Final = 16
+"""Announcements that may wait for somebody to hear them; the oldest go first."""
+
+
+@dataclass(eq=False, slots=True)
+class Conversation:
+    """What stays of a session when its connection is gone. Times are the event loop's."""
+
+    id: str
+    """128 random bits, made here; a client never chooses one."""
+    director: Director
+    """What the LLM is told and may do."""
+    history: History = field(default_factory=History)
+    """What was said."""
+    attachments: list[Image] = field(default_factory=list)
+    """Pictures for the next utterance."""
+    confirmation: Confirmation | None = None
+    """The call that the user has been asked about. Belongs to this moment: it is never saved."""
+    turns: int = 0
+    """How often the user has said something."""
+    started: float = 0.0
+    """When it began."""
+    last_active: float = 0.0
+    """The last sign of life."""
+    saved_at: float | None = None
+    """When it was last written to disk; None while it never was."""
+    leave: Callable[[], asyncio.Event] | None = None
+    """Tells the connection that has this conversation to let go of it; the event is set when it has.
+    None while there is no connection."""
+    announcements: list[str] = field(default_factory=list)
+    """What the agent has to say of its own accord, once somebody is there and nobody speaks."""
+    on_announcement: Callable[[], None] | None = None
+    """Called when there is a new announcement; None while nobody would hear it."""
+    reminders: Reminders = field(init=False)
+    """What becomes an announcement when its time has come."""
+
+    def __post_init__(self) -> None:
+        """Reminders that fall due are announced."""
+        self.reminders = Reminders(self.announce)
+
+    def touch(self) -> None:
+        """A sign of life."""
+        self.last_active = now()
+
+    def announce(self, text: str) -> None:
+        """Have the agent say this as soon as somebody hears it and nobody speaks."""
+        self.announcements.append(in_utf8(text))
+        if len(self.announcements) > MAX_ANNOUNCEMENTS:
+            log.warning("an announcement that nobody came to hear is dropped: too many are waiting")
+            del self.announcements[0]
+        if self.on_announcement is not None:
+            self.on_announcement()
+
+    def attach(self, images: Sequence[Image]) -> None:
+        """Keep pictures for the next utterance. Raises `VoiceError` INVALID_MESSAGE if all are too many.
+
+        One takes the place of an earlier one with the same description: the stock client sends its camera's
+        frame whenever the user makes a sound, and only the last is of what they then talk about.
+        """
+        described = {image.alt for image in images if image.alt}
+        waiting = [image for image in self.attachments if image.alt not in described]
+        if len(waiting) + len(images) > MAX_ATTACHMENTS:
+            raise VoiceError(
+                ErrorCode.INVALID_MESSAGE,
+                Component.SERVER,
+                f"At most {MAX_ATTACHMENTS} attachments can wait for the next utterance, and "
+                f"{len(waiting)} do. These were not taken; say something first, or send fewer.",
+            )
+        self.attachments[:] = [*waiting, *images]
+
+    def take_attachments(self) -> tuple[Image, ...]:
+        """The pictures that belong to what the user has just said."""
+        taken = tuple(self.attachments)
+        self.attachments.clear()
+        return taken
+
+    def let_go_of_pictures(self) -> None:
+        """Its client has gone. What it comes back to is words: pictures would wait in memory for nothing."""
+        self.attachments.clear()
+        self.history.let_go_of_pictures()
+
+    def leave_stage(self, clear_history: bool) -> None:
+        """A playbook's next stage begins, in which what was asked about may not be done."""
+        self.confirmation = None
+        if clear_history:
+            self.history.clear()
+
+    def forget(self, everything: bool) -> int:
+        """Forget the last exchange, or all that was said; how many of the user's messages that were.
+
+        Pictures that wait for their next words go either way.
+        """
+        self.attachments.clear()
+        if not everything:
+            return int(self.history.forget_last())
+        count = self.history.exchanges
+        self.history.clear()
+        self.director.forget()
+        self.announcements.clear()
+        self.reminders.clear()
+        return count

@@ -1,0 +1,302 @@
+"""What was said and heard in a conversation, and how much of it the LLM is given.
+
+`messages` is well formed at any time: a tool's answer follows its call, and only calls at the very end may
+still wait for theirs. Whatever is added next answers those as cancelled.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from localvoice.conversation.message_forms import counts, in_words, merge_runs, shortened
+from localvoice.conversation.saved_history import SavedHistory, SavedMessage, unreadable
+from localvoice.engines.types import ChatMessage, Image, ToolCall
+
+log = logging.getLogger(__name__)
+
+CANCELLED: Final = '{"error": "cancelled: the user interrupted"}'
+"""The answer to a call whose turn ended first. Told rather than dropped: the tool may have done its work, and
+the LLM's cache, in which the call stands, still fits."""
+
+_EARLIER: Final = "Earlier in this conversation: {summary}\n\n{words}"
+"""The summary stands before the first message that is given. In the system prompt, which comes before tools
+and examples, each new one would have the LLM read all of these again."""
+
+_SHORTER_RESULTS: Final = (1000, 100)
+"""Characters to which tools' answers are cut, one size after the other, where one turn passes the context."""
+
+
+_KEPT: Final = 100
+"""Messages that are kept though the LLM is given them no more: "forget that" may be said again and again. Of
+twice as many the oldest go."""
+_UNNOTED: Final = 1000
+"""The same while the LLM finds no time to sum them up."""
+_NOTES_APART: Final = 25
+"""Messages between two states of the notes that are remembered."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Messages that the LLM is given no more, or soon won't be, and that no summary holds yet."""
+
+    messages: tuple[ChatMessage, ...]
+    """At least one, oldest first."""
+    before: ChatMessage | None
+    """The message before them."""
+    summary: str
+    """Of what was said before them; empty at first."""
+    start: int
+    """Index of the first one in the history."""
+    era: int
+    """How often the history had been cleared, or a part of it forgotten."""
+
+
+@dataclass(slots=True)
+class History:
+    """The messages of one conversation, oldest first, without the system prompt."""
+
+    messages: list[ChatMessage] = field(default_factory=list)
+    """What the user said and heard, and what tools were called for it; of very many, the latest."""
+    summary: str = ""
+    """What the messages that the LLM is given no more said."""
+    _first_given: int = 0
+    _summarised: int = 0
+    _era: int = 0
+    _dropped: int = 0
+    """Messages of the user's that are gone, because there were too many."""
+    _base: str = ""
+    """What those said: where the notes go, the next ones begin with it."""
+    _notes: list[tuple[int, str]] = field(default_factory=list)
+    """Earlier summaries, each with the number of messages that it sums up."""
+
+    @property
+    def exchanges(self) -> int:
+        """Messages of the user's, in all."""
+        return self._dropped + sum(message.role == "user" for message in self.messages)
+
+    def add_user(self, text: str, images: Sequence[Image] = ()) -> None:
+        """The user said this, and sent these pictures with it."""
+        self._settle()
+        self.messages.append(ChatMessage("user", text, images=tuple(images)))
+
+    def add_assistant(self, text: str) -> None:
+        """The user heard this."""
+        self._answer_waiting()
+        self.messages.append(ChatMessage("assistant", text))
+
+    def add_calls(self, calls: Sequence[ToolCall]) -> None:
+        """The LLM called these tools, at least one."""
+        if not calls:
+            raise ValueError("There is no call to add.")
+        self._answer_waiting()
+        self.messages.append(ChatMessage("assistant", "", tool_calls=tuple(calls)))
+
+    def add_result(self, call_id: str, content: str) -> None:
+        """A tool answered; JSON. Without effect where nothing waits for it: it was cancelled or forgotten."""
+        if call_id in self._waiting():
+            self.messages.append(ChatMessage("tool", content, tool_call_id=call_id))
+        else:
+            log.debug("a tool answered too late: %s", call_id)
+
+    def for_llm(
+        self, system_prompt: str, limit: int, fits: Callable[[list[ChatMessage]], bool] = lambda _: True
+    ) -> list[ChatMessage]:
+        """The system prompt, and at most `limit` messages of the past: the user's first, with the summary.
+
+        Tool calls and their answers belong to their turn and don't count. Older turns are forgotten until the
+        prompt `fits` the model's context, or only the latest is left; then its tools' answers are shortened.
+        """
+        self._forget(limit)
+        while True:
+            given = self._given()
+            prompt = [ChatMessage("system", system_prompt), *self._with_summary(merge_runs(given))]
+            if fits(prompt):
+                return prompt
+            if self._first_given >= self._latest_user():
+                break
+            self._forget(sum(map(counts, given)) - 1)
+        for characters in _SHORTER_RESULTS:
+            prompt = [shortened(message, characters) for message in prompt]
+            if fits(prompt):
+                break
+        return prompt
+
+    def make_room(self, limit: int, noted: bool = True) -> None:
+        """Between turns: forget now what the user's next message would push out.
+
+        `noted`: what is forgotten is summed up when there is time for that.
+        """
+        self._settle()
+        self._forget(limit - 1)
+        self._drop_oldest(noted)
+
+    def let_go_of_pictures(self) -> None:
+        """Keep words in their places."""
+        self.messages[:] = map(in_words, self.messages)
+
+    def passage(self, limit: int) -> Passage | None:
+        """What the LLM is not given after `make_room`, and the summary doesn't hold; None if nothing is."""
+        end = self._cut(limit - 1)
+        if end <= self._summarised:
+            return None
+        start = self._summarised
+        before = self.messages[start - 1] if start else None
+        return Passage(tuple(self.messages[start:end]), before, self.summary, start, self._era)
+
+    def sum_up(self, passage: Passage, count: int, summary: str) -> bool:
+        """From now on `summary` stands for all that was said up to the first `count` messages of the passage.
+
+        False, and without effect, if something was forgotten or summed up since the passage was taken.
+        """
+        if (passage.era, passage.start) != (self._era, self._summarised):
+            return False
+        self.summary = summary
+        self._summarised = passage.start + count
+        if self._summarised >= _NOTES_APART + (self._notes[-1][0] if self._notes else 0):
+            self._notes.append((self._summarised, summary))
+        if count == len(passage.messages):  # a part of it alone would leave a turn without its beginning
+            self._first_given = max(self._first_given, self._summarised)
+        return True
+
+    def forget_last(self) -> bool:
+        """Forget the user's last message and all after it; False if they have said nothing.
+
+        Notes that hold some of it go as a whole, for nobody can tell which words of theirs it was; `passage`
+        gives anew what is left.
+        """
+        cut = self._latest_user()
+        if not self.messages or not self._is_users(cut):
+            return self._forget_dropped()
+        del self.messages[cut:]
+        self._era += 1
+        if self._summarised > cut:
+            self.summary = self._base
+            self._first_given = self._summarised = 0
+            self._notes.clear()
+        self._first_given = min(self._first_given, self._latest_user())
+        return True
+
+    def _forget_dropped(self) -> bool:
+        """Of what is gone but for its notes, those go as a whole."""
+        had = self._dropped > 0
+        if had:
+            self.clear()
+        return had
+
+    def copy(self) -> "History":
+        """One that goes its own way from here."""
+        return replace(self, messages=list(self.messages), _notes=list(self._notes))
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.messages.clear()
+        self._notes.clear()
+        self.summary = self._base = ""
+        self._dropped = 0
+        self._first_given = self._summarised = 0
+        self._era += 1
+
+    def save(self) -> dict[str, Any]:
+        """What `restore` needs, as JSON types; of pictures only what they show."""
+        saved = SavedHistory(
+            messages=[SavedMessage.of(in_words(message)) for message in self.messages],
+            summary=self.summary,
+            first_given=self._first_given,
+            summarised=self._summarised,
+            dropped=self._dropped,
+            base=self._base,
+        )
+        return saved.model_dump(exclude_defaults=True)
+
+    @staticmethod
+    def restore(saved: Mapping[str, Any]) -> "History":
+        """The history that was saved; open calls are cancelled. Raises `ValueError` if it is broken."""
+        past = SavedHistory.of(saved)
+        history = History(summary=past.summary, _dropped=past.dropped, _base=past.base)
+        for number, message in enumerate(past.messages):
+            waiting = history._waiting()
+            if message.tool_call_id not in waiting if message.role == "tool" else waiting:
+                raise unreadable(f"messages.{number}", "a tool's answer and its call don't belong together")
+            history.messages.append(message.as_chat())
+        starts = {0} | {index for index, message in enumerate(past.messages) if message.role == "user"}
+        if past.first_given not in starts:
+            raise unreadable("first_given", "not the index of a message of the user's")
+        if past.summarised > len(past.messages):
+            raise unreadable("summarised", "more than there are messages")
+        history._first_given, history._summarised = past.first_given, past.summarised
+        history._answer_waiting()
+        return history
+
+    def _settle(self) -> None:
+        """A turn is over: no tool answers any more, and its pictures are put in words."""
+        self._answer_waiting()
+        if self.messages and self.messages[-1].role != "user":
+            self.let_go_of_pictures()
+
+    def _answer_waiting(self) -> None:
+        for call_id in self._waiting():
+            self.messages.append(ChatMessage("tool", CANCELLED, tool_call_id=call_id))
+
+    def _waiting(self) -> list[str]:
+        """Ids of the calls at the end that have no answer yet."""
+        answered: set[str] = set()
+        for message in reversed(self.messages):
+            if message.role != "tool":
+                return [call.call_id for call in message.tool_calls if call.call_id not in answered]
+            answered.add(message.tool_call_id)
+        return []
+
+    def _given(self) -> list[ChatMessage]:
+        """What is not forgotten, without what the agent said before the user: templates want that."""
+        begun = (index for index in range(self._first_given, len(self.messages)) if self._is_users(index))
+        return self.messages[next(begun, len(self.messages)) :]
+
+    def _with_summary(self, given: list[ChatMessage]) -> list[ChatMessage]:
+        if not self.summary or not given:
+            return given
+        first, *others = given
+        words = _EARLIER.format(summary=self.summary, words=first.content)
+        return [replace(first, content=words), *others]
+
+    def _forget(self, limit: int) -> None:
+        """When the limit is passed, half of the past goes at once.
+
+        The LLM's cache holds as long as its prompt begins with the same words, so forgetting one message a
+        turn would make it read all of them anew in each turn.
+        """
+        self._first_given = self._cut(limit)
+
+    def _drop_oldest(self, noted: bool) -> None:
+        """Bound what is kept, and so what a long conversation costs in memory, on disk and in time."""
+        spare = self._first_given - _KEPT
+        if spare < _KEPT:
+            return
+        cut, base = next((each for each in reversed(self._notes) if each[0] <= spare), (0, self._base))
+        if not cut and noted and spare < _UNNOTED:
+            return
+        cut = cut or next(filter(self._is_users, range(spare, 0, -1)), 0)
+        self._dropped += sum(message.role == "user" for message in self.messages[:cut])
+        self._base = base
+        del self.messages[:cut]
+        self._first_given -= cut
+        self._summarised = max(0, self._summarised - cut)
+        self._notes = [(end - cut, summary) for end, summary in self._notes if end > cut]
+        self._era += 1
+
+    def _cut(self, limit: int) -> int:
+        """Where the past begins that `_forget` leaves: with a message of the user's."""
+        indexes = range(self._first_given, len(self.messages))
+        counted = [index for index in indexes if counts(self.messages[index])]
+        if len(counted) <= limit:
+            return self._first_given
+        kept = (max(limit, 0) + 1) // 2
+        cut = counted[-kept] if kept else len(self.messages)
+        return next(filter(self._is_users, range(cut, len(self.messages))), self._latest_user())
+
+    def _latest_user(self) -> int:
+        """Index of the latest message of the user's, which is never forgotten; 0 while there is none."""
+        return next(filter(self._is_users, range(len(self.messages) - 1, -1, -1)), 0)
+
+    def _is_users(self, index: int) -> bool:
+        return self.messages[index].role == "user"

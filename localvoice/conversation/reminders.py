@@ -1,0 +1,63 @@
+"""Sentences to be said later: what a timer leaves behind. Belongs to a conversation, not to a connection."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final
+
+from localvoice.contract.text import in_utf8
+from localvoice.tools import ToolError
+
+LIMIT: Final = 100
+"""Reminders of one conversation at once."""
+
+
+class Reminders:
+    """Calls back with each text when its time has come. Only for the event loop's thread."""
+
+    __slots__ = ("_on_due", "_limit", "_waiting", "_number", "_closed")
+
+    def __init__(self, on_due: Callable[[str], None], limit: int = LIMIT) -> None:
+        """`on_due` gets the text of a reminder whose time has come."""
+        self._on_due = on_due
+        self._limit = limit
+        self._waiting: dict[int, tuple[asyncio.TimerHandle, str]] = {}
+        self._number = 0
+        self._closed = False
+
+    def after(self, seconds: float, text: str) -> None:
+        """Remind of `text` after so many seconds, at least 0; raises `ToolError`, in words to pass on."""
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise ToolError(f"a reminder can't be {seconds:g} seconds away: give a number from 0 up")
+        if not isinstance(text, str) or not text.strip():
+            raise ToolError("a reminder needs words: give it a sentence to say")
+        if self._closed:
+            raise ToolError("the conversation has ended, so there is nobody left to remind")
+        if len(self._waiting) >= self._limit:
+            raise ToolError(f"{self._limit} reminders wait already; wait until one of them has passed")
+        number = self._number = self._number + 1
+        timer = asyncio.get_running_loop().call_later(seconds, self._due, number)
+        self._waiting[number] = timer, in_utf8(text)
+
+    def pending(self) -> tuple[tuple[float, str], ...]:
+        """Seconds left and text of each, the next one first."""
+        if not self._waiting:
+            return ()
+        now = asyncio.get_running_loop().time()
+        left = ((max(0.0, handle.when() - now), text) for handle, text in self._waiting.values())
+        return tuple(sorted(left, key=lambda each: each[0]))
+
+    def close(self) -> None:
+        """Forget all, for good."""
+        self._closed = True
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all that wait."""
+        for handle, _ in self._waiting.values():
+            handle.cancel()
+        self._waiting.clear()
+
+    def _due(self, number: int) -> None:
+        _, text = self._waiting.pop(number)
+        self._on_due(text)

@@ -1,0 +1,254 @@
+"""The mind of one turn: asks the LLM, runs the tools that it calls, and gives the reply to the voice."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from localvoice.application.hooks import Rejection, ToolResult
+from localvoice.application.stopwatch import now
+from localvoice.contract.errors import VoiceError
+from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
+from localvoice.contract.text import in_utf8
+from localvoice.conversation.director import Exchange, StageChange
+from localvoice.conversation.sentences import Pieces, ends_within_sentence
+from localvoice.conversation.speaking import Speaker
+from localvoice.conversation.stages import Stages
+from localvoice.conversation.surroundings import Surroundings
+from localvoice.engines.speech_text import speakable
+from localvoice.engines.types import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall
+from localvoice.tools.confirmation import GIVEN_UP, Acted, Confirmation, Settled
+from localvoice.tools.consent import Consent
+from localvoice.tools.executor import content_of
+
+log = logging.getLogger(__name__)
+
+MORE: Final = "Shall I go on?"
+"""Said at the end of a reply that was cut off."""
+NO_WORDS: Final = "Sorry, I have no answer to that."
+"""Said in place of a reply without words."""
+DONE: Final = "Done."
+"""The same where all tools that were called did what they should."""
+
+MAX_CALLS: Final = 10
+MAX_TOOL_SECONDS: Final = 60.0
+"""Past either, the LLM must talk."""
+
+RunTools = Callable[[Sequence[ToolCall]], Awaitable[Acted]]
+
+
+class Thinker:
+    """Writes the reply of one turn."""
+
+    def __init__(
+        self, around: Surroundings, stages: Stages, speaker: Speaker, run_tools: RunTools, turn_id: str
+    ) -> None:
+        self._around = around
+        self._stages = stages
+        self._speaker = speaker
+        self._run_tools = run_tools
+        self._turn_id = turn_id
+        self._splitter = Pieces()
+        self._worded = False
+        self._words = ""
+        self._calls: list[ToolCall] = []
+        self._results: list[ToolResult] = []
+        self._judged = False
+        self._uttered = False
+        self._cut = False
+        self.reply = ""
+        """What was written so far."""
+        self.asked: float | None = None
+        """When the LLM was asked first, the event loop's time."""
+        self.failure: VoiceError | None = None
+        """Why the reply ends early."""
+        self.asks: Confirmation | None = None
+        """The call that the reply ends with a question about."""
+
+    async def answer(self, words: str, answered: Settled | Confirmation | None = None) -> None:
+        """Answer what the user said. A failure is kept: what was written before it is still spoken.
+
+        `answered` is what these words make of a question about a call: it is settled, or asked again.
+        """
+        self._words = words
+        director = self._around.conversation.director
+        try:
+            await director.begin()
+            if isinstance(answered, Settled):
+                await self._settle(answered)
+            else:
+                change = await director.after_calls(self._exchange())
+                await self._change_stage(change)
+                if answered is not None and change is None:  # another stage may not have the tool
+                    await self._ask(answered)
+            while self.asks is None and (calls := await self._write()):
+                await self._act(calls)
+            if not self._has_words:
+                await self._break_silence()
+            self._judged = True
+            await self._change_stage(await director.after_reply(self._exchange()))
+        except Rejection as no:
+            await self._take_back(no)
+        except VoiceError as error:
+            self.failure = error
+
+    def cut(self) -> None:
+        """The reply is cut short: nothing more is added to it, though its task may not know yet."""
+        self._cut = True
+
+    async def conclude(self, heard: str) -> None:
+        """The reply was cut short: what the user heard of it is what the next stage depends on."""
+        if self._words and not self._judged:
+            self._judged = True
+            self.reply = heard
+            change = await self._around.conversation.director.after_reply(self._exchange())
+            await self._change_stage(change, aloud=False)
+
+    async def utter(self, text: str) -> None:
+        """Say this, as a part of the reply."""
+        text = in_utf8(text)  # it may be the application's
+        self._splitter, pieces = Pieces(), self._splitter.flush()
+        self._append(f" {text}" if self.reply else text)
+        self._uttered = True
+        for piece in [*pieces, text]:
+            await self._say(piece)
+
+    async def finish(self) -> None:
+        """The reply is at its end."""
+        for piece in self._splitter.flush():
+            await self._say(piece)
+        if self.reply:
+            self._around.emit(LlmChunk("", done=True))
+            self._around.emit(LlmReply(self.reply))
+        await self._speaker.end()
+
+    async def _write(self) -> list[ToolCall]:
+        """One pass of the LLM: its text goes to the voice, its calls are returned."""
+        brief = self._around.conversation.director.brief()
+        offer = brief.offer(self._may_call())
+        if self._calls and offer is not None and offer.choice != CHOOSE_FREELY:
+            offer = brief.offer(calls_left=False)  # what had to be called has been
+        if self.asked is None:
+            self.asked = now()
+        calls: list[ToolCall] = []
+        prompt = self._around.prompt(brief, offer)
+        async with aclosing(self._stages.write(prompt, brief.sampling, offer)) as items:
+            async for item in items:
+                if isinstance(item, ToolCall):
+                    calls.append(item)
+                elif isinstance(item, CutOff):
+                    await self._end_early()
+                else:
+                    await self._take(item)
+        if offer is None or offer.choice == CALL_NOTHING:
+            return []  # whatever the LLM wants
+        return calls[: MAX_CALLS - len(self._calls)]
+
+    async def _take(self, delta: str) -> None:
+        if self._uttered:
+            self._append(" ")
+            self._uttered = False
+        self._append(delta)
+        for piece in self._splitter.feed(delta):
+            await self._say(piece)
+
+    async def _say(self, piece: str) -> None:
+        self._worded = self._worded or bool(speakable(piece))
+        await self._speaker.say(piece)
+
+    @property
+    def _has_words(self) -> bool:
+        """Whether there is anything to hear of the reply so far."""
+        return self._worded or bool(speakable(self._splitter.rest))
+
+    async def _end_early(self) -> None:
+        """The reply was cut off: leave its last sentence out, or open if it has begun, and offer more."""
+        rest = self._splitter.rest
+        if self._cut or not self._has_words:
+            return
+        written, kept = self.reply.removesuffix(rest), rest
+        if ends_within_sentence(rest):
+            # The last word may lack its end. There may be none behind a clause that was given.
+            kept = rest.rsplit(None, 1)[0].rstrip(",;:") + "…" if rest.strip() else ""
+            kept = "" if self._splitter.rest_stands_alone else kept
+        self.reply = f"{written}{kept}".rstrip()
+        self._splitter = Pieces()
+        if kept:
+            await self._say(kept)
+        await self.utter(MORE)
+
+    def _append(self, text: str) -> None:
+        if self._cut:
+            return  # the client takes what is written from now on for the next reply
+        self.reply += text
+        self._around.emit(LlmChunk(text))
+
+    async def _act(self, calls: list[ToolCall]) -> None:
+        history = self._around.conversation.history
+        history.add_calls(tuple(calls))
+        acted = await self._run_tools(calls)
+        for result in acted.results:
+            history.add_result(result.call_id, content_of(result))
+        self._calls += calls
+        self._results += acted.results
+        change = await self._around.conversation.director.after_calls(self._exchange())
+        await self._change_stage(change)
+        if acted.asks is not None and change is None:  # another stage may not have the tool
+            await self._ask(acted.asks)
+
+    async def _settle(self, settled: Settled) -> None:
+        if settled.answer is Consent.UNCLEAR:
+            await self.utter(GIVEN_UP)
+        await self._act([settled.call])
+
+    async def _ask(self, confirmation: Confirmation) -> None:
+        self.asks = confirmation
+        await self.utter(confirmation.question.text)
+
+    async def _change_stage(self, change: StageChange | None, aloud: bool = True) -> None:
+        for problem in self._around.conversation.director.take_problems():
+            self._around.report(problem, self._turn_id)
+        if change is None:
+            return
+        self.asks = None
+        self._around.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
+        self._around.conversation.leave_stage(change.clear_history)
+        if change.clear_history and not self._judged:
+            self._around.conversation.history.add_user(self._words)  # what is answered now is not the past
+        if change.say and aloud:
+            await self.utter(change.say)
+
+    async def _take_back(self, no: Rejection) -> None:
+        """A hook rejected the reply: what was not heard yet is never said, and history keeps none of it."""
+        log.info("a reply was rejected: %s", no.reason)
+        self.reply = ""
+        self._splitter = Pieces()
+        self._speaker.drop_unheard()
+        if no.say:
+            await self.utter(no.say)
+
+    async def _break_silence(self) -> None:
+        """The LLM had nothing to say, or no word of it: the user hears so, and history keeps none of it.
+
+        A reply such as "..." in the history has small models write it again, turn after turn.
+        """
+        log.info("a reply had no words: %d characters are dropped", len(self.reply))
+        self.reply = ""
+        self._splitter = Pieces()
+        done = bool(self._results) and all(result.success for result in self._results)
+        await self.utter(DONE if done else NO_WORDS)
+
+    def _may_call(self) -> bool:
+        begun = self.asked if self.asked is not None else now()
+        return len(self._calls) < MAX_CALLS and now() - begun < MAX_TOOL_SECONDS
+
+    def _exchange(self) -> Exchange:
+        return Exchange(
+            self._turn_id,
+            self._words,
+            tuple(self._calls),
+            tuple(self._results),
+            self.reply,
+            tuple(self._around.conversation.history.messages),
+            user_speaks=self._cut or self._around.playout.held,
+        )

@@ -1,0 +1,155 @@
+"""Messages to tokens: the chat template, the tools, and what nobody may write into a prompt."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import llama_cpp
+from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatter
+
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.llama import tool_prompt
+from localvoice.engines.llama.seeing import SeeingLlama
+from localvoice.engines.types import ChatMessage, ToolOffer, unseen
+
+_READ_AS_TOKENS: Final = (
+    llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
+    | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+    | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+)
+"""What llama.cpp takes for one token wherever it stands in a prompt's text. Those that the makers of a model
+defined (Qwen's <tool_call>) it finds even where it is told to take the text as it is."""
+
+
+class Prompts:
+    """Makes the prompts of one model. Only `count` may be called from any thread."""
+
+    def __init__(self, llama: llama_cpp.Llama, context_tokens: int) -> None:
+        self._llama = llama
+        self._context_tokens = context_tokens
+        self._control, self.call_tokens = _marked_tokens(llama)
+        """Tokens that a call, or what may be taken for one, begins with."""
+        self._template = _template(llama)
+
+    def count(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> int:
+        """Tokens of the prompt, with the longest line that a reply may begin with."""
+        llama = self._llama
+        text, add_bos = self._formatted(messages, offer, self._text)
+        count = len(llama_cpp.Llama.tokenize(llama, text, add_bos=add_bos, special=True))
+        if offer is not None:
+            count += max(len(path) for path in self.heads(offer).values())
+        if isinstance(llama, SeeingLlama):
+            count += sum(llama.image_tokens(image) + 1 for message in messages for image in message.images)
+        return count
+
+    def tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
+        """The prompt. Raises `VoiceError` LLM_ERROR if the context has no room for it."""
+        text, add_bos = self._formatted(messages, offer, self._marked)
+        try:
+            prompt = self._llama.tokenize(text, add_bos=add_bos, special=True)
+        except ValueError as error:
+            if "exceed context window" not in str(error):
+                raise
+            raise self.too_long() from error
+        if len(prompt) >= self._context_tokens:
+            raise self.too_long()
+        return prompt
+
+    def heads(self, offer: ToolOffer) -> dict[str, list[int]]:
+        """Tokens of the lines that the reply may begin with, by the name of the tool."""
+        try:
+            names = tool_prompt.choices(offer)
+        except ValueError as error:
+            raise failure(f"The choice of a tool can't be made: {error}", retryable=False) from error
+        return {name: self._tokens(tool_prompt.head(name)) for name in names}
+
+    def too_long(self) -> VoiceError:
+        """The failure for a prompt that leaves no room in the context."""
+        return failure(
+            f"The conversation is too long for the model's context of {self._context_tokens} tokens. "
+            "Start a new one, send fewer messages to the model, or set a larger context_tokens.",
+            retryable=False,
+        )
+
+    def _formatted(
+        self,
+        messages: Sequence[ChatMessage],
+        offer: ToolOffer | None,
+        words: Callable[[ChatMessage], str],
+    ) -> tuple[bytes, bool]:
+        """The prompt as text, and whether a token for its beginning is still to be added."""
+        turns = [
+            {"role": role, "content": self._content(text)}
+            for role, text in tool_prompt.render(messages, offer, words, self._plain)
+        ]
+        formatted = self._template(messages=turns)
+        return formatted.prompt.encode("utf-8", "replace"), not formatted.added_special
+
+    def _tokens(self, text: str) -> list[int]:
+        """Tokens of a text, without the chat template's own; always those of the vocabulary."""
+        return llama_cpp.Llama.tokenize(self._llama, text.encode("utf-8", "replace"), add_bos=False)
+
+    def _text(self, message: ChatMessage) -> str:
+        """A message's words, as safe text; what its images show in words, where the model can't look."""
+        text = self._plain(message.content)
+        if isinstance(self._llama, SeeingLlama):
+            return text
+        return "\n".join([*(unseen(self._plain(image.alt)) for image in message.images), text])
+
+    def _marked(self, message: ChatMessage) -> str:
+        """A message's words behind the places of its images."""
+        llama = self._llama
+        marks = f"{llama.marker}\n" * len(message.images) if isinstance(llama, SeeingLlama) else ""
+        return marks + self._text(message)
+
+    def _content(self, text: str) -> Any:
+        return self._llama.content(text) if isinstance(self._llama, SeeingLlama) else text
+
+    def _plain(self, text: str) -> str:
+        """The text without control tokens: nobody ends a turn, or speaks as the system, by typing."""
+        text, removed = text.encode("utf-8", "replace").decode(), 1
+        while removed:  # what one leaves behind may be another
+            text, removed = self._control.subn("", text)
+        return text
+
+
+def _marked_tokens(llama: llama_cpp.Llama) -> tuple[re.Pattern[str], list[int]]:
+    """What nobody else may write: a pattern of tokens such as <|im_end|> and <tool_call>, and of the
+    marks round a tool's answer. And the tokens that a call, or what may be taken for one, begins with."""
+    vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
+    control = list(tool_prompt.MARKS)
+    calls: list[int] = []
+    for token in range(llama.n_vocab()):
+        kind = llama_cpp.llama_vocab_get_attr(vocabulary, token)
+        text = llama_cpp.llama_vocab_get_text(vocabulary, token).decode("utf-8", "replace")
+        if kind & _READ_AS_TOKENS and not _is_blank(text):
+            control.append(text)
+        if not kind & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL and text.startswith(tool_prompt.CALL_STARTS):
+            calls.append(token)
+    longest_first = sorted(filter(None, control), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))), calls
+
+
+def _is_blank(text: str) -> bool:
+    """Whether it is spaces and line ends alone, which some models have tokens of their own for."""
+    return not text.strip(" \t\r\n▁")
+
+
+def _template(llama: llama_cpp.Llama) -> Any:
+    """Makes a prompt of messages, by the chat template that the model brings along."""
+    vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
+
+    def text_of(token: int) -> str:
+        return (
+            llama_cpp.llama_vocab_get_text(vocabulary, token).decode("utf-8", "replace") if token >= 0 else ""
+        )
+
+    template = llama.metadata.get("tokenizer.chat_template", CHATML_CHAT_TEMPLATE)
+    return Jinja2ChatFormatter(
+        template, eos_token=text_of(llama.token_eos()), bos_token=text_of(llama.token_bos())
+    )
+
+
+def failure(message: str, retryable: bool = True) -> VoiceError:
+    """A failure of the language model; `retryable` unless the same request can only fail again."""
+    return VoiceError(ErrorCode.LLM_ERROR, Component.LLM, message, retryable)

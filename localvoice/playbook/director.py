@@ -1,0 +1,311 @@
+"""Leads a conversation through the stages of a playbook."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from localvoice.application.hooks import Hooks, PlaybookContext, Timing, notify
+from localvoice.application.stopwatch import Stopwatch, now
+from localvoice.config import AgentSettings
+from localvoice.contract.errors import VoiceError
+from localvoice.contract.metrics import Metric, Metrics
+from localvoice.conversation.director import Brief, Exchange, StageChange, sampling_of
+from localvoice.engines.types import Llm, Sampling
+from localvoice.playbook.checks import NO_HANDLERS
+from localvoice.playbook.conditions import (
+    Evidence,
+    Intent,
+    JudgingContext,
+    StageContext,
+    Verdict,
+    classify,
+    is_over,
+    judge,
+    time_limit,
+    transition_tool,
+)
+from localvoice.playbook.handlers import Handlers
+from localvoice.playbook.schema import (
+    Handler,
+    IntentCondition,
+    Playbook,
+    Stage,
+    TimeoutCondition,
+    Transition,
+)
+from localvoice.playbook.state import Standing, restored, saved
+from localvoice.tools import Tool, ToolRegistry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What of a turn has led to a transition: it doesn't lead to another one from the next stage."""
+
+    turn_id: str = ""
+    calls: int = 0
+
+    def has_words_of(self, exchange: Exchange) -> bool:
+        return exchange.turn_id == self.turn_id
+
+    def calls_of(self, exchange: Exchange) -> int:
+        return self.calls if exchange.turn_id == self.turn_id else 0
+
+
+class PlaybookDirector:
+    """A `Director` for one conversation; the playbook has been checked, with the same tools and handlers."""
+
+    def __init__(
+        self,
+        playbook: Playbook,
+        registry: ToolRegistry,
+        agent_settings: AgentSettings,
+        llm: Llm,
+        session_id: str,
+        hooks: Hooks,
+        metrics: Metrics,
+        handlers: Mapping[str, Callable[..., Any]] = NO_HANDLERS,
+    ) -> None:
+        self._playbook = playbook
+        self._stages = {stage.id: stage for stage in playbook.stages}
+        self._tools = {tool.name: tool for tool in registry}
+        self._own_tools: dict[str, Tool | None] = {}
+        self._settings = agent_settings
+        self._llm = llm
+        self._session_id = session_id
+        self._hooks = hooks
+        self._metrics = metrics
+        self._handlers = Handlers(handlers)
+        self._standing = Standing(self._stages[playbook.initial_stage])
+        self._spent = _Spent()
+        self._intent: Intent | None = None
+        self._intent_asked = ("", "")
+        self._rites: asyncio.Task[None] | None = None
+        self._untold: StageChange | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The playbook's data in this conversation."""
+        return self._standing.data
+
+    def brief(self) -> Brief:
+        """The stage's prompt behind the global one, and the stage's tools behind the global ones."""
+        playbook, stage = self._playbook, self._standing.stage
+        before = playbook.global_system_prompt
+        prompt = [self._settings.system_prompt if before is None else before, stage.system_prompt]
+        names = dict.fromkeys((*playbook.global_tools, *stage.tools))
+        if stage.id not in self._own_tools:
+            self._own_tools[stage.id] = transition_tool(self._ways(), self._stages)
+        own = self._own_tools[stage.id]
+        return Brief(
+            self._standing.filled("\n\n".join(part.strip() for part in prompt if part.strip())),
+            (*(self._tools[name] for name in names), *([own] if own else [])),
+            stage.tool_choice,
+            self._sampling(),
+        )
+
+    async def begin(self) -> None:
+        """A turn begins. The first one enters the initial stage."""
+        await self._finish_rites()
+        standing = self._standing
+        if standing.entered is None:
+            standing.entered = now()
+            self._rites = asyncio.create_task(self._enter(None, {}), name="stage rites")
+            await self._finish_rites()
+        standing.turns += 1
+        standing.turns_in_stage += 1
+        self._metrics.increment(Metric.STAGE_TURNS, 1, self._tags(self._standing.stage))
+
+    async def after_calls(self, exchange: Exchange) -> StageChange | None:
+        """What the user said or the LLM has called may lead to the stage that gives the answer.
+
+        May come more than once in a turn: before the LLM is asked, and after each of its calls.
+        """
+        if change := await self._told_late():
+            return change
+        if not self._standing.stage.two_phase_execution:
+            return None
+        return await self._judge(exchange, answered=False)
+
+    async def after_reply(self, exchange: Exchange) -> StageChange | None:
+        """The answer, the stage's turns or its time may lead on; in one phase, all the rest may, too."""
+        await self._finish_rites()
+        response, calls = exchange.reply, len(exchange.calls)
+        await notify(self._hooks.on_playbook_turn_end, self._context(), response, calls)
+        if change := await self._told_late():
+            return change
+        return await self._judge(exchange, answered=True)
+
+    def foreseeable(self) -> bool:
+        """Not where the LLM is asked for the user's intent first: it would have to wait for a draft."""
+        return not any(isinstance(each.condition, IntentCondition) for each in self._ways())
+
+    def seconds_left(self) -> float | None:
+        """Until the first transition on `timeout`; 0 also when a change is still to be told."""
+        if self._untold:
+            return 0.0
+        standing = self._standing
+        limits = [limit for _, limit in self._timeouts()]
+        if standing.entered is None or not limits:
+            return None
+        return max(0.0, min(limits) - standing.seconds_in_stage(now()))
+
+    async def on_timeout(self) -> StageChange | None:
+        """Take the transition on `timeout` that is due."""
+        if change := await self._told_late():
+            return change
+        for transition, limit in self._timeouts():
+            if is_over(limit, self._standing.seconds_in_stage(now())):
+                return await self._move(transition, Verdict("timeout", {}))
+        return None
+
+    def take_problems(self) -> Sequence[VoiceError]:
+        """PLAYBOOK_ERROR for each handler that failed and each intent that couldn't be told."""
+        return self._handlers.take_problems()
+
+    def forget(self) -> None:
+        """Empty the data, which may be the user's words; the stage and its turns stay."""
+        self._standing.data.clear()
+        self._intent, self._intent_asked = None, ("", "")
+
+    def save(self) -> Mapping[str, Any]:
+        """Stage, turns, time in the stage and data."""
+        return saved(self._playbook, self._standing, now())
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on where `save` was; no stage is entered for it."""
+        standing = restored(self._playbook, saved, now())
+        if standing is not None:
+            self._standing = standing
+            self._metrics.gauge(Metric.STAGE_CURRENT, 1, self._tags(self._standing.stage))
+
+    async def _judge(self, exchange: Exchange, answered: bool) -> StageChange | None:
+        spent, standing = self._spent, self._standing
+        succeeded = {result.call_id for result in exchange.results if result.success}
+        evidence = Evidence(
+            words="" if spent.has_words_of(exchange) else exchange.words,
+            calls=tuple(
+                call for call in exchange.calls[spent.calls_of(exchange) :] if call.call_id in succeeded
+            ),
+            reply=exchange.reply,
+            answered=answered,
+            turns_in_stage=standing.turns_in_stage,
+            seconds_in_stage=standing.seconds_in_stage(now()),
+            user_speaks=exchange.user_speaks,
+        )
+        ask_intent, ask_handler = partial(self._ask_intent, exchange), partial(self._ask_handler, exchange)
+        for transition in self._ways():
+            if verdict := await judge(transition, standing.stage, evidence, ask_intent, ask_handler):
+                self._spent = _Spent(exchange.turn_id, len(exchange.calls))
+                return await self._move(transition, verdict)
+        return None
+
+    async def _ask_intent(self, exchange: Exchange) -> Intent | None:
+        """Once a turn in each stage, however often it is judged."""
+        asked = (exchange.turn_id, self._standing.stage.id)
+        if self._intent_asked != asked:
+            ways = [each.condition for each in self._ways()]
+            wanted = [each for each in ways if isinstance(each, IntentCondition)]
+            question = classify(self._llm, wanted, exchange)
+            self._intent = await self._handlers.attempt(question, "question for the user's intent")
+            self._intent_asked = asked
+        return self._intent
+
+    async def _ask_handler(self, exchange: Exchange, handler: Handler) -> bool:
+        standing = self._standing
+        context = JudgingContext(self._context(), standing.turns_in_stage, exchange, standing.data)
+        name = handler if isinstance(handler, str) else getattr(handler, "__qualname__", "function")
+        return bool(await self._handlers.call(handler, f"condition {name}", context))
+
+    async def _move(self, transition: Transition, verdict: Verdict) -> StageChange:
+        """The stage changes at once; what belongs to that is done even if the turn is cancelled meanwhile."""
+        standing, action = self._standing, transition.action
+        leaving, lasted = self._context(), Stopwatch(self._standing.entered).timing()
+        old, new = standing.stage, self._stages[action.target_stage]
+        # What the LLM gives along may be a stranger's words: it doesn't replace what the playbook says.
+        given = deepcopy({**verdict.data, **action.data})  # handlers may change it
+        standing.data.update(given)
+        standing.stage, standing.entered, standing.turns_in_stage = new, now(), 0
+        message = action.transition_message
+        self._untold = StageChange(old.id, new.id, verdict.reason, message, action.clear_history)
+        log.info("playbook %s: %s leads from %s to %s", self._playbook.id, transition.id, old.id, new.id)
+        rites = self._leave(transition, leaving, lasted, StageContext(leaving, old, new, given, self.data))
+        self._rites = asyncio.create_task(rites, name="stage rites")
+        return await self._tell(self._untold)
+
+    async def _tell(self, change: StageChange) -> StageChange:
+        await self._finish_rites()
+        self._untold = None
+        return replace(change, say=self._standing.filled(change.say) if change.say else None)
+
+    async def _told_late(self) -> StageChange | None:
+        """A change of which nobody was told, because the turn was cancelled meanwhile."""
+        return await self._tell(self._untold) if self._untold else None
+
+    async def _finish_rites(self) -> None:
+        if (rites := self._rites) is not None:
+            await asyncio.wait([rites])
+            self._rites = None
+            if not rites.cancelled():  # by a handler, which is its own failure
+                rites.result()
+
+    async def _leave(
+        self, transition: Transition, leaving: PlaybookContext, lasted: Timing, context: StageContext
+    ) -> None:
+        """Tell the application that a stage ends, and that the next begins."""
+        hooks, metrics, old, new = self._hooks, self._metrics, context.stage, self._standing.stage
+        metrics.timing(Metric.STAGE_DURATION, lasted.duration_ms, self._tags(old))
+        metrics.gauge(Metric.STAGE_CURRENT, 0, self._tags(old))
+        ways = {"playbook": self._playbook.id, "from": old.id, "to": new.id}
+        metrics.increment(Metric.TRANSITIONS, 1, ways)
+        await self._handlers.call(old.on_exit, f"on_exit of {old.id}", context)
+        await notify(hooks.on_stage_exit, leaving, old.id, new.id, lasted)
+        await notify(hooks.on_transition, leaving, transition.id, old.id, new.id)
+        await self._enter(old, context.transition_data)
+        if self._playbook.is_final(new.id) and new is not old:
+            metrics.increment(Metric.COMPLETIONS, 1, self._tags(new))
+            await notify(hooks.on_playbook_complete, self._context(), new.id, self._standing.turns)
+
+    async def _enter(self, previous: Stage | None, given: Mapping[str, Any]) -> None:
+        stage, context = self._standing.stage, self._context()
+        self._metrics.gauge(Metric.STAGE_CURRENT, 1, self._tags(self._standing.stage))
+        await notify(self._hooks.on_stage_enter, context, stage.id, previous.id if previous else None)
+        await self._handlers.call(
+            stage.on_enter,
+            f"on_enter of {stage.id}",
+            StageContext(context, stage, previous, given, self.data),
+        )
+
+    def _ways(self) -> list[Transition]:
+        return self._playbook.transitions_from(self._standing.stage.id)
+
+    def _timeouts(self) -> list[tuple[Transition, float]]:
+        """The ways out by time, with their seconds."""
+        stage = self._standing.stage
+        return [
+            (each, limit)
+            for each in self._ways()
+            if isinstance(each.condition, TimeoutCondition)
+            and (limit := time_limit(each.condition, stage)) is not None
+        ]
+
+    def _sampling(self) -> Sampling:
+        chosen: dict[str, Any] = {}
+        for config in (self._playbook.default_llm_config, self._standing.stage.llm_config):
+            chosen |= config.model_dump(exclude_none=True)
+        return replace(sampling_of(self._settings), **chosen)
+
+    def _context(self) -> PlaybookContext:
+        standing = self._standing
+        milliseconds = 1000 * standing.seconds_in_stage(now())
+        return PlaybookContext(
+            self._playbook.id, standing.stage.id, self._session_id, standing.turns, milliseconds
+        )
+
+    def _tags(self, stage: Stage) -> dict[str, str]:
+        return {"playbook": self._playbook.id, "stage": stage.id}

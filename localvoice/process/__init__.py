@@ -1,0 +1,1 @@
+"""What only a program of its own does to its process: its memory, its output, its end."""

@@ -1,0 +1,157 @@
+"""What the process logs, and where to. What anyone said is not in it unless that is switched on."""
+
+import logging
+import os
+import stat
+import sys
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final, Literal
+
+from pythonjsonlogger.json import JsonFormatter
+from rich.console import Console
+from rich.logging import RichHandler
+
+from localvoice.config import ConfigError
+from localvoice.observability.log_context import ContextFilter, show_transcripts
+from localvoice.process.log_flood import FloodFilter
+from localvoice.process.terminal import plain
+
+log = logging.getLogger(__name__)
+
+LogFormat = Literal["text", "json"]
+
+_CHATTY = (
+    "aioice",
+    "aiortc",
+    "asyncio",
+    "httpx",
+    "httpcore",
+    "huggingface_hub",
+    "faster_whisper",
+    "piper",
+    "filelock",
+    "urllib3",
+)
+"""Libraries whose information is of use to their developers only; some of it holds transcripts."""
+
+_FILE_BYTES: Final = 10_000_000
+_PRIVATE: Final = 0o600
+_OLD_FILES: Final = 3
+"""Log files kept beside the current one: 40 MB in all, however long the server runs."""
+
+
+def set_up_logging(
+    level: str,
+    console: Console,
+    format: LogFormat = "text",
+    transcripts: bool = False,
+    file: Path | None = None,
+) -> None:
+    """Send our log to the terminal and, if one is named, to a file as well; other libraries only warn.
+
+    `json` writes one object a line: time (ISO 8601, UTC), level, logger, message, and the fields of the
+    record and of `log_context`. `transcripts` is for `spoken`. An application that has set up logging before
+    keeps its own handlers and level. Raises `ConfigError` for a file that can't be written.
+    """
+    show_transcripts(transcripts)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if logging.getLogger().handlers:
+        return
+    handlers = [_terminal(console, format)]
+    if file is not None:
+        handlers.append(_file(file, format))
+    flood = FloodFilter()
+    for handler in handlers:
+        handler.addFilter(ContextFilter())
+        handler.addFilter(flood)  # after it: the flood is one session's
+    logging.basicConfig(level=level.upper(), handlers=handlers)
+
+
+class _JsonLines(JsonFormatter):
+    """A record as one line of JSON."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["asctime", "levelname", "name", "message"],
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """When it was logged, such as 2025-01-31T12:00:00.123+00:00."""
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+class _TextLines(logging.Formatter):
+    """A record as text in which nobody's words command the terminal, or begin a line as a record does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, control characters spelt out, its further lines indented."""
+        return plain(super().format(record)).replace("\n", "\n    ")
+
+
+class _PrivateFile(RotatingFileHandler):
+    """A log file that only its owner can read, also after it was started anew.
+
+    While it can't be written, as on a full disk, that is told once to the other handlers; lines are lost.
+    """
+
+    _failed = _told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        self._failed = False
+        super().emit(record)
+        if self._told and not self._failed:
+            self._told = False
+            log.warning("the log file %s can be written again; some lines are missing", self.baseFilename)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Not a traceback for each line, which the library would print."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._failed = True
+        if not self._told:
+            self._told = True
+            words = "the log file %s can't be written: %s. Lines are lost until it can"
+            log.error(words, self.baseFilename, error.strerror or error)
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_private)
+
+
+def _open_private(path: str, flags: int) -> int:
+    # A pipe that nobody reads would have us wait, and one that is full every line of the log.
+    descriptor = os.open(path, flags | os.O_NONBLOCK, _PRIVATE)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():  # and no device, such as /dev/stderr
+        os.fchmod(descriptor, _PRIVATE)  # it may be older than this setting
+    return descriptor
+
+
+def _terminal(console: Console, format: LogFormat) -> logging.Handler:
+    if format == "json":
+        lines = logging.StreamHandler(console.file)  # past the console, which would wrap long lines
+        lines.setFormatter(_JsonLines())
+        return lines
+    text = RichHandler(console=console, show_path=False, rich_tracebacks=False)
+    text.setFormatter(_TextLines("%(message)s", "%H:%M:%S"))
+    return text
+
+
+def _file(file: Path, format: LogFormat) -> logging.Handler:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = _PrivateFile(file, maxBytes=_FILE_BYTES, backupCount=_OLD_FILES, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"The log file {file} can't be written: {error.strerror}. Name another one, or none."
+        ) from error
+    text = _TextLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(_JsonLines() if format == "json" else text)
+    return handler

@@ -1,0 +1,238 @@
+"""Runs the tools that the LLM calls. Whatever goes wrong in a tool is an answer to the LLM, no exception."""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from localvoice.application import calls as application
+from localvoice.application.calls import ApplicationError, message_of, unharmed
+from localvoice.application.hooks import ToolResult
+from localvoice.contract.text import in_utf8
+from localvoice.engines.types import ToolCall
+from localvoice.observability.log_context import failure
+from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry
+from localvoice.tools.result import as_json, is_small
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Execute = Callable[[], Awaitable[ToolResult]]
+Around = Callable[[ToolCall, Execute], Awaitable[ToolResult]]
+
+CONTENT_BYTES: Final = 8192
+"""Of one result, what the LLM reads: about 2000 tokens, which is half of a small model's context."""
+_LEAVE_SECONDS: Final = 0.1
+"""How long a cancelled coroutine may take to clean up while the user already speaks."""
+_ANNOUNCE_SECONDS: Final = 5.0
+"""How long a tool's thread waits for the event loop to take its announcement."""
+
+_left_behind: set[asyncio.Task[Any]] = set()
+"""Coroutines that went on after they were cancelled; the event loop itself wouldn't keep them alive."""
+
+
+async def _just_run(_call: ToolCall, execute: Execute) -> ToolResult:
+    return await execute()
+
+
+class ToolExecutor:
+    """Runs calls of the registry's tools."""
+
+    def __init__(self, registry: ToolRegistry, timeout_seconds: float = 30.0, max_parallel: int = 10) -> None:
+        """Each call may take `timeout_seconds`; so many parallel ones run at once."""
+        if not timeout_seconds > 0 or max_parallel < 1:
+            raise ValueError(
+                "the deadline of tools must be above 0 s, and at least 1 of them must run at once"
+            )
+        self._registry = registry
+        self._timeout_seconds = timeout_seconds
+        self._max_parallel = max_parallel
+
+    async def run(
+        self,
+        calls: Sequence[ToolCall],
+        context_of: Callable[[ToolCall], ToolContext],
+        around: Around = _just_run,
+    ) -> tuple[ToolResult, ...]:
+        """All results, in the calls' order: sequential tools run first, in order, then the parallel ones.
+
+        `around` is called for each and awaits what it is given, or returns a result of its own. Cancelling
+        this sets `cancelled` of every context, cancels the coroutines, and leaves a stuck thread behind.
+        """
+        contexts = [context_of(call) for call in calls]
+        slots = asyncio.Semaphore(self._max_parallel)
+
+        async def one(index: int) -> ToolResult:
+            call = calls[index]
+            async with slots:
+                try:
+                    return await around(call, partial(self._execute, call, contexts[index]))
+                except Exception as error:
+                    log.error("what surrounds the tool %s failed with %s", call.name, failure(error))
+                    return _failed(call, "internal error", 0.0)
+
+        in_order = [index for index, call in enumerate(calls) if self._is_sequential(call)]
+        results: dict[int, ToolResult] = {}
+        try:
+            for index in in_order:
+                results[index] = await one(index)
+            async with asyncio.TaskGroup() as group:
+                tasks = {i: group.create_task(one(i)) for i in range(len(calls)) if i not in results}
+        except asyncio.CancelledError:
+            for context in contexts:
+                context.cancelled.set()
+            raise
+        results |= {index: task.result() for index, task in tasks.items()}
+        return tuple(results[index] for index in range(len(calls)))
+
+    def _is_sequential(self, call: ToolCall) -> bool:
+        return any(tool.name == call.name and tool.policy == "sequential" for tool in self._registry)
+
+    async def _execute(self, call: ToolCall, context: ToolContext) -> ToolResult:
+        """Run one call; only a cancellation comes out of it."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            tool = self._registry.get(call.name)
+            arguments = tool.validate(call.arguments)
+            value = await self._bounded(tool, arguments, context)
+        except Exception as error:
+            return _failed(call, why_it_failed(call.name, error), loop.time() - began)
+        duration_ms = (loop.time() - began) * 1000
+        return ToolResult(call.call_id, call.name, success=True, result=value, duration_ms=duration_ms)
+
+    async def _bounded(self, tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+        """What the handler returns, as JSON types; raises `ToolError` at the deadline."""
+        job = asyncio.create_task(_handle(tool, arguments, context), name=f"tool {tool.name}")
+        try:
+            done, _ = await asyncio.wait([job], timeout=self._timeout_seconds)
+        except asyncio.CancelledError:
+            await _leave(job, tool, context)
+            raise
+        if not done:
+            await _leave(job, tool, context)
+            raise ToolError(f"took longer than {self._timeout_seconds:g} seconds and was stopped")
+        if job.cancelled():
+            raise ApplicationError("it cancelled itself")
+        if (error := job.exception()) is not None:
+            raise unharmed(error)
+        return job.result()
+
+
+def why_it_failed(name: str, error: Exception) -> str:
+    """In words for the LLM. What the tool didn't say itself is logged as well."""
+    if isinstance(error, ToolError):
+        return message_of(error)
+    if isinstance(error, ApplicationError):
+        log.warning("the tool %s failed: %s", name, error)
+        return str(error)
+    log.warning("the tool %s failed with %s", name, failure(error))
+    return f"{type(error).__name__}: {message_of(error)}"
+
+
+def content_of(result: ToolResult) -> str:
+    """The result as JSON for the LLM; of one above `CONTENT_BYTES` only the beginning, and a note."""
+    answer = result.result if result.success else {"error": result.error}
+    text = in_utf8(json.dumps(answer, ensure_ascii=False))
+    size = len(text.encode())
+    if size <= CONTENT_BYTES:
+        return text
+    note = f"only the beginning is shown: the whole result has {size} bytes"
+    kept = text[:CONTENT_BYTES]
+    while True:  # quotes and letters of several bytes make it longer than it looks
+        content = json.dumps({"note": note, "beginning": kept}, ensure_ascii=False)
+        if (length := len(content.encode())) <= CONTENT_BYTES:
+            return content
+        kept = kept[: len(kept) * CONTENT_BYTES // (length + 1)]
+
+
+async def _handle(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+    """The result as JSON types, which is made where the tool runs: it may be an iterator, or large."""
+    stopped = context.cancelled.is_set
+    if _is_async(tool.handler):
+        value = await application.run(lambda: tool.handler(arguments, context))
+    else:
+        loop = asyncio.get_running_loop()
+        beside = replace(context, announce=partial(_announce_from_thread, loop, context))
+
+        def work() -> Any:
+            given = tool.handler(arguments, beside)
+            return given if inspect.isawaitable(given) else _Made(as_json(given, lambda: not stopped()))
+
+        value = await _in_thread(tool.name, work)
+        if isinstance(value, _Made):
+            return value.value
+        value = await application.run(lambda: value)
+    make = partial(as_json, value, lambda: not stopped())
+    return make() if is_small(value) else await _in_thread(tool.name, make)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A result that is JSON already."""
+
+    value: Any
+
+
+def _is_async(handler: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+
+
+async def _in_thread(name: str, function: Callable[[], T]) -> T:
+    """Run a function in a daemon thread of its own.
+
+    Not `asyncio.to_thread`: a few stuck tools would use up the loop's threads for everyone, and the process
+    couldn't end before they do.
+    """
+    job: concurrent.futures.Future[T] = concurrent.futures.Future()
+    variables = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            job.set_result(variables.run(function))
+        except BaseException as error:
+            job.set_exception(unharmed(error))
+
+    job.set_running_or_notify_cancel()
+    threading.Thread(target=work, name=f"tool-{name}", daemon=True).start()
+    return await asyncio.wrap_future(job)
+
+
+def _announce_from_thread(
+    loop: asyncio.AbstractEventLoop, context: ToolContext, seconds: float, text: str
+) -> None:
+    async def announce() -> None:
+        context.announce(seconds, text)
+
+    asyncio.run_coroutine_threadsafe(announce(), loop).result(_ANNOUNCE_SECONDS)
+
+
+async def _leave(job: asyncio.Task[Any], tool: Tool, context: ToolContext) -> None:
+    """Tell a tool to stop; one that doesn't is left behind."""
+    context.cancelled.set()
+    job.cancel()
+    try:
+        done, _ = await asyncio.wait([job], timeout=_LEAVE_SECONDS)
+    finally:
+        if not job.done():
+            _left_behind.add(job)
+        job.add_done_callback(_forget)
+    if not done:
+        log.warning("the tool %s ignores that it was stopped", tool.name)
+
+
+def _forget(job: asyncio.Task[Any]) -> None:
+    _left_behind.discard(job)
+    if not job.cancelled():
+        job.exception()  # counts as seen: nobody waits for it any more
+
+
+def _failed(call: ToolCall, words: str, seconds: float) -> ToolResult:
+    return ToolResult(call.call_id, call.name, success=False, error=words, duration_ms=seconds * 1000)

@@ -1,0 +1,113 @@
+"""What a tool has returned, as JSON types: checked, limited, and made where it blocks nothing."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Final
+
+from pydantic_core import from_json, to_json
+
+from localvoice.tools.tool import ToolError
+
+RESULT_BYTES: Final = 2**20
+"""Of one result, as JSON. The LLM reads 8 KiB of it; clients and hooks get all of it."""
+_SMALL: Final = 4096
+_PART: Final = 8
+"""What a number or a list takes at least, so that what holds itself comes to an end."""
+_PLAIN: Final = (str, int, float, bool, type(None))
+_LISTS: Final = (list, tuple, set, frozenset, deque)
+_SIZED: Final = (str, bytes, bytearray)
+_BRACKETS: Final = 2
+"""Bytes of an empty list or mapping: an endless number of them has to end as well."""
+_NUMBER_BITS: Final = 4096
+"""What turns longer numbers into text takes long, or refuses."""
+
+
+def is_small(value: object) -> bool:
+    """Whether `as_json` takes no time for it, so that no thread is needed."""
+    return _size(value, _SMALL) <= _SMALL
+
+
+def as_json(value: object, wanted: Callable[[], bool] = lambda: True) -> Any:
+    """The value as JSON has it.
+
+    Raises `ToolError` if JSON can't carry it, if it is larger than `RESULT_BYTES`, and if it is an iterator
+    while it isn't `wanted` any more.
+    """
+    try:
+        return _Walk(wanted).of(value)
+    except RecursionError as error:
+        raise ToolError("gave a result that isn't JSON: it holds itself, or is nested too deeply") from error
+    except ValueError as error:
+        raise ToolError(f"gave a result that isn't JSON: {error}") from error
+
+
+class _Walk:
+    """Goes through a result item by item: one call of a library would hold up all threads for as long."""
+
+    def __init__(self, wanted: Callable[[], bool]) -> None:
+        self._wanted = wanted
+        self._left = RESULT_BYTES
+
+    def of(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is str:
+            self._take(len(value))
+            self._take(len(value.encode()) - len(value) + 2)
+            return value
+        if kind is int and value.bit_length() > _NUMBER_BITS:
+            raise ValueError("a number has too many digits")
+        if isinstance(value, dict):
+            self._take(_BRACKETS)
+            return {self._key(key): self.of(each) for key, each in value.items()}
+        if isinstance(value, _LISTS):
+            self._take(len(value) + _BRACKETS)
+            return [self.of(each) for each in value]
+        if isinstance(value, Iterator):
+            self._take(_BRACKETS)
+            return [self.of(each) for each in self._while_wanted(value)]
+        if isinstance(value, AsyncIterator):
+            raise ValueError("it is an async generator. Return a list")
+        return self._single(value)
+
+    def _single(self, value: Any) -> Any:
+        if isinstance(value, _SIZED) and len(value) > self._left:
+            self._take(len(value))
+        written = to_json(value, inf_nan_mode="null")
+        self._take(len(written) + 1)
+        return from_json(written)
+
+    def _key(self, key: object) -> str:
+        if type(key) is str:
+            return str(self.of(key))
+        (written,) = self._single({key: None})
+        return str(written)
+
+    def _while_wanted(self, items: Iterator[Any]) -> Iterable[Any]:
+        for item in items:
+            if not self._wanted():
+                raise ToolError("was stopped")
+            yield item
+
+    def _take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise ToolError(
+                f"gave a result of more than {RESULT_BYTES // 1024} KiB: have it return less, such as a part"
+            )
+
+
+def _size(value: object, limit: int) -> int:
+    """About its length as JSON, if it consists of plain lists, mappings and values; else above the limit."""
+    kind = type(value)
+    if kind is str:
+        return len(str(value)) + 1
+    if kind in _PLAIN:
+        return _PART
+    if not isinstance(value, dict | list | tuple) or kind not in (dict, list, tuple) or len(value) > limit:
+        return limit + 1
+    size = _PART
+    for part in [*value, *value.values()] if isinstance(value, dict) else value:
+        if size > limit:
+            break
+        size += _size(part, limit - size)
+    return size

@@ -1,0 +1,308 @@
+"""Tools: functions that the LLM may call.
+
+@tool
+async def open_door(room: Annotated[str, Field(description="Name of the room")]) -> str:
+    '''Open the door of a room.'''
+    ...
+"""
+
+import asyncio
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, get_args, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
+
+from localvoice.application.calls import result_of
+from localvoice.engines.types import ToolSpec
+from localvoice.tools.question import check_question
+from localvoice.tools.schema import complaint_about, flat_schema
+
+Policy = Literal["parallel", "sequential"]
+Function = Callable[..., Any]
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_ERRORS_SHOWN: Final = 3
+"""A wrong call is told its first mistakes; a model that reads ten of them mends none."""
+
+
+class ToolError(Exception):
+    """Raise it in a tool to tell the LLM, in words that it can pass on, why the tool can't do that."""
+
+
+class InvalidArgumentsError(ToolError):
+    """A call's arguments don't fit the tool's schema; says what is wrong with which."""
+
+
+class UnknownToolError(ToolError):
+    """There is no tool of that name; says which there are."""
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What a tool knows of the conversation that called it."""
+
+    call_id: str
+    """The call's."""
+    session_id: str
+    """The session's."""
+    turn_id: str
+    """The turn's."""
+    cancelled: asyncio.Event
+    """Set when the result is not wanted any more: the user interrupted, or it took too long. Any thread may
+    ask `is_set()`; only a coroutine may wait for it."""
+    announce: Callable[[float, str], None]
+    """After so many seconds the agent says this text, as soon as nobody speaks; also after the turn. Raises
+    `ToolError` when too many wait already."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that the LLM may call. `@tool` makes one of a typed function.
+
+    Raises ValueError, saying what is wrong, for a spec that the LLM couldn't be offered.
+    """
+
+    spec: ToolSpec
+    """As the LLM sees it. The schema's definitions are written out where they are used."""
+    handler: Callable[[Mapping[str, Any], ToolContext], Awaitable[Any] | Any]
+    """Takes what `validate` gave. A plain function runs in a thread of its own."""
+    policy: Policy = "parallel"
+    """`sequential`: before the parallel ones and one after the other, in the order of the calls."""
+    parse: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """Turns arguments as JSON gives them into what the handler takes, or raises `InvalidArgumentsError`.
+    None: they are checked against the schema and taken as they are."""
+    confirm: bool | str = False
+    """Whether the user is asked first, and only their yes runs it; or the question to ask, which names every
+    required parameter: "Shall I send {text} to {recipient}?"."""
+
+    def __post_init__(self) -> None:
+        """Check the spec and flatten its schema."""
+        name = self.spec.name
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"a tool can't be called {name!r}: give it 1 to 64 letters, digits, _ or -, a letter first"
+            )
+        if not self.spec.description.strip():
+            raise ValueError(f"the tool {name} needs a description: the LLM decides by it when to call it")
+        if self.policy not in get_args(Policy):
+            raise ValueError(
+                f"the policy of the tool {name} must be parallel or sequential, not {self.policy!r}"
+            )
+        try:
+            parameters = flat_schema(self.spec.parameters)
+        except ValueError as error:
+            raise ValueError(f"the tool {name}: {error}") from error
+        check_question(name, self.confirm, parameters)
+        object.__setattr__(self, "spec", replace(self.spec, parameters=parameters))
+
+    @property
+    def name(self) -> str:
+        """What a call names."""
+        return self.spec.name
+
+    def validate(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments as the handler takes them.
+
+        Raises `InvalidArgumentsError`, and what a validator of the application fails with.
+        """
+        if (parse := self.parse) is not None:
+            return result_of(lambda: parse(arguments))
+        if complaint := complaint_about(arguments, self.spec.parameters):
+            raise InvalidArgumentsError(f"invalid arguments: {complaint}")
+        return arguments
+
+
+class ToolRegistry:
+    """The tools of an agent, by name, in the order in which they were registered."""
+
+    def __init__(self, tools: Iterable[Tool] = ()) -> None:
+        self._by_name: dict[str, Tool] = {}
+        for each in tools:
+            self.register(each)
+
+    def register(self, new: Tool) -> None:
+        """Add a tool; raises ValueError if the name is taken."""
+        if new.name in self._by_name:
+            raise ValueError(f"there is a tool called {new.name} already: give this one another name")
+        self._by_name[new.name] = new
+
+    def get(self, name: str) -> Tool:
+        """The tool of that name; raises `UnknownToolError`."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            known = ", ".join(self._by_name) or "there are none"
+            raise UnknownToolError(f"there is no tool called {name}; the tools are: {known}") from None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names."""
+        return tuple(self._by_name)
+
+    def filter(self, names: Iterable[str]) -> tuple[Tool, ...]:
+        """The tools of these names, in this order; raises `UnknownToolError`."""
+        return tuple(self.get(name) for name in names)
+
+    def __iter__(self) -> Iterator[Tool]:
+        """Over the tools."""
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        """How many tools there are."""
+        return len(self._by_name)
+
+
+@overload
+def tool(function: Function, /) -> Tool: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    policy: Policy = "parallel",
+    confirm: bool | str = False,
+) -> Callable[[Function], Tool]: ...
+def tool(
+    function: Function | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    policy: Policy = "parallel",
+    confirm: bool | str = False,
+) -> Tool | Callable[[Function], Tool]:
+    """Make a tool of a typed function, sync or async.
+
+    Its name and the first line of its docstring are the tool's, unless given here. Every parameter needs a
+    type that JSON can carry; `Annotated[…, Field(description=…)]` describes it. One annotated `ToolContext`
+    gets the context and is not for the LLM. With `confirm` the user is asked first, in these words if it is a
+    sentence. Raises TypeError for a function that can't be a tool, ValueError for a bad name or question.
+    """
+
+    def decorate(function: Function) -> Tool:
+        return _tool_of(function, name, description, policy, confirm)
+
+    return decorate if function is None else decorate(function)
+
+
+def _tool_of(
+    function: Function, name: str | None, description: str | None, policy: Policy, confirm: bool | str
+) -> Tool:
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        raise TypeError(f"a tool is made of a function or a bound method, not of {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{function.__qualname__} can't be a tool: it must return its result, not yield it")
+    sentence = description or (inspect.getdoc(function) or "").partition("\n")[0].strip()
+    if not sentence:
+        raise TypeError(
+            f"{function.__qualname__} can't be a tool yet: its docstring's first line must say what it does"
+        )
+    types = _parameter_types(function)
+    contexts = [each for each, annotation in types.items() if annotation is ToolContext]
+    for each in contexts:
+        del types[each]
+    model = _arguments_model(function, types)
+    parse = _parser(model, tuple(types))
+    spec = ToolSpec(name or function.__name__, sentence, _schema_of(function, model))
+
+    def call(arguments: Mapping[str, Any], context: ToolContext) -> Any:
+        return function(**arguments, **dict.fromkeys(contexts, context))
+
+    async def call_async(arguments: Mapping[str, Any], context: ToolContext) -> Any:
+        return await call(arguments, context)
+
+    handler = call_async if inspect.iscoroutinefunction(function) else call
+    return Tool(spec, handler, policy, parse, confirm)
+
+
+def _parameter_types(function: Function) -> dict[str, Any]:
+    """Each parameter's type, with what `Annotated` says of it."""
+    where = f"{function.__qualname__} can't be a tool:"
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"{where} its annotations name something that isn't known there: {error}") from error
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    types: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in by_name:
+            raise TypeError(f"{where} the LLM gives arguments by name, and {parameter} can't be given so")
+        if parameter.name not in hints:
+            raise TypeError(f"{where} its parameter {parameter.name} needs a type annotation")
+        if isinstance(parameter.default, FieldInfo):
+            raise TypeError(
+                f"{where} write {parameter.name}: Annotated[<type>, Field(…)] and a plain default"
+            )
+        types[parameter.name] = hints[parameter.name]
+    return types
+
+
+def _arguments_model(function: Function, types: Mapping[str, Any]) -> type[BaseModel]:
+    """Checks the arguments. Its fields are numbered: an argument may well be called `json` or `copy`."""
+    parameters = inspect.signature(function).parameters
+    fields: dict[str, Any] = {}
+    for number, (name, annotation) in enumerate(types.items()):
+        required = parameters[name].default is inspect.Parameter.empty
+        # What the LLM leaves out isn't passed on, so the function's own default holds.
+        default = Field(alias=name) if required else Field(alias=name, default_factory=lambda: None)
+        fields[f"argument_{number}"] = (annotation, default)
+    try:
+        return create_model(
+            "Arguments", __config__=ConfigDict(extra="forbid", coerce_numbers_to_str=True), **fields
+        )
+    except (PydanticUserError, TypeError) as error:
+        raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
+
+
+def _parser(
+    model: type[BaseModel], names: tuple[str, ...]
+) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    def parse(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            parsed = model.model_validate(dict(arguments))
+        except ValidationError as error:
+            raise InvalidArgumentsError(f"invalid arguments: {_complaints(error)}") from error
+        return {
+            name: getattr(parsed, field)
+            for number, name in enumerate(names)
+            if (field := f"argument_{number}") in parsed.model_fields_set
+        }
+
+    return parse
+
+
+def _complaints(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:_ERRORS_SHOWN]
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+
+
+def _schema_of(function: Function, model: type[BaseModel]) -> dict[str, Any]:
+    """The schema that the LLM reads: short, since every prompt holds it."""
+    try:
+        schema = model.model_json_schema()
+    except PydanticUserError as error:
+        raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
+    parameters = inspect.signature(function).parameters
+    for name, each in schema["properties"].items():
+        default = parameters[name].default
+        if default is None:
+            _drop_null(each)
+        elif default and type(default) in (str, int, float, bool):
+            each["default"] = default  # 0, "" and False go without saying
+    parts = ("type", "properties", "required", "$defs")
+    return {part: schema[part] for part in parts if part in schema}
+
+
+def _drop_null(schema: dict[str, Any]) -> None:
+    """Of an argument that may be left out, null says nothing more."""
+    others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(others) == 1:
+        del schema["anyOf"]
+        schema.update({**others[0], **schema})
+    elif others:
+        schema["anyOf"] = others

@@ -1,0 +1,253 @@
+"""Closes holes in aiortc 1.16's SCTP: what a peer's packet may cost, make us keep, and break.
+
+A peer claims numbers, and aiortc believes them: the length of a parameter (0 collects the same one for ever),
+the gaps of an acknowledgement (65,535 numbers each), the streams of which it has given up messages, what has
+come out of order (each packet is answered with the whole list). Here a claim is cut to what can be true, and
+a packet to what a client sends: messages, and one chunk of each other kind.
+
+It tells a peer how much room there is for messages whose parts haven't all come, and keeps what comes beyond
+it all the same. A channel costs memory as long as the connection lasts, and a peer may open 65,534. So what
+is past our limits is dropped, as lost.
+
+What it can't read, such as text that isn't UTF-8, would end the connection with a traceback in the log.
+
+Round trips are measured by the wall clock. When that is moved by an hour, one of them seems to have taken an
+hour, and for dozens of messages a lost packet is sent again after a minute rather than a second.
+"""
+
+import asyncio
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from struct import unpack_from
+from types import SimpleNamespace
+from typing import Any, Final
+
+from aiortc import rtcsctptransport
+from aiortc.rtcsctptransport import (
+    RECONFIG_PARAM_TYPES,
+    Chunk,
+    DataChunk,
+    ForwardTsnChunk,
+    HeartbeatChunk,
+    InitChunk,
+    ReconfigChunk,
+    RTCSctpTransport,
+    SackChunk,
+    tsn_minus_one,
+    tsn_plus_one,
+)
+from aiortc.utils import uint32_gte
+
+from localvoice.transports.token_bucket import TokenBucket
+from localvoice.transports.webrtc.patches.sctp_streams import InboundStream
+
+_HEADER: Final = 4
+_STREAMS: Final = 64
+"""A client needs one for its data channel. We tell a peer so, and it keeps to it."""
+_WAITING: Final = 2048
+"""Parts that wait for others; two messages of the largest size in the smallest packets."""
+_OUT_OF_ORDER: Final = 256
+"""Parts that have come before one that is missing, of which each acknowledgement tells."""
+_FARTHEST: Final = 0xFFFF
+"""How far beyond what is missing an acknowledgement can tell of a part."""
+_PARTS_IN_PACKET: Final = 32
+_PARTS_PER_SECOND: Final = 2_000
+"""On average; a message of the largest size is 226."""
+_PARTS_AT_ONCE: Final = 8_000
+_REQUESTS_IN_CHUNK: Final = 2
+"""RFC 6525 allows no more in a RE-CONFIG chunk."""
+_HEARTBEAT_BYTES: Final = 512
+"""It is sent back as it came, and has to fit into a packet of ours."""
+_MODULO: Final = 2**32
+
+_unguarded_params = rtcsctptransport.decode_params
+_unguarded_packet = rtcsctptransport.parse_packet
+_receive_chunk = RTCSctpTransport._receive_chunk
+_receive_data = RTCSctpTransport._receive_data_chunk
+_receive_forward_tsn = RTCSctpTransport._receive_forward_tsn_chunk
+_receive_message = RTCSctpTransport._data_channel_receive
+_receive_sack = RTCSctpTransport._receive_sack_chunk
+_send_chunk = RTCSctpTransport._send_chunk
+
+
+def decode_params(body: bytes) -> list[tuple[int, bytes]]:
+    """As aiortc's, but raises ValueError for an impossible length; aiortc drops such a packet."""
+    position = 0
+    while position <= len(body) - _HEADER:
+        _, length = unpack_from("!HH", body, position)
+        if length < _HEADER:
+            raise ValueError(f"SCTP parameter has impossible length {length}")
+        position += length + -length % 4
+    return _unguarded_params(body)
+
+
+def parse_packet(data: bytes) -> tuple[int, int, int, list[Chunk]]:
+    """As aiortc's, but with the chunks that a client sends only. ValueError, whatever can't be read."""
+    try:
+        source, destination, tag, chunks = _unguarded_packet(data)
+        chunks = list(_within_limits(chunks))
+        _check_requests(chunks)
+    except struct.error as error:
+        raise ValueError(f"SCTP chunk is cut short: {error}") from error
+    return source, destination, tag, chunks
+
+
+def _within_limits(chunks: list[Chunk]) -> Iterator[Chunk]:
+    """Some messages, and one of each other kind: each is worked on, and most are answered."""
+    if len(chunks) > 1 and any(isinstance(chunk, InitChunk) for chunk in chunks):
+        raise ValueError("SCTP INIT chunk isn't alone in its packet")
+    found: dict[type[Chunk], int] = {}
+    for chunk in chunks:
+        kind = type(chunk)
+        found[kind] = found.get(kind, 0) + 1
+        if isinstance(chunk, HeartbeatChunk) and len(chunk.body) > _HEARTBEAT_BYTES:
+            continue
+        if isinstance(chunk, ReconfigChunk):
+            chunk.params = chunk.params[:_REQUESTS_IN_CHUNK]
+        if found[kind] <= (_PARTS_IN_PACKET if kind is DataChunk else 1):
+            yield chunk
+
+
+def _check_requests(chunks: list[Chunk]) -> None:
+    """aiortc reads these only when it has begun to act on them. Raises struct.error."""
+    for chunk in chunks:
+        if isinstance(chunk, ReconfigChunk):
+            for kind, body in chunk.params:
+                if kind in RECONFIG_PARAM_TYPES:
+                    RECONFIG_PARAM_TYPES[kind].parse(body)
+
+
+async def receive_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
+    """As aiortc's, but not what comes before an association is begun, nor the beginning of one that is."""
+    begun = transport._last_received_tsn is not None
+    if isinstance(chunk, DataChunk | ForwardTsnChunk) and not begun:
+        return
+    if isinstance(chunk, InitChunk) and transport._association_state is transport.State.ESTABLISHED:
+        return
+    await _receive_chunk(transport, chunk)
+
+
+async def receive_data_chunk(transport: RTCSctpTransport, chunk: DataChunk) -> None:
+    """As aiortc's, but drops what there is no room for, and a flood of tiny ones."""
+    if _comes_in_time(transport) and _has_room(transport, chunk):
+        await _receive_data(transport, chunk)
+
+
+def _comes_in_time(transport: RTCSctpTransport) -> bool:
+    now = asyncio.get_running_loop().time()
+    parts = vars(transport).get("_parts")
+    if parts is None:
+        parts = vars(transport)["_parts"] = TokenBucket(_PARTS_PER_SECOND, _PARTS_AT_ONCE, now)
+    return not parts.take(now)
+
+
+def _has_room(transport: RTCSctpTransport, chunk: DataChunk) -> bool:
+    if chunk.stream_id >= _STREAMS or transport._advertised_rwnd <= 0:
+        return False
+    if sum(each.waiting for each in _streams(transport)) >= _WAITING:
+        return False
+    received = transport._last_received_tsn
+    assert received is not None
+    if uint32_gte(received, chunk.tsn) or tsn_minus_one(chunk.tsn) == received:
+        return True  # it came before, and the peer hasn't heard so; or it closes the gap
+    if (chunk.tsn - received) % _MODULO > _FARTHEST:
+        return False
+    return len(transport._sack_misordered) < _OUT_OF_ORDER
+
+
+def mark_received(transport: RTCSctpTransport, tsn: int) -> bool:
+    """As aiortc's, which sorts and filters all that is out of order for each part."""
+    received = transport._last_received_tsn
+    assert received is not None
+    if uint32_gte(received, tsn) or tsn in transport._sack_misordered:
+        transport._sack_duplicates.append(tsn)
+        return True
+    transport._sack_misordered.add(tsn)
+    while (following := tsn_plus_one(received)) in transport._sack_misordered:
+        transport._sack_misordered.remove(following)
+        received = following
+    transport._last_received_tsn = received
+    return False
+
+
+async def send_sack(transport: RTCSctpTransport) -> None:
+    """As aiortc's, but past the number at which they begin again, too, and of what it has room for."""
+    received = transport._last_received_tsn
+    assert received is not None
+    offsets = ((tsn - received) % _MODULO for tsn in transport._sack_misordered)
+    sack = SackChunk()
+    sack.cumulative_tsn = received
+    sack.advertised_rwnd = max(0, transport._advertised_rwnd)
+    sack.duplicates = transport._sack_duplicates[:_OUT_OF_ORDER]
+    sack.gaps = merged((offset, offset) for offset in offsets if offset <= _FARTHEST)
+    await transport._send_chunk(sack)
+    transport._sack_duplicates.clear()
+    transport._sack_needed = False
+
+
+async def receive_sack_chunk(transport: RTCSctpTransport, chunk: SackChunk) -> None:
+    """As aiortc's, but of what we have sent only."""
+    outstanding = (tsn_minus_one(transport._local_tsn) - chunk.cumulative_tsn) % _MODULO
+    if outstanding >= _MODULO // 2:
+        return  # it acknowledges what was never sent
+    gaps = ((begin, min(end, outstanding)) for begin, end in chunk.gaps)
+    chunk.gaps = merged((begin, end) for begin, end in gaps if 0 < begin <= end)
+    await _receive_sack(transport, chunk)
+
+
+def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same numbers in as few ranges as there can be, in order."""
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(ranges):
+        if found and begin <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
+    return found
+
+
+async def receive_forward_tsn_chunk(transport: RTCSctpTransport, chunk: ForwardTsnChunk) -> None:
+    """As aiortc's, but of streams that there may be, and of each once."""
+    chunk.streams = [(stream, number) for stream, number in dict(chunk.streams).items() if stream < _STREAMS]
+    await _receive_forward_tsn(transport, chunk)
+
+
+async def data_channel_receive(transport: RTCSctpTransport, stream_id: int, pp_id: int, data: bytes) -> None:
+    """As aiortc's, but what can't be read is an empty binary message, which is answered as a broken one."""
+    try:
+        await _receive_message(transport, stream_id, pp_id, data)
+    except (AssertionError, UnicodeDecodeError):
+        if stream_id in transport._data_channels:
+            transport._data_channels[stream_id].emit("message", b"")
+
+
+async def send_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
+    """As aiortc's, but what a closed connection doesn't take is lost. Some callers are tasks of their own."""
+    with suppress(ConnectionError):
+        await _send_chunk(transport, chunk)
+
+
+def _streams(transport: RTCSctpTransport) -> Iterable[InboundStream]:
+    streams: dict[int, Any] = transport._inbound_streams
+    return streams.values()
+
+
+def install() -> None:
+    """Put the guards in their places, and the monotonic clock in the other's, for the whole process."""
+    module: Any = rtcsctptransport
+    module.decode_params = decode_params
+    module.parse_packet = parse_packet
+    module.InboundStream = InboundStream
+    module.MAX_STREAMS = _STREAMS
+    module.time = SimpleNamespace(time=time.monotonic)
+    transport: Any = RTCSctpTransport
+    transport._receive_chunk = receive_chunk
+    transport._receive_data_chunk = receive_data_chunk
+    transport._receive_forward_tsn_chunk = receive_forward_tsn_chunk
+    transport._receive_sack_chunk = receive_sack_chunk
+    transport._mark_received = mark_received
+    transport._send_sack = send_sack
+    transport._send_chunk = send_chunk
+    transport._data_channel_receive = data_channel_receive

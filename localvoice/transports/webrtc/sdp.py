@@ -1,0 +1,266 @@
+"""What of a client's offer aiortc gets to see, and the answer to the rest.
+
+aiortc reads each line of an offer by walking through what came before: each `a=rtcp-fb:*` is added to every
+codec, so one offer of 64 KiB held up the whole process for 25 s. That feedback is about video, which we
+don't take, and is left out. For the rest there are limits, far above what browsers offer.
+
+A section lasts as long as its connection, and a browser adds one each time that a page adds its microphone.
+aiortc keeps a decoder's thread and tasks for each. So it gets only those in use: the data channel, where the
+client sends sound, and where it hears ours. The others are answered here: they rest (`a=inactive`), for the
+client may go back to one. When more than a few rest, those that rest longest are rejected (port 0), and a
+browser puts its next section in their place (RFC 8829, section 5.2.2). So an offer stays small.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from aiortc.codecs import CODECS
+from aiortc.rtcpeerconnection import find_common_codecs
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.transports.webrtc.candidates import keep_known
+
+MAX_SECTIONS: Final = 64
+"""With those that rest or are rejected."""
+MAX_IN_USE: Final = 8
+"""The stock client has three: the data channel, our sound, and its microphone. Each costs a thread."""
+MAX_RESTING: Final = 4
+MAX_LINES: Final = 1_000
+"""A browser's offer has 60 to 200."""
+MAX_CODECS: Final = 256
+"""Of all sections; a browser offers some 14 for sound and 50 for video."""
+_FEEDBACK: Final = "a=rtcp-fb:"
+_BUNDLE: Final = "a=group:BUNDLE"
+_MEDIA: Final = re.compile(r"m=(?P<kind>\S+) (?P<port>\d+) (?P<rest>.+)")
+_CANDIDATES: Final = ("a=candidate:", "a=end-of-candidates")
+_TRANSPORT: Final = ("a=ice-", "a=fingerprint:", "a=setup:", *_CANDIDATES)
+"""What a section says of its connection. Those of a bundle share the first one's."""
+_DIRECTIONS: Final = frozenset({"a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"})
+_COPIED: Final = ("a=mid:", "a=rtpmap:", "a=fmtp:", "a=sctp-port:", "a=rtcp-mux")
+"""What the answer to a section that isn't in use repeats."""
+
+
+@dataclass
+class Section:
+    """A section of an offer: its `m=` line and those behind it."""
+
+    lines: list[str]
+
+    @cached_property
+    def kind(self) -> str:
+        """`audio`, `video`, `application`, or another."""
+        return self._media["kind"]
+
+    @cached_property
+    def mid(self) -> str:
+        """Its name, which no other section of a connection has at the time."""
+        return next(iter(_values(self.lines, "a=mid:")), "")
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the client has given it up."""
+        return int(self._media["port"]) == 0 and "a=bundle-only" not in self.lines
+
+    @property
+    def sends(self) -> bool:
+        """Whether the client sends here."""
+        return not {"a=recvonly", "a=inactive"}.intersection(self.lines)
+
+    @property
+    def hears(self) -> bool:
+        """Whether the client takes what we send here."""
+        return not {"a=sendonly", "a=inactive"}.intersection(self.lines)
+
+    @property
+    def transport(self) -> list[str]:
+        """What it says of its connection."""
+        return [line for line in self.lines if line.startswith(_TRANSPORT)]
+
+    def on(self, transport: Sequence[str]) -> list[str]:
+        """The section, on another one's connection."""
+        own = [line for line in self.lines if not line.startswith(_TRANSPORT)]
+        direction = (
+            [] if _DIRECTIONS.intersection(own) else ["a=sendrecv"]
+        )  # aiortc stumbles where none is said
+        return [*own, *direction, *transport]
+
+    def unused(self, transport: Sequence[str], port: int) -> list[str]:
+        """The answer to it where neither side sends; a port of 0 rejects it."""
+        copied = [line for line in self.lines if line.startswith(_COPIED)]
+        head = [f"m={self.kind} {port} {self._media['rest']}", "c=IN IP4 0.0.0.0", "a=inactive"]
+        return [*head, *copied, *transport]
+
+    @cached_property
+    def _media(self) -> re.Match[str]:
+        found = _MEDIA.fullmatch(self.lines[0])
+        if found is None:
+            raise unusable(f"{self.lines[0]!r} begins no section")
+        return found
+
+
+@dataclass(frozen=True)
+class InUse:
+    """What a connection has in use, before an offer changes it."""
+
+    voice: str | None = None
+    """The section that our voice is on."""
+    channel: str | None = None
+    """The data channel's section."""
+    resting: tuple[str, ...] = field(default=())
+    """Sections that aren't in use, the one that rests longest first."""
+
+
+class Offer:
+    """An offer that can be answered."""
+
+    def __init__(self, sdp: str, before: InUse, known: frozenset[str] = frozenset()) -> None:
+        """`known` are the addresses at which candidates are taken.
+
+        Raises `VoiceError` CONNECTION_FAILED where it can't be, before aiortc has seen anything of it.
+        """
+        lines = [line for line in sdp.splitlines() if not line.startswith(_FEEDBACK)]
+        _check_size(lines)
+        self._session, *sections = _divided(lines)
+        self.sections = [Section(section) for section in sections]
+        self._bundle = [mid for group in _values(self._session, _BUNDLE) for mid in group.split()]
+        self._channel = before.channel  # a connection has one, and aiortc never forgets where it was
+        self.voice = self._voice_section(before.voice)
+        self.in_use = self._choose()
+        self._check_sections()
+        self.sdp = keep_known(self._reduced(), known)
+        """What aiortc gets of it: the sections in use, on one connection."""
+        for section, media in zip(self.in_use, SessionDescription.parse(self.sdp).media, strict=True):
+            _check_media(media, section.mid)
+        unused = [
+            each.mid for each in self._live if each not in self.in_use and each.kind in ("audio", "video")
+        ]
+        resting = [mid for mid in before.resting if mid in unused]
+        resting += [mid for mid in unused if mid not in resting]
+        excess = len(resting) - MAX_RESTING
+        # The first of a bundle says what the others' connection is, and so can't be rejected.
+        rejected = [mid for mid in resting[: max(excess, 0)] if mid not in self._bundle[:1]]
+        self.resting = tuple(mid for mid in resting if mid not in rejected)
+
+    @property
+    def used(self) -> InUse:
+        """What the connection has in use when this is answered."""
+        channels = [each.mid for each in self.in_use if each.kind == "application"]
+        voice = None if self.voice is None else self.voice.mid
+        return InUse(voice, channels[0] if channels else self._channel, self.resting)
+
+    def _reduced(self) -> str:
+        tag = next((each for each in self._live if each.mid in self._bundle[:1]), self.in_use[0])
+        session = [line for line in self._session if not line.startswith(_BUNDLE)]
+        if self._bundle:
+            session.append(f"{_BUNDLE} {' '.join(each.mid for each in self.in_use)}")
+        candidates = [line for line in tag.transport if line.startswith(_CANDIDATES)]
+        transport = [line for line in tag.transport if not line.startswith(_CANDIDATES)]
+        # Of a bundle, aiortc takes the last section's candidates. Some clients repeat them in each.
+        return _text(session, *(each.on(transport) for each in self.in_use), candidates)
+
+    def answer(self, sdp: str) -> str:
+        """The whole answer, of aiortc's to the sections in use."""
+        session, *answers = _divided(sdp.splitlines())
+        transport = [line for line in Section(answers[0]).transport if not line.startswith(_CANDIDATES)]
+        session = [line for line in session if not line.startswith(_BUNDLE)]
+        kept = [each.mid for each in self.sections if each in self.in_use or each.mid in self.resting]
+        if self._bundle:
+            session.append(f"{_BUNDLE} {' '.join(mid for mid in self._bundle if mid in kept)}")
+        following = iter(answers)
+        sections = [
+            next(following)
+            if each in self.in_use
+            else each.unused(transport, 9 if each.mid in self.resting and not each.rejected else 0)
+            for each in self.sections
+        ]
+        return _text(session, *sections)
+
+    @cached_property
+    def _live(self) -> list[Section]:
+        return [each for each in self.sections if not each.rejected]
+
+    def _voice_section(self, before: str | None) -> Section | None:
+        """Where our voice goes: it stays where it is for as long as the client hears it there."""
+        hearing = [each for each in self._live if each.kind == "audio" and each.hears]
+        return next((each for each in hearing if each.mid == before), hearing[0] if hearing else None)
+
+    def _choose(self) -> list[Section]:
+        channels = [each for each in self._live if each.kind == "application"]
+        sounds = [each for each in self._live if each.kind == "audio"]
+        chosen = channels[:1] + [each for each in sounds if each.sends or each is self.voice]
+        chosen = chosen or sounds[:1]  # or there were no connection left
+        return [each for each in self._live if each in chosen]
+
+    def _check_sections(self) -> None:
+        """Whether aiortc can take the sections in use; it has changed much when it finds out. Raises."""
+        live = [each.mid for each in self._live]
+        if not self.in_use:
+            raise unusable("it offers neither sound nor a data channel")
+        if len(self.in_use) > MAX_IN_USE:
+            raise unusable(f"it has more than {MAX_IN_USE} sections in use")
+        if len(set(live)) < len(live):
+            raise unusable("two of its sections have the same mid")
+        if len(live) > 1 and not set(live).issubset(self._bundle):
+            raise unusable("its sections aren't bundled")
+        if self._bundle and self._bundle[0] not in live:
+            raise unusable("its BUNDLE group begins with a section that it doesn't have")
+        if any(each.kind == "application" and self._channel not in (None, each.mid) for each in self.in_use):
+            raise unusable("its data channel has moved to another section")
+
+
+def unusable(reason: str) -> VoiceError:
+    """The error that answers an offer."""
+    return VoiceError(
+        ErrorCode.CONNECTION_FAILED,
+        Component.WEBRTC,
+        f"The WebRTC offer can't be used ({reason[:300]}). Make a new one.",
+    )
+
+
+def _check_size(lines: Collection[str]) -> None:
+    for prefix, most, what in (
+        ("", MAX_LINES, "lines"),
+        ("m=", MAX_SECTIONS, "sections"),
+        ("a=rtpmap:", MAX_CODECS, "codecs"),
+    ):
+        if sum(line.startswith(prefix) for line in lines) > most:
+            raise unusable(f"it has more than {most} {what}")
+
+
+def _check_media(media: MediaDescription, mid: str) -> None:
+    if media.rtp.muxId != mid:
+        raise unusable("a section's mid can't be read")
+    if media.dtls is None or not media.dtls.fingerprints:
+        raise unusable("a section has no fingerprint")
+    if media.ice is None or not (media.ice.usernameFragment and media.ice.password):
+        raise unusable("a section has no ICE user name or password")
+    if media.kind == "application":
+        if media.sctp_port is None and media.profile != "DTLS/SCTP":
+            raise unusable("its data channel has no SCTP port")
+        return
+    if not media.rtcp_mux:
+        raise unusable("a section of sound has no rtcp-mux")
+    if not find_common_codecs(CODECS[media.kind], media.rtp.codecs):
+        raise unusable("a section of sound has no codec that is known here, such as Opus")
+
+
+def _divided(lines: Sequence[str]) -> list[list[str]]:
+    """The lines about the session, and those of each section."""
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith("m="):
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def _values(lines: Sequence[str], prefix: str) -> Iterator[str]:
+    return (line.removeprefix(prefix).strip() for line in lines if line.startswith(prefix))
+
+
+def _text(*parts: Sequence[str]) -> str:
+    return "".join(f"{line}\r\n" for part in parts for line in part)

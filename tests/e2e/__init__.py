@@ -1,1 +1,0 @@
-"""A person's way through the whole product."""

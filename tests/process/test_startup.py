@@ -1,0 +1,91 @@
+"""What is found out before the models are loaded, and what an agent has when it is started."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from localvoice import startup
+from localvoice.application.calls import ApplicationError, run
+from localvoice.application.hooks import TurnContext
+from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
+from localvoice.config import ConfigError, Settings
+from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.engines.types import Engines
+from localvoice.startup import _engine_options, loaded_engines, ready_agent
+from tests.support.fakes import fake_engines, loud
+
+
+@pytest.mark.integration
+async def test_a_fallback_that_is_the_same_model_is_refused() -> None:
+    try:
+        await asyncio.to_thread(ready, load_catalog(), "tiny", models_folder())  # it may read all of them
+    except ModelFilesError as missing:
+        pytest.skip(f"needs the models of the tiny profile: {missing}")
+    settings = Settings.model_validate({"profile": "tiny", "agent": {"fallback_profile": "tiny"}})
+    with pytest.raises(ConfigError, match="same language model"):
+        async with loaded_engines(settings, Console(quiet=True)):
+            pass
+
+
+def test_a_profile_says_where_and_how_it_computes_unless_the_settings_do() -> None:
+    profiles = load_catalog().profiles
+    options = _engine_options(Settings(), profiles["gpu"])
+    assert (options.device, options.compute) == ("cuda", "float16")
+    assert _engine_options(Settings(device="cpu"), profiles["gpu"]).device == "cpu"
+    options = _engine_options(Settings(), profiles["tiny"])
+    assert (options.device, options.compute) == ("auto", None)
+    assert (options.context_tokens, options.key_bits, options.kept_mb) == (1536, 8, 12)
+    settings = Settings.model_validate({"agent": {"context_tokens": 1024}})
+    assert _engine_options(settings, profiles["tiny"]).context_tokens == 1024
+    assert _engine_options(Settings(), profiles["base"]).context_tokens == 4096
+
+
+async def test_a_playbook_without_its_tools_stops_the_start() -> None:
+    settings = Settings.model_validate({"agent": {"playbook": "examples/support_desk.yaml"}})
+    with pytest.raises(VoiceError, match="look_up_order") as caught:
+        async with ready_agent(settings, Console(quiet=True)):
+            pass
+    assert caught.value.code is ErrorCode.PLAYBOOK_ERROR
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is loaded; fakes are there at once."""
+
+    @asynccontextmanager
+    async def fakes(_settings: Settings, _console: Console) -> AsyncIterator[Engines]:
+        yield fake_engines()
+
+    monkeypatch.setattr(startup, "loaded_engines", fakes)
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_a_task_of_the_application_cannot_end_the_process() -> None:
+    async def exits() -> None:
+        sys.exit(3)
+
+    async with ready_agent(Settings(), Console(quiet=True)):
+        with pytest.raises(ApplicationError, match="SystemExit"):
+            await run(lambda: asyncio.gather(exits()))
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_recordings_that_are_asked_for_can_be_deleted(tmp_path: Path) -> None:
+    async with ready_agent(Settings(), Console(quiet=True)) as agent:
+        assert agent.delete_recordings is None
+    settings = Settings.model_validate({"monitor": {"audio_dir": tmp_path}})
+    async with ready_agent(settings, Console(quiet=True)) as agent:
+        assert agent.hooks.on_turn_start is not None and agent.delete_recordings is not None
+        outcome = agent.hooks.on_turn_start(TurnContext("turn", "session", 0.0), loud(0.5))
+        if outcome is not None:
+            await outcome
+        assert await agent.delete_recordings("another")
+        assert [Path(name).suffix for name in os.listdir(tmp_path)] == [".wav"]
+        assert await agent.delete_recordings("session")
+        assert os.listdir(tmp_path) == []

@@ -1,0 +1,225 @@
+"""The house: imports go downwards only, and only the file named after a library imports it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.support.folders import ROOT
+from tests.support.own_modules import MODULES, PACKAGE
+
+# A folder or a module of the top level -> what of ours it may import, itself aside.
+MAY_IMPORT = {
+    "contract": set[str](),
+    "files": set(),
+    "version": set(),
+    "config": {"files"},
+    "setting_sources": {"config", "files"},
+    "observability/log_context": set(),
+    "audio": {"contract", "config", "files"},
+    "process/heap": set(),
+    "engines": {"contract", "config", "audio", "process/heap"},
+    "catalog": {"contract", "config", "files"},
+    "application": {"contract", "audio", "engines", "observability/log_context"},
+    "tools": {"contract", "engines", "application", "observability/log_context"},
+    "conversation": {
+        "conversation/agent",
+        "contract",
+        "config",
+        "files",
+        "audio",
+        "engines",
+        "application",
+        "tools",
+        "observability/log_context",
+    },
+    # Makes the director of a conversation, which may be a playbook's.
+    "conversation/agent": {
+        "config",
+        "contract",
+        "engines",
+        "application",
+        "tools",
+        "conversation",
+        "playbook",
+    },
+    "playbook": {
+        "contract",
+        "config",
+        "files",
+        "engines",
+        "application",
+        "tools",
+        "conversation",
+        "observability/log_context",
+    },
+    "observability": {"contract", "config", "audio", "engines", "application", "observability/log_context"},
+    "transports": {
+        "contract",
+        "config",
+        "audio",
+        "engines",
+        "application",
+        "conversation",
+        "conversation/agent",
+    },
+    "server": {
+        "contract",
+        "config",
+        "files",
+        "audio",
+        "engines",
+        "application",
+        "conversation",
+        "conversation/agent",
+        "observability",
+        "observability/log_context",
+        "transports",
+        "version",
+    },
+}
+# The process itself puts everything together; what these are is the command line's own affair.
+TOP = {"__init__", "__main__", "api", "cli", "startup", "process"}
+
+ONLY_IN = {
+    "aiortc": {
+        "transports/webrtc/connection.py",
+        "transports/webrtc/patches/dtls.py",
+        "transports/webrtc/patches/rtp.py",
+        "transports/webrtc/patches/sctp.py",
+        "transports/webrtc/patches/sctp_streams.py",
+        "transports/webrtc/patches/ice.py",
+        "transports/webrtc/incoming.py",
+        "transports/webrtc/sdp.py",
+        "transports/webrtc/peer_connection.py",
+        "transports/webrtc/outgoing.py",
+    },
+    "av": {
+        "audio/resampling.py",
+        "audio/sound_file.py",
+        "transports/webrtc/incoming.py",
+        "transports/webrtc/outgoing.py",
+    },
+    "aioice": {"transports/webrtc/patches/ice.py", "transports/webrtc/stun.py"},
+    "OpenSSL": {"transports/webrtc/patches/dtls.py"},
+    "pylibsrtp": {"transports/webrtc/patches/rtp.py"},
+    "ifaddr": {"transports/webrtc/candidates.py"},
+    "sounddevice": {"transports/soundcard/portaudio.py"},
+    "llama_cpp": {
+        "engines/llama/choice.py",
+        "engines/llama/pace.py",
+        "engines/llama/engine.py",
+        "engines/llama/seeing.py",
+        "engines/llama/vision.py",
+        "engines/llama/grammar.py",
+        "engines/llama/model.py",
+        "engines/llama/prompt.py",
+        "engines/llama/cache.py",
+    },
+    "faster_whisper": {"engines/whisper.py", "engines/whisper_words.py"},
+    "ctranslate2": {"engines/whisper.py", "engines/threads.py"},
+    "piper": {"engines/piper.py", "engines/espeak.py"},
+    "onnxruntime": {"engines/onnx.py", "engines/silero.py", "engines/piper.py"},
+    "soxr": {"audio/frames.py", "audio/piece.py"},
+    "aiohttp": {
+        "server/app.py",
+        "server/http.py",
+        "server/full_house.py",
+        "server/refusals.py",
+        "server/connection.py",
+        "server/security.py",
+    },
+    "huggingface_hub": {"catalog/hub.py"},
+    "pypi_simple": {"catalog/packages.py"},
+    "jsonschema": {"tools/tool.py", "tools/schema.py"},
+    "yaml": {"playbook/loading.py"},
+    "cryptography": {"conversation/store.py", "server/certificate.py"},
+    "segno": {"server/invitation.py"},
+    "prometheus_client": {"observability/prometheus.py"},
+    "opentelemetry": {"observability/opentelemetry.py"},
+    "pythonjsonlogger": {"process/logs.py"},
+    "torch": set[str](),
+    "transformers": set(),
+}
+
+
+def imported(module: Path) -> set[str]:
+    """Full names of all that a module imports, wherever in it the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: relative imports hide where they lead"
+            assert node.module
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def layer_of(module: Path) -> str:
+    """The folder of the top level, or the module where it has rules of its own."""
+    path = module.relative_to(PACKAGE).with_suffix("")
+    return path.as_posix() if path.as_posix() in MAY_IMPORT else path.parts[0]
+
+
+def own_layers(module: Path) -> set[str]:
+    """Which folders and top modules of ours it imports."""
+    layers: set[str] = set()
+    for name in imported(module):
+        first, *rest = name.split(".")
+        if first == "localvoice":
+            paths = [PACKAGE.joinpath(*rest[:count]) for count in (2, 1) if count <= len(rest)]
+            found = next((path for path in paths if path.is_dir() or path.with_suffix(".py").is_file()), None)
+            layers.add("__init__" if found is None else layer_of(found.with_suffix(".py")))
+    return layers - {layer_of(module)}
+
+
+def test_there_is_a_house() -> None:
+    assert {layer_of(module) for module in MODULES} >= set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downwards_only(module: Path) -> None:
+    layer = layer_of(module)
+    if layer in TOP:
+        return
+    assert layer in MAY_IMPORT, f"{layer} has no place in the house yet: give it one here"
+    upward = own_layers(module) - MAY_IMPORT[layer]
+    assert not upward, f"{layer} may not import {', '.join(sorted(upward))}"
+
+
+def test_nothing_below_imports_the_command_line() -> None:
+    for module in MODULES:
+        if layer_of(module) not in TOP:
+            assert not own_layers(module) & TOP, module
+
+
+@pytest.mark.parametrize("library", sorted(ONLY_IN))
+def test_only_the_file_named_after_a_library_imports_it(library: str) -> None:
+    users = {
+        module.relative_to(PACKAGE).as_posix()
+        for module in MODULES
+        if any(name.split(".")[0] == library for name in imported(module))
+    }
+    assert users <= ONLY_IN[library]
+
+
+def test_an_upward_import_would_be_seen(tmp_path: Path) -> None:
+    module = tmp_path / "bad.py"
+    module.write_text(
+        "def later():\n    from localvoice.server.app import VoiceServer\n    import aiortc.sdp\n"
+    )
+    assert imported(module) == {"localvoice.server.app.VoiceServer", "aiortc.sdp"}
+
+
+def test_no_test_file_imports_another_one() -> None:
+    """What several need has a module of its own, as `own_modules.py` is."""
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(alias.name for alias in node.names if node.level)]
+            else:
+                continue
+            assert not [name for name in names if name.startswith("test_")], file

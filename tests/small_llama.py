@@ -1,9 +1,0 @@
-"""The language model of the tiny profile, which tests load by itself."""
-
-from pathlib import Path
-
-from localvoice.engines.threads import ThreadPlan
-
-MODEL = Path(__file__).parents[1] / "models" / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-# One thread each: on a busy machine two that wait for one another are slower than one.
-PLAN = ThreadPlan(llm_decode=1, llm_prompt=1, stt=1, tts=1)

@@ -1,0 +1,35 @@
+"""`localvoice talk` with scripted engines on whatever sound device there is; prints its log."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from rich.console import Console
+
+from localvoice.config import Settings
+from localvoice.contract.errors import VoiceError
+from localvoice.conversation.agent import Agent
+from localvoice.process import talk
+from localvoice.transports.soundcard import microphone
+from tests.support.fakes import fake_engines
+
+
+@asynccontextmanager
+async def scripted(settings: Settings, _console: Console) -> AsyncIterator[Agent]:
+    yield Agent(settings, fake_engines())
+
+
+vars(talk)["ready_agent"] = scripted
+vars(microphone).update(_LOOK_SECONDS=0.1, _RETRY_SECONDS=0.3)
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+settings: Any = Settings()
+try:
+    asyncio.run(talk.talk_on_sound_card(settings, Console(width=200)))
+except VoiceError as error:
+    print(error, flush=True)
+    sys.exit(1)
+except KeyboardInterrupt:
+    print("ended", flush=True)

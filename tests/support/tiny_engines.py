@@ -1,0 +1,39 @@
+"""The files of the tiny profile, and what is spoken and heard with them."""
+
+from contextlib import aclosing
+
+import pytest
+
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
+from localvoice.engines.loading import EngineFiles, EngineOptions
+from localvoice.engines.types import Tts
+from tests.support.folders import MODELS
+
+FILES = EngineFiles(
+    whisper_dir=MODELS / "whisper-tiny.en",
+    whisper_name="whisper-tiny.en",
+    llm=MODELS / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf",
+    llm_name="smollm2-135m-instruct",
+    voice=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx",
+    voice_config=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx.json",
+    voice_name="en_US-joe-medium",
+    vad=MODELS / "silero-vad-v6" / "silero_vad_16k_op15.onnx",
+    turn=MODELS / "smart-turn-v3.2" / "smart-turn-v3.2-cpu.onnx",
+    turn_name="smart-turn-v3.2",
+)
+ON_CPU = EngineOptions(device="cpu", context_tokens=2048)
+
+
+def need_files() -> None:
+    for path in (FILES.whisper_dir, FILES.llm, FILES.voice, FILES.vad):
+        if not path.exists():
+            pytest.skip(f"models/{path.parent.name} is missing: make download-models PROFILE=tiny")
+
+
+async def speak(tts: Tts, text: str) -> AudioFrame:
+    async with aclosing(tts.synthesize(text)) as frames:
+        return concatenate([frame async for frame in frames]).resampled(SPEECH_RATE)
+
+
+def words(text: str) -> list[str]:
+    return "".join(letter for letter in text.lower() if letter.isalnum() or letter == " ").split()
