@@ -16,6 +16,7 @@ gpu := $(if $(filter 1,$(CUDA)),-cuda)
 RUNTIME := .venv/.installed$(gpu)
 DEV := .venv/.installed-dev$(gpu)
 PEERS := .venv-peers/.installed
+TSC := build/page_types/node_modules/.bin/tsc
 INSTALLER := scripts/install.py scripts/build_llama.py scripts/steps.py scripts/lean.cmake
 LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.lock scripts/build.lock
 
@@ -63,8 +64,17 @@ lint: $(DEV) ## check style and formatting
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
-types: $(DEV) ## check the types
+types: $(DEV) $(TSC) ## check the types, of the page as well
 	$(BIN)/python -m mypy
+	$(TSC) -p tests/support/page_types
+	$(TSC) -p tests/support/page_types/tsconfig.worklet.json
+
+# TypeScript as its lock file pins it.
+$(TSC): tests/support/page_types/package.json tests/support/page_types/package-lock.json
+	@command -v npm >/dev/null || { echo "The page's types need npm (Debian: apt install npm)." >&2; exit 1; }
+	@mkdir -p build/page_types && cp tests/support/page_types/package*.json tests/support/page_types/.npmrc build/page_types
+	@npm ci --prefix build/page_types
+	@touch $@
 
 format: $(DEV) ## format the code and mend what can be mended by itself
 	$(BIN)/python -m ruff check --fix .

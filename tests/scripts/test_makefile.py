@@ -19,6 +19,8 @@ def checkout(folder: Path) -> Path:
     shutil.copytree(SCRIPTS, folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
+    types = Path("tests/support/page_types")
+    shutil.copytree(ROOT / types, folder / types)
     return folder
 
 

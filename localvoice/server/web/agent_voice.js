@@ -25,10 +25,12 @@ export class AgentVoice {
   playTrack(sound) {
     this.#element.srcObject = sound;
     this.#meter.listenTo(sound);
-    this.#element.play().catch((error) => error.name === 'NotAllowedError' && this.#onBlocked());
+    this.#element.play().catch((/** @type {unknown} */ error) => {
+      if (error instanceof DOMException && error.name === 'NotAllowedError') this.#onBlocked();
+    });
   }
 
-  /** @param {import('./connection.js').Message} message `tts-chunk` or `tts` */
+  /** @param {import('./messages.js').Tts|import('./messages.js').TtsChunk} message */
   playMessage(message) {
     if (message.type === 'tts') this.#player.playWav(message.data);
     else this.#player.play(message.data, message.sampleRate);

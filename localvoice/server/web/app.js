@@ -9,18 +9,18 @@ import { Captions } from './captions.js';
 import { Connection, socketUrl } from './connection.js';
 import { Conversation } from './conversation.js';
 import { Dial } from './dial.js';
-import { Microphone, MicrophoneError, microphoneObstacle } from './microphone.js';
+import { microphoneObstacle } from './microphone.js';
 import { Pictures, attachments } from './pictures.js';
 import { problem, problemOfCode, problemOfLink } from './problems.js';
-import { Meter, audioContext, restAudio } from './sound.js';
-import { SilenceWatch } from './silence_watch.js';
+import { audioContext, restAudio } from './sound.js';
 import { Store, micOpen } from './state.js';
+import { Talking } from './talking.js';
 import { View, reachable } from './view.js';
 import { VoicePath } from './voice_path.js';
 
 /** @typedef {import('./connection.js').LinkChange} LinkChange */
-/** @typedef {import('./connection.js').Message} Message */
 /** @typedef {import('./conversation.js').Entry} Entry */
+/** @typedef {import('./messages.js').ServerMessage} ServerMessage */
 /** @typedef {import('./problems.js').Remedy} Remedy */
 /** @typedef {import('./voice_path.js').Voice} Voice */
 
@@ -28,14 +28,12 @@ import { VoicePath } from './voice_path.js';
 const VOICE_BEFORE_TEXT_MS = 1_500;
 
 const store = new Store(render);
-const micMeter = new Meter();
-const silenceWatch = new SilenceWatch(() => micMeter.level(), silenceChanged);
 const agentVoice = new AgentVoice(/** @type {HTMLAudioElement} */ (byId('voice')), soundBlocked);
-const view = new View({ talk, mute, end, send, forget, mend });
+const view = new View({ talk, mute: () => talking.mute(), end, send, forget, remedy });
 const captions = new Captions(byId('captions'), byId('scroll'), byId('welcome'));
 const announcer = new Announcer(byId('announcer'));
 const dial = new Dial(/** @type {HTMLCanvasElement} */ (byId('ring')), {
-  user: () => micMeter.level(),
+  user: () => talking.level(),
   agent: () => agentVoice.level(),
 });
 const conversation = new Conversation(said);
@@ -46,57 +44,20 @@ const voice = new VoicePath(
   (sound) => agentVoice.playTrack(sound),
   voiceChanged,
 );
-const microphone = new Microphone(() => voice.setStream(null), microphoneLost);
+const talking = new Talking(store, voice, openVoice);
 const pictures = new Pictures(() => conversation.attached, (why) => conversation.note(why));
 
 /* What the user does */
 
 function talk() {
-  if (micOpen(store.state)) stopTalking();
-  else if (store.state.mic === 'off' && reachable(store.state)) startTalking();
-}
-
-async function startTalking() {
+  if (micOpen(store.state)) return talking.stop();
+  if (store.state.mic !== 'off' || !reachable(store.state)) return;
   begin();
-  store.setProblem('mic', undefined);
-  store.update({ mic: 'asking' });
-  const connecting = openVoice(); // while the user reads the browser's question
-  try {
-    const stream = await microphone.open();
-    const connected = await connecting;
-    // "End", or a voice that couldn't connect: nobody would hear the microphone.
-    if (!connected || store.state.mic !== 'asking') return stopTalking();
-    if (!(await voice.setStream(stream))) return stopTalking();
-    micMeter.listenTo(stream);
-    store.update({ mic: 'on' });
-    silenceWatch.start();
-  } catch (error) {
-    store.update({ mic: 'off' });
-    if (!(error instanceof MicrophoneError)) throw error;
-    console.warn(error.message, error.cause);
-    store.setProblem('mic', problem(error.problem));
-  }
-}
-
-function stopTalking() {
-  microphone.close();
-  micMeter.stop();
-  silenceWatch.stop();
-  store.update({ mic: 'off', micSilent: false });
-}
-
-function mute() {
-  if (!micOpen(store.state)) return;
-  const muted = store.state.mic === 'on';
-  microphone.mute(muted);
-  if (!muted) silenceWatch.start(); // the silence until now was wanted
-  store.update({ mic: muted ? 'muted' : 'on' });
+  talking.start();
 }
 
 function end() {
-  microphone.release();
-  micMeter.stop();
-  silenceWatch.stop();
+  talking.end();
   voice.close();
   agentVoice.rest();
   conversation.drop();
@@ -144,11 +105,11 @@ function sendPictures() {
   else pictures.putBack(urls);
 }
 
-/** @param {Remedy} remedy */
-function mend(remedy) {
-  if (remedy === 'reconnect') connection.retryNow();
-  else if (remedy === 'talk') talk();
-  else if (remedy === 'reload') location.reload();
+/** @param {Remedy} choice */
+function remedy(choice) {
+  if (choice === 'reconnect') connection.retryNow();
+  else if (choice === 'talk') talk();
+  else if (choice === 'reload') location.reload();
   else unblockSound();
 }
 
@@ -162,11 +123,11 @@ function begin() {
 
 /* What the server says */
 
-/** @param {Message} message */
+/** @param {ServerMessage} message */
 function receive(message) {
   conversation.receive(message);
   switch (message.type) {
-    case 'signal': return voice.answer(/** @type {RTCSessionDescriptionInit} */ (message.signal));
+    case 'signal': return voice.answer(message.signal);
     case 'state': return agentChanged(message.state);
     case 'speech-start': {
       store.setProblem('turn', undefined);
@@ -185,7 +146,7 @@ function receive(message) {
   }
 }
 
-/** @param {import('./state.js').State['agent']} agent */
+/** @param {import('./messages.js').AgentState} agent */
 function agentChanged(agent) {
   if (agent === 'speaking') voice.setAudible(true); // also when what was heard was no interruption
   if (agent === 'idle' || agent === 'listening') announcer.silence(micOpen(store.state));
@@ -262,7 +223,7 @@ function voiceChanged(status) {
   }
   if (status === 'unsupported') {
     store.setProblem('voice', problem('voice-unsupported'));
-    if (micOpen(store.state)) stopTalking();
+    if (micOpen(store.state)) talking.stop();
   }
   if (status === 'lost' && store.state.link === 'ready') openVoice();
 }
@@ -280,18 +241,6 @@ function soundBlocked() {
 function unblockSound() {
   store.setProblem('sound', undefined);
   agentVoice.unblock();
-}
-
-function microphoneLost() {
-  stopTalking();
-  voice.setStream(null);
-  store.setProblem('mic', problem('mic-gone'));
-}
-
-/** @param {boolean} silent */
-function silenceChanged(silent) {
-  const micSilent = silent && store.state.mic === 'on';
-  if (micSilent !== store.state.micSilent) store.update({ micSilent });
 }
 
 /* What is shown */

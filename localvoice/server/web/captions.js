@@ -10,7 +10,7 @@ import { splitHeard } from './conversation.js';
 import { waterfall } from './waterfall.js';
 
 /** @typedef {import('./conversation.js').Entry} Entry */
-/** @typedef {import('./conversation.js').Metrics} Metrics */
+/** @typedef {import('./messages.js').Metrics} Metrics */
 
 const WHO = { user: 'You', agent: 'localvoice', tool: '', stage: '', note: '' };
 const OUTCOMES = { running: 'running', done: 'done', failed: 'failed', stopped: 'stopped' };
@@ -89,7 +89,7 @@ function fill(item, entry) {
   if (entry.metrics && !item.querySelector('.timing')) addTiming(item, entry.metrics);
 }
 
-/** @param {HTMLElement} item @param {HTMLElement} words @param {string} name @param {keyof OUTCOMES} outcome */
+/** @param {HTMLElement} item @param {HTMLElement} words @param {string} name @param {keyof typeof OUTCOMES} outcome */
 function fillTool(item, words, name, outcome) {
   item.dataset.outcome = outcome;
   words.replaceChildren(make('span', 'tool-name', name), ` ${OUTCOMES[outcome]}`);

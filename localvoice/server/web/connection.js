@@ -3,13 +3,14 @@
  * @module
  */
 
-/** @typedef {{type: string, [field: string]: any}} Message */
+/** @typedef {import('./messages.js').ServerMessage} ServerMessage */
+/** @typedef {import('./messages.js').ClientMessage} ClientMessage */
 /** @typedef {'connecting'|'ready'|'lost'|'ended'} Link */
 /**
  * @typedef {Object} LinkChange
  * @property {Link} link
  * @property {boolean|null} resumed after a drop: whether the server still knew the session; else null
- * @property {number} [seconds] after which to come back, for the server has no place now
+ * @property {number|undefined} seconds after which to come back, if the server is full now
  */
 
 const PING_EVERY_MS = 15_000;
@@ -26,7 +27,8 @@ const TRY_AGAIN_LATER = 1013;
 const PROTOCOL = 'localvoice';
 /** Two seconds of sound that the server hasn't taken yet: what comes then is dropped. */
 const MOST_BEHIND_BYTES = 256 * 1024;
-const BACKOFF_MS = [300, 700, 1_500, 3_000, 6_000, 10_000];
+const BACKOFF_MS = [300, 700, 1_500, 3_000, 6_000];
+const LONGEST_BACKOFF_MS = 10_000;
 
 export class Connection {
   /** @type {WebSocket|null} */
@@ -50,7 +52,7 @@ export class Connection {
 
   /**
    * @param {string} url
-   * @param {(message: Message) => void} onMessage
+   * @param {(message: ServerMessage) => void} onMessage
    * @param {(change: LinkChange) => void} onLink
    */
   constructor(url, onMessage, onLink) {
@@ -92,14 +94,14 @@ export class Connection {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** @param {Message} message @returns {boolean} whether it could be sent */
+  /** @param {ClientMessage} message @returns {boolean} whether it could be sent */
   send(message) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(message));
     return true;
   }
 
-  /** Sends sound, unless more of it waits than is worth hearing. @param {Message} message */
+  /** Sends sound, unless more of it waits than is worth hearing. @param {import('./messages.js').AudioChunk} message */
   sendSound(message) {
     if (this.#link === 'ready' && (this.#socket?.bufferedAmount ?? 0) < MOST_BEHIND_BYTES) this.send(message);
   }
@@ -108,12 +110,12 @@ export class Connection {
     this.#discardSocket();
     const socket = new WebSocket(this.#url, PROTOCOL);
     this.#socket = socket;
-    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
+    socket.onmessage = (event) => this.#receive(/** @type {ServerMessage} */ (JSON.parse(event.data)));
     socket.onclose = (event) => this.#drop(secondsToWait(event));
     this.#after('ready', READY_WITHIN_MS, () => this.#drop());
   }
 
-  /** @param {Message} message */
+  /** @param {ServerMessage} message */
   #receive(message) {
     if (message.type === 'ready') this.#welcome(message.id);
     else if (message.type === 'reconnect-ack') this.#resumed(message.success, message.sessionId);
@@ -121,10 +123,14 @@ export class Connection {
     else if (!this.#concernsAdmission(message)) this.#onMessage(message);
   }
 
-  /** An error about a session that is wanted back, or before a session has begun: what follows it says enough. @param {Message} message */
+  /**
+   * An error about a session to resume, or one before a session has begun: what follows it says enough.
+   * @param {ServerMessage} message
+   */
   #concernsAdmission(message) {
+    if (message.type !== 'error') return false;
     if (message.code === 'RATE_LIMITED') return this.#link !== 'ready';
-    return this.#resuming !== null && String(message.code).startsWith('SESSION_');
+    return this.#resuming !== null && message.code.startsWith('SESSION_');
   }
 
   /** @param {string} id */
@@ -174,7 +180,7 @@ export class Connection {
     this.#discardSocket();
     this.#refused = seconds !== undefined;
     this.#setLink('lost', null, seconds);
-    const wait = seconds !== undefined ? 1_000 * seconds : BACKOFF_MS[Math.min(this.#attempt, BACKOFF_MS.length - 1)];
+    const wait = seconds !== undefined ? 1_000 * seconds : BACKOFF_MS[this.#attempt] ?? LONGEST_BACKOFF_MS;
     this.#attempt += 1;
     // Jitter: several tabs must not come back in the same instant.
     const jitter = seconds === undefined ? 0.8 + Math.random() * 0.4 : 1 + Math.random() * 0.2;

@@ -3,16 +3,8 @@
  * @module
  */
 
-/** @typedef {import('./connection.js').Message} Message */
-/**
- * @typedef {Object} Metrics ms after the end of the user's speech; a field that is missing was not measured
- * @property {number} [voiceToVoiceMs]
- * @property {number} [endpointMs]
- * @property {number} [transcriptMs]
- * @property {number} [firstTokenMs]
- * @property {number} [firstPieceMs]
- * @property {number} [sttMs] how long the transcription took
- */
+/** @typedef {import('./messages.js').Metrics} Metrics */
+/** @typedef {import('./messages.js').ServerMessage} ServerMessage */
 /**
  * @typedef {Object} Entry
  * @property {number} id
@@ -60,23 +52,23 @@ export class Conversation {
     this.#onChange = onChange;
   }
 
-  /** @param {Message} message of any type; those that say nothing here are passed over */
+  /** @param {ServerMessage} message of any type; those that say nothing here are passed over */
   receive(message) {
     switch (message.type) {
       case 'transcript': return this.#heardUser(message.text, message.isFinal);
       case 'llm-chunk': return this.#writing(message.content, message.done);
       case 'llm': return this.#written(message.text);
       case 'reply-heard': return this.#heardAgent(message.text);
-      case 'turn-metrics': return this.#measured(/** @type {Metrics & Message} */ (message));
+      case 'turn-metrics': return this.#measured(message);
       case 'tool-call-start': return this.#toolStarted(message);
-      case 'tool-call-end': return this.#toolEnded(message.callId, message.error);
+      case 'tool-call-end': return this.#toolEnded(message);
       case 'forgotten': return this.#forgotten(message);
       case 'stage-change': return void this.#add('stage', { text: `${message.from} → ${message.to}`, detail: message.reason });
       default: return this.#progress(message);
     }
   }
 
-  /** @param {Message} message */
+  /** @param {ServerMessage} message */
   #progress(message) {
     switch (message.type) {
       case 'tts-start': return void (this.#speaking = true);
@@ -108,14 +100,15 @@ export class Conversation {
     this.#pictures = [];
   }
 
-  /** The last of what was said is to be seen no more; the page's own remarks are. @param {Message} message */
+  /** The last of what was said is to be seen no more; the page's own remarks are. @param {import('./messages.js').Forgotten} message */
   #forgotten({ exchanges, all, said }) {
     this.#pictures = [];
     this.#live = null;
     this.#tools.clear();
     const words = this.#entries.filter((entry) => entry.role === 'user');
     const count = exchanges + (said ? 1 : 0); // asked for in words, these are the last
-    const first = all || count >= words.length ? 0 : this.#entries.indexOf(words[words.length - count]);
+    const oldest = all ? undefined : words[words.length - count];
+    const first = oldest ? this.#entries.indexOf(oldest) : 0;
     if (!all && !exchanges) return;
     const gone = this.#entries.filter((entry, index) => index >= first && entry.role !== 'note');
     for (const entry of gone) this.#remove(entry);
@@ -169,14 +162,14 @@ export class Conversation {
     if (words?.open) this.#remove(words); // in the end there were none
   }
 
-  /** @param {Message} call */
+  /** @param {import('./messages.js').ToolCallStart} call */
   #toolStarted({ name, callId, arguments: given }) {
     const text = name.replaceAll('_', ' ');
     this.#tools.set(callId, this.#add('tool', { text, outcome: 'running', detail: JSON.stringify(given) }));
   }
 
-  /** @param {string} callId @param {string} [error] */
-  #toolEnded(callId, error) {
+  /** @param {import('./messages.js').ToolCallEnd} call */
+  #toolEnded({ callId, error }) {
     const tool = this.#tools.get(callId);
     if (!tool) return;
     this.#tools.delete(callId);

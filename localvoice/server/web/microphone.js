@@ -50,6 +50,7 @@ export class Microphone {
     const stream = this.#stream ?? (await this.#ask());
     this.#stream = stream;
     const [track] = stream.getAudioTracks();
+    if (!track) throw new MicrophoneError('mic-broken', null);
     track.onended = () => {
       this.#release();
       this.#onLost();

@@ -119,7 +119,7 @@ export class Pictures {
   }
 }
 
-/** The `attachments` message for pictures. @param {string[]} urls */
+/** The `attachments` message for pictures. @param {string[]} urls @returns {import('./messages.js').Attachments} */
 export function attachments(urls) {
   const list = urls.map((url) => ({ data: url.slice(url.indexOf(',') + 1), mimeType: 'image/jpeg' }));
   return { type: 'attachments', attachments: list };
@@ -132,7 +132,7 @@ class Refusal extends Error {}
 async function shrunk(file) {
   const name = file.name ? `“${file.name}”` : 'That';
   if (file.size > MOST_BYTES) throw new Refusal(`${name} is larger than ${MOST_BYTES / 1e6} MB.`);
-  const bitmap = await createImageBitmap(file).catch((error) => {
+  const bitmap = await createImageBitmap(file).catch((/** @type {unknown} */ error) => {
     console.warn('localvoice: no picture', error);
     throw new Refusal(`${name} is no picture that this browser can read.`);
   });

@@ -16,7 +16,7 @@
  * @property {'wait'|'fault'} tone `wait`: it mends itself
  * @property {string} title
  * @property {string} text
- * @property {string} [detail] the server's own words
+ * @property {string|undefined} detail the server's own words
  * @property {{label: string, remedy: Remedy}} [action]
  */
 
@@ -26,7 +26,7 @@ export const SLOTS = ['link', 'mic', 'sound', 'voice', 'turn'];
 const TALK = { label: 'Try again', remedy: /** @type {const} */ ('talk') };
 const TYPING = 'You can type meanwhile.';
 
-/** @type {Record<ProblemId, Omit<Problem, 'id'>>} */
+/** @type {Record<ProblemId, Omit<Problem, 'id'|'detail'>>} */
 const WORDS = {
   'server-away': {
     tone: 'wait',

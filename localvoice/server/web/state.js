@@ -11,7 +11,7 @@
  * @property {import('./voice_path.js').Voice} voice
  * @property {'off'|'asking'|'on'|'muted'} mic
  * @property {boolean} micSilent an open microphone gives no sound at all
- * @property {'idle'|'listening'|'thinking'|'speaking'} agent
+ * @property {import('./messages.js').AgentState} agent
  * @property {boolean} userSpeaking
  * @property {boolean} begun the user has talked or typed since the page was opened, or since "end"
  * @property {Partial<Record<Slot, Problem>>} problems

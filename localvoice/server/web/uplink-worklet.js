@@ -27,8 +27,8 @@ class Uplink extends AudioWorkletProcessor {
   }
 
   /** @param {Float32Array[][]} inputs mono @returns {boolean} whether to go on */
-  process([[samples]]) {
-    for (const sample of samples ?? []) this.#add(sample);
+  process(inputs) {
+    for (const sample of inputs[0]?.[0] ?? []) this.#add(sample);
     return this.#running;
   }
 

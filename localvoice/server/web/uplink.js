@@ -31,7 +31,7 @@ export class Uplink {
     this.stop();
     const start = this.#starts;
     const context = audioContext();
-    loading ??= context.audioWorklet.addModule('uplink-worklet.js').catch((error) => {
+    loading ??= context.audioWorklet.addModule('uplink-worklet.js').catch((/** @type {unknown} */ error) => {
       loading = null; // the server may have been away; the next try may work
       throw error;
     });

@@ -19,7 +19,13 @@ import { micOpen } from './state.js';
  * @property {() => void} end
  * @property {(text: string) => boolean} send whether the text was taken
  * @property {() => void} forget
- * @property {(remedy: Remedy) => void} mend
+ * @property {(choice: Remedy) => void} remedy what the button beside a problem does
+ */
+
+/**
+ * @typedef {Object} Health what the page reads of the server's `/health`
+ * @property {string} [profile]
+ * @property {{stt?: string, llm?: string, tts?: string}} [models] names
  */
 
 const LINK_WORDS = { connecting: 'Connecting', ready: 'Connected', lost: 'Reconnecting', ended: 'Ended' };
@@ -39,7 +45,7 @@ export class View {
     part('mute').addEventListener('click', () => actions.mute());
     part('end').addEventListener('click', () => actions.end());
     part('forget').addEventListener('click', () => actions.forget());
-    part('problem-action').addEventListener('click', () => this.#remedy && actions.mend(this.#remedy));
+    part('problem-action').addEventListener('click', () => this.#remedy && actions.remedy(this.#remedy));
     part('composer').addEventListener('submit', (event) => {
       event.preventDefault();
       this.#send();
@@ -68,16 +74,16 @@ export class View {
     this.#text.value ||= text;
   }
 
-  /** @param {any} health the server's `/health`: `profile` and `models` {stt, llm, tts} */
-  showSetup(health) {
-    const { stt, llm, tts } = health.models ?? {};
+  /** @param {Health} health */
+  showSetup({ profile, models }) {
+    const { stt, llm, tts } = models ?? {};
     const parts = [
-      health.profile && `Profile ${health.profile}`,
+      profile && `Profile ${profile}`,
       stt && `hears with ${stt}`,
       llm && `thinks with ${llm}`,
       tts && `speaks with ${tts}`,
     ];
-    part('models').replaceChildren(...parts.filter(Boolean).map(span));
+    part('models').replaceChildren(...parts.flatMap((text) => (text ? [span(text)] : [])));
   }
 
   #send() {

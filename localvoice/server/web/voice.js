@@ -35,7 +35,7 @@ export class VoiceLink {
   #onStatus;
 
   /**
-   * @param {(offer: {type: string, sdp: string}) => void} sendOffer
+   * @param {(offer: import('./messages.js').SessionDescription) => void} sendOffer
    * @param {(sound: MediaStream) => void} onSound gets the agent's sound before it flows, so that it can be
    *   set to play inside the gesture that opened the link (Safari insists)
    * @param {(status: VoiceStatus) => void} onStatus
@@ -104,7 +104,7 @@ export class VoiceLink {
       this.#settle = resolve;
     });
     const timer = setTimeout(() => this.#settle(false), CONNECT_WITHIN_MS);
-    this.#negotiate(peer).catch((error) => {
+    this.#negotiate(peer).catch((/** @type {unknown} */ error) => {
       if (this.#peer !== peer) return; // closed in the midst of it
       console.error('localvoice: the offer failed', error);
       this.#settle(false);

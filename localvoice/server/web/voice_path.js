@@ -27,7 +27,7 @@ export class VoicePath {
   #onStatus;
 
   /**
-   * @param {(offer: {type: string, sdp: string}) => void} sendOffer
+   * @param {(offer: import('./messages.js').SessionDescription) => void} sendOffer
    * @param {(data: string, sampleRate: number) => void} sendChunk
    * @param {(sound: MediaStream) => void} onSound
    * @param {(status: Voice) => void} onStatus

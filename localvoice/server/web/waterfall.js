@@ -4,7 +4,7 @@
  * @module
  */
 
-/** @typedef {import('./conversation.js').Metrics} Metrics */
+/** @typedef {import('./messages.js').Metrics} Metrics */
 /**
  * @typedef {Object} Stage
  * @property {string} key
