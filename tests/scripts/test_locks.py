@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from tests.support.folders import ROOT
+from tests.support.folders import ROOT, SUPPORT
 
 SCRIPTS = ROOT / "scripts"
 LOCKS = ("requirements.lock", "requirements-dev.lock", "llama.lock", "build.lock", "peers/requirements.lock")
@@ -34,13 +34,22 @@ def test_each_pin_has_hashes_and_no_index_address(lock: str) -> None:
     assert "--index" not in text and "--find-links" not in text
 
 
-def test_the_stock_clients_lock_pins_with_hashes_and_names_no_registry() -> None:
-    lock = json.loads((ROOT / "tests" / "support" / "stock_client" / "package-lock.json").read_text())
-    packages = {path: entry for path, entry in lock["packages"].items() if path}
+@pytest.mark.parametrize("folder", ["stock_client", "page_types"])
+def test_npms_locks_pin_with_hashes_and_name_no_registry(folder: str) -> None:
+    for entry in npm_pins(folder).values():
+        assert entry["integrity"].startswith("sha512-")
+        assert "resolved" not in entry, "omit-lockfile-registry-resolved"
+
+
+def npm_pins(folder: str) -> dict[str, dict[str, str]]:
+    lock = json.loads((SUPPORT / folder / "package-lock.json").read_text())
+    return {path: entry for path, entry in lock["packages"].items() if path}
+
+
+def test_the_stock_client_is_the_release_that_the_contract_names() -> None:
+    packages = npm_pins("stock_client")
     assert packages["node_modules/@llmrtc/llmrtc-web-client"]["version"] == "1.2.0"
     assert packages["node_modules/@llmrtc/llmrtc-core"]["version"] == "1.3.0"
-    assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
-    assert not any("resolved" in entry for entry in packages.values()), "omit-lockfile-registry-resolved"
 
 
 def test_locks_hold_what_pyproject_names() -> None:
