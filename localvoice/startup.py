@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -26,6 +27,7 @@ from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.playbook import Playbook, check, load_playbook
+from localvoice.playbook.director import PlaybookDirector
 from localvoice.process.heap import kept_small
 from localvoice.process.loop_guard import guarded_loop
 from localvoice.process.probing import probe
@@ -68,17 +70,25 @@ async def ready_agent(
     hook_sets = [hooks or Hooks(), logging_hooks(level, monitor.transcripts, errors=False)]
     if recording is not None:
         hook_sets.append(recording.hooks())
+    combined = Hooks.combine(*hook_sets)
     begun = time.monotonic()
     async with loaded_engines(settings, console) as engines:
+        direct = (
+            None
+            if script is None
+            else partial(
+                PlaybookDirector,
+                script,
+                registry,
+                settings.agent,
+                engines.llm,
+                combined,
+                own,
+                dict(handlers or {}),
+            )
+        )
         agent = Agent(
-            settings,
-            engines,
-            Hooks.combine(*hook_sets),
-            own,
-            registry,
-            script,
-            dict(handlers or {}),
-            None if recording is None else recording.forget,
+            settings, engines, combined, own, registry, direct, recording.forget if recording else None
         )
         try:
             with console.status(_WARMING_UP):

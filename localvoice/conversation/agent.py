@@ -1,18 +1,15 @@
 """An agent: what all conversations of a process share."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from localvoice.application.hooks import Hooks
 from localvoice.config import Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
-from localvoice.conversation.director import Director, PlainDirector
+from localvoice.conversation.director import Director, DirectorMaker, PlainDirector
 from localvoice.conversation.quiet import Quiet
 from localvoice.engines.types import ChatMessage, Engines
-from localvoice.playbook import Playbook
-from localvoice.playbook.director import PlaybookDirector
 from localvoice.tools import ToolRegistry
 
 
@@ -30,10 +27,8 @@ class Agent:
     """Where figures go."""
     tools: ToolRegistry = field(default_factory=ToolRegistry)
     """What the LLM may call; a playbook's stages pick from them."""
-    playbook: Playbook | None = None
-    """Leads the conversations; checked already."""
-    handlers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    """What the playbook calls by name."""
+    make_director: DirectorMaker | None = None
+    """Makes the director of each conversation; None if the system prompt and all tools always apply."""
     delete_recordings: Callable[[str], Awaitable[bool]] | None = None
     """Deletes the sound that was saved of the session with this id, and says whether it could."""
     quiet: Quiet = field(default_factory=Quiet)
@@ -41,18 +36,7 @@ class Agent:
 
     def direct(self, session_id: str) -> Director:
         """The director of a new conversation."""
-        if self.playbook is None:
-            return self._plain_director
-        return PlaybookDirector(
-            self.playbook,
-            self.tools,
-            self.settings.agent,
-            self.engines.llm,
-            session_id,
-            self.hooks,
-            self.metrics,
-            self.handlers,
-        )
+        return self._plain_director if self.make_director is None else self.make_director(session_id)
 
     @cached_property
     def _plain_director(self) -> PlainDirector:

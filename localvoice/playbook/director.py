@@ -15,7 +15,6 @@ from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric, Metrics
 from localvoice.conversation.director import Brief, Exchange, StageChange, sampling_of
 from localvoice.engines.types import Llm, Sampling
-from localvoice.playbook.checks import NO_HANDLERS
 from localvoice.playbook.conditions import (
     Evidence,
     Intent,
@@ -66,10 +65,10 @@ class PlaybookDirector:
         registry: ToolRegistry,
         agent_settings: AgentSettings,
         llm: Llm,
-        session_id: str,
         hooks: Hooks,
         metrics: Metrics,
-        handlers: Mapping[str, Callable[..., Any]] = NO_HANDLERS,
+        handlers: Mapping[str, Callable[..., Any]],
+        session_id: str,
     ) -> None:
         self._playbook = playbook
         self._stages = {stage.id: stage for stage in playbook.stages}

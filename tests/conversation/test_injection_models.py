@@ -22,6 +22,7 @@ from localvoice.engines.types import Image, ToolCall, ToolOffer
 from localvoice.tools import ToolRegistry
 from localvoice.tools.executor import content_of
 from localvoice.transports.dialogue import dialogue
+from tests.support.directors import agent_of as playbook_agent
 from tests.support.fakes import FakeStt, FakeTts, fake_engines
 from tests.support.injection_house import HARMLESS, House
 from tests.support.injections import ATTEMPTS, MORE_WAYS, Attempt
@@ -104,7 +105,7 @@ async def does_what_the_user_wants(model: LlamaLlm) -> None:
 def agent_of(model: LlamaLlm, house: House, tokens: int) -> Agent:
     settings = Settings(agent=AgentSettings(summarise=False, max_tokens=tokens))
     engines = fake_engines(FakeStt(), model, FakeTts())  # type: ignore[arg-type]
-    return Agent(settings, engines, tools=ToolRegistry(house.tools()), playbook=house.playbook())
+    return playbook_agent(settings, engines, tools=ToolRegistry(house.tools()), playbook=house.playbook())
 
 
 async def calls_of(model: LlamaLlm, attempt: Attempt, tokens: int) -> list[str]:

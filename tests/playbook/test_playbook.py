@@ -250,7 +250,7 @@ async def test_the_example_leads_a_call_from_the_order_to_the_ticket(support_des
     loaded = load_playbook(EXAMPLES / "support_desk.yaml")
     registry, settings = ToolRegistry(support_desk.TOOLS), AgentSettings.model_validate({})
     llm: Any = ScriptedLlm()
-    director = PlaybookDirector(loaded, registry, settings, llm, "session", Hooks(), NoMetrics())
+    director = PlaybookDirector(loaded, registry, settings, llm, Hooks(), NoMetrics(), {}, "session")
 
     async def turn(turn_id: str, words: str, *made: tuple[ToolCall, ToolResult]) -> str | None:
         """What the agent says at a change of stage."""

@@ -23,7 +23,6 @@ MAY_IMPORT = {
     "application": {"contract", "audio", "engines", "observability/log_context"},
     "tools": {"contract", "engines", "application", "observability/log_context"},
     "conversation": {
-        "conversation/agent",
         "contract",
         "config",
         "files",
@@ -32,16 +31,6 @@ MAY_IMPORT = {
         "application",
         "tools",
         "observability/log_context",
-    },
-    # Makes the director of a conversation, which may be a playbook's.
-    "conversation/agent": {
-        "config",
-        "contract",
-        "engines",
-        "application",
-        "tools",
-        "conversation",
-        "playbook",
     },
     "playbook": {
         "contract",
@@ -61,7 +50,6 @@ MAY_IMPORT = {
         "engines",
         "application",
         "conversation",
-        "conversation/agent",
     },
     "server": {
         "contract",
@@ -71,7 +59,6 @@ MAY_IMPORT = {
         "engines",
         "application",
         "conversation",
-        "conversation/agent",
         "observability",
         "observability/log_context",
         "transports",

@@ -1,15 +1,39 @@
-"""A director with a stage to save, and the code by which a session is not resumed."""
+"""Agents led by a playbook, a director with a stage to save, and the code of a session not resumed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 
-from localvoice.config import AgentSettings
+from localvoice.application.hooks import Hooks
+from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.contract.metrics import Metrics, NoMetrics
+from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversations import Sessions
 from localvoice.conversation.director import PlainDirector
+from localvoice.engines.types import Engines
+from localvoice.playbook import Playbook
+from localvoice.playbook.director import PlaybookDirector
 from localvoice.tools import ToolRegistry
+
+
+def agent_of(
+    settings: Settings,
+    engines: Engines,
+    hooks: Hooks | None = None,
+    metrics: Metrics | None = None,
+    tools: ToolRegistry | None = None,
+    playbook: Playbook | None = None,
+    handlers: Mapping[str, Callable[..., Any]] | None = None,
+    **brought: Any,
+) -> Agent:
+    """An agent that the playbook leads, as `startup` makes it."""
+    hooks, metrics, tools = hooks or Hooks(), metrics or NoMetrics(), tools or ToolRegistry()
+    made_of = (tools, settings.agent, engines.llm, hooks, metrics, handlers or {})
+    direct = None if playbook is None else partial(PlaybookDirector, playbook, *made_of)
+    return Agent(settings, engines, hooks, metrics, tools, direct, **brought)
 
 
 class FakeDirector(PlainDirector):

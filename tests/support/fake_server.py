@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from localvoice.config import Settings
-from localvoice.conversation.agent import Agent
 from localvoice.engines.llama.image_file import image_size
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.playbook import KeywordCondition, Playbook, Stage, Transition, TransitionAction
 from localvoice.server.app import VoiceServer
 from localvoice.server.entrance import open_entrance
 from localvoice.tools import ToolContext, ToolError, ToolRegistry, tool
+from tests.support.directors import agent_of
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines
 
 STORY = " ".join(f"This is sentence number {number} of a rather long story." for number in range(1, 41))
@@ -134,7 +134,7 @@ async def serve(options: argparse.Namespace) -> None:
         "limits": {"conversations": options.conversations},
     }
     settings = Settings.model_validate(groups)
-    agent = Agent(
+    agent = agent_of(
         settings,
         # Slow enough to be cancelled where the speaker only draws breath: a line is lost otherwise.
         fake_engines(FakeStt(*options.heard, delay=0.4), TalkativeLlm(), FakeTts(delay=options.voice_delay)),

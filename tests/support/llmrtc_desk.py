@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from localvoice.config import Settings
 from localvoice.contract.messages import StageChangeMessage
-from localvoice.conversation.agent import Agent
 from localvoice.engines.types import ToolCall
 from localvoice.playbook import Playbook, check, llmrtc_playbook, llmrtc_tool
 from localvoice.tools import Tool, ToolContext, ToolRegistry
 from localvoice.transports.dialogue import dialogue
+from tests.support.directors import agent_of
 from tests.support.fakes import FakeLlm, fake_engines
 
 FILE: Final = Path(__file__).parent / "data" / "llmrtc_support_desk.json"
@@ -53,7 +53,7 @@ async def stages_of(
     check(made, registry)
     script = [_item(spoken, at) for turn in turns for at, spoken in enumerate(turn)]
     settings = Settings.model_validate({"agent": {"summarise": False}, "listening": {"eager": False}})
-    agent = Agent(settings, fake_engines(llm=FakeLlm(*script)), tools=registry, playbook=made)
+    agent = agent_of(settings, fake_engines(llm=FakeLlm(*script)), tools=registry, playbook=made)
     led: list[list[str]] = []
     async with dialogue(agent) as talk:
         for _ in turns:

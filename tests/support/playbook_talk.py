@@ -140,7 +140,7 @@ class Talk:
 
     def fresh(self, playbook: Playbook | None = None) -> PlaybookDirector:
         return PlaybookDirector(
-            playbook or self.playbook, TOOLS, self._settings, self.llm, "session", *self._made_of
+            playbook or self.playbook, TOOLS, self._settings, self.llm, *self._made_of, "session"
         )
 
     @property

@@ -15,7 +15,6 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.config import Settings
 from localvoice.contract.messages import ServerMessage, ToolCallEnd
-from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
 from localvoice.engines.types import (
@@ -30,6 +29,7 @@ from localvoice.engines.types import (
 )
 from localvoice.playbook import Playbook
 from localvoice.tools import Tool, ToolContext, ToolRegistry
+from tests.support.directors import agent_of
 from tests.support.fakes import (
     LLM_FAILED,
     STT_FAILED,
@@ -231,7 +231,7 @@ class World:
             on_stage_enter=self._hook("stage"),
             on_transition=lambda _, transition, *ends: self.note("transition", transition),
         )
-        self.agent = Agent(settings, engines, hooks, tools=ToolRegistry(TOOLS), playbook=plan.playbook)
+        self.agent = agent_of(settings, engines, hooks, tools=ToolRegistry(TOOLS), playbook=plan.playbook)
         self.conversations: list[Conversation] = []
         self._resuming: asyncio.Task[None] | None = None
         self.session = Session(self.agent, self._conversation(), self.playout, self._emit, self._save)

@@ -15,11 +15,11 @@ from aiohttp import WSMsgType
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.config import Settings
-from localvoice.conversation.agent import Agent
 from localvoice.engines.types import Engines
 from localvoice.server.app import VoiceServer
 from localvoice.server.entrance import Entrance
 from localvoice.server.http import PROTOCOL
+from tests.support.directors import agent_of
 from tests.support.fakes import fake_engines
 
 LONG = "This is a rather long reply, and it has many words. They go on. " * 5
@@ -120,7 +120,7 @@ async def serving(
     # A scripted LLM would give its lines to the summary.
     agent_settings = {"summarise": False, **groups.get("agent", {})}
     settings = Settings.model_validate(groups | {"agent": agent_settings, "server": {"port": 0, **server}})
-    agent = Agent(settings, engines or fake_engines(), **(brought or {}))
+    agent = agent_of(settings, engines or fake_engines(), **(brought or {}))
     async with (
         VoiceServer(agent, entrance).running() as link,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), headers=headers) as http,

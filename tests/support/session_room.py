@@ -15,12 +15,12 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.config import Settings
 from localvoice.contract.messages import ErrorMessage, ServerMessage, StateMessage
-from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
 from localvoice.observability.in_memory import InMemoryMetrics
 from localvoice.playbook import Playbook
 from localvoice.tools import Tool, ToolRegistry
+from tests.support.directors import agent_of
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, FakeTurn, FakeVad, fake_engines, loud, silent
 
 RATE = 16_000
@@ -51,7 +51,7 @@ class Room:
         self.playout = Playout(RATE)
         self.metrics = InMemoryMetrics()
         engines = fake_engines(stt, llm, tts, vad, turn)
-        self.agent = Agent(settings, engines, metrics=self.metrics, **brought)
+        self.agent = agent_of(settings, engines, metrics=self.metrics, **brought)
         self.conversation = Conversation("test", self.agent.direct("test"))
         self.session = Session(self.agent, self.conversation, self.playout, self._emit, save)
 
