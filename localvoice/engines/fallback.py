@@ -9,7 +9,7 @@ from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.resilience import reply_within
-from localvoice.engines.types import ChatMessage, Llm, ReplyItem, Sampling, ToolOffer
+from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer
 
 FAILURES_TO_SWITCH: Final = 3
 """Failures in a row, of all requests together, after which the fallback takes over."""
@@ -111,6 +111,10 @@ class ResilientLlm:
     def sees(self) -> bool:
         """Whether it can look at images."""
         return self._llm.sees
+
+    async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
+        """Tokenise the messages for the model in use; another that takes over does so again."""
+        return await self._llm.prompt(messages, offer)
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
         """About how many tokens of its context the prompt takes; never fewer than it really does."""

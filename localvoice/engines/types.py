@@ -4,9 +4,9 @@ Every method may raise `VoiceError` with the code of its component; nothing else
 Cancelling the awaiting task, or closing the iterator, stops the work in the engine's thread soon after.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,33 @@ class ChatMessage:
     """Pictures that the user sent with it."""
 
 
+class Prompt(tuple[ChatMessage, ...]):
+    """Messages, oldest first, together with what a model has made of them; made by `Llm.prompt`.
+
+    It is read wherever messages are. The model that made it reads it without tokenising it again; for any
+    other model it is its messages, and so is a part of it.
+    """
+
+    offer: ToolOffer | None
+    """The tools that it tells of."""
+    tokens: int
+    """About how many tokens of context it takes; never fewer than it really does."""
+    encoded: object
+    """The model's own form of it; None where a model takes the messages as they are."""
+
+    def __new__(
+        cls,
+        messages: Iterable[ChatMessage],
+        offer: ToolOffer | None = None,
+        tokens: int = 0,
+        encoded: object = None,
+    ) -> Self:
+        """Of these messages."""
+        prompt = super().__new__(cls, messages)
+        prompt.offer, prompt.tokens, prompt.encoded = offer, tokens, encoded
+        return prompt
+
+
 @dataclass(frozen=True)
 class Transcript:
     """What the STT heard."""
@@ -193,7 +220,11 @@ class Stt(Engine, Protocol):
 
 
 class Llm(Engine, Protocol):
-    """The language model."""
+    """The language model. Messages may be a `Prompt` anywhere."""
+
+    async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
+        """Tokenise the messages, away from the event loop, also while a reply is being written."""
+        ...
 
     def reply(
         self,

@@ -139,3 +139,9 @@ async def test_cancelling_in_a_pause_asks_no_more() -> None:
     await cancel(task)
     await asyncio.sleep(10)
     assert mind.times == [0, 0.25]
+
+
+async def test_a_prompt_is_the_models_own() -> None:
+    llm = ResilientLlm(Mind(FINE), PATIENCE)
+    prompt = await llm.prompt(QUESTION, OFFER)
+    assert (list(prompt), prompt.offer, prompt.tokens) == (QUESTION, OFFER, 4)

@@ -18,7 +18,7 @@ from localvoice.engines.loading import close_all
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.smart_turn import SmartTurn
-from localvoice.engines.types import Engines, Sampling, Transcript
+from localvoice.engines.types import Engines, Prompt, Sampling, Transcript
 from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.worker import After, Stop, troubles
 from tests.support.fakes import FakeVad, loud, until
@@ -38,7 +38,7 @@ class Model:
 
     sees = False
     context_tokens = 4096
-    prompts = SimpleNamespace(count=lambda messages, offer: 10)
+    prompts = SimpleNamespace(prompt=lambda messages, offer: Prompt(messages, offer, 10))
 
     def __init__(self, hole: Hole) -> None:
         self.hole = hole

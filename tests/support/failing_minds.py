@@ -10,7 +10,7 @@ import pytest
 from localvoice.application.stopwatch import now as now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, Patience
-from localvoice.engines.types import ChatMessage, Llm, ReplyItem, Sampling, ToolOffer, ToolSpec
+from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer, ToolSpec
 
 QUESTION = [ChatMessage("user", "How are you?")]
 OFFER = ToolOffer((ToolSpec("clock", "Tells the time.", {"type": "object"}),))
@@ -60,6 +60,9 @@ class Mind:
         self.prepared += 1
         if isinstance(part := self.script[0][0], VoiceError):
             raise part
+
+    async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
+        return Prompt(messages, offer, self.prompt_tokens(messages, offer))
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
         return len(messages) + len(self.name)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import ChatMessage, Engines, ReplyItem, Sampling, ToolOffer, Transcript
+from localvoice.engines.types import ChatMessage, Engines, Prompt, ReplyItem, Sampling, ToolOffer, Transcript
 
 VOICE_RATE = 22_050
 WORD_SECONDS = 0.06
@@ -142,6 +142,9 @@ class FakeLlm(_FakeEngine):
 
     async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
         self.prepared.append(list(messages))
+
+    async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
+        return Prompt(messages, offer, self.prompt_tokens(messages, offer))
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
         return sum(8 + len(message.content.split()) for message in messages)

@@ -5,6 +5,7 @@ second turn's first word comes at once, also when others spoke in between. One s
 code, so that a barge-in also ends a long prompt in the middle.
 """
 
+import asyncio
 import ctypes
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -22,7 +23,7 @@ from localvoice.engines.llama.cache import KEPT_MB
 from localvoice.engines.llama.model import KeyBits, LlamaModel
 from localvoice.engines.llama.prompt import failure
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.types import CALL_NOTHING, ChatMessage, ReplyItem, Sampling, ToolOffer
+from localvoice.engines.types import CALL_NOTHING, ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer
 from localvoice.engines.worker import Stop, Stopped, Worker
 
 ALL_LAYERS: Final = -1
@@ -108,7 +109,22 @@ class LlamaLlm:
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
         """About how many tokens of context the prompt takes; never fewer than it really does."""
-        return self._model.prompts.count(messages, offer)
+        return self._model.prompts.prompt(messages, offer).tokens
+
+    async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
+        """Tokenise the messages, in a thread of its own: the model's may be at work on another's reply.
+
+        Raises `VoiceError` LLM_ERROR if the offer's choice is none of its tools, or the template fails.
+        """
+        try:
+            return await asyncio.to_thread(self._model.prompts.prompt, messages, offer)
+        except VoiceError:
+            raise
+        except Exception as error:
+            raise failure(
+                f"The language model's chat template failed ({error}). Start a new conversation, or choose "
+                "another model."
+            ) from error
 
     async def reply(
         self,

@@ -50,7 +50,7 @@ def supports_gpu() -> bool:
 
 
 class LlamaModel:
-    """The model itself; blocking, for one thread. Only `prompts.count` may be called from any."""
+    """The model itself; blocking, for one thread. Only `prompts.prompt` may be called from any."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import llama_cpp
@@ -10,7 +11,7 @@ from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatte
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.seeing import SeeingLlama
-from localvoice.engines.types import ChatMessage, ToolOffer, unseen
+from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec, unseen
 
 _READ_AS_TOKENS: Final = (
     llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
@@ -21,8 +22,16 @@ _READ_AS_TOKENS: Final = (
 defined (Qwen's <tool_call>) it finds even where it is told to take the text as it is."""
 
 
+@dataclass(frozen=True)
+class _Tokens:
+    """A prompt's tokens, for the model whose `Prompts` made them."""
+
+    by: "Prompts"
+    tokens: tuple[int, ...]
+
+
 class Prompts:
-    """Makes the prompts of one model. Only `count` may be called from any thread."""
+    """Makes the prompts of one model. Only `prompt` may be called from any thread."""
 
     def __init__(self, llama: llama_cpp.Llama, context_tokens: int) -> None:
         self._llama = llama
@@ -31,29 +40,41 @@ class Prompts:
         """Tokens that a call, or what may be taken for one, begins with."""
         self._template = _template(llama)
 
-    def count(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> int:
-        """Tokens of the prompt, with the longest line that a reply may begin with."""
+    def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> Prompt:
+        """The messages with their tokens, and the longest line that a reply may begin with counted in."""
         llama = self._llama
         text, add_bos = self._formatted(messages, offer, self._text)
-        count = len(llama_cpp.Llama.tokenize(llama, text, add_bos=add_bos, special=True))
+        tokens = llama_cpp.Llama.tokenize(llama, text, add_bos=add_bos, special=True)
+        count = len(tokens)
         if offer is not None:
             count += max(len(path) for path in self.heads(offer).values())
-        if isinstance(llama, SeeingLlama):
-            count += sum(llama.image_tokens(image) + 1 for message in messages for image in message.images)
-        return count
+        images = [image for message in messages for image in message.images]
+        if isinstance(llama, SeeingLlama) and images:  # only the job that brings them can look at them
+            return Prompt(messages, offer, count + sum(llama.image_tokens(image) + 1 for image in images))
+        return Prompt(messages, offer, count, _Tokens(self, tuple(tokens)))
 
     def tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
         """The prompt. Raises `VoiceError` LLM_ERROR if the context has no room for it."""
+        prompt = self._known_tokens(messages, offer) or self._tokenised(messages, offer)
+        if len(prompt) >= self._context_tokens:
+            raise self.too_long()
+        return prompt
+
+    def _known_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
+        """Those that `prompt` gave; none where it was another model's, or for other tools."""
+        if not isinstance(messages, Prompt) or not isinstance(known := messages.encoded, _Tokens):
+            return []
+        same_tools = _tools(messages.offer) == _tools(offer)  # whatever the choice: the prompt is the same
+        return list(known.tokens) if known.by is self and same_tools else []
+
+    def _tokenised(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
         text, add_bos = self._formatted(messages, offer, self._marked)
         try:
-            prompt = self._llama.tokenize(text, add_bos=add_bos, special=True)
+            return self._llama.tokenize(text, add_bos=add_bos, special=True)
         except ValueError as error:
             if "exceed context window" not in str(error):
                 raise
             raise self.too_long() from error
-        if len(prompt) >= self._context_tokens:
-            raise self.too_long()
-        return prompt
 
     def heads(self, offer: ToolOffer) -> dict[str, list[int]]:
         """Tokens of the lines that the reply may begin with, by the name of the tool."""
@@ -128,6 +149,10 @@ def _marked_tokens(llama: llama_cpp.Llama) -> tuple[re.Pattern[str], list[int]]:
             calls.append(token)
     longest_first = sorted(filter(None, control), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first))), calls
+
+
+def _tools(offer: ToolOffer | None) -> tuple[ToolSpec, ...]:
+    return () if offer is None else offer.tools
 
 
 def _is_blank(text: str) -> bool:
