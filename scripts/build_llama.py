@@ -19,11 +19,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from steps import CXX_PACKAGES, LOCKED, Failed, run
+from steps import LOCKED, Failed, check_space, pip, run
 
 SCRIPTS = Path(__file__).resolve().parent
 LLAMA_LOCK = SCRIPTS / "llama.lock"
-BUILD_LOCK = SCRIPTS / "build.lock"
 # The multimodal library, mtmd, is what makes a language model see. Its video part would hand over to ffmpeg
 # whatever a client sends that is no image.
 LEAN_OPTIONS = ("-DLLAVA_BUILD=ON", "-DMTMD_VIDEO=OFF")
@@ -31,12 +30,20 @@ LEAN_FILE = SCRIPTS / "lean.cmake"
 COMPILER_VARIABLES = ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS", "CUDACXX", "CUDAARCHS")
 # Of the hundred flags of an x86 CPU those that name instruction sets; the others (mitigations, for example)
 # change with a kernel update and would make every one of them a reason to compile again.
-X86_INSTRUCTION_SETS = re.compile(
-    r"(sse|ssse|avx|amx|fma|f16c|bmi|abm|popcnt|lzcnt|movbe|gfni|vaes|vpclmul|sha|adx|xop)"
-)
+X86_INSTRUCTION_SETS = r"sse|ssse|avx|amx|fma|f16c|bmi|abm|popcnt|lzcnt|movbe|gfni|vaes|vpclmul|sha|adx|xop"
 BUILD_SPACE = 1_000_000_000
-# Measured: 3:17 on 2 cores for 136 steps; it only has to tell minutes from hours.
-CPU_CORE_MINUTES = 6.6
+NO_COMPILER = """\
+No working {} compiler was found (tried: {}), and llama-cpp-python has to be compiled.
+Install one, then run the same command again:
+  Debian, Ubuntu   sudo apt install build-essential
+  Fedora           sudo dnf install gcc gcc-c++
+  macOS            xcode-select --install"""
+NO_CUDA = """\
+A build for the GPU needs {}. Install it and run the same command again, or add CUDA=0 to it to use \
+the processor alone:
+  Debian   sudo apt install nvidia-driver nvidia-cuda-toolkit   (from contrib and non-free)
+  Ubuntu   sudo ubuntu-drivers install && sudo apt install nvidia-cuda-toolkit
+  Fedora   sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda cuda-toolkit   (RPM Fusion and NVIDIA)"""
 PROBE = """
 import sys, llama_cpp
 from llama_cpp import mtmd_cpp
@@ -59,11 +66,11 @@ class Build:
 
     @classmethod
     def here(cls, cuda: bool, environ: Mapping[str, str] = os.environ) -> "Build":
-        """The build for this machine, user and environment."""
-        version = re.search(r"==([\w.]+)", LLAMA_LOCK.read_text())
-        assert version is not None, f"{LLAMA_LOCK} pins no version"
+        """The build for this machine, user and environment; on macOS each uses the GPU, through Metal."""
+        cuda = cuda and sys.platform != "darwin"
+        (version,) = re.findall(r"==([\w.]+)", LLAMA_LOCK.read_text())
         key = cls.key(cuda, cpu_features(), environ)
-        return cls(cuda, cache_folder(environ) / "wheels" / f"llama-cpp-python-{version[1]}-{key}")
+        return cls(cuda, cache_folder(environ) / "wheels" / f"llama-cpp-python-{version}-{key}")
 
     @staticmethod
     def key(cuda: bool, features: str, environ: Mapping[str, str]) -> str:
@@ -81,83 +88,63 @@ class Build:
     @property
     def wheel(self) -> Path | None:
         """The finished wheel, if there is one."""
-        return next(iter(sorted(self.folder.glob("*.whl"))), None)
-
-    @property
-    def minutes(self) -> int:
-        """About how long compiling takes here."""
-        return max(1, round(CPU_CORE_MINUTES / (os.cpu_count() or 1) * (8 if self.cuda else 1)))
+        return next(self.folder.glob("*.whl"), None)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """The folder for what outlives a checkout, $LOCALVOICE_CACHE or one in the user's cache folder."""
     if own := environ.get("LOCALVOICE_CACHE"):
         return Path(own).expanduser().absolute()
-    if cache := environ.get("XDG_CACHE_HOME"):
-        return Path(cache) / "localvoice"
     try:
-        return Path.home() / ".cache" / "localvoice"
+        return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localvoice"
     except RuntimeError:
         raise Failed("This user has no home folder. Name one for the build in LOCALVOICE_CACHE.") from None
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The instruction sets that a build for this very machine may use."""
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "flags":
-                return " ".join(sorted(f for f in value.split() if X86_INSTRUCTION_SETS.match(f)))
-            if name.strip() == "Features":
-                return " ".join(sorted(value.split()))
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.is_file() else ():
+        name, _, value = line.partition(":")
+        if name.strip() == "flags":
+            return " ".join(sorted(f for f in value.split() if re.match(X86_INSTRUCTION_SETS, f)))
+        if name.strip() == "Features":
+            return " ".join(sorted(value.split()))
     if sysctl := shutil.which("sysctl"):
         names = ("machdep.cpu.brand_string", "machdep.cpu.features", "machdep.cpu.leaf7_features")
-        asked = subprocess.run([sysctl, "-n", *names], capture_output=True, text=True, check=False)
-        return asked.stdout.strip()
+        return subprocess.run([sysctl, "-n", *names], capture_output=True, text=True).stdout.strip()
     return platform.machine()
 
 
 def check_tools(build: Build) -> None:
     """Raise `Failed` unless all that `build` needs on this machine is there."""
     for language, variable, names, flags in (
-        ("C", "CC", ("cc", "gcc", "clang"), ("-x", "c")),
-        ("C++", "CXX", ("c++", "g++", "clang++"), ("-x", "c++", "-std=c++17")),
+        ("C", "CC", ("cc", "gcc", "clang"), ["-xc"]),
+        ("C++", "CXX", ("c++", "g++", "clang++"), ["-xc++", "-std=c++17"]),
     ):
-        named = os.environ.get(variable)
-        compiler = shlex.split(named) if named else [next(filter(shutil.which, names), names[0])]
-        if not _compiles([*compiler, *flags]):
-            raise Failed(
-                f"No working {language} compiler was found (tried: {' '.join(compiler)}), and "
-                "llama-cpp-python has to be compiled. Install one, then run the same command again:\n"
-                f"{CXX_PACKAGES}"
-            )
+        compiler = os.environ.get(variable) or next(filter(shutil.which, names), names[0])
+        if not _compiles([*shlex.split(compiler), *flags]):
+            raise Failed(NO_COMPILER.format(language, compiler))
     if build.cuda:
-        _check_cuda()
-    folder = build.folder.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    if (free := shutil.disk_usage(folder).free) < BUILD_SPACE:
-        raise Failed(
-            f"Compiling needs about {BUILD_SPACE / 1e9:.0f} GB in {folder}, and {free / 1e9:.1f} GB are "
-            "free. Free some, or set LOCALVOICE_CACHE to a folder on a larger disk; then run the same "
-            "command again."
-        )
+        tools = {"the NVIDIA driver (no nvidia-smi)": shutil.which("nvidia-smi")}
+        tools["the CUDA toolkit (no nvcc)"] = _nvcc()
+        if missing := [name for name, path in tools.items() if not path]:
+            raise Failed(NO_CUDA.format(" and ".join(missing)))
+    cache = build.folder.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    check_space(
+        cache, BUILD_SPACE, "Compiling needs", ", or set LOCALVOICE_CACHE to a folder on a larger disk"
+    )
 
 
 def _compiles(command: list[str]) -> bool:
     """Whether the compiler makes a program: macOS has a `cc` that only offers to install one."""
-    source = "#include <vector>\n" if "c++" in command else "#include <stdio.h>\n"
+    source = f"#include <{'vector' if '-xc++' in command else 'stdio.h'}>\nint main(void) {{ return 0; }}\n"
     with tempfile.TemporaryDirectory() as scratch:
+        command = [*command, "-", "-o", f"{scratch}/probe"]
         try:
-            tried = subprocess.run(
-                [*command, "-", "-o", f"{scratch}/probe"],
-                input=f"{source}int main(void) {{ return 0; }}\n",
-                text=True,
-                capture_output=True,
-                check=False,
-            )
+            return subprocess.run(command, input=source.encode(), capture_output=True).returncode == 0
         except OSError:
             return False
-        return tried.returncode == 0
 
 
 def _nvcc() -> str | None:
@@ -165,61 +152,33 @@ def _nvcc() -> str | None:
     return os.environ.get("CUDACXX") or shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
 
 
-def _check_cuda() -> None:
-    """Raise `Failed` unless an NVIDIA driver and CUDA's compiler are there."""
-    missing = []
-    if not shutil.which("nvidia-smi"):
-        missing.append("the NVIDIA driver (no nvidia-smi)")
-    if not _nvcc():
-        missing.append("the CUDA toolkit (no nvcc)")
-    if missing:
-        raise Failed(
-            f"A build for the GPU needs {' and '.join(missing)}. Install it and run the same command again, "
-            "or add CUDA=0 to it to use the processor alone:\n"
-            "  Debian   sudo apt install nvidia-driver nvidia-cuda-toolkit   (from contrib and non-free)\n"
-            "  Ubuntu   sudo ubuntu-drivers install && sudo apt install nvidia-cuda-toolkit\n"
-            "  Fedora   sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda cuda-toolkit"
-            "   (from RPM Fusion and NVIDIA)"
-        )
-
-
-def make_wheel(build: Build, pip_env: Mapping[str, str], log: Path) -> Path:
+def make_wheel(build: Build, env: Mapping[str, str], log: Path) -> Path:
     """Compile `build` and put the wheel into its folder, whole or not at all; return where it is."""
-    cores = os.cpu_count() or 1
-    print(
-        f"      Compiling it for this machine's processor, once: about {build.minutes} min on {cores} cores. "
-        "The result is kept and used again.",
-        flush=True,
-    )
+    print("      Compiling it for this machine, once; that takes minutes. The result is kept.", flush=True)
     build.folder.mkdir(parents=True, exist_ok=True)
-    # Beside its final place, because only within one file system a rename is atomic.
-    with tempfile.TemporaryDirectory(prefix="compiling-", dir=build.folder.parent) as name:
-        scratch = Path(name)
-        run("build environment", [sys.executable, "-m", "venv", scratch / "env"], log)
-        builder = scratch / "env" / "bin" / "python"
-        pip: list[str | Path] = [builder, "-m", "pip"]
-        run("build tools", [*pip, "install", *LOCKED, BUILD_LOCK], log, pip_env)
-        run("check", [*pip, "check"], log, pip_env)
+    # In the same file system as its final place, where a rename is atomic.
+    with tempfile.TemporaryDirectory(prefix="compiling-", dir=build.folder.parent) as scratch:
+        tools, made = Path(scratch, "env", "bin"), Path(scratch, "wheel")
+        python = tools / "python"
+        run("build environment", [sys.executable, "-m", "venv", tools.parent], log)
+        run("build tools", pip(python, "install", *LOCKED, SCRIPTS / "build.lock"), log, env)
+        run("check", pip(python, "check"), log, env)
+        options = [*LEAN_OPTIONS, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={LEAN_FILE}"]
+        path = f"{tools}{os.pathsep}{env.get('PATH', os.defpath)}"
+        settings = {**env, "PATH": path, "TMPDIR": scratch}
+        if build.cuda:
+            options += ["-DGGML_CUDA=ON"]
+            settings["CUDACXX"] = _nvcc() or ""
+        settings["SKBUILD_CMAKE_ARGS"] = ";".join(options)
         # Without pip's own cache, which would hand out a wheel built on other terms.
-        wheel_command = [*pip, "wheel", "-v", "--no-cache-dir", "--no-build-isolation"]
-        wheel_command += ["--no-binary", "llama-cpp-python", "-w", scratch / "wheel", *LOCKED, LLAMA_LOCK]
-        run("llama-cpp-python", wheel_command, log, _compile_env(build, builder, scratch, pip_env), _status)
-        (wheel,) = (scratch / "wheel").glob("*.whl")
+        words = ("wheel", "-v", "--no-cache-dir", "--no-build-isolation", "--no-binary", "llama-cpp-python")
+        command = pip(python, *words, "-w", made, *LOCKED, LLAMA_LOCK)
+        run("llama-cpp-python", command, log, settings, compiling)
+        (wheel,) = made.glob("*.whl")
         return wheel.replace(build.folder / wheel.name)
 
 
-def _compile_env(build: Build, python: Path, scratch: Path, pip_env: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the compilation: its tools first on the path, its options, its scratch space."""
-    options = [*LEAN_OPTIONS, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={LEAN_FILE}"]
-    options += ["-DGGML_CUDA=ON"] if build.cuda else []
-    env = {**pip_env, "SKBUILD_CMAKE_ARGS": ";".join(options), "TMPDIR": str(scratch)}
-    env["PATH"] = f"{python.parent}{os.pathsep}{pip_env.get('PATH', os.defpath)}"
-    if build.cuda and (nvcc := _nvcc()):
-        env["CUDACXX"] = nvcc
-    return env
-
-
-def _status(line: str) -> str | None:
+def compiling(line: str) -> str | None:
     """What a line of pip's or ninja's output says about how far the build is."""
     if step := re.match(r"\s*\[(\d+)/(\d+)\]", line):
         return f"{100 * int(step[1]) // int(step[2]):3d}%  file {step[1]} of {step[2]}"
@@ -229,14 +188,12 @@ def _status(line: str) -> str | None:
 
 
 def probe(python: Path, cuda: bool, env: Mapping[str, str]) -> str | None:
-    """Load the installed library in a process of its own; say what went wrong, or None.
+    """Load the installed library; say what went wrong, or None.
 
     In a process of its own, because a build for another processor dies of an illegal instruction.
     """
-    command = [str(python), "-c", PROBE, *(["cuda"] if cuda else [])]
-    tried = subprocess.run(command, env=dict(env), capture_output=True, text=True, check=False)
-    if tried.returncode == 0:
-        return None
-    if tried.returncode < 0:
-        return f"killed by signal {-tried.returncode}"
-    return next(iter(tried.stderr.strip().splitlines()[-1:]), f"exit status {tried.returncode}")
+    command = [python, "-c", PROBE, *(["cuda"] if cuda else [])]
+    tried = subprocess.run(command, env=dict(env), capture_output=True, text=True)
+    if tried.returncode <= 0:
+        return f"killed by signal {-tried.returncode}" if tried.returncode else None
+    return (tried.stderr.strip().splitlines() or [f"exit status {tried.returncode}"])[-1]

@@ -17,12 +17,11 @@ from typing import Annotated, Final
 
 import typer
 from build_llama import Build
-from install import pip_environment
 from licences import NotInstalled, model_licences, package_licence
 from locked import RUNTIME_LOCKS, locked
 from packaging.utils import parse_wheel_filename
 from sbom import DIST, Invalid, write_bill
-from steps import LOCKED, Failed, run
+from steps import LOCKED, Failed, pip, pip_environment, run
 
 from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.catalog.verify import sha256_of
@@ -87,16 +86,16 @@ def put_licences(profile: str, folder: Path) -> None:
 
 def put_wheels(folder: Path, cuda: bool, log: Path) -> None:
     """Every locked package as a wheel, llama-cpp-python's from the cache, and our own. Raises `Failed`."""
-    compiled = Build.here(cuda and sys.platform != "darwin").wheel
+    compiled = Build.here(cuda).wheel
     if compiled is None:
         raise Failed("llama-cpp-python has not been compiled here yet. Run `make install` first.")
     folder.mkdir()
     env = pip_environment(os.environ)
-    pip: list[str | Path] = [sys.executable, "-m", "pip"]
-    wheels = [*pip, "download", "--only-binary", ":all:", "-d", folder, *LOCKED, RUNTIME_LOCKS[0]]
+    python = Path(sys.executable)
+    wheels = pip(python, "download", "--only-binary", ":all:", "-d", folder, *LOCKED, RUNTIME_LOCKS[0])
     run("packages", wheels, log, env)
     _link(compiled, folder / compiled.name)
-    own = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, ROOT]
+    own = pip(python, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, ROOT)
     run("localvoice", own, log, env)
 
 

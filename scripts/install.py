@@ -6,24 +6,24 @@ Needs nothing but Python's standard library; the Makefile calls it when one of i
 
 import argparse
 import errno
+import itertools
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from build_llama import Build, check_tools, make_wheel, probe
-from steps import DISK_FULL, LOCKED, Failed, run
+from steps import DISK_FULL, LOCKED, Failed, check_space, pip, pip_environment, run
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "install.log"
-# Which checkout the environment was made in: it holds absolute paths, so a moved one has to be made anew.
+# The folder that the environment was made in: it holds absolute paths, so after a move it is made again.
 CHECKOUT = VENV / ".checkout"
 STAMPS = (".installed", ".installed-dev", ".installed-cuda", ".installed-dev-cuda")
 # Stands while pip unpacks: a package that was cut off half-way can look whole to pip the next time.
@@ -31,12 +31,13 @@ UNFINISHED = VENV / ".unfinished"
 # Which of the builds of llama-cpp-python is installed: one version can be compiled in several ways.
 INSTALLED_BUILD = VENV / ".llama-build"
 # pip names a package so when it comes to it; "Processing" is what it says of a local index's file.
-PIP_PACKAGE_LINE = r"(?:Collecting|Processing|Requirement already satisfied:|Ignoring) (?:\S*/)?(\w\S*)"
-VENV_SPACE = 2_000_000_000
+PIP_PACKAGE = (
+    r"(?:Collecting|Processing|Requirement already satisfied:|Ignoring) (?:\S*/)?(\w\S*?)(?:==|-\d|:|\s)"
+)
 
 
-def main() -> int:
-    """Install; return the exit status."""
+def main() -> None:
+    """Install; end with exit status 1 and a sentence if that fails, with 130 if it is stopped."""
     parser = argparse.ArgumentParser(description="Make .venv and install localvoice into it.")
     parser.add_argument("--dev", action="store_true", help="also what tests, lint and types need")
     parser.add_argument("--cuda", action="store_true", help="compile llama-cpp-python for an NVIDIA GPU")
@@ -47,18 +48,16 @@ def main() -> int:
     try:
         install(options.dev, options.cuda)
     except Failed as failure:
-        print(f"\n{failure}", file=sys.stderr)
-        return 1
+        sys.exit(f"\n{failure}")
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
-        return 130
+        sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        print(f"\n{DISK_FULL if full else f'{error}: this folder must be writable.'}", file=sys.stderr)
-        return 1
-    return 0
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(f"\n{DISK_FULL}")
+        if error.errno in (errno.EACCES, errno.EROFS):
+            sys.exit(f"\n{error}: this folder must be writable.")
+        raise
 
 
 def install(dev: bool, cuda: bool) -> None:
@@ -68,90 +67,67 @@ def install(dev: bool, cuda: bool) -> None:
     for stamp in STAMPS:
         (VENV / stamp).unlink(missing_ok=True)
     env = pip_environment(os.environ)
-    # On macOS every build uses the GPU, through Metal.
-    build = Build.here(cuda and sys.platform != "darwin")
+    build = Build.here(cuda)
     if build.wheel is None:
         check_tools(build)
     print("1/4 Python environment, in .venv", flush=True)
     make_venv()
-    lock = ROOT / "scripts" / ("requirements-dev.lock" if dev else "requirements.lock")
+    lock = Path("scripts", "requirements-dev.lock" if dev else "requirements.lock")
     pins = len(re.findall(r"^[\w.-]+==", lock.read_text(), re.MULTILINE))
-    print(f"2/4 Packages: {pins}, each checked against {lock.relative_to(ROOT)}", flush=True)
-    pip: list[str | Path] = [PYTHON, "-m", "pip"]
+    print(f"2/4 Packages: {pins}, each checked against {lock}", flush=True)
     UNFINISHED.touch()
-    run("packages", [*pip, "install", *LOCKED, lock], LOG, env, PipStatus(pins))
+    run("packages", pip(PYTHON, "install", *LOCKED, lock), LOG, env, packages_of(pins))
     UNFINISHED.unlink()
     print("3/4 llama-cpp-python", flush=True)
     install_llama(build, env)
     print("4/4 localvoice itself", flush=True)
     drop_old_name(env)
-    run("localvoice", [*pip, "install", "--no-deps", "--no-build-isolation", "-e", ROOT], LOG, env)
-    run("check", [*pip, "check"], LOG, env)
+    run("localvoice", pip(PYTHON, "install", "--no-deps", "--no-build-isolation", "-e", ROOT), LOG, env)
+    run("check", pip(PYTHON, "check"), LOG, env)
     for stamp in STAMPS:
         if ("dev" not in stamp or dev) and ("cuda" not in stamp or cuda):
             (VENV / stamp).touch()
 
 
-def pip_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The user's environment with their proxy and mirror, less what would send packages elsewhere."""
-    away = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
-    kept = {name: value for name, value in environ.items() if name not in away}
-    return {**kept, "PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+def packages_of(pins: int) -> Callable[[str], str | None]:
+    """What turns pip's lines into how many of the lock's packages it has dealt with."""
+    count = itertools.count(1)
 
-
-class PipStatus:
-    """Turns pip's lines into how many of the lock's packages it has dealt with."""
-
-    def __init__(self, pins: int) -> None:
-        self._pins = pins
-        self._seen = 0
-
-    def __call__(self, line: str) -> str | None:
-        """The words to show after `line`, or None for no change."""
+    def status(line: str) -> str | None:
         if line.startswith("Installing collected packages"):
             return "unpacking"
         if "Retrying" in line:
             return "no answer from the package index, trying again"
-        met = re.match(PIP_PACKAGE_LINE, line)
-        if met is None:
-            return None
-        self._seen += 1
-        name = re.split(r"==|-\d|:", met[1])[0]
-        return f"{self._seen} of {self._pins}  {name}"
+        package = re.match(PIP_PACKAGE, line)
+        return f"{next(count)} of {pins}  {package[1]}" if package else None
+
+    return status
 
 
 def make_venv() -> None:
     """Make .venv, or keep the one that is there if it is whole, works and was made in this folder."""
     moved = CHECKOUT.is_file() and CHECKOUT.read_text().strip() != str(ROOT)
-    if not moved and not UNFINISHED.exists() and _works():
-        CHECKOUT.write_text(f"{ROOT}\n")
+    if moved or UNFINISHED.exists() or not _works():
+        check_space(ROOT, 2_000_000_000, "The packages need")
+        VENV.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            # Not in .venv, which --clear empties.
+            run(".venv", [sys.executable, "-m", "venv", "--clear", VENV], Path(scratch, "venv.log"))
+    else:
         print("      already there", flush=True)
-        return
-    if (free := shutil.disk_usage(ROOT).free) < VENV_SPACE:
-        raise Failed(
-            f"The packages need about {VENV_SPACE / 1e9:.0f} GB in {ROOT}, and {free / 1e9:.1f} GB are free. "
-            "Free some, then run the same command again."
-        )
-    VENV.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        # Not in .venv, which --clear empties.
-        run(".venv", [sys.executable, "-m", "venv", "--clear", VENV], Path(scratch) / "venv.log")
     CHECKOUT.write_text(f"{ROOT}\n")
 
 
 def _works() -> bool:
     """Whether .venv has a Python that localvoice runs on, and pip."""
     test = "import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))"
-    try:
-        return subprocess.run([PYTHON, "-c", test], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+    return PYTHON.exists() and subprocess.run([PYTHON, "-c", test], capture_output=True).returncode == 0
 
 
 def drop_old_name(env: Mapping[str, str]) -> None:
     """Remove localvoice as it was called until 0.2.0: of two names, either could remove the command."""
     if any(VENV.glob("lib/python*/site-packages/localvoice-[0-9]*.dist-info")):
-        run("localvoice", [PYTHON, "-m", "pip", "uninstall", "--yes", "localvoice"], LOG, env)
+        run("localvoice", pip(PYTHON, "uninstall", "--yes", "localvoice"), LOG, env)
 
 
 def install_llama(build: Build, env: Mapping[str, str]) -> None:
@@ -178,9 +154,8 @@ def install_llama(build: Build, env: Mapping[str, str]) -> None:
 def _put_in(wheel: Path, build: Build, env: Mapping[str, str]) -> str | None:
     """Install `wheel`; say why it doesn't load, or None if it does."""
     INSTALLED_BUILD.unlink(missing_ok=True)
-    pip: list[str | Path] = [PYTHON, "-m", "pip"]
-    command = [*pip, "install", "--no-deps", "--no-index", "--force-reinstall", wheel]
-    run("llama-cpp-python", command, LOG, env)
+    words = ("install", "--no-deps", "--no-index", "--force-reinstall")
+    run("llama-cpp-python", pip(PYTHON, *words, wheel), LOG, env)
     fault = probe(PYTHON, build.cuda, env)
     if fault is None:
         INSTALLED_BUILD.write_text(f"{build.folder.name}\n")
@@ -188,4 +163,4 @@ def _put_in(wheel: Path, build: Build, env: Mapping[str, str]) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -77,16 +77,16 @@ def test_stopping_ends_the_commands_children(tmp_path: Path) -> None:
 
 
 def test_progress_counts_packages_and_compiled_files() -> None:
-    count = install.PipStatus(3)
+    count = install.packages_of(3)
     assert count("Ignoring colorama: markers 'sys_platform == \"win32\"' don't match") == "1 of 3  colorama"
     assert count("Collecting annotated-doc==0.0.7 (from -r x.lock)") == "2 of 3  annotated-doc"
     assert count("  Downloading annotated_doc-0.0.7-py3-none-any.whl") is None
     assert count("Processing ./index/av-18.1.0-cp311-cp311-linux_x86_64.whl (from -r x)") == "3 of 3  av"
-    assert build_llama._status("  [41/82] /usr/bin/c++ -DGGML -o x.o") == " 50%  file 41 of 82"
+    assert build_llama.compiling("  [41/82] /usr/bin/c++ -DGGML -o x.o") == " 50%  file 41 of 82"
 
 
 def test_pip_keeps_the_users_mirror_and_installs_nowhere_else() -> None:
-    env = install.pip_environment(
+    env = steps.pip_environment(
         {
             "PIP_INDEX_URL": "mirror",
             "HTTPS_PROXY": "proxy",
