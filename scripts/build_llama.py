@@ -192,8 +192,8 @@ def probe(python: Path, cuda: bool, env: Mapping[str, str]) -> str | None:
 
     In a process of its own, because a build for another processor dies of an illegal instruction.
     """
-    command = [python, "-c", PROBE, *(["cuda"] if cuda else [])]
-    tried = subprocess.run(command, env=dict(env), capture_output=True, text=True)
+    arguments = ["-c", PROBE, *(["cuda"] if cuda else [])]
+    tried = subprocess.run([python, *arguments], env=dict(env), capture_output=True, text=True)
     if tried.returncode <= 0:
         return f"killed by signal {-tried.returncode}" if tried.returncode else None
     return (tried.stderr.strip().splitlines() or [f"exit status {tried.returncode}"])[-1]
