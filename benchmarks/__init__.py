@@ -1,0 +1,1 @@
+"""What measures and proves. `python -m benchmarks --help` lists the commands."""
