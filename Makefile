@@ -22,7 +22,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle injections faults overload load-peers lock clean distclean FORCE
+.PHONY: help install run talk download-models test test-unit lint types format docs bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle injections faults overload load-peers lock clean distclean FORCE
 
 help: ## list the targets
 	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
@@ -79,6 +79,10 @@ $(TSC): tests/support/page_types/package.json tests/support/page_types/package-l
 format: $(DEV) ## format the code and mend what can be mended by itself
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+
+docs: $(DEV) ## build the documentation into build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "Built. Open build/docs/index.html."
 
 bench: $(RUNTIME) ## measure the voice-to-voice time and each stage with PROFILE, against the goals
 	@$(BIN)/localvoice models download --profile $(PROFILE)

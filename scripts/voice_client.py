@@ -26,7 +26,7 @@ PING_SECONDS: Final = 15
 """Between two pings."""
 HELD_PACKETS: Final = 2
 """Packets of 20 ms that the client holds back before it hears them; aiortc holds 4, and never less than 1.
-With 2, the way there and back is nearest to Chromium's: see docs/latency.md and `make bench-browser`."""
+With 2, the way there and back is nearest to Chromium's: see docs/benchmarks.md and `make bench-browser`."""
 
 
 class ServerReported(RuntimeError):
