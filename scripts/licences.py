@@ -49,7 +49,7 @@ SAID_OTHERWISE: Final = {
     "Python Software Foundation License": "PSF-2.0",
 }
 """What packages call their licences without an SPDX expression."""
-AS_THE_FILE_SAYS: Final = {"jinja2": "BSD-3-Clause", "segno": "BSD-3-Clause"}
+AS_THE_FILE_SAYS: Final = dict.fromkeys(("flexcache", "jinja2", "pint", "segno"), "BSD-3-Clause")
 """Where the metadata says only "BSD License", and the licence file says which."""
 _SPDX: Final = get_spdx_licensing()  # type: ignore[no-untyped-call]
 

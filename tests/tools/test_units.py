@@ -1,9 +1,13 @@
 """Units, as the tool is asked to convert them."""
 
+import subprocess
+import sys
+import time
 from typing import Any
 
 import pytest
 
+from localvoice.tools.builtin import units
 from tests.support.builtin_use import use
 
 
@@ -33,6 +37,18 @@ from tests.support.builtin_use import use
         (16, "GB", "MB", "16 gigabytes is 16,000 megabytes"),
         (100, "megabits", "megabytes", "100 megabits is 12.5 megabytes"),
         (0, "cubic metres", "cubic m", "0 cubic meters is 0 cubic meters"),
+        (2, "H", "MIN", "2 hours is 120 minutes"),
+        (1, "acre", "square feet", "1 acre is 43,560 square feet"),
+        (2, "decades", "years", "2 decades is 20 years"),
+        (1, "US gallon", "fl. oz.", "1 gallon is 128 fluid ounces"),
+        (2, "UK gallons", "litres", "2 imperial gallons is about 9.092 liters"),
+        (1, "light-year", "light years", "1 light year is 1 light year"),
+        (2.5, "kWh", "megajoules", "2.5 kilowatt hours is 9 megajoules"),
+        (100, "hp", "kW", "100 horsepower is about 74.57 kilowatts"),
+        (32, "psi", "bar", "32 pounds per square inch is about 2.206 bars"),
+        (180, "degrees", "radians", "180 degrees is about 3.142 radians"),
+        (100, "Mbps", "MB/s", "100 megabits per second is 12.5 megabytes per second"),
+        (1, "MHz", "kHz", "1 megahertz is 1,000 kilohertz"),
     ],
 )
 async def test_units_are_converted(value: float, from_unit: str, to_unit: str, said: str) -> None:
@@ -43,7 +59,11 @@ async def test_units_are_converted(value: float, from_unit: str, to_unit: str, s
     ("value", "from_unit", "to_unit", "words"),
     [
         (1, "kg", "mile", "kilograms measure mass and miles length"),
+        (1, "byte", "radian", "bytes measure data and radians angle"),
+        (1, "mile", "decibel", "miles measure length and decibels something else"),
+        (1, "celsius per hour", "F per hour", "degrees Celsius per hour can't be converted to"),
         (1, "kilometrs", "m", "'kilometrs' isn't known; perhaps kilometer is meant"),
+        (1, "Fahrenhit", "c", "'Fahrenhit' isn't known; perhaps degree Fahrenheit is meant"),
         (1, "qqq", "m", "'qqq' isn't known"),
         (1, "", "m", "'' isn't known"),
         (float("inf"), "km", "m", "only a finite number"),
@@ -54,3 +74,36 @@ async def test_what_cannot_be_converted_is_told(value: Any, from_unit: str, to_u
     said = await use("convert_units", value=value, from_unit=from_unit, to_unit=to_unit)
     assert said.startswith("error: ")
     assert words in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "9**9**9**9",
+        "m**9999999",
+        "1e999999999 m",
+        "(" * 5000,
+        "m" * 100_000,
+        "square " * 5000,
+        "__import__('os')",
+    ],
+)
+async def test_a_name_that_would_be_computed_is_refused_at_once(words: str) -> None:
+    await use("convert_units", value=1, from_unit="mile", to_unit="km")  # pint is loaded
+    began = time.process_time()
+    assert "isn't known" in await use("convert_units", value=1, from_unit=words, to_unit="km")
+    assert time.process_time() - began < 1
+
+
+def test_the_start_does_not_load_pint() -> None:
+    code = "import sys, localvoice.tools.builtin; sys.exit('pint' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_units_are_read_once_and_off_the_event_loop() -> None:
+    units._registry.cache_clear()
+    units._named.cache_clear()
+    for _ in range(2):  # read on the event loop, they would block it, which the fixtures don't let pass
+        said = await use("convert_units", value=1, from_unit="mile", to_unit="km")
+        assert said == "1 mile is about 1.609 kilometers"
+    assert units._registry.cache_info().misses == 1
