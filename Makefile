@@ -134,7 +134,7 @@ injections: $(DEV) ## try 50 prompt injections on the language model of PROFILE
 
 faults: $(DEV) ## cut connections and send signals at every stage of a turn, 50 times where it is random
 	@$(BIN)/localvoice models download --profile tiny
-	$(BIN)/pytest tests/server/test_vanishing.py tests/server/test_vanishing_unread.py tests/transports/test_signs_of_life.py tests/server/test_reconnects.py tests/process/test_signals.py tests/transports/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP $(ARGS)
+	$(BIN)/pytest tests/server/test_vanishing.py tests/server/test_vanishing_unread.py tests/transports/test_packet_liveness.py tests/server/test_reconnects.py tests/process/test_signals.py tests/transports/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP $(ARGS)
 
 prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
 	@$(BIN)/localvoice models download --profile $(PROVED)

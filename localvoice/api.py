@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localvoice.conversation.agent import Agent
     from localvoice.playbook import Playbook
     from localvoice.server.app import VoiceServer
-    from localvoice.server.entrance import Entrance
+    from localvoice.server.endpoint import Endpoint
     from localvoice.transports.dialogue import Dialogue, Live
 
 
@@ -103,18 +103,17 @@ class LocalVoice:
             yield call
 
     @asynccontextmanager
-    async def _serving(self) -> "AsyncIterator[tuple[VoiceServer, Entrance]]":
+    async def _serving(self) -> "AsyncIterator[tuple[VoiceServer, Endpoint]]":
         from localvoice.server.app import VoiceServer
-        from localvoice.server.entrance import open_entrance
-        from localvoice.server.precheck import check_before_loading
+        from localvoice.server.endpoint import check_before_loading, open_endpoint
 
         # Before the models are loaded for nothing.
-        entrance = await asyncio.to_thread(open_entrance, self._settings.server)
-        await asyncio.to_thread(check_before_loading, self._settings.server, entrance.host)
+        endpoint = await asyncio.to_thread(open_endpoint, self._settings.server)
+        await asyncio.to_thread(check_before_loading, self._settings.server, endpoint.host)
         async with self._agent() as agent:
-            server = VoiceServer(agent, entrance)
+            server = VoiceServer(agent, endpoint)
             async with server.running():
-                yield server, entrance
+                yield server, endpoint
 
     def _agent(self) -> "AbstractAsyncContextManager[Agent]":
         # Imported here: whoever only describes an agent loads no engine.
@@ -131,9 +130,9 @@ class LocalVoice:
         )
 
     async def _run(self, ending: Ending) -> None:
-        from localvoice.server.invitation import invited
+        from localvoice.server.banner import announced
 
-        async with self._serving() as (server, entrance):
-            with invited(self._console, entrance, server.links):
+        async with self._serving() as (server, endpoint):
+            with announced(self._console, endpoint, server.links):
                 self._console.print(f"As many as {server.conversations} can talk to it at the same time.\n")
                 await ending.asked()

@@ -21,7 +21,8 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
 from localvoice.startup import ready_agent
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.soundcard.microphone import SoundCard, list_devices
+from localvoice.transports.soundcard.card import SoundCard
+from localvoice.transports.soundcard.devices import list_devices
 
 
 async def talk_on_sound_card(settings: Settings, console: Console) -> None:

@@ -27,8 +27,8 @@ from localvoice.files import check_regular, is_open_to_others, write_private
 log = logging.getLogger(__name__)
 
 _FILE: Final = "certificate.pem"
-"""Key and certificate in one file, so that they are always of one making."""
-_LASTS: Final = timedelta(days=365)
+"""Key and certificate in one file, so that they always belong together."""
+_VALIDITY: Final = timedelta(days=365)
 """Apple's systems refuse more than 825 days."""
 _RENEW_BEFORE: Final = timedelta(days=30)
 _CLOCK_SKEW: Final = timedelta(days=1)
@@ -36,28 +36,28 @@ _CLOCK_SKEW: Final = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate that is ready to serve with."""
+    """A certificate and its key, loaded."""
 
     context: ssl.SSLContext
     """With certificate and key loaded; TLS 1.2 and newer."""
     names: tuple[str, ...]
-    """Host names, in lower case, and addresses that it is for, in its own order."""
+    """Host names, in lower case, and addresses that it names, in its own order."""
     fingerprint: str
     """Its SHA-256, as browsers show it."""
     self_made: bool
-    """No browser knows it, so each warns."""
+    """Browsers don't know it, so they warn."""
     secret: bytes = field(repr=False)
-    """Bytes that only the owner of the key knows, and that last as long as the key."""
+    """Derived from the key: only its owner knows it, and it lasts as long as the key."""
 
 
 def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
-    """The certificate that is kept in the folder; a new one if it lacks one of the names or is near its end.
+    """The certificate that is kept in the folder, or a new one if it lacks a name or expires soon.
 
     The file is readable by its owner only. Raises `ConfigError` if the folder can't be used.
     """
     path = folder / _FILE
     try:
-        if not _still_serves(path, names):
+        if not _is_usable(path, names):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(path, _make(names))
         return _load(path, path, self_made=True)
@@ -69,9 +69,9 @@ def keep_certificate(folder: Path, names: Collection[str]) -> Certificate:
 
 
 def own_certificate(certificate: Path, key: Path) -> Certificate:
-    """The user's own, both PEM. Raises `ConfigError` if it can't be used."""
+    """The user's own certificate and key, both PEM. Raises `ConfigError` if they can't be used."""
     try:
-        check_regular(certificate)  # OpenSSL opens them by itself, and would wait for a pipe
+        check_regular(certificate)  # OpenSSL opens them itself, and would wait for a pipe
         check_regular(key)
         found = _load(certificate, key, self_made=False)
         is_open = is_open_to_others(key)
@@ -103,8 +103,8 @@ def _load(certificate: Path, key: Path, self_made: bool) -> Certificate:
     return Certificate(context, names, found.fingerprint(SHA256()).hex(":").upper(), self_made, secret)
 
 
-def _still_serves(path: Path, names: Collection[str]) -> bool:
-    """Whether the kept one can go on: whole, kept from others, for all these names, and not near its end."""
+def _is_usable(path: Path, names: Collection[str]) -> bool:
+    """Whether the kept one is whole, private, valid for another month, and has all these names."""
     try:
         if path.stat().st_mode & 0o077:
             return False
@@ -131,9 +131,9 @@ def _make(names: Collection[str]) -> bytes:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _LASTS)
+        .not_valid_after(now + _VALIDITY)
         .add_extension(x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False)
-        # Of no use for any other site, even where a browser was made to trust it and the key was stolen.
+        # Useless for any other site, even if a browser trusts it and the key is stolen.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, SHA256())

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -13,11 +12,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from localvoice.application.hooks import notify
 from localvoice.application.stopwatch import Stopwatch
 from localvoice.audio.playout import Playout
-from localvoice.contract.client_messages import (
-    Offer,
-    Ping,
-    Reconnect,
-)
+from localvoice.contract.client_messages import Offer, Ping, Reconnect
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import (
     Pong,
@@ -35,23 +30,22 @@ from localvoice.conversation.conversations import Sessions
 from localvoice.conversation.session import Session
 from localvoice.engines.work import Work
 from localvoice.observability.log_context import failure, log_context
-from localvoice.server.decoding import Decoding
-from localvoice.server.intake import Intake, reported
-from localvoice.server.limits import Admission
-from localvoice.server.peering import Peering
-from localvoice.server.places import Places, Seat
-from localvoice.server.presence import Presence
+from localvoice.server.admission import ConnectionLimits, Refusals
+from localvoice.server.inbound import InboundMessages, report_failure
+from localvoice.server.payloads import PayloadDecoder
+from localvoice.server.slots import ConversationSlots, Seat
+from localvoice.server.webrtc import WebRtcTransport
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.watchdog import Watchdog
-from localvoice.transports.webrtc.candidates import Route
+from localvoice.transports.liveness import SocketLiveness, Watchdog
+from localvoice.transports.webrtc.addresses import Route
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
 
 log = logging.getLogger(__name__)
 
 _UNSENT_MESSAGES: Final = 2_000
-"""A long reply token by token is 500 messages; a client that is further behind doesn't read any more."""
+"""A long reply, token by token, is 500 messages; a client that is further behind has stopped reading."""
 _HANDOVER_SECONDS: Final = 5.0
-"""How long a connection that gives its session away may take to end its turn."""
+"""For the turn of a connection whose session another one takes over."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +54,20 @@ class Services:
 
     agent: Agent
     sessions: Sessions
-    admission: Admission
-    """How many connections and sessions there may be."""
-    places: Places
-    """How many of them may converse."""
-    refuse: Callable[[web.WebSocketResponse, VoiceError], Awaitable[None]]
-    """Tells a client why there is no place for it, and closes its socket."""
-    decoding: Decoding
-    """Decodes the files in their messages."""
+    limits: ConnectionLimits
+    slots: ConversationSlots
+    refusals: Refusals
+    decoder: PayloadDecoder
 
 
-class Connection:
+class ClientConnection:
     """Serves one WebSocket until it closes."""
 
     def __init__(
         self,
         services: Services,
         socket: web.WebSocketResponse,
-        presence: Presence,
+        liveness: SocketLiveness,
         route: Route,
         stun_url: str,
         work: Work,
@@ -86,13 +76,13 @@ class Connection:
     ) -> None:
         """`route` is the way that the WebSocket came; at `stun_url` this machine answers STUN.
 
-        `work` counts what the models do for it. `resumes`: the session that the client, who has been told
-        that we are ready, wants back. `interim`: whether it wants transcripts of what is still being said.
+        `work` counts what the models do for this client. `resumes` is the session that a client to which
+        `ready` was sent wants back. `interim` asks for transcripts of what is still being said.
         """
         self.id = secrets.token_hex(8)
         self._services = services
         self._socket = socket
-        self._presence = presence
+        self._liveness = liveness
         self._stun_url = stun_url
         self._agent = services.agent
         self._outgoing: asyncio.Queue[ServerMessage] = asyncio.Queue(_UNSENT_MESSAGES)
@@ -105,26 +95,26 @@ class Connection:
         self._heartbeat = Watchdog(services.agent.settings.server.ping_seconds)
         self._resumes = resumes
         self._interim = interim
-        self._seat = Seat(services.places, work, lambda: self._session.conversation.id)
+        self._seat = Seat(services.slots, work, lambda: self._session.conversation.id)
         self._session = Session(
             services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
         )
         self._take(self._session.conversation)
         settings = services.agent.settings
-        self._intake = Intake(
+        self._inbound = InboundMessages(
             settings.limits,
             self._session,
             self._inbox,
             self._seat,
             self.leave,
-            services.decoding,
+            services.decoder,
             settings.listening.max_utterance_seconds,
         )
-        self._peering = Peering(
+        self._webrtc = WebRtcTransport(
             route,
             self._inbox,
             self._playout,
-            self._intake.on_channel_message,
+            self._inbound.on_channel_text,
             self._on_sound,
             self._session.report,
             self._on_gone,
@@ -137,15 +127,15 @@ class Connection:
         if self._resumes is None:
             self.emit(Ready(self._session.conversation.id, ({"urls": self._stun_url},)))
         else:
-            await reported(self._session, self._on_reconnect(self._resumes))
+            await report_failure(self._session, self._on_reconnect(self._resumes))
         await notify(self._agent.hooks.on_connection, self._session.conversation.id, self.id)
         jobs = [
             asyncio.create_task(job, name=f"connection {name}")
             for name, job in (
                 ("reader", self._read()),
-                ("presence", self._watch()),
-                ("heartbeat", self._listen_for_pings()),
-                ("channel", self._intake.read_channel()),
+                ("liveness", self._watch()),
+                ("heartbeat", self._watch_heartbeat()),
+                ("channel", self._inbound.read_channel()),
                 ("sender", self._send()),
                 ("listener", self._session.listen(aiter(self._inbox))),
                 ("leaving", self._leaving.wait()),
@@ -155,7 +145,7 @@ class Connection:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for job in done:
                 if not job.cancelled() and (error := job.exception()) is not None:
-                    log.error("a connection failed in a way that nobody foresaw: %s", failure(error))
+                    log.error("a connection failed unexpectedly: %s", failure(error))
         finally:
             for job in jobs:
                 job.cancel()
@@ -170,46 +160,47 @@ class Connection:
         if isinstance(message, Tts) and self._speaker is None:
             return  # the audio track carries it
         if isinstance(message, TranscriptMessage) and not (message.is_final or self._interim):
-            return  # a client that didn't ask for it would take it for a question of its own
+            return  # a client that didn't ask for it would show it as a question of its own
         if self._outgoing.full() or not self._seat.follow(message):
             self.leave()
             return
         self._outgoing.put_nowait(message)
-        self._peering.send(message)
+        self._webrtc.send(message)
 
     def leave(self) -> asyncio.Event:
-        """End this connection soon; the event is set when its conversation is free."""
+        """End this connection soon. The event is set when another connection may take over its
+        conversation."""
         self._leaving.set()
         return self._gone
 
     def _on_gone(self) -> None:
-        log.info("nothing comes from a client any more, and it is let go")
+        log.info("a client sends nothing any more; its connection is closed")
         self.leave()
 
     async def settle(self) -> None:
-        """Wait until nothing is being answered."""
+        """Wait until no turn is under way."""
         await self._session.settle()
 
     def read_ahead(self) -> None:
-        """Have the LLM read again what it has lost."""
+        """Have the LLM read again what it has forgotten."""
         self._session.read_ahead()
 
     async def _read(self) -> None:
-        """Take messages until the client goes."""
+        """Handle messages until the client goes."""
         async for message in self._socket:
-            with self._presence.unread(), log_context(session_id=self._session.conversation.id):
-                await reported(self._session, self._on_frame(message))
-                await asyncio.sleep(self._intake.behind)
+            with self._liveness.busy(), log_context(session_id=self._session.conversation.id):
+                await report_failure(self._session, self._on_frame(message))
+                await asyncio.sleep(self._inbound.pause)
 
-    async def _listen_for_pings(self) -> None:
-        """Return when the client has sent none for too long. One may wait behind a message that is read."""
-        await self._heartbeat.run_out(lambda: self._presence.reads)
-        log.info("a client sent no ping for too long and is let go")
+    async def _watch_heartbeat(self) -> None:
+        """Return when no ping came for too long. One may wait behind a message that is being handled."""
+        await self._heartbeat.expired(lambda: self._liveness.reading)
+        log.info("a client sent no ping for too long; its connection is closed")
 
     async def _watch(self) -> None:
-        """What it sent and was not read goes with it, as with a client that was never heard."""
+        """Return when the client has gone. What it sent and was not read is dropped."""
         with suppress(ConnectionError):
-            await self._presence.until_gone()
+            await self._liveness.gone()
 
     async def _send(self) -> None:
         while True:
@@ -217,17 +208,17 @@ class Connection:
             try:
                 await self._socket.send_str(message.encode())
             except ConnectionError:
-                return  # the client has gone, which is no failure of ours
+                return  # the client has gone
 
     async def _on_frame(self, frame: WSMessage) -> None:
         if frame.type not in (WSMsgType.PING, WSMsgType.PONG):
             await self._on_message(frame.data if frame.type is WSMsgType.TEXT else "")
-        elif self._intake.admits(frame.data) and frame.type is WSMsgType.PING:
+        elif self._inbound.admits(frame.data) and frame.type is WSMsgType.PING:
             with suppress(ConnectionError):  # the client has gone
                 await self._socket.pong(frame.data)
 
     async def _on_message(self, text: str) -> None:
-        match self._intake.read(text):
+        match self._inbound.read(text):
             case None:
                 return
             case Ping(timestamp=timestamp):
@@ -235,11 +226,11 @@ class Connection:
                 self._heartbeat.reset()
                 self.emit(Pong(timestamp))
             case Offer(signal=description):
-                self.emit(Signal(await self._peering.answer(description.sdp)))
+                self.emit(Signal(await self._webrtc.answer(description.sdp)))
             case Reconnect(session_id=session_id):
                 await self._on_reconnect(session_id)
             case message:
-                await self._intake.take(message)
+                await self._inbound.handle(message)
 
     async def _on_reconnect(self, session_id: str) -> None:
         own = self._session.conversation
@@ -250,14 +241,16 @@ class Connection:
             self.emit(ReconnectAck(False, own.id, False))
             return
         if earlier is not own:
-            # The newest socket wins; before it goes on, the older one's turn has to end and be remembered.
+            # The newest WebSocket wins; before it goes on, the older one's turn has to end and be recorded.
             self._handover = earlier.leave() if earlier.leave is not None else None
-            self._take(earlier)  # at once: another socket may ask for it meanwhile
-            self._services.sessions.discard(own)  # also at once: this one may be gone before it has the other
+            self._take(earlier)  # at once: another WebSocket may ask for it meanwhile
+            self._services.sessions.discard(
+                own
+            )  # also at once: the client may be gone before it has the other
             await self._until_handed_over()
             await self._session.resume(earlier)
-            self._seat.rest()  # the turn that the older socket left, if it did
-            self._services.places.free(own.id)
+            self._seat.rest()  # the turn that the older WebSocket left, if there is one
+            self._services.slots.free(own.id)
         self._agent.metrics.increment(Metric.RECONNECTIONS)
         self.emit(ReconnectAck(True, earlier.id, True))
 
@@ -272,7 +265,7 @@ class Connection:
                     await self._handover.wait()
 
     def _on_sound(self, by_track: bool) -> None:
-        """Our voice goes over the audio track while there is one, otherwise in messages."""
+        """The agent's voice goes over the audio track while there is one, otherwise in messages."""
         if by_track and self._speaker is not None:
             self._speaker.cancel()
             self._speaker = None
@@ -284,13 +277,13 @@ class Connection:
 
     async def _close(self) -> None:
         if self._seat.refusal is not None:
-            await self._services.refuse(self._socket, self._seat.refusal)
+            await self._services.refusals.close(self._socket, self._seat.refusal)
         await self._session.close()
-        await self._until_handed_over()  # whoever took from this one what it waited for waits for that, too
+        await self._until_handed_over()  # a connection that takes over from this one waits for that, too
         self._gone.set()
         if self._taken.leave == self.leave:
             self._taken.leave = None
             self._seat.leave(cleanly=self._socket.close_code not in (None, WSCloseCode.ABNORMAL_CLOSURE))
-        await self._peering.close()
+        await self._webrtc.close()
         self._on_sound(True)
         await self._socket.close(code=WSCloseCode.GOING_AWAY if self._leaving.is_set() else WSCloseCode.OK)

@@ -1,4 +1,4 @@
-"""Accepts TCP connections.
+"""Accepts TCP connections, with a limit on those that have not authenticated.
 
 asyncio's own server accepts without a limit, and where the process has no file descriptors left it logs each
 attempt, a hundred at a time.
@@ -13,36 +13,37 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
-from localvoice.server.strangers import Strangers
+from localvoice.application.stopwatch import now
+from localvoice.server.pending import PendingConnections
 
 log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS: Final = 10.0
-"""In which TLS has to be agreed on; asyncio would give a minute to a client that says nothing."""
+"""For the TLS handshake; asyncio would give a minute to a client that says nothing."""
 _BACKLOG: Final = 128
-_MOST_STRANGERS: Final = 256
+_MAX_PENDING: Final = 256
 _SHARE_OF_FILES: Final = 4
-"""Of all file descriptors, strangers take one in so many at most."""
+"""Pending connections take at most one in so many of the file descriptors."""
 _SWEEP_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.2
 _CALM_SECONDS: Final = 5.0
-"""Without a failure, until all is well again."""
+"""Without a failure, until the log says that connections are accepted again."""
 _NOT_OURS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def strangers_of_this_process() -> Strangers:
-    """As many as its limit on open files bears."""
+def pending_of_this_process() -> PendingConnections:
+    """As many as the process's limit on open files allows."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST_STRANGERS if files == resource.RLIM_INFINITY else files // _SHARE_OF_FILES
-    return Strangers(min(_MOST_STRANGERS, most))
+    most = _MAX_PENDING if files == resource.RLIM_INFINITY else files // _SHARE_OF_FILES
+    return PendingConnections(min(_MAX_PENDING, most))
 
 
 def listening_sockets(host: str, port: int) -> list[socket.socket]:
     """Sockets that listen on all addresses of the host. Raises `OSError`, also for what is no host name.
 
-    `localhost` often has an IPv6 address on a machine without IPv6: addresses that this machine doesn't have
-    are left out, as long as it has one of them.
+    Addresses that this machine lacks are left out as long as it has one of them: `localhost` often has an
+    IPv6 address on a machine without IPv6.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -68,27 +69,27 @@ def listening_sockets(host: str, port: int) -> list[socket.socket]:
 
 
 class Listener:
-    """Listening sockets, and what is accepted on them until it is a connection of the protocol."""
+    """Listening sockets, and each connection that is accepted until its protocol has it."""
 
     def __init__(
         self,
         sockets: list[socket.socket],
         protocol: Callable[[], asyncio.Protocol],
         context: ssl.SSLContext | None,
-        strangers: Strangers,
+        pending: PendingConnections,
     ) -> None:
-        """Takes the sockets. To be made on a running event loop; use `open`."""
+        """Takes over the sockets. Needs a running event loop; use `open`."""
         self._sockets = sockets
         self._protocol = protocol
         self._context = context
-        self._strangers = strangers
+        self._pending = pending
         self._exhausted: float | None = None
         """When a connection last could not be accepted, while that is the state that was logged."""
-        self._told = set[type[Exception]]()
-        """Unexpected errors that were logged: a client that can cause one can cause it again and again."""
+        self._logged = set[type[Exception]]()
+        """Unexpected errors that were logged: a client that causes one can cause it again and again."""
         self._tasks = set[asyncio.Task[Any]]()
-        self._tasks.add(asyncio.create_task(self._keep_sweeping(), name="strangers"))
-        self._resting = dict[socket.socket, asyncio.TimerHandle]()
+        self._tasks.add(asyncio.create_task(self._keep_sweeping(), name="pending connections"))
+        self._paused = dict[socket.socket, asyncio.TimerHandle]()
         for each in sockets:
             self._listen(each)
 
@@ -99,17 +100,17 @@ class Listener:
         port: int,
         protocol: Callable[[], asyncio.Protocol],
         context: ssl.SSLContext | None,
-        strangers: Strangers,
+        pending: PendingConnections,
     ) -> "Listener":
-        """Listen on all addresses of the host, by TLS if there is a context. Raises `OSError`."""
+        """Listen on all addresses of the host, with TLS if there is a context. Raises `OSError`."""
         sockets = await asyncio.to_thread(listening_sockets, host, port)
         for each in sockets:
             each.setblocking(False)
-        return cls(sockets, protocol, context, strangers)
+        return cls(sockets, protocol, context, pending)
 
     @property
     def port(self) -> int:
-        """The one that is listened on, also where port 0 took a free one."""
+        """The port; for port 0, the free one that the system chose."""
         port: int = self._sockets[0].getsockname()[1]
         return port
 
@@ -117,7 +118,7 @@ class Listener:
         """Accept no more; connections that are open stay."""
         for each in self._sockets:
             asyncio.get_running_loop().remove_reader(each)
-        for timer in self._resting.values():
+        for timer in self._paused.values():
             timer.cancel()
         tasks = list(self._tasks)
         for task in tasks:
@@ -129,20 +130,20 @@ class Listener:
     async def _keep_sweeping(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            self._strangers.sweep(_now())
-            if self._exhausted is not None and _now() - self._exhausted > _CALM_SECONDS:
+            self._pending.sweep(now())
+            if self._exhausted is not None and now() - self._exhausted > _CALM_SECONDS:
                 self._exhausted = None
                 log.warning("connections are accepted again")
 
     def _accept(self, listening: socket.socket) -> None:
-        """Take one connection. The others of a flood wait for the loop's next round, as everything does."""
+        """Accept one connection. The others of a flood wait for the loop's next step."""
         try:
             connection, address = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # the client has gone already
         except OSError as error:
             if error.errno not in _EXHAUSTED or not self._make_room(error):
-                self._rest(listening)
+                self._pause(listening)
             return
         connection.setblocking(False)
         self._open(connection, (address[0], address[1]))
@@ -151,14 +152,14 @@ class Listener:
         if self._exhausted is None:
             words = "no connection can be accepted: %s. Allow this process more open files (`ulimit -n`)"
             log.error(words, error.strerror)
-        self._exhausted = _now()
-        return self._strangers.make_room()
+        self._exhausted = now()
+        return self._pending.make_room()
 
-    def _rest(self, listening: socket.socket) -> None:
+    def _pause(self, listening: socket.socket) -> None:
         """Accept nothing on this socket for a moment: the same error would come again at once."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)
-        self._resting[listening] = loop.call_later(_RETRY_SECONDS, self._listen, listening)
+        self._paused[listening] = loop.call_later(_RETRY_SECONDS, self._listen, listening)
 
     def _listen(self, listening: socket.socket) -> None:
         asyncio.get_running_loop().add_reader(listening, self._accept, listening)
@@ -167,12 +168,12 @@ class Listener:
         opening = asyncio.create_task(self._opened(connection), name="opening a connection")
         self._tasks.add(opening)
         opening.add_done_callback(self._tasks.discard)
-        # Here rather than in the task, which may be cancelled before it has begun.
+        # Here rather than in the task, which may be cancelled before it starts.
         opening.add_done_callback(lambda task: connection.close() if _failed(task) else None)
-        self._strangers.come(_Accepted(connection, source, opening))
+        self._pending.add(_Accepted(connection, source, opening))
 
     async def _opened(self, connection: socket.socket) -> asyncio.Transport | None:
-        """The transport, once TLS is agreed on; None if that or anything else about it fails."""
+        """The transport, after the TLS handshake; None if that or anything else about it fails."""
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol,
@@ -181,18 +182,18 @@ class Listener:
                 ssl_handshake_timeout=None if self._context is None else HANDSHAKE_SECONDS,
             )
         except OSError as error:  # SSLError and a passed deadline among them
-            log.debug("a client and this server don't agree on TLS: %s", error)
+            log.debug("the TLS handshake with a client failed: %s", error)
             return None
         except Exception as error:
-            level = logging.DEBUG if type(error) in self._told else logging.ERROR
-            self._told.add(type(error))
+            level = logging.DEBUG if type(error) in self._logged else logging.ERROR
+            self._logged.add(type(error))
             log.log(level, "a connection can't be opened, and is closed", exc_info=True)
             return None
         return transport
 
 
 class _Accepted:
-    """A connection of which nothing is known yet but where it comes from."""
+    """A `PendingConnection`."""
 
     def __init__(
         self,
@@ -202,18 +203,16 @@ class _Accepted:
     ) -> None:
         self._connection = connection
         self.source = source
-        self.since = _now()
+        self.since = now()
         self._opening = opening
 
     @property
-    def over(self) -> bool:
-        """Whether it has ended.
-
-        Not where it is being closed: a client that doesn't answer, or doesn't read, keeps it open for long.
-        """
+    def closed(self) -> bool:
+        """Whether the socket is closed, not just closing: a client that reads nothing keeps it open for
+        long."""
         return self._connection.fileno() < 0
 
-    def end(self) -> None:
+    def abort(self) -> None:
         """End it at once."""
         if not self._opening.done():
             self._opening.cancel()
@@ -223,7 +222,3 @@ class _Accepted:
 
 def _failed(opening: asyncio.Task[asyncio.Transport | None]) -> bool:
     return opening.cancelled() or opening.result() is None
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -1,7 +1,9 @@
-"""Base64 in messages: sound and pictures, checked before anyone else sees them."""
+"""Sound and pictures in messages: base64, checked and decoded."""
 
 import binascii
 import re
+import weakref
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,12 +14,55 @@ from localvoice.contract.client_messages import MAX_CHUNK_SECONDS, Attachment, A
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.llama.vision import checked_image
 from localvoice.engines.types import Image
+from localvoice.engines.worker import Worker
+from localvoice.transports.limits import rate_limited
 
+MAX_IMAGE_BYTES: Final = 64_000_000
+"""All pictures together that wait for their clients' next turns or are being answered."""
+_RETRY_SECONDS: Final = 5
+"""By then another client's turn is likely to be over."""
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 
 
-def decode_utterance(data: str, most: float) -> AudioFrame:
-    """The sound of an `audio` message, `most` seconds of it. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
+class PayloadDecoder:
+    """Decodes for all connections of a server, off the event loop.
+
+    A picture of some kB may take 100 MB while it is decoded. There is one thread for pictures and one for
+    sound, so that all clients together take no more memory than one.
+    """
+
+    def __init__(self) -> None:
+        self._image_thread = Worker("pictures")
+        self._sound_thread = Worker("sounds")
+        self._images: weakref.WeakSet[Image] = weakref.WeakSet()
+
+    async def images(self, attachments: Sequence[Attachment]) -> list[Image]:
+        """The pictures, which count towards `MAX_IMAGE_BYTES` while anything refers to them.
+
+        Raises `VoiceError` INVALID_MESSAGE if one can't be used, RATE_LIMITED if too many are kept.
+        """
+        images: list[Image] = []
+        for attachment in attachments:
+            image = await self._image_thread.run(decode_image, attachment)
+            if sum(len(each.data) for each in (*self._images, image)) > MAX_IMAGE_BYTES:
+                words = f"The server keeps as many pictures as it can ({MAX_IMAGE_BYTES // 1_000_000} MB)"
+                raise rate_limited(words, _RETRY_SECONDS)
+            self._images.add(image)
+            images.append(image)
+        return images
+
+    async def utterance(self, data: str, max_seconds: float) -> AudioFrame:
+        """The sound of an `audio` message. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
+        return await self._sound_thread.run(decode_utterance, data, max_seconds)
+
+    async def close(self) -> None:
+        """End the threads."""
+        await self._image_thread.close()
+        await self._sound_thread.close()
+
+
+def decode_utterance(data: str, max_seconds: float) -> AudioFrame:
+    """The sound of an `audio` message, a whole file in base64. Raises `VoiceError` INVALID_AUDIO_FORMAT."""
     try:
         sound = _from_base64(data)
     except ValueError as error:  # binascii's own, or letters that aren't ASCII
@@ -26,7 +71,7 @@ def decode_utterance(data: str, most: float) -> AudioFrame:
             Component.SERVER,
             f"The audio isn't base64. Send a whole file, base64-encoded, in `data`. {SEND_INSTEAD}",
         ) from error
-    return read_sound(sound, most)
+    return read_sound(sound, max_seconds)
 
 
 def decode_chunk(chunk: AudioChunk) -> AudioFrame:
@@ -44,7 +89,7 @@ def decode_chunk(chunk: AudioChunk) -> AudioFrame:
 
 
 def decode_image(attachment: Attachment) -> Image:
-    """The picture of an attachment. Raises `VoiceError` INVALID_MESSAGE."""
+    """The picture of an attachment, base64 or a data URL. Raises `VoiceError` INVALID_MESSAGE."""
     url = _DATA_URL.match(attachment.data)
     encoded = attachment.data[url.end() :] if url else attachment.data
     try:
@@ -56,7 +101,7 @@ def decode_image(attachment: Attachment) -> Image:
 
 
 def _from_base64(text: str) -> bytes:
-    """Raises `ValueError` for anything else. The standard `b64decode` finds that too, and is slower."""
+    """Raises `ValueError` for anything else. The standard `b64decode` does so too, and is slower."""
     return binascii.a2b_base64(text, strict_mode=True)
 
 

@@ -1,4 +1,4 @@
-"""Conversations without a server: turn by turn as fast as the models go, or live, frame by frame."""
+"""Conversations without a server: turn by turn as fast as the models allow, or live, frame by frame."""
 
 import asyncio
 import secrets
@@ -26,13 +26,13 @@ from localvoice.conversation.session import Session
 from localvoice.transports.inbox import FrameInbox
 
 _RATE: Final = 24_000
-"""Hz of the reply: above Piper's own 22,050, so that nothing is lost."""
+"""Hz of the reply: above Piper's own 22,050."""
 _READ: Final = _RATE // 50
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What became of one turn."""
+    """The result of one turn."""
 
     transcript: str
     """What was understood; empty for silence and for typed words."""
@@ -85,23 +85,23 @@ class Dialogue:
 
 
 class Live:
-    """A conversation in real time, over whatever carries its sound."""
+    """A conversation in real time."""
 
     def __init__(self, inbox: FrameInbox, playout: Playout) -> None:
         self._inbox = inbox
         self._playout = playout
 
     def hear(self, frame: AudioFrame) -> None:
-        """The next of the user's sound, mono, any rate, as it comes off the microphone; 20 ms is usual.
+        """The next of the user's sound, mono, any rate, as it is recorded; 20 ms is usual.
 
-        Never waits. The end of speech is found here, and speech over the agent's voice interrupts it.
+        Never waits. The agent finds the end of speech; speech over its voice interrupts it.
         """
         self._inbox.put(frame)
 
     def read(self, count: int) -> AudioFrame:
-        """The next `count` samples of the agent's voice at the rate asked for; silence where it says nothing.
+        """The next `count` samples of the agent's voice at the rate asked for; silence while it says nothing.
 
-        To be called at the pace of playing: what has been read counts as heard.
+        Call this at the pace of playing: what has been read counts as heard.
         """
         return AudioFrame(self._playout.read(count), self._playout.rate)
 
@@ -149,7 +149,7 @@ async def _session(
 
 
 async def _collect(playout: Playout, sound: list[AudioFrame]) -> None:
-    """Read whatever there is to hear, at once."""
+    """Read all that is played, at once."""
     while True:
         await playout.sounding()
         while playout.playing:

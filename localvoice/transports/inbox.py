@@ -1,4 +1,4 @@
-"""Frames that have come in and wait for the session: no more than a client can speak."""
+"""Received frames that wait for the session: no more than a client can speak."""
 
 import asyncio
 import math
@@ -9,28 +9,28 @@ import numpy as np
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.transports.token_bucket import TokenBucket
+from localvoice.transports.limits import TokenBucket
 
 _PER_SECOND: Final = 1.02
-"""Seconds of sound that may come each second: no clock of a sound card is off by so much."""
+"""Seconds of sound a second: no sound card's clock is off by as much."""
 _AT_ONCE: Final = 15.0
-"""Seconds of sound that may come at once, after a network or a process stood still."""
+"""Seconds of sound at once, after a network or a process stood still."""
 _TELL_SECONDS: Final = 60.0
-"""A client whose sound is refused is told at most so often."""
+"""A client whose sound is dropped is told at most this often."""
 _WAITING_FRAMES: Final = 250
-"""5 s of 20 ms frames: the session takes microseconds for each, so a fuller inbox means a stuck process, and
-old sound is then worth less than new."""
+"""5 s of 20 ms frames. The session takes microseconds for each, so a full inbox means that the process was
+stuck, and old sound is then worth less than new."""
 _GAP_SECONDS: Final = 0.2
-"""A source that is silent for so long is muted or gone; frames come every 20 ms."""
+"""Frames come every 20 ms; a source that sends none for so long is muted or gone."""
 _SILENCE_GAPS: Final = 10
-"""2 s of silence are put after the last frame: enough to end any utterance that was under way."""
+"""2 s of silence follow the last frame: enough to end any utterance that was under way."""
 
 
 class FrameInbox:
-    """A bounded queue of frames, in which a source that stops sounds silent rather than stuck.
+    """A bounded queue of frames, in which a source that stops sounds silent.
 
-    All the sound of one connection comes through here, whichever way it takes. To hear it costs as much as to
-    be spoken to, and all connections share one processor: so none may send sound faster than it is spoken.
+    All sound of one connection comes through here, whatever transport it takes. All connections share one
+    processor, so none may send sound faster than it is spoken.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class FrameInbox:
         self._told = -math.inf
 
     def admits(self) -> bool:
-        """Whether more sound may come now; False drops it, and is to be asked before it is decoded.
+        """Whether more sound may come now; False drops it. Ask before decoding it.
 
         Raises `VoiceError` RATE_LIMITED, for the client to be told, in place of False at most once a minute.
         """
@@ -58,7 +58,7 @@ class FrameInbox:
         )
 
     def put(self, frame: AudioFrame) -> None:
-        """Add a frame; when too many wait, the oldest gives way."""
+        """Add a frame; a full queue drops its oldest."""
         now = asyncio.get_running_loop().time()
         self._allowance(now).spend(now, frame.seconds)
         if self._frames.full():
@@ -66,7 +66,7 @@ class FrameInbox:
         self._frames.put_nowait(frame)
 
     def end(self) -> None:
-        """No more frames will come: whoever iterates is done."""
+        """End the iteration after the frames that wait."""
         if self._frames.full():
             self._frames.get_nowait()
         self._frames.put_nowait(None)
@@ -86,7 +86,7 @@ class FrameInbox:
                 return
             gaps_left, rate = _SILENCE_GAPS, frame.rate
             yield frame
-            await asyncio.sleep(0)  # a queue that isn't empty doesn't let others have their turn
+            await asyncio.sleep(0)  # `get` on a queue that isn't empty doesn't yield to other tasks
 
     def _allowance(self, now: float) -> TokenBucket:
         if self._allowed is None:

@@ -9,19 +9,19 @@ from localvoice.audio.playout import Playout
 from localvoice.contract.messages import ServerMessage, TtsChunk
 
 OUT_RATE: Final = 48_000
-"""Hz of what is sent, and of the WebRTC track beside it: Opus' own rate, so nothing is resampled twice."""
+"""Hz that is sent here and on the WebRTC track: Opus' own rate, so nothing is resampled twice."""
 _CHUNK_SECONDS: Final = 0.1
 _LEAD_SECONDS: Final = 0.3
-"""Sent ahead of its time, so that a busy client doesn't stutter; it throws away what it has not played at
-`speech-start` and at `tts-cancelled`."""
+"""Sent ahead, so that a busy client doesn't stutter; it drops what it has not played at `speech-start` and at
+`tts-cancelled`."""
 _CLIENT_SECONDS: Final = 0.12
-"""What our page holds back before it plays the first chunk."""
+"""The page buffers so much before it plays the first chunk."""
 
 
 async def speak_in_messages(playout: Playout, emit: Callable[[ServerMessage], None] | None) -> None:
-    """Send what is to be heard as `tts-chunk`s, at the pace at which it is heard, until cancelled.
+    """Send what is played as `tts-chunk` messages, at the pace of playing, until cancelled.
 
-    Without `emit` the client has the whole reply already: only the time in which it plays is kept.
+    Without `emit` the client has the whole reply already, and only the time in which it plays passes.
     """
     loop = asyncio.get_running_loop()
     count = int(_CHUNK_SECONDS * playout.rate)
@@ -37,4 +37,4 @@ async def speak_in_messages(playout: Playout, emit: Callable[[ServerMessage], No
                 due += _CHUNK_SECONDS
                 await asyncio.sleep(due - loop.time())
     finally:
-        playout.ahead = 0.0  # who reads it next may not read ahead
+        playout.ahead = 0.0  # the next reader may not read ahead

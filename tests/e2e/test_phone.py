@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from localvoice.transports.webrtc.candidates import network_addresses
+from localvoice.transports.webrtc.addresses import network_addresses
 from tests.support.page import ANSWER_MS, HEARD, REMEMBER_SOCKETS, ask, wait_until
 
 pytestmark = [

@@ -14,8 +14,8 @@ from aiohttp import WSCloseCode
 
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.server import decoding
-from localvoice.server.http import PROTOCOL
+from localvoice.server import payloads
+from localvoice.server.admission import SUBPROTOCOL
 from tests.support.error_watch import SAID, Watch, ask, goes_on
 from tests.support.fakes import FakeLlm, fake_engines, loud
 from tests.support.server_site import serving
@@ -134,7 +134,7 @@ async def test_internal_error_of_a_message(watch: Watch, monkeypatch: pytest.Mon
     def bug(_data: str, _most: float) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(decoding, "decode_utterance", bug)
+    monkeypatch.setattr(payloads, "decode_utterance", bug)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         await client.send("audio", data="UklGRg==")
         await client.sync()
@@ -204,7 +204,7 @@ async def test_rate_limited_says_when_to_go_on(
 async def test_rate_limited_connections_and_sessions(watch: Watch, limits: dict[str, Any]) -> None:
     async with serving(groups={"limits": limits}, brought=watch.brought()) as site:
         async with site.client() as client:
-            async with site.http.ws_connect(site.url, protocols=(PROTOCOL,)) as refused:
+            async with site.http.ws_connect(site.url, protocols=(SUBPROTOCOL,)) as refused:
                 told = [await refused.receive_json()]
                 await refused.receive()
                 assert refused.close_code == WSCloseCode.TRY_AGAIN_LATER

@@ -14,11 +14,11 @@ from aiohttp import CookieJar
 from yarl import URL
 
 from localvoice.config import ServerSettings
-from localvoice.server.entrance import open_entrance
+from localvoice.server.endpoint import open_endpoint
 from localvoice.server.security import HEADERS
-from localvoice.transports.webrtc import candidates
+from localvoice.transports.webrtc import addresses
 from localvoice.transports.webrtc import sdp as offers
-from localvoice.transports.webrtc.candidates import network_addresses
+from localvoice.transports.webrtc.addresses import network_addresses
 from localvoice.transports.webrtc.stun import StunAnswerer
 from tests.support.fakes import FakeLlm, FakeStt, fake_engines
 from tests.support.full_server import full, refusal
@@ -220,14 +220,14 @@ async def test_a_client_on_the_network_is_called_where_its_socket_comes_from_and
     taken: list[str] = []
 
     def remember(sdp: str, known: frozenset[str]) -> str:
-        taken.append(candidates.keep_known(sdp, known))
+        taken.append(addresses.keep_known(sdp, known))
         return taken[-1]
 
     # None of its addresses is known as this machine's own, as on another one.
-    monkeypatch.setattr(candidates, "host_addresses", lambda: frozenset({"127.0.0.1", "::1"}))
+    monkeypatch.setattr(addresses, "host_addresses", lambda: frozenset({"127.0.0.1", "::1"}))
     monkeypatch.setattr(offers, "keep_known", remember)
-    entrance = open_entrance(ServerSettings.model_validate({"lan": True, "token": TOKEN}), tmp_path)
-    async with serving(entrance=entrance, trusted=trusting(tmp_path), headers=BEARER) as site:
+    endpoint = open_endpoint(ServerSettings.model_validate({"lan": True, "token": TOKEN}), tmp_path)
+    async with serving(endpoint=endpoint, trusted=trusting(tmp_path), headers=BEARER) as site:
         async with site.client() as client, calling(client) as browser:
             await browser.connect()
     (sdp,) = taken
@@ -237,11 +237,11 @@ async def test_a_client_on_the_network_is_called_where_its_socket_comes_from_and
 @needs_a_network_address
 async def test_a_conversation_by_this_machines_address_on_the_network(tmp_path: Path) -> None:
     settings = ServerSettings.model_validate({"lan": True, "token": TOKEN})
-    entrance = open_entrance(settings, tmp_path)
-    assert entrance.host == "0.0.0.0"
+    endpoint = open_endpoint(settings, tmp_path)
+    assert endpoint.host == "0.0.0.0"
     engines = fake_engines(FakeStt("How are you?"), FakeLlm("I am very well today, thank you."))
     options: dict[str, Any] = {"trusted": trusting(tmp_path), "headers": BEARER}
-    async with serving(engines, entrance=entrance, **options) as site:
+    async with serving(engines, endpoint=endpoint, **options) as site:
         address = network_addresses()[0]
         assert site.url.startswith(f"https://{address}:")
         async with site.client() as client, calling(client) as browser:
@@ -272,9 +272,9 @@ async def test_who_finds_no_place_has_no_stun_answerer_opened(
         return await really(*where)
 
     monkeypatch.setattr(StunAnswerer, "open", count)
-    entrance = open_entrance(ServerSettings.model_validate({"lan": True, "token": TOKEN}), tmp_path)
+    endpoint = open_endpoint(ServerSettings.model_validate({"lan": True, "token": TOKEN}), tmp_path)
     options: dict[str, Any] = {"trusted": trusting(tmp_path), "headers": BEARER}
-    async with full(entrance=entrance, **options) as (site, (served,)):
+    async with full(endpoint=endpoint, **options) as (site, (served,)):
         before = len(opened)
         for _ in range(3):
             async with site.client() as newcomer:

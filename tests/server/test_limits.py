@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.server.limits import Admission, Limiter
-from localvoice.transports.token_bucket import TokenBucket
+from localvoice.server.admission import ConnectionLimits
+from localvoice.server.inbound import MessageLimits
+from localvoice.transports.limits import TokenBucket
 from tests.support.told_seconds import seconds_told
 
 pytestmark = pytest.mark.virtual_clock
@@ -61,19 +62,19 @@ def test_the_whole_burst_passes_at_once_and_no_more(rate: float, burst: int, ask
 
 
 async def test_a_steady_client_never_meets_a_limit() -> None:
-    limiter = Limiter(limits(messages_per_second=50, message_burst=1))
+    limiter = MessageLimits(limits(messages_per_second=50, message_burst=1))
     for _ in range(1_000):
-        assert limiter.check_message()
+        assert limiter.admit_message()
         await asyncio.sleep(1 / 50)
 
 
 async def test_a_flood_is_told_once_a_second_and_otherwise_dropped() -> None:
-    limiter = Limiter(limits(messages_per_second=50, message_burst=200))
+    limiter = MessageLimits(limits(messages_per_second=50, message_burst=200))
     passed, errors = 0, list[VoiceError]()
     for _ in range(300):  # three seconds of 10 000 messages each
         for _ in range(100):
             try:
-                passed += limiter.check_message()
+                passed += limiter.admit_message()
             except VoiceError as error:
                 errors.append(error)
         await asyncio.sleep(0.01)
@@ -84,76 +85,76 @@ async def test_a_flood_is_told_once_a_second_and_otherwise_dropped() -> None:
 
 
 async def test_sound_and_other_messages_have_shares_of_their_own() -> None:
-    limiter = Limiter(limits())
+    limiter = MessageLimits(limits())
     for _ in range(100):  # a minute and more of sound, and 10 messages a second beside it
         for number in range(50):
-            assert limiter.check_unread(2_000)
+            assert limiter.admit_received(2_000)
             if number % 5 == 0:
-                assert limiter.check_unread(100) and limiter.check_message()
+                assert limiter.admit_received(100) and limiter.admit_message()
             await asyncio.sleep(1 / 50)
 
 
 async def test_messages_of_the_largest_size_are_limited_by_their_bytes() -> None:
-    limiter = Limiter(limits())
+    limiter = MessageLimits(limits())
     passed = 0
     for _ in range(20):
         try:
-            passed += limiter.check_unread(MAX_MESSAGE_BYTES)
+            passed += limiter.admit_received(MAX_MESSAGE_BYTES)
         except VoiceError as error:
             assert "bytes" in str(error) and seconds_told(error) == 1
     assert passed == 4
     await asyncio.sleep(1)
-    assert limiter.check_unread(1000 * MAX_MESSAGE_BYTES), (
+    assert limiter.admit_received(1000 * MAX_MESSAGE_BYTES), (
         "it isn't read, so it costs no more than the largest"
     )
     with pytest.raises(VoiceError, match="bytes"):
-        limiter.check_unread(1000 * MAX_MESSAGE_BYTES)
+        limiter.admit_received(1000 * MAX_MESSAGE_BYTES)
 
 
 async def test_one_flood_with_two_limits_is_told_once() -> None:
-    limiter = Limiter(limits(message_burst=1, turns_per_minute=1))
-    assert limiter.check_message() and limiter.check_turn()
+    limiter = MessageLimits(limits(message_burst=1, turns_per_minute=1))
+    assert limiter.admit_message() and limiter.admit_turn()
     with pytest.raises(VoiceError, match="messages"):
-        limiter.check_message()
-    assert limiter.check_turn() is False
-    assert limiter.check_message() is False
+        limiter.admit_message()
+    assert limiter.admit_turn() is False
+    assert limiter.admit_message() is False
 
 
 async def test_turns_are_limited_and_pass_after_the_time_told() -> None:
-    limiter = Limiter(limits(turns_per_minute=6))
-    assert all(limiter.check_turn() for _ in range(6))
+    limiter = MessageLimits(limits(turns_per_minute=6))
+    assert all(limiter.admit_turn() for _ in range(6))
     with pytest.raises(VoiceError, match="turns") as caught:
-        limiter.check_turn()
+        limiter.admit_turn()
     assert seconds_told(caught.value) == 10
     await asyncio.sleep(9.5)
     with pytest.raises(VoiceError) as caught:
-        limiter.check_turn()
+        limiter.admit_turn()
     assert seconds_told(caught.value) == 1
     await asyncio.sleep(1)
-    assert limiter.check_turn()
+    assert limiter.admit_turn()
 
 
 async def test_less_than_one_turn_a_minute_still_lets_one_pass() -> None:
-    limiter = Limiter(limits(turns_per_minute=0.5))
-    assert limiter.check_turn()
+    limiter = MessageLimits(limits(turns_per_minute=0.5))
+    assert limiter.admit_turn()
     with pytest.raises(VoiceError) as caught:
-        limiter.check_turn()
+        limiter.admit_turn()
     assert seconds_told(caught.value) == 120
     await asyncio.sleep(120)
-    assert limiter.check_turn()
+    assert limiter.admit_turn()
 
 
 async def test_connections_have_buckets_of_their_own() -> None:
     settings = limits(message_burst=1)
-    flooding, other = Limiter(settings), Limiter(settings)
-    assert flooding.check_message()
+    flooding, other = MessageLimits(settings), MessageLimits(settings)
+    assert flooding.admit_message()
     with pytest.raises(VoiceError):
-        flooding.check_message()
-    assert other.check_message()
+        flooding.admit_message()
+    assert other.admit_message()
 
 
 async def test_a_full_server_admits_again_when_a_connection_ends() -> None:
-    admission = Admission(limits(connections=2))
+    admission = ConnectionLimits(limits(connections=2))
     with admission.connection():
         with admission.connection():
             with pytest.raises(VoiceError, match="All 2 connections") as caught, admission.connection():
@@ -169,7 +170,7 @@ async def test_a_full_server_admits_again_when_a_connection_ends() -> None:
 
 
 async def test_new_sessions_of_all_clients_are_limited() -> None:
-    admission = Admission(limits(sessions_per_minute=30))
+    admission = ConnectionLimits(limits(sessions_per_minute=30))
     for _ in range(30):
         with admission.connection():
             pass
@@ -181,7 +182,7 @@ async def test_new_sessions_of_all_clients_are_limited() -> None:
 
 
 async def test_a_full_server_spends_no_new_sessions() -> None:
-    admission = Admission(limits(connections=1, sessions_per_minute=2))
+    admission = ConnectionLimits(limits(connections=1, sessions_per_minute=2))
     with admission.connection():
         for _ in range(10):
             with pytest.raises(VoiceError, match="All 1 connections"), admission.connection():

@@ -119,7 +119,7 @@ def half_closed(server: tuple[str, int]) -> socket.socket:
 async def test_connections_that_a_client_keeps_from_closing_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localvoice.server.listener._MOST_STRANGERS", 8)
+    monkeypatch.setattr("localvoice.server.listener._MAX_PENDING", 8)
     async with lan_site(tmp_path) as site:
         with ExitStack() as stack:
             connections = [

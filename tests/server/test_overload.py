@@ -9,8 +9,8 @@ import pytest
 from aiohttp import WSCloseCode
 
 from localvoice.contract.metrics import Metric
-from localvoice.server.http import PROTOCOL
-from localvoice.server.places import KEEP_SECONDS
+from localvoice.server.admission import SUBPROTOCOL
+from localvoice.server.slots import KEEP_SECONDS
 from tests.support.audio_chunks import send_at_once, utterance
 from tests.support.error_watch import Watch
 from tests.support.fakes import FakeLlm, FakeStt, fake_engines, until
@@ -29,7 +29,7 @@ def watch(caplog: pytest.LogCaptureFixture) -> Watch:
 async def test_a_newcomer_to_a_full_server_is_told_when_to_come_and_let_go(watch: Watch) -> None:
     async with full(brought=watch.brought()) as (site, (served,)):
         begun = time.perf_counter()
-        async with site.http.ws_connect(site.url, protocols=(PROTOCOL,)) as socket:
+        async with site.http.ws_connect(site.url, protocols=(SUBPROTOCOL,)) as socket:
             wait = await refusal(Client(socket))
         assert time.perf_counter() - begun < 2 * GOAL_SECONDS
         assert KEEP_SECONDS - 3 < wait <= KEEP_SECONDS
@@ -77,7 +77,7 @@ async def test_who_was_cut_off_is_not_kept_out_by_its_own_ghost() -> None:
             assert (await again.expect("reconnect-ack"))["success"] is True
             assert await ghost.closed() == WSCloseCode.GOING_AWAY
             await converse(again)
-            async with site.http.ws_connect(site.url, protocols=(PROTOCOL,)) as socket:
+            async with site.http.ws_connect(site.url, protocols=(SUBPROTOCOL,)) as socket:
                 await refusal(Client(socket))
         async with site.client() as another:
             await converse(another)
@@ -86,7 +86,7 @@ async def test_who_was_cut_off_is_not_kept_out_by_its_own_ghost() -> None:
 async def test_who_asks_for_a_session_without_a_place_is_refused() -> None:
     async with full(idle=1) as (site, (_, idle)):
         for session_id in (idle.received[0]["id"], "made up"):
-            async with site.http.ws_connect(site.url, protocols=(PROTOCOL,)) as socket:
+            async with site.http.ws_connect(site.url, protocols=(SUBPROTOCOL,)) as socket:
                 client = Client(socket)
                 await client.send("reconnect", sessionId=session_id)
                 await refusal(client)
@@ -94,14 +94,14 @@ async def test_who_asks_for_a_session_without_a_place_is_refused() -> None:
 
 
 async def test_a_place_whose_client_was_killed_is_kept_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localvoice.server.places.KEEP_SECONDS", 1.0)
+    monkeypatch.setattr("localvoice.server.slots.KEEP_SECONDS", 1.0)
     async with full() as (site, (served,)):
         await converse(served)
         transport = served.socket.get_extra_info("socket")
         assert transport is not None
         served.socket._response.connection.transport.abort()  # type: ignore[union-attr]
         await site.until_alone()
-        async with site.http.ws_connect(site.url, protocols=(PROTOCOL,)) as socket:
+        async with site.http.ws_connect(site.url, protocols=(SUBPROTOCOL,)) as socket:
             await refusal(Client(socket))
         async with site.client() as again:
             await again.send("reconnect", sessionId=served.received[0]["id"])
@@ -146,6 +146,6 @@ async def keep_coming(site: Site, took: list[float]) -> None:
     async with aiohttp.ClientSession() as http:
         while True:
             begun = time.perf_counter()
-            async with http.ws_connect(site.url, protocols=(PROTOCOL,)) as socket:
+            async with http.ws_connect(site.url, protocols=(SUBPROTOCOL,)) as socket:
                 await refusal(Client(socket))
             took.append(time.perf_counter() - begun)

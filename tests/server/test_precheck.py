@@ -9,8 +9,8 @@ import pytest
 
 from localvoice import LocalVoice, Settings, startup
 from localvoice.config import ConfigError
+from localvoice.server.endpoint import check_port
 from localvoice.server.listener import listening_sockets
-from localvoice.server.precheck import check_port
 
 Groups = dict[str, dict[str, Any]]
 

@@ -8,12 +8,12 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from localvoice.config import ConfigError, ServerSettings
-from localvoice.server.entrance import open_entrance
+from localvoice.server.endpoint import open_endpoint
 from localvoice.server.security import (
-    Access,
+    AccessPolicy,
+    access_middleware,
     check_allowed,
     check_listen_address,
-    guard,
     is_allowed_origin,
     is_own_host,
 )
@@ -184,7 +184,7 @@ def test_names_that_can_be_allowed(host: str) -> None:
 )
 def test_names_that_are_none_are_refused_with_what_to_write(host: str) -> None:
     with pytest.raises(ConfigError, match=r"server\.allowed_hosts.*name alone"):
-        open_entrance(ServerSettings(allowed_hosts=(host,)))
+        open_endpoint(ServerSettings(allowed_hosts=(host,)))
 
 
 # --- on the network ---
@@ -263,4 +263,4 @@ async def test_without_a_token_only_this_machine_is_served_whatever_it_listens_o
     headers = {"Host": "localhost:8787"}
     request = make_mocked_request("GET", "/", headers, transport=Peer(client))
     with nullcontext() if welcomed else pytest.raises(web.HTTPForbidden):
-        await guard(Access())(request, welcome)
+        await access_middleware(AccessPolicy())(request, welcome)

@@ -197,7 +197,7 @@ async def test_a_port_in_use_is_named() -> None:
 async def test_whoever_never_finishes_a_request_is_let_go(
     head: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localvoice.server.http._HEAD_SECONDS", 0.4)
+    monkeypatch.setattr("localvoice.server.patches._HEAD_SECONDS", 0.4)
     async with serving() as site:
         address = urlsplit(site.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import WSCloseCode
 
-from localvoice.server.http import PROTOCOL
-from localvoice.server.places import KEEP_SECONDS
+from localvoice.server.admission import SUBPROTOCOL
+from localvoice.server.slots import KEEP_SECONDS
 from tests.support.error_watch import Watch
 from tests.support.full_server import converse, full, refusal
 from tests.support.server_site import Client, Site, serving
@@ -97,7 +97,7 @@ async def test_ours_is_named_in_the_answer_and_others_are_neither_named_nor_logg
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serving() as site:
-        for offered, agreed in (((PROTOCOL, "chat"), PROTOCOL), (("a-secret",), None)):
+        for offered, agreed in (((SUBPROTOCOL, "chat"), SUBPROTOCOL), (("a-secret",), None)):
             async with site.http.ws_connect(site.url, protocols=offered) as socket:
                 assert socket.protocol == agreed
         await asyncio.sleep(0)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.server import decoding as decoding_module
+from localvoice.server import payloads
 from localvoice.server.certificate import keep_certificate
-from localvoice.server.connection import Connection
-from localvoice.server.entrance import Entrance
+from localvoice.server.connection import ClientConnection
+from localvoice.server.endpoint import Endpoint
 from tests.support.cut_clients import CANCELLED_SECONDS, Noted, tasks
 from tests.support.fakes import until
 from tests.support.folders import SUPPORT
@@ -40,29 +40,29 @@ class Decoding:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+def held(monkeypatch: pytest.MonkeyPatch) -> list[ClientConnection]:
     """The connections that there were."""
-    made: list[Connection] = []
-    serve = Connection.serve
+    made: list[ClientConnection] = []
+    serve = ClientConnection.serve
 
-    async def noted(self: Connection) -> None:
+    async def noted(self: ClientConnection) -> None:
         made.append(self)
         await serve(self)
 
-    monkeypatch.setattr(Connection, "serve", noted)
+    monkeypatch.setattr(ClientConnection, "serve", noted)
     return made
 
 
 @asynccontextmanager
 async def site(folder: Path, secure: bool, cast: Cast, noted: Noted) -> AsyncIterator[Site]:
-    entrance = trusted = None
+    endpoint = trusted = None
     if secure:
-        entrance = Entrance("127.0.0.1", TOKEN, keep_certificate(folder, ["127.0.0.1"]))
+        endpoint = Endpoint("127.0.0.1", TOKEN, keep_certificate(folder, ["127.0.0.1"]))
         trusted = trusting(folder)
     groups = GROUPS | {"limits": GROUPS["limits"] | LIMITS | {"message_burst": 10}}
     brought = {"hooks": noted.hooks()}
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with serving(cast.engines, groups, brought, entrance, trusted or True, headers) as found:
+    async with serving(cast.engines, groups, brought, endpoint, trusted or True, headers) as found:
         yield found
 
 
@@ -70,7 +70,7 @@ def client(*arguments: str) -> AbstractAsyncContextManager[Process]:
     return python_process(str(SUPPORT / "killed_client.py"), *arguments, stdin=PIPE)
 
 
-async def until_stuck(connection: Connection) -> None:
+async def until_stuck(connection: ClientConnection) -> None:
     """Wait until the socket takes no more of a flood: the kernel has all that it has room for."""
     lost = connection._socket._reader
     assert lost is not None
@@ -87,13 +87,13 @@ async def test_its_work_is_cancelled(
     afterwards: str,
     end: str,
     secure: bool,
-    held: list[Connection],
+    held: list[ClientConnection],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     cast, noted, decoding = Cast(), Noted(), Decoding()
-    monkeypatch.setattr(decoding_module, "decode_image", decoding)
+    monkeypatch.setattr(payloads, "decode_image", decoding)
     loop = asyncio.get_running_loop()
     async with site(tmp_path, secure, cast, noted) as server:
         before = tasks()
@@ -105,7 +105,7 @@ async def test_its_work_is_cancelled(
                 if afterwards == "picture":
                     await until(decoding.begun.is_set)
                 else:
-                    await until(lambda: held[0]._intake.behind > 0)
+                    await until(lambda: held[0]._inbound.pause > 0)
                 if afterwards == "wall":
                     await until_stuck(held[0])
                 await asyncio.sleep(0.1)

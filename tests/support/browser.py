@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.transports.webrtc.candidates import has_network
+from localvoice.transports.webrtc.addresses import has_network
 from tests.support.folders import SUPPORT
 
 WITHOUT_AIORTC = SUPPORT / "without_aiortc"

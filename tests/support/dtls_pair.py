@@ -16,8 +16,8 @@ from aiortc import (
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
 from aiortc.rtcrtpreceiver import RemoteStreamTrack
 
-from localvoice.transports.webrtc import connection as _  # noqa: F401 - installs the guards
-from localvoice.transports.webrtc.incoming import hand_on_at_once
+from localvoice.transports.webrtc import peer as _  # noqa: F401 - installs the guards
+from localvoice.transports.webrtc.incoming import receive_at_once
 
 OPUS: Final = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48_000, channels=2, payloadType=96)
 AUDIO_LEVEL: Final = 2
@@ -67,7 +67,7 @@ class Call:
         """Begin to take sound and to send it."""
         self.receiver._track = RemoteStreamTrack("audio")
         self.receiver._set_rtcp_ssrc(self.sender._ssrc)
-        hand_on_at_once(self.receiver, self._on_sound, lambda reason: None, lambda: False, lambda: True)
+        receive_at_once(self.receiver, self._on_sound, lambda reason: None, lambda: False, lambda: True)
         extension = RTCRtpHeaderExtensionParameters(
             id=AUDIO_LEVEL, uri="urn:ietf:params:rtp-hdrext:ssrc-audio-level"
         )

@@ -16,7 +16,7 @@ import pytest
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.soundcard.microphone import SoundCard
+from localvoice.transports.soundcard.card import SoundCard
 
 Block = npt.NDArray[np.int16]
 

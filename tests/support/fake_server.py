@@ -15,7 +15,7 @@ from localvoice.engines.llama.image_file import image_size
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.playbook import KeywordCondition, Playbook, Stage, Transition, TransitionAction
 from localvoice.server.app import VoiceServer
-from localvoice.server.entrance import open_entrance
+from localvoice.server.endpoint import open_endpoint
 from localvoice.tools import ToolContext, ToolError, ToolRegistry, tool
 from tests.support.directors import agent_of
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines
@@ -144,8 +144,8 @@ async def serve(options: argparse.Namespace) -> None:
     ended = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, ended.set)
-    entrance = open_entrance(settings.server, options.lan) if options.lan else None
-    async with VoiceServer(agent, entrance).running() as address:
+    endpoint = open_endpoint(settings.server, options.lan) if options.lan else None
+    async with VoiceServer(agent, endpoint).running() as address:
         print(address, flush=True)
         await ended.wait()
 

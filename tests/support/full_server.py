@@ -33,5 +33,5 @@ async def refusal(client: Client) -> int:
     assert await client.closed() == WSCloseCode.TRY_AGAIN_LATER
     assert client.errors() == ["RATE_LIMITED"]
     words = next(message["message"] for message in client.received if message["type"] == "error")
-    assert "All places are taken" in words
+    assert "The server is full" in words
     return int(words.rpartition(" in ")[2].removesuffix(" s."))

@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["aiortc", "localvoice"], exclude=["aior
     from aiortc.rtcdtlstransport import State
     from aiortc.rtp import RtpPacket
 
-    import localvoice.transports.webrtc.connection as _webrtc  # noqa: F401 - installs the guards
+    import localvoice.transports.webrtc.peer as _webrtc  # noqa: F401 - installs the guards
     from localvoice.transports.webrtc.patches import dtls as dtls_guard
     from localvoice.transports.webrtc.patches import rtp as rtp_guard
     from localvoice.transports.webrtc.patches import sctp as sctp_guard
@@ -127,7 +127,7 @@ async def plain_call() -> Call:
     call = Call()
     call.ours._state = call.theirs._state = State.CONNECTED
     plain: Any = Plain()
-    vars(call.ours)["_rx_srtp"] = rtp_guard.FewSources(plain, partial(rtp_guard._forget, call.ours))
+    vars(call.ours)["_rx_srtp"] = rtp_guard.BoundedSources(plain, partial(rtp_guard._drop, call.ours))
     vars(call.ours)["_tx_srtp"] = plain
     vars(call.ours)["_ssl"] = SimpleNamespace(DTLSv1_get_timeout=lambda: None)
     call.ours.encrypted = True

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from localvoice.server.certificate import keep_certificate
-from localvoice.server.entrance import Entrance
+from localvoice.server.endpoint import Endpoint
 from tests.support.server_site import Site, serving
 
 TOKEN = "only the invited know it"
@@ -27,8 +27,8 @@ async def lan_site(
 ) -> AsyncIterator[Site]:
     """Listens only on the loopback, so it runs on every machine; all else is as on a network."""
     certificate = keep_certificate(folder, ["localhost", "box.example", "127.0.0.1"])
-    entrance = Entrance("127.0.0.1", TOKEN, certificate)
-    options |= {"entrance": entrance, "trusted": trusting(folder), "headers": headers}
+    endpoint = Endpoint("127.0.0.1", TOKEN, certificate)
+    options |= {"endpoint": endpoint, "trusted": trusting(folder), "headers": headers}
     async with serving(groups={"monitor": {"metrics": "prometheus"}}, **options) as site:
         assert site.url.startswith("https://127.0.0.1:")
         yield site

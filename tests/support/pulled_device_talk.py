@@ -13,7 +13,7 @@ from localvoice.config import Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.agent import Agent
 from localvoice.process import talk
-from localvoice.transports.soundcard import microphone
+from localvoice.transports.soundcard import card
 from tests.support.fakes import fake_engines
 
 
@@ -23,7 +23,7 @@ async def scripted(settings: Settings, _console: Console) -> AsyncIterator[Agent
 
 
 vars(talk)["ready_agent"] = scripted
-vars(microphone).update(_LOOK_SECONDS=0.1, _RETRY_SECONDS=0.3)
+vars(card).update(_CHECK_SECONDS=0.1, _RETRY_SECONDS=0.3)
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 settings: Any = Settings()
 try:

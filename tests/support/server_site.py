@@ -16,9 +16,9 @@ from aiohttp import WSMsgType
 from localvoice.audio.frames import AudioFrame
 from localvoice.config import Settings
 from localvoice.engines.types import Engines
+from localvoice.server.admission import SUBPROTOCOL
 from localvoice.server.app import VoiceServer
-from localvoice.server.entrance import Entrance
-from localvoice.server.http import PROTOCOL
+from localvoice.server.endpoint import Endpoint
 from tests.support.directors import agent_of
 from tests.support.fakes import fake_engines
 
@@ -79,7 +79,7 @@ class Site:
     @asynccontextmanager
     async def client(self, path: str = "/") -> AsyncIterator[Client]:
         async with self.http.ws_connect(
-            self.url + path, headers={"Origin": self.origin}, protocols=(PROTOCOL,)
+            self.url + path, headers={"Origin": self.origin}, protocols=(SUBPROTOCOL,)
         ) as socket:
             client = Client(socket)
             client_ready = await client.expect("ready")
@@ -107,7 +107,7 @@ async def serving(
     engines: Engines | None = None,
     groups: dict[str, dict[str, Any]] | None = None,
     brought: dict[str, Any] | None = None,
-    entrance: Entrance | None = None,
+    endpoint: Endpoint | None = None,
     trusted: ssl.SSLContext | bool = True,
     headers: dict[str, str] | None = None,
     **server: Any,
@@ -122,7 +122,7 @@ async def serving(
     settings = Settings.model_validate(groups | {"agent": agent_settings, "server": {"port": 0, **server}})
     agent = agent_of(settings, engines or fake_engines(), **(brought or {}))
     async with (
-        VoiceServer(agent, entrance).running() as link,
+        VoiceServer(agent, endpoint).running() as link,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted), headers=headers) as http,
     ):
         yield Site(link.partition("/?")[0], http)

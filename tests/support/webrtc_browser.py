@@ -19,7 +19,7 @@ from aiortc import (
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.transports.webrtc.candidates import has_network
+from localvoice.transports.webrtc.addresses import has_network
 from tests.support.fakes import loud, until
 from tests.support.server_site import Client, seconds_of_sound
 

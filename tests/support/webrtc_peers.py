@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from localvoice.transports.webrtc import connection as webrtc
-from localvoice.transports.webrtc.connection import WebRtcPeer
+from localvoice.transports.webrtc import peer as webrtc
+from localvoice.transports.webrtc.peer import WebRtcPeer
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from localvoice.transports.signs_of_life import SignsOfLife
-from localvoice.transports.watchdog import Watchdog
+from localvoice.transports.liveness import PacketLiveness, Watchdog
 from tests.support.server_site import serving
 
 SECONDS = 45.0
@@ -24,7 +23,7 @@ def stand_still(seconds: float) -> None:
 
 @asynccontextmanager
 async def watched(watchdog: Watchdog, counts: bool = True) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(watchdog.run_out(lambda: counts))
+    task = asyncio.create_task(watchdog.expired(lambda: counts))
     yield task
     task.cancel()
     await asyncio.wait([task])
@@ -68,12 +67,12 @@ async def test_time_in_which_nothing_is_read_does_not_count() -> None:
 @pytest.mark.virtual_clock
 async def test_a_callers_packets_that_came_meanwhile_are_read_first() -> None:
     gone: list[None] = []
-    life = SignsOfLife(lambda: gone.append(None))
-    life.hears()
+    life = PacketLiveness(lambda: gone.append(None))
+    life.heard()
     await asyncio.sleep(4.9)
     stand_still(45)
     await asyncio.sleep(0.1)
-    life.sees()
+    life.received()
     await asyncio.sleep(4.9)
     assert not gone
     await asyncio.sleep(0.7)

@@ -1,14 +1,17 @@
-"""Which sound device is meant: by its number, its name, a part of its name, or as the default."""
+"""Sound devices as PortAudio lists them, and the one that a user means by a number, a name or a part of
+it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.transports.soundcard.patches import restart_portaudio
 
 
 class Direction(StrEnum):
-    """Whether a device is listened to or spoken through; the values are the names of the options."""
+    """Recording or playing; the values are the names of the options."""
 
     INPUT = "input"
     OUTPUT = "output"
@@ -21,26 +24,26 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True)
 class Device:
-    """A sound device as PortAudio lists it."""
+    """A sound device."""
 
     number: int
-    """Its place in the list; another one when devices come and go."""
+    """Its place in the list, which changes when devices come and go."""
     name: str
     """As the system calls it; several devices may share one."""
     inputs: int
-    """Channels that can be recorded; 0 if it is no microphone."""
+    """Channels to record; 0 if it is no microphone."""
     outputs: int
-    """Channels that can be played; 0 if nothing can be heard through it."""
+    """Channels to play; 0 if it is no output device."""
     rate: int
-    """Samples a second that suit it best."""
+    """Its own sample rate (Hz)."""
     default_input: bool = False
-    """Whether it is the microphone that is taken when none is named."""
+    """Whether it is the system's default microphone."""
     default_output: bool = False
-    """Whether it is the output that is taken when none is named."""
+    """Whether it is the system's default output."""
 
     @property
     def default(self) -> bool:
-        """Whether it is taken, one way or the other, when nothing is named."""
+        """Whether it is the default of either direction."""
         return self.default_input or self.default_output
 
     def channels(self, direction: Direction) -> int:
@@ -48,15 +51,43 @@ class Device:
         return self.inputs if direction is Direction.INPUT else self.outputs
 
     def is_default(self, direction: Direction) -> bool:
-        """Whether it is the one that is taken in this direction when none is named."""
+        """Whether it is the default of this direction."""
         return self.default_input if direction is Direction.INPUT else self.default_output
 
 
-def choose(devices: Sequence[Device], wanted: str | None, direction: Direction) -> Device:
-    """The device that is meant by `wanted`: a number, a name, a part of one, or None for the default.
+def list_devices() -> list[Device]:
+    """All sound devices. Raises `VoiceError` AUDIO_PROCESSING_ERROR without PortAudio."""
+    library = portaudio()
+    default_input, default_output = library.default.device
+    return [
+        Device(
+            number=number,
+            name=str(info["name"]),
+            inputs=int(info["max_input_channels"]),
+            outputs=int(info["max_output_channels"]),
+            rate=int(info["default_samplerate"]),
+            default_input=number == default_input,
+            default_output=number == default_output,
+        )
+        for number, info in enumerate(library.query_devices())
+    ]
 
-    Case doesn't matter, and a whole name goes before a part. Raises `VoiceError` AUDIO_PROCESSING_ERROR,
-    which lists what there is, if it is none or several.
+
+def refreshed_devices() -> list[Device]:
+    """All devices, also those that came since PortAudio started. Raises `VoiceError`."""
+    library = portaudio()
+    try:
+        restart_portaudio(library)
+        return list_devices()
+    except library.PortAudioError as error:
+        raise device_error(f"PortAudio can't start ({error}). Is the sound server running?") from error
+
+
+def choose(devices: Sequence[Device], wanted: str | None, direction: Direction) -> Device:
+    """The device that `wanted` means: a number, a name, a part of one, or None for the default.
+
+    Ignores case, and prefers a whole name to a part. Raises `VoiceError` AUDIO_PROCESSING_ERROR, which lists
+    the candidates, if there is none or more than one.
     """
     able = [device for device in devices if device.channels(direction)]
     if not able:
@@ -80,8 +111,21 @@ def choose(devices: Sequence[Device], wanted: str | None, direction: Direction) 
 
 
 def device_error(message: str) -> VoiceError:
-    """A sound card that can't be used; `message` says why and what to do."""
+    """AUDIO_PROCESSING_ERROR; `message` says what is wrong and what to do."""
     return VoiceError(ErrorCode.AUDIO_PROCESSING_ERROR, Component.SERVER, message)
+
+
+def portaudio() -> Any:
+    """The sounddevice package. Raises `VoiceError` without PortAudio, where it can't be imported."""
+    try:
+        import sounddevice
+    except OSError as error:
+        raise device_error(
+            "The sound card can't be used because PortAudio is not installed. Install it (Debian and Ubuntu: "
+            "`sudo apt install libportaudio2`; Fedora: `sudo dnf install portaudio`; macOS: "
+            "`brew install portaudio`), or talk in a browser: `localvoice serve`."
+        ) from error
+    return sounddevice
 
 
 def _matching(devices: list[Device], wanted: str) -> list[Device]:

@@ -1,8 +1,8 @@
-"""Incoming sound, packet by packet: in order, decoded, and handed on the moment it is there.
+"""Incoming sound: packets put in order, decoded, and handed on at once.
 
-aiortc 1.16 is made for networks that reorder packets and for pictures of many packets. It holds four packets
-back, then waits for the first of the next frame, and decodes on a thread of its own. Ours don't leave the
-machine, a packet of sound is a whole frame, and decoding it takes less time than waking a thread.
+aiortc 1.16 is made for networks that reorder packets and for pictures of many packets. It holds back four
+packets, waits for the first of the next frame, and decodes on a thread of its own. Here packets stay on the
+machine or its network, each is a whole frame, and decoding takes less time than waking a thread.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,29 +20,30 @@ from aiortc.rtp import RtpPacket
 from av.frame import Frame
 
 from localvoice.audio.frames import AudioFrame, concatenate
+from localvoice.transports.webrtc.patches.rtp import payload, receiver_codecs, replace_jitter_buffer
 
 MAX_WAITING: Final = 3
-"""Packets that wait for one that is missing; when so many do, it is given up: 60 ms."""
-AT_REST: Final = 5
-"""Packets that are decoded together while nobody speaks: whoever wakes up for each spends most of the time on
-waking up. Speech is then noticed up to 80 ms later, but none of it is lost, nor does its end come later."""
+"""Packets that wait for a missing one; with so many, 60 ms, it is given up."""
+SILENT_BATCH: Final = 5
+"""Packets decoded together while neither side speaks, because waking up for each takes most of the time.
+Speech is then noticed up to 80 ms later, but none of it is lost, nor does its end come later."""
 _RESTART: Final = 100
 """A sequence number this far off the expected one is that of another stream."""
 _RECOVERED: Final = 250
-"""Packets that have to be decoded one after the other before a decoder counts as working again: 5 s."""
+"""Packets in a row that a decoder has to decode before it counts as working again: 5 s."""
 _NUMBERS: Final = 1 << 16
-"""Sequence numbers begin again at 0."""
+"""Sequence numbers wrap at this."""
 
 
 class PacketOrder:
-    """Puts the packets of one stream in order. None comes out twice, nor behind one that follows it."""
+    """Puts the packets of one stream in order. None comes out twice or out of order."""
 
     def __init__(self) -> None:
         self._next: int | None = None
         self._waiting: dict[int, RtpPacket] = {}
 
     def take(self, packet: RtpPacket) -> Iterator[RtpPacket]:
-        """The packets that are next in order, now that this one has come."""
+        """The packets that are next in order, after this one has come."""
         number = packet.sequence_number
         if self._next is None:
             self._next = number
@@ -52,7 +53,7 @@ class PacketOrder:
             yield from self._give_up_missing(0)
             self._next = number
         elif 0 < late < _RESTART:
-            return  # it is too late, or came before
+            return  # too late, or a duplicate
         self._waiting[number] = packet
         yield from self._in_order()
         yield from self._give_up_missing(MAX_WAITING - 1)
@@ -70,7 +71,7 @@ class PacketOrder:
 
 
 class IncomingSound:
-    """Stands for a receiver's jitter buffer: decodes what comes, and never leaves aiortc anything to do."""
+    """Replaces a receiver's jitter buffer: decodes what comes, and leaves aiortc nothing to do."""
 
     def __init__(
         self,
@@ -80,9 +81,9 @@ class IncomingSound:
         resting: Callable[[], bool],
         admits: Callable[[], bool],
     ) -> None:
-        """`codecs` by payload type. `on_undecodable` gets the decoder's words, once until it works again.
+        """`codecs` by payload type. `on_undecodable` gets the decoder's error, once until it works again.
 
-        `resting`: whether neither side speaks, nor is expected to. `admits`: whether more sound may come now.
+        `resting`: whether neither side speaks or is about to. `admits`: whether more sound may come now.
         """
         self._codecs = codecs
         self._on_sound = on_sound
@@ -95,9 +96,9 @@ class IncomingSound:
         self._to_recover = 0
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
-        """Take a packet, as aiortc's own buffer does: no picture to ask for again, no frame to decode."""
+        """Take a packet; the result tells aiortc to request no picture and to decode no frame."""
         self._held += self._order.take(packet)
-        if self._held and not (self._resting() and len(self._held) < AT_REST):
+        if self._held and not (self._resting() and len(self._held) < SILENT_BATCH):
             held, self._held = self._held, []
             if not self._admits():
                 return False, None
@@ -107,16 +108,16 @@ class IncomingSound:
         return False, None
 
     def _decode(self, packet: RtpPacket) -> list[AudioFrame]:
-        data = packet._data  # type: ignore[attr-defined]  # aiortc has put it there
+        data = payload(packet)
         if not data:
             return []
-        kind = packet.payload_type
-        if kind not in self._decoders:
-            self._decoders[kind] = _decoder(self._codecs[kind])
+        payload_type = packet.payload_type
+        if payload_type not in self._decoders:
+            self._decoders[payload_type] = _decoder(self._codecs[payload_type])
         try:
-            decoded = self._decoders[kind].decode(JitterFrame(data, packet.timestamp))
+            decoded = self._decoders[payload_type].decode(JitterFrame(data, packet.timestamp))
         except av.FFmpegError as error:
-            if not self._to_recover:  # told once, not 50 times a second
+            if not self._to_recover:  # once, not 50 times a second
                 self._on_undecodable(error.strerror or str(error))
             self._to_recover = _RECOVERED
             return []
@@ -124,27 +125,22 @@ class IncomingSound:
         return [_as_mono(sound) for sound in decoded]
 
 
-def hand_on_at_once(
+def receive_at_once(
     receiver: RTCRtpReceiver,
     on_sound: Callable[[AudioFrame], None],
     on_undecodable: Callable[[str], None],
     resting: Callable[[], bool],
     admits: Callable[[], bool],
 ) -> None:
-    """Have an audio receiver give its sound to `on_sound` at once; its track gets none.
-
-    There is no public way to say so; tests fail if these private parts are gone.
-    """
-    parts = vars(receiver)
-    codecs = parts["_RTCRtpReceiver__codecs"]  # empty until it begins to receive
-    sound = IncomingSound(codecs, on_sound, on_undecodable, resting, admits)
-    parts["_RTCRtpReceiver__jitter_buffer"] = sound
+    """Have an audio receiver give its sound to `on_sound` at once; its track gets none."""
+    codecs = receiver_codecs(receiver)
+    replace_jitter_buffer(receiver, IncomingSound(codecs, on_sound, on_undecodable, resting, admits))
 
 
 def _decoder(codec: RTCRtpCodecParameters) -> Decoder:
     decoder = get_decoder(codec)
     if isinstance(decoder, OpusDecoder):
-        decoder.codec.layout = "mono"  # aiortc's choice is stereo
+        decoder.codec.layout = "mono"  # aiortc chooses stereo
     return decoder
 
 

@@ -1,4 +1,4 @@
-"""The agent's voice as a WebRTC track of Opus packets: at once when there is sound, rare in silence."""
+"""The agent's voice as a WebRTC track of Opus packets: at once when there is sound, rarely in silence."""
 
 import asyncio
 from fractions import Fraction
@@ -16,23 +16,23 @@ from localvoice.transports.websocket import OUT_RATE
 FRAME: Final = OUT_RATE // 50
 """20 ms, one packet."""
 _BIT_RATE: Final = 64_000
-"""A second. Transparent for one voice."""
+"""Bits a second, transparent for one voice."""
 _ON_ITS_WAY_SECONDS: Final = 0.08
-"""From a sample being read to its being heard: packets, and the browser's jitter buffer."""
+"""From reading a sample to hearing it: packets, and the browser's jitter buffer."""
 _AWAKE_FRAMES: Final = 250
-"""5 s of silence after what was said on either side, before it rests. Out of a rest Chromium plays the first
-sound some 50 ms later than out of silence that was sent, so it rests only where none is to be expected."""
+"""5 s of silence on both sides before the track rests. After a rest Chromium plays the first sound some 50 ms
+later than after silence that was sent, so the track rests only where no sound is expected."""
 _REST_SECONDS: Final = 0.4
-"""Between two packets in silence, as Opus itself has it."""
+"""Between two packets in silence, as with Opus' own discontinuous transmission."""
 _LATE_SECONDS: Final = 0.2
-"""So late, a packet's time is not made up for by sending faster."""
+"""A packet that is later than this is not made up for by sending faster."""
 
 
 class SpeechTrack(MediaStreamTrack):
     """The playout as a track, paced to real time.
 
     In long silence it rests as Opus' discontinuous transmission does, which spares both ends 50 packets a
-    second. It wakes with the first sound, or when it is told that there may be some soon.
+    second. It wakes with the first sound, or at `wake`, when there may be some soon.
     """
 
     kind = "audio"
@@ -40,7 +40,7 @@ class SpeechTrack(MediaStreamTrack):
     def __init__(self, playout: Playout) -> None:
         super().__init__()
         self.encodes = True
-        """Whether it gives Opus packets; for another codec it gives frames, without rests, to be encoded."""
+        """Whether it gives Opus packets. For another codec it gives frames to encode, and never rests."""
         self._playout = playout
         self._encoder: av.AudioCodecContext | None = None  # until there is something to encode
         self._start: float | None = None
@@ -51,12 +51,12 @@ class SpeechTrack(MediaStreamTrack):
         self._rest_end: asyncio.Timeout | None = None
 
     def stop(self) -> None:
-        """End the track, and the threads of the encoder's filter, which last as long as it is kept."""
+        """End the track, and the threads of the encoder's filter, which live as long as the encoder."""
         super().stop()
         self._encoder = None
 
     def wake(self) -> None:
-        """Somebody speaks, and may be answered: end a rest, and take none for a while."""
+        """The user speaks and may be answered: end a rest, and take none for a while."""
         self._silent_frames = 0
         if self._rest_end is not None and not self._rest_end.expired():
             self._rest_end.reschedule(asyncio.get_running_loop().time())
@@ -83,11 +83,11 @@ class SpeechTrack(MediaStreamTrack):
 
     @property
     def resting(self) -> bool:
-        """Whether nobody has spoken for a while, on either side."""
+        """Whether neither side has spoken for a while."""
         return self.encodes and self._silent_frames > _AWAKE_FRAMES
 
     async def _rest(self, start: float) -> int:
-        """Wait until there is sound, or for the next packet without any: the sample that is due then."""
+        """Wait for sound, or until the next packet without any is due. Gives the sample that is due then."""
         loop = asyncio.get_running_loop()
         try:
             end = start + (self._next - FRAME) / OUT_RATE + _REST_SECONDS
@@ -100,11 +100,11 @@ class SpeechTrack(MediaStreamTrack):
         return round((loop.time() - start) * OUT_RATE)
 
     async def _pace(self, start: float) -> float:
-        """Wait until the next packet is due: how much later than that it is, if it is a lot."""
+        """Wait until the next packet is due. Gives by how much it is late, if it is late by a lot."""
         wait = start + self._next / OUT_RATE - asyncio.get_running_loop().time()
         if wait > 0:
             await asyncio.sleep(wait)
-        # The process stood still: go on from now, rather than rush what was missed.
+        # The process stood still: go on from now, rather than send what was missed at once.
         return -wait if wait < -_LATE_SECONDS else 0.0
 
     def _packet(self) -> "av.Packet[Any]":
@@ -117,7 +117,7 @@ class SpeechTrack(MediaStreamTrack):
         frame.time_base = Fraction(1, OUT_RATE)
         self._encoded += FRAME
         (packet,) = self._encoder.encode(frame)
-        # Without anything behind it, it stands for 20 ms that weren't sent (RFC 6716, section 3.1).
+        # A header alone stands for 20 ms that aren't sent (RFC 6716, section 3.1).
         self._header = bytes([bytes(packet)[0] & 0xFC])
         return packet
 
@@ -136,6 +136,6 @@ def _opus_encoder() -> av.AudioCodecContext:
     encoder.sample_rate = OUT_RATE
     encoder.bit_rate = _BIT_RATE
     encoder.time_base = Fraction(1, OUT_RATE)
-    # It looks 2.5 ms ahead; that for "voip", which is aiortc's, looks 6.5 ms ahead.
+    # Its look-ahead is 2.5 ms; that of "voip", which aiortc uses, is 6.5 ms.
     encoder.options = {"application": "lowdelay"}
     return encoder

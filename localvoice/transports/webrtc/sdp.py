@@ -1,14 +1,14 @@
-"""What of a client's offer aiortc gets to see, and the answer to the rest.
+"""The part of a client's offer that aiortc gets, and the answer to the rest.
 
-aiortc reads each line of an offer by walking through what came before: each `a=rtcp-fb:*` is added to every
-codec, so one offer of 64 KiB held up the whole process for 25 s. That feedback is about video, which we
-don't take, and is left out. For the rest there are limits, far above what browsers offer.
+aiortc adds each `a=rtcp-fb:*` to every codec, so one offer of 64 KiB blocked the process for 25 s. That
+feedback is about video, which isn't taken, and is left out. The rest has limits, far above what browsers
+offer.
 
 A section lasts as long as its connection, and a browser adds one each time that a page adds its microphone.
-aiortc keeps a decoder's thread and tasks for each. So it gets only those in use: the data channel, where the
-client sends sound, and where it hears ours. The others are answered here: they rest (`a=inactive`), for the
-client may go back to one. When more than a few rest, those that rest longest are rejected (port 0), and a
-browser puts its next section in their place (RFC 8829, section 5.2.2). So an offer stays small.
+aiortc keeps a decoder's thread and tasks for each. So aiortc gets only the sections in use: the data channel,
+where the client sends sound, and where it hears the agent. The others are answered here as resting
+(`a=inactive`), because the client may use one again. When more than a few rest, those that rest longest are
+rejected (port 0), and a browser puts its next section in their place (RFC 8829, section 5.2.2).
 """
 
 import re
@@ -22,31 +22,32 @@ from aiortc.rtcpeerconnection import find_common_codecs
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.transports.webrtc.candidates import keep_known
+from localvoice.transports.webrtc.addresses import keep_known
 
 MAX_SECTIONS: Final = 64
-"""With those that rest or are rejected."""
+"""Those that rest or are rejected included."""
 MAX_IN_USE: Final = 8
-"""The stock client has three: the data channel, our sound, and its microphone. Each costs a thread."""
+"""The stock client has three: the data channel, the agent's voice, and its microphone. Each costs a
+thread."""
 MAX_RESTING: Final = 4
 MAX_LINES: Final = 1_000
 """A browser's offer has 60 to 200."""
 MAX_CODECS: Final = 256
-"""Of all sections; a browser offers some 14 for sound and 50 for video."""
+"""In all sections; a browser offers some 14 for sound and 50 for video."""
 _FEEDBACK: Final = "a=rtcp-fb:"
 _BUNDLE: Final = "a=group:BUNDLE"
 _MEDIA: Final = re.compile(r"m=(?P<kind>\S+) (?P<port>\d+) (?P<rest>.+)")
 _CANDIDATES: Final = ("a=candidate:", "a=end-of-candidates")
 _TRANSPORT: Final = ("a=ice-", "a=fingerprint:", "a=setup:", *_CANDIDATES)
-"""What a section says of its connection. Those of a bundle share the first one's."""
+"""Lines about the connection. The sections of a bundle share the first one's."""
 _DIRECTIONS: Final = frozenset({"a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"})
 _COPIED: Final = ("a=mid:", "a=rtpmap:", "a=fmtp:", "a=sctp-port:", "a=rtcp-mux")
-"""What the answer to a section that isn't in use repeats."""
+"""Lines that the answer to a section that isn't in use repeats."""
 
 
 @dataclass
-class Section:
-    """A section of an offer: its `m=` line and those behind it."""
+class MediaSection:
+    """A section of an offer: its `m=` line and those that follow."""
 
     lines: list[str]
 
@@ -57,12 +58,12 @@ class Section:
 
     @cached_property
     def mid(self) -> str:
-        """Its name, which no other section of a connection has at the time."""
+        """Its name, unique within the connection; empty if there is none."""
         return next(iter(_values(self.lines, "a=mid:")), "")
 
     @property
     def rejected(self) -> bool:
-        """Whether the client has given it up."""
+        """Whether the client has rejected it."""
         return int(self._media["port"]) == 0 and "a=bundle-only" not in self.lines
 
     @property
@@ -72,24 +73,23 @@ class Section:
 
     @property
     def hears(self) -> bool:
-        """Whether the client takes what we send here."""
+        """Whether the client receives here."""
         return not {"a=sendonly", "a=inactive"}.intersection(self.lines)
 
     @property
     def transport(self) -> list[str]:
-        """What it says of its connection."""
+        """Its lines about the connection."""
         return [line for line in self.lines if line.startswith(_TRANSPORT)]
 
     def on(self, transport: Sequence[str]) -> list[str]:
-        """The section, on another one's connection."""
+        """The section, with another one's connection."""
         own = [line for line in self.lines if not line.startswith(_TRANSPORT)]
-        direction = (
-            [] if _DIRECTIONS.intersection(own) else ["a=sendrecv"]
-        )  # aiortc stumbles where none is said
+        # aiortc fails on a section without a direction.
+        direction = [] if _DIRECTIONS.intersection(own) else ["a=sendrecv"]
         return [*own, *direction, *transport]
 
     def unused(self, transport: Sequence[str], port: int) -> list[str]:
-        """The answer to it where neither side sends; a port of 0 rejects it."""
+        """The answer in which neither side sends; a port of 0 rejects the section."""
         copied = [line for line in self.lines if line.startswith(_COPIED)]
         head = [f"m={self.kind} {port} {self._media['rest']}", "c=IN IP4 0.0.0.0", "a=inactive"]
         return [*head, *copied, *transport]
@@ -103,36 +103,36 @@ class Section:
 
 
 @dataclass(frozen=True)
-class InUse:
-    """What a connection has in use, before an offer changes it."""
+class SectionsInUse:
+    """The sections of a connection, by mid."""
 
-    voice: str | None = None
-    """The section that our voice is on."""
+    speech: str | None = None
+    """The one that carries the agent's voice."""
     channel: str | None = None
-    """The data channel's section."""
+    """The data channel's."""
     resting: tuple[str, ...] = field(default=())
-    """Sections that aren't in use, the one that rests longest first."""
+    """Those that aren't in use, the one that rests longest first."""
 
 
-class Offer:
+class SdpOffer:
     """An offer that can be answered."""
 
-    def __init__(self, sdp: str, before: InUse, known: frozenset[str] = frozenset()) -> None:
-        """`known` are the addresses at which candidates are taken.
+    def __init__(self, sdp: str, before: SectionsInUse, known: frozenset[str] = frozenset()) -> None:
+        """Candidates count at the addresses `known`.
 
-        Raises `VoiceError` CONNECTION_FAILED where it can't be, before aiortc has seen anything of it.
+        Raises `VoiceError` CONNECTION_FAILED for one that can't be, before aiortc gets any of it.
         """
         lines = [line for line in sdp.splitlines() if not line.startswith(_FEEDBACK)]
         _check_size(lines)
         self._session, *sections = _divided(lines)
-        self.sections = [Section(section) for section in sections]
+        self.sections = [MediaSection(section) for section in sections]
         self._bundle = [mid for group in _values(self._session, _BUNDLE) for mid in group.split()]
         self._channel = before.channel  # a connection has one, and aiortc never forgets where it was
-        self.voice = self._voice_section(before.voice)
+        self.speech = self._speech_section(before.speech)
         self.in_use = self._choose()
         self._check_sections()
         self.sdp = keep_known(self._reduced(), known)
-        """What aiortc gets of it: the sections in use, on one connection."""
+        """What aiortc gets: the sections in use, on one connection."""
         for section, media in zip(self.in_use, SessionDescription.parse(self.sdp).media, strict=True):
             _check_media(media, section.mid)
         unused = [
@@ -141,16 +141,16 @@ class Offer:
         resting = [mid for mid in before.resting if mid in unused]
         resting += [mid for mid in unused if mid not in resting]
         excess = len(resting) - MAX_RESTING
-        # The first of a bundle says what the others' connection is, and so can't be rejected.
+        # The first of a bundle describes the connection of all, and so can't be rejected.
         rejected = [mid for mid in resting[: max(excess, 0)] if mid not in self._bundle[:1]]
         self.resting = tuple(mid for mid in resting if mid not in rejected)
 
     @property
-    def used(self) -> InUse:
-        """What the connection has in use when this is answered."""
+    def used(self) -> SectionsInUse:
+        """The connection's sections after the answer."""
         channels = [each.mid for each in self.in_use if each.kind == "application"]
-        voice = None if self.voice is None else self.voice.mid
-        return InUse(voice, channels[0] if channels else self._channel, self.resting)
+        speech = None if self.speech is None else self.speech.mid
+        return SectionsInUse(speech, channels[0] if channels else self._channel, self.resting)
 
     def _reduced(self) -> str:
         tag = next((each for each in self._live if each.mid in self._bundle[:1]), self.in_use[0])
@@ -159,13 +159,13 @@ class Offer:
             session.append(f"{_BUNDLE} {' '.join(each.mid for each in self.in_use)}")
         candidates = [line for line in tag.transport if line.startswith(_CANDIDATES)]
         transport = [line for line in tag.transport if not line.startswith(_CANDIDATES)]
-        # Of a bundle, aiortc takes the last section's candidates. Some clients repeat them in each.
+        # aiortc takes the candidates of a bundle's last section. Some clients repeat them in each.
         return _text(session, *(each.on(transport) for each in self.in_use), candidates)
 
     def answer(self, sdp: str) -> str:
-        """The whole answer, of aiortc's to the sections in use."""
+        """The whole answer, from aiortc's answer to the sections in use."""
         session, *answers = _divided(sdp.splitlines())
-        transport = [line for line in Section(answers[0]).transport if not line.startswith(_CANDIDATES)]
+        transport = [line for line in MediaSection(answers[0]).transport if not line.startswith(_CANDIDATES)]
         session = [line for line in session if not line.startswith(_BUNDLE)]
         kept = [each.mid for each in self.sections if each in self.in_use or each.mid in self.resting]
         if self._bundle:
@@ -180,23 +180,23 @@ class Offer:
         return _text(session, *sections)
 
     @cached_property
-    def _live(self) -> list[Section]:
+    def _live(self) -> list[MediaSection]:
         return [each for each in self.sections if not each.rejected]
 
-    def _voice_section(self, before: str | None) -> Section | None:
-        """Where our voice goes: it stays where it is for as long as the client hears it there."""
+    def _speech_section(self, before: str | None) -> MediaSection | None:
+        """Where the agent's voice goes: it stays where it is while the client receives there."""
         hearing = [each for each in self._live if each.kind == "audio" and each.hears]
         return next((each for each in hearing if each.mid == before), hearing[0] if hearing else None)
 
-    def _choose(self) -> list[Section]:
+    def _choose(self) -> list[MediaSection]:
         channels = [each for each in self._live if each.kind == "application"]
         sounds = [each for each in self._live if each.kind == "audio"]
-        chosen = channels[:1] + [each for each in sounds if each.sends or each is self.voice]
-        chosen = chosen or sounds[:1]  # or there were no connection left
+        chosen = channels[:1] + [each for each in sounds if each.sends or each is self.speech]
+        chosen = chosen or sounds[:1]  # without any section, there is no connection
         return [each for each in self._live if each in chosen]
 
     def _check_sections(self) -> None:
-        """Whether aiortc can take the sections in use; it has changed much when it finds out. Raises."""
+        """Raises if aiortc can't take the sections in use; it finds out only after changing much."""
         live = [each.mid for each in self._live]
         if not self.in_use:
             raise unusable("it offers neither sound nor a data channel")
@@ -213,7 +213,7 @@ class Offer:
 
 
 def unusable(reason: str) -> VoiceError:
-    """The error that answers an offer."""
+    """CONNECTION_FAILED, for an offer."""
     return VoiceError(
         ErrorCode.CONNECTION_FAILED,
         Component.WEBRTC,
@@ -249,7 +249,7 @@ def _check_media(media: MediaDescription, mid: str) -> None:
 
 
 def _divided(lines: Sequence[str]) -> list[list[str]]:
-    """The lines about the session, and those of each section."""
+    """The lines about the session, then those of each section."""
     parts: list[list[str]] = [[]]
     for line in lines:
         if line.startswith("m="):

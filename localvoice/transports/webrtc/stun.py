@@ -1,8 +1,8 @@
-"""A STUN answerer on this machine, for clients that would otherwise ask a public one.
+"""A STUN server on this machine, for clients that would otherwise ask a public one.
 
-The stock browser client takes an empty list of ICE servers for "none given" and then asks a public server,
-so it is given this one. It answers binding requests from this host, or from the clients that it is for at
-the time, and nothing else.
+The stock browser client takes an empty list of ICE servers for "none given" and then asks a public server, so
+it is given this one. It answers binding requests from this host, or from the clients of the moment, and
+nothing else.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class _Answerer(asyncio.DatagramProtocol):
             return
         try:
             request = stun.parse_message(data)
-        except (ValueError, struct.error):  # the latter, where an attribute is too short for its type
+        except (ValueError, struct.error):  # struct.error: an attribute is too short for its type
             return
         if request.message_method != stun.Method.BINDING or request.message_class != stun.Class.REQUEST:
             return
@@ -50,14 +50,14 @@ class StunAnswerer:
 
     @classmethod
     async def open(cls, own: str = "127.0.0.1", clients: Counter[str] | None = None) -> "StunAnswerer":
-        """Start answering at an address of this machine, only to these addresses if some are given."""
+        """Answer at an address of this machine; only to `clients`, if given."""
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: _Answerer(clients), local_addr=(own, 0))
         return cls(transport)
 
     @property
     def url(self) -> str:
-        """As it stands in a client's list of ICE servers."""
+        """For a client's list of ICE servers."""
         host, port = self._transport.get_extra_info("sockname")[:2]
         return f"stun:[{host}]:{port}" if ":" in host else f"stun:{host}:{port}"
 
@@ -69,7 +69,7 @@ class StunAnswerer:
 class NetworkStun:
     """An answerer at each address of this machine that clients come in by, opened for the first of them.
 
-    Not one for each client: those who find no place come by the dozen. Others than clients get no answer.
+    All clients of an address share one: clients that are refused come by the dozen. Others get no answer.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class NetworkStun:
         self._opening = asyncio.Lock()
 
     async def at(self, own: str) -> str:
-        """The URL of the one at an address of this machine."""
+        """The URL of the answerer at an address of this machine."""
         async with self._opening:
             if own not in self._opened:
                 self._opened[own] = await StunAnswerer.open(own, self._clients)
@@ -86,7 +86,7 @@ class NetworkStun:
 
     @contextmanager
     def answering(self, client: str) -> Iterator[None]:
-        """Inside, this address is answered."""
+        """While inside, requests from this address are answered."""
         self._clients[client] += 1
         try:
             yield

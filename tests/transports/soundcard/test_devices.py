@@ -8,8 +8,8 @@ import pytest
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.soundcard.devices import Device, Direction, choose
-from localvoice.transports.soundcard.microphone import SoundCard, list_devices
+from localvoice.transports.soundcard.card import SoundCard
+from localvoice.transports.soundcard.devices import Device, Direction, choose, list_devices
 from tests.support.fake_portaudio import FakePortAudio, info
 
 HEADSET = Device(0, "USB Headset", 1, 2, 48_000)

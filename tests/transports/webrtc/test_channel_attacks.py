@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiortc.rtcsctptransport import DataChunk, RTCSctpTransport, tsn_plus_one
 
-from localvoice.transports.webrtc import connection as webrtc
-from localvoice.transports.webrtc.connection import WebRtcPeer
+from localvoice.transports.webrtc import peer as webrtc
 from localvoice.transports.webrtc.patches import sctp as sctp_guard
+from localvoice.transports.webrtc.peer import WebRtcPeer
 from tests.support.fakes import until
 from tests.support.server_site import Client, Site, serving
 from tests.support.webrtc_browser import Browser, calling, needs_a_network

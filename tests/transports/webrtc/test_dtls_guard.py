@@ -8,7 +8,7 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES
 from OpenSSL import SSL
 
 from localvoice.transports.webrtc.patches import dtls as dtls_guard
-from localvoice.transports.webrtc.patches.dtls import Sieve
+from localvoice.transports.webrtc.patches.dtls import PacketFilter
 from tests.support.dtls_pair import call
 from tests.support.fakes import until
 
@@ -29,8 +29,8 @@ class Reader:
 
 @pytest.mark.parametrize("packet", [b"", SOUND + bytes(1_449)], ids=["empty", "too large"])
 def test_what_no_parser_takes_is_dropped(packet: bytes) -> None:
-    assert not Sieve(0.0).admits(packet, 0.0)
-    assert Sieve(0.0).admits(SOUND, 0.0)
+    assert not PacketFilter(0.0).admits(packet, 0.0)
+    assert PacketFilter(0.0).admits(SOUND, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_no_parser_takes_is_dropped(packet: bytes) -> None:
 def test_a_flood_is_cut_to_a_rate_and_told_once(
     packet: bytes, most: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sieve = Sieve(0.0)
+    sieve = PacketFilter(0.0)
     passed = sum(sieve.admits(packet, number / 10_000) for number in range(100_000))
     assert 10 * most <= passed <= 10 * most + 5 * most
     for other in (SOUND, REPORT, MESSAGE):
@@ -48,7 +48,7 @@ def test_a_flood_is_cut_to_a_rate_and_told_once(
 
 
 def test_what_a_browser_sends_passes() -> None:
-    sieve = Sieve(0.0)
+    sieve = PacketFilter(0.0)
     assert all(sieve.admits(SOUND, number / 100) for number in range(10_000))
     assert all(sieve.admits(REPORT, number / 5) for number in range(1_000))
     assert all(sieve.admits(MESSAGE, 200.0) for _ in range(500))

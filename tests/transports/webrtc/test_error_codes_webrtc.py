@@ -20,8 +20,9 @@ from aiortc import (
 )
 
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.server import decoding, peering
-from localvoice.transports.webrtc import connection as webrtc
+from localvoice.server import payloads
+from localvoice.server import webrtc as transport
+from localvoice.transports.webrtc import peer as webrtc
 from tests.support.error_watch import Watch, goes_on
 from tests.support.fakes import FakeStt, FakeVad, fake_engines, until
 from tests.support.server_site import Client, serving
@@ -51,7 +52,7 @@ async def offer(client: Client, sdp: str) -> None:
 
 
 async def test_webrtc_unavailable_without_a_network(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peering, "has_network", lambda: False)
+    monkeypatch.setattr(transport, "has_network", lambda: False)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         await offer(client, await an_offer())
         await client.sync()
@@ -63,7 +64,7 @@ async def test_webrtc_unavailable_without_a_network(watch: Watch, monkeypatch: p
 async def test_webrtc_unavailable_without_aiortc(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     sdp = await an_offer()
     monkeypatch.setitem(sys.modules, "aiortc", None)
-    monkeypatch.delitem(sys.modules, "localvoice.transports.webrtc.connection")
+    monkeypatch.delitem(sys.modules, "localvoice.transports.webrtc.peer")
     async with serving(brought=watch.brought()) as site, site.client() as client:
         await offer(client, sdp)
         await client.sync()
@@ -231,7 +232,7 @@ async def test_internal_error_of_a_message_on_the_data_channel(
     def bug(_data: str, _most: float) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(decoding, "decode_utterance", bug)
+    monkeypatch.setattr(payloads, "decode_utterance", bug)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         async with calling(client) as browser:
             await browser.connect()

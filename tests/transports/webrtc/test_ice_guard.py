@@ -10,10 +10,10 @@ from aioice import Connection, stun
 from aioice.ice import StunProtocol
 from aiortc import RTCIceTransport
 
-from localvoice.transports.webrtc.candidates import addresses_to_bind, network_addresses
-from localvoice.transports.webrtc.connection import WebRtcPeer
+from localvoice.transports.webrtc.addresses import addresses_to_bind, network_addresses
 from localvoice.transports.webrtc.patches import ice as ice_guard
 from localvoice.transports.webrtc.patches.ice import IceGuard
+from localvoice.transports.webrtc.peer import WebRtcPeer
 from tests.support.fakes import FakeStt, fake_engines, until
 from tests.support.server_site import Client, serving
 from tests.support.webrtc_browser import Browser, calling, needs_a_network
@@ -166,7 +166,7 @@ async def test_only_what_the_client_alone_can_send_is_a_sign_of_life(
         await browser.connect()
         (peer,) = peers
         await asyncio.sleep(0.3)  # the channel's opening
-        monkeypatch.setattr(peer._guard, "on_sign_of_life", lambda: signs.append(None))
+        monkeypatch.setattr(peer._guard, "on_packet", lambda: signs.append(None))
         socket, address = way_of(peer)
         for packet in PACKETS.values():
             socket.datagram_received(packet, address)
@@ -184,7 +184,7 @@ async def test_ices_questions_and_messages_are_signs_of_life(
     async with serving() as site, site.client() as client, calling(client) as browser:
         await browser.connect()
         (peer,) = peers
-        monkeypatch.setattr(peer._guard, "on_sign_of_life", lambda: signs.append(None))
+        monkeypatch.setattr(peer._guard, "on_packet", lambda: signs.append(None))
         assert browser.channel is not None
         browser.channel.send('{"type":"text","text":"Hi."}')
         await client.expect("llm")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.transports.webrtc.incoming import AT_REST, MAX_WAITING, IncomingSound, PacketOrder
+from localvoice.transports.webrtc.incoming import MAX_WAITING, SILENT_BATCH, IncomingSound, PacketOrder
 from tests.support.fakes import loud
 
 OPUS = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48_000, channels=2, payloadType=96)
@@ -120,9 +120,9 @@ def test_at_rest_packets_are_decoded_together_and_none_is_lost() -> None:
     incoming = IncomingSound({96: OPUS}, heard.append, pytest.fail, lambda: resting, lambda: True)
     sound = loud(0.5, 48_000).samples
     for number, data in enumerate(opus(sound)):
-        resting = number < 2 * AT_REST + 3
+        resting = number < 2 * SILENT_BATCH + 3
         incoming.add(packet(number, data))
-    assert [len(frame.samples) // 960 for frame in heard] == [AT_REST, AT_REST, 4] + [1] * 11
+    assert [len(frame.samples) // 960 for frame in heard] == [SILENT_BATCH, SILENT_BATCH, 4] + [1] * 11
     assert sum(len(frame.samples) for frame in heard) == len(sound)
 
 

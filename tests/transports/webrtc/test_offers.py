@@ -11,16 +11,16 @@ from aiortc.mediastreams import VideoStreamTrack
 
 from localvoice.contract.client_messages import MAX_SDP_CHARS
 from localvoice.contract.errors import VoiceError
-from localvoice.transports.webrtc import connection as webrtc
-from localvoice.transports.webrtc.connection import WebRtcPeer
+from localvoice.transports.webrtc import peer as webrtc
+from localvoice.transports.webrtc.peer import WebRtcPeer
 from localvoice.transports.webrtc.sdp import (
     MAX_CODECS,
     MAX_IN_USE,
     MAX_LINES,
     MAX_RESTING,
     MAX_SECTIONS,
-    InUse,
-    Offer,
+    SdpOffer,
+    SectionsInUse,
 )
 from tests.support.fakes import until
 from tests.support.server_site import Client, serving
@@ -140,7 +140,7 @@ def bundled(mids: Iterable[int], lines: str = "a=sendrecv", head: str = SESSION)
 )
 def test_limits(line: str, most: int, what: str) -> None:
     with pytest.raises(VoiceError, match=f"more than {most} {what}"):
-        Offer("\r\n".join([line] * (most + 1)), InUse())
+        SdpOffer("\r\n".join([line] * (most + 1)), SectionsInUse())
 
 
 UNUSABLE = {
@@ -167,28 +167,28 @@ UNUSABLE = {
 @pytest.mark.parametrize(("sdp", "reason"), UNUSABLE.values(), ids=UNUSABLE.keys())
 def test_what_cant_be_used_is_refused_before_aiortc_sees_it(sdp: str, reason: str) -> None:
     with pytest.raises(VoiceError, match=reason):
-        Offer(sdp, InUse())
+        SdpOffer(sdp, SectionsInUse())
 
 
 def test_only_sections_in_use_are_given_to_aiortc() -> None:
     sdp = bundled([0, 1, 2], "a=recvonly") + section(3, "audio", "opus/48000/2")
-    offer = Offer(sdp.replace("BUNDLE 0 1 2", "BUNDLE 0 1 2 3"), InUse(voice="1"))
+    offer = SdpOffer(sdp.replace("BUNDLE 0 1 2", "BUNDLE 0 1 2 3"), SectionsInUse(speech="1"))
     assert [each.mid for each in offer.in_use] == ["1", "3"], "our voice, and the microphone"
-    assert "a=group:BUNDLE 1 3\r\n" in offer.sdp and offer.used == InUse("1", None, ("0", "2"))
+    assert "a=group:BUNDLE 1 3\r\n" in offer.sdp and offer.used == SectionsInUse("1", None, ("0", "2"))
 
 
 def test_our_voice_stays_where_it_is_heard_and_moves_where_it_is_not() -> None:
     both = bundled([0, 1])
-    assert [Offer(both, InUse(voice)).used.voice for voice in (None, "1", "9")] == ["0", "1", "0"]
+    assert [SdpOffer(both, SectionsInUse(voice)).used.speech for voice in (None, "1", "9")] == ["0", "1", "0"]
     (start, end) = both.index("a=mid:0"), both.index("a=mid:1")
     first_sends_only = both[:start] + both[start:end].replace("sendrecv", "sendonly") + both[end:]
-    assert Offer(first_sends_only, InUse("0")).used.voice == "1"
-    assert Offer(bundled([0], "a=sendonly"), InUse()).used.voice is None
+    assert SdpOffer(first_sends_only, SectionsInUse("0")).used.speech == "1"
+    assert SdpOffer(bundled([0], "a=sendonly"), SectionsInUse()).used.speech is None
 
 
 def test_those_that_rest_longest_are_rejected() -> None:
     mids = list(range(MAX_RESTING + 4))
-    offer = Offer(bundled(mids, "a=recvonly"), InUse("3", resting=("2", "1")))
+    offer = SdpOffer(bundled(mids, "a=recvonly"), SectionsInUse("3", resting=("2", "1")))
     assert offer.resting == ("0", "4", "5", "6", "7"), "the bundle's first can't be rejected"
     own = bundled([3]).replace("a=sendrecv", "a=sendonly")
     answer = offer.answer(own).split("m=")[1:]

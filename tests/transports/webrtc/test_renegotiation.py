@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiortc import RTCRtpTransceiver
 
-from localvoice.transports.webrtc import connection as webrtc
-from localvoice.transports.webrtc.connection import WebRtcPeer
-from localvoice.transports.webrtc.sdp import MAX_RESTING, Offer
+from localvoice.transports.webrtc import peer as webrtc
+from localvoice.transports.webrtc.peer import WebRtcPeer
+from localvoice.transports.webrtc.sdp import MAX_RESTING, SdpOffer
 from tests.support.fakes import WORD_SECONDS, FakeLlm, FakeStt, fake_engines, until
 from tests.support.mutations import mutated_lines
 from tests.support.server_site import Client, serving
@@ -107,7 +107,7 @@ async def test_our_voice_moves_where_its_section_hears_no_more(peers: list[WebRt
         await converses(client, browser)
         await asyncio.sleep(0.3)
         assert sum(browser.seconds_heard()) == pytest.approx(16 * WORD_SECONDS, abs=0.15), "all of it"
-        assert peers[0]._in_use.voice == browser.connection.getTransceivers()[1].mid
+        assert peers[0]._in_use.speech == browser.connection.getTransceivers()[1].mid
 
 
 @needs_a_network
@@ -165,13 +165,13 @@ async def test_what_aiortc_is_given_it_can_take(
     peers: list[WebRtcPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where it can't, it has changed half of the connection by then."""
-    taken: list[Offer] = []
+    taken: list[SdpOffer] = []
 
-    def remember(*offer: Any) -> Offer:
-        taken.append(Offer(*offer))
+    def remember(*offer: Any) -> SdpOffer:
+        taken.append(SdpOffer(*offer))
         return taken[-1]
 
-    monkeypatch.setattr(webrtc, "Offer", remember)
+    monkeypatch.setattr(webrtc, "SdpOffer", remember)
     random = Random(7)
     async with serving(fake_engines(FakeStt("How are you?"))) as site, site.client() as client:
         async with calling(client) as browser:

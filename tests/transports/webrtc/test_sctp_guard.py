@@ -10,7 +10,7 @@ from aiortc.rtcsctptransport import InitChunk, encode_params, parse_packet, seri
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.transports.webrtc import connection as _  # noqa: F401 - what installs it
+from localvoice.transports.webrtc import peer as _  # noqa: F401 - what installs it
 from localvoice.transports.webrtc.patches import sctp as sctp_guard
 
 

@@ -6,7 +6,7 @@ from aiortc.rtcsctptransport import DataChunk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.transports.webrtc.patches.sctp_streams import InboundStream, Message
+from localvoice.transports.webrtc.patches.sctp_streams import InboundStream, StreamMessage
 from tests.support.sctp_pair import FIRST, LAST, UNORDERED
 
 
@@ -25,15 +25,15 @@ def parts(messages: list[tuple[int, bool]], first: int) -> list[DataChunk]:
     return made
 
 
-def taken(stream: InboundStream, chunks: list[DataChunk]) -> list[Message]:
-    out: list[Message] = []
+def taken(stream: InboundStream, chunks: list[DataChunk]) -> list[StreamMessage]:
+    out: list[StreamMessage] = []
     for chunk in chunks:
         stream.add_chunk(chunk)
         out += stream.pop_messages()
     return out
 
 
-def whole(number: int, length: int) -> Message:
+def whole(number: int, length: int) -> StreamMessage:
     return (1, number, b"".join(b"%d." % each for each in range(length)))
 
 

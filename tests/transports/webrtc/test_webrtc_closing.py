@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from localvoice.transports.webrtc import connection as webrtc
-from localvoice.transports.webrtc.connection import WebRtcPeer
+from localvoice.transports.webrtc import peer as webrtc
+from localvoice.transports.webrtc.peer import WebRtcPeer
 from tests.support.fakes import until
 from tests.support.server_site import serving
 from tests.support.webrtc_browser import calling, needs_a_network

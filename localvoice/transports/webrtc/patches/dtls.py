@@ -1,13 +1,13 @@
 """Closes holes in aiortc 1.16's DTLS: how many packets a peer may send, and what a broken one breaks.
 
 An exception that a packet causes, in any parser, ends the whole connection with a traceback in the log. Here
-it costs that packet, and the log tells of the first one of a connection.
+it costs that packet, and the log reports the first one of a connection.
 
-A packet may hold several records, and one of them more than the 1,500 bytes that aiortc reads at a time: it
-takes one piece of that size a packet, and the rest waits in memory, behind which all later ones wait.
+A packet may hold several records, or one of more than the 1,500 bytes that aiortc reads at a time. aiortc
+reads one piece for each packet; the rest stays in memory, and all later packets wait behind it.
 
-A peer may ask for the handshake again and again, which costs more than anything else that it can ask for.
-WebRTC has no use for that.
+A peer may ask for a new handshake again and again, at a higher cost than anything else that it can ask for.
+WebRTC doesn't use that.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceTrans
 from aiortc.rtp import is_rtcp
 from OpenSSL import SSL
 
-from localvoice.transports.token_bucket import TokenBucket
+from localvoice.transports.limits import TokenBucket
 
 log = logging.getLogger(__name__)
 
 LARGEST_PACKET: Final = 1500
-"""Bytes that aiortc and libsrtp read at a time, and WebRTC clients send: a network's usual limit."""
+"""Bytes that aiortc and libsrtp read at a time, and the most that WebRTC clients send."""
 _RATES: Final = {"messages": (1_000, 4_000), "sound": (250, 1_000), "reports": (20, 100)}
-"""Packets of each kind: so many a second, and so many at once. A browser sends 50 or 100 of sound and 1 or 2
-reports; two pictures of the largest size are 500 of messages."""
+"""Packets of each kind, by the second and at once. A browser sends 50 or 100 of sound and 1 or 2 reports; two
+pictures of the largest size are 500 messages."""
 
 _recv_next = RTCDtlsTransport._recv_next
 _send_data = RTCDtlsTransport._send_data
@@ -35,22 +35,22 @@ _create_ssl_context = RTCCertificate._create_ssl_context
 _begin = RTCIceTransport.__init__
 
 
-class Sieve:
-    """Lets through what one peer may send: packets that can be read, and as many as a conversation needs."""
+class PacketFilter:
+    """Admits what one peer may send: packets of a readable size, and as many as a conversation needs."""
 
     def __init__(self, now: float) -> None:
-        """`now` is of the clock that `admits` is given."""
+        """`now` is on the clock of `admits`."""
         self._left = {kind: TokenBucket(rate, burst, now) for kind, (rate, burst) in _RATES.items()}
         self._told = False
 
     def admits(self, packet: bytes, now: float) -> bool:
-        """Whether to look at this one at all."""
+        """Whether to read this packet."""
         if not 0 < len(packet) <= LARGEST_PACKET:
             return False
         if not self._left[_kind_of(packet)].take(now):
             return True
         if not self._told:
-            log.warning("a client sends more packets than a conversation needs; what is too much is dropped")
+            log.warning("a client sends more packets than a conversation needs; the excess is dropped")
         self._told = True
         return False
 
@@ -62,24 +62,24 @@ def _kind_of(packet: bytes) -> str:
 
 
 def begin(transport: RTCIceTransport, gatherer: RTCIceGatherer) -> None:
-    """As aiortc's, but what it receives goes through a sieve."""
+    """As aiortc's, but what it receives is filtered."""
     _begin(transport, gatherer)
     receive: Callable[[], Awaitable[bytes]] = transport._recv
     loop = asyncio.get_running_loop()
-    sieve = Sieve(loop.time())
+    packets = PacketFilter(loop.time())
 
-    async def receive_sieved() -> bytes:
-        while not sieve.admits(packet := await receive(), loop.time()):
+    async def receive_filtered() -> bytes:
+        while not packets.admits(packet := await receive(), loop.time()):
             pass
         return packet
 
-    vars(transport)["_recv"] = receive_sieved
+    vars(transport)["_recv"] = receive_filtered
 
 
 async def recv_next(transport: RTCDtlsTransport) -> None:
     """As aiortc's, but reads all that has come, and drops a packet that breaks it.
 
-    What isn't a packet's fault goes on as before: dropped, it would come again at once, and again.
+    An error without a packet is raised: it would come again at once, and again.
     """
     before = _received(transport)
     try:
@@ -113,7 +113,7 @@ async def _read_all(transport: RTCDtlsTransport) -> None:
 
 
 async def send_data(transport: RTCDtlsTransport, data: bytes) -> None:
-    """As aiortc's, but a connection that a peer has broken is one that is closed."""
+    """As aiortc's, but a connection that the peer broke counts as closed."""
     try:
         await _send_data(transport, data)
     except SSL.Error as error:
@@ -121,14 +121,14 @@ async def send_data(transport: RTCDtlsTransport, data: bytes) -> None:
 
 
 def create_ssl_context(certificate: RTCCertificate, srtp_profiles: list[Any]) -> SSL.Context:
-    """As aiortc's, but with one handshake for each connection."""
+    """As aiortc's, but with one handshake a connection."""
     context = _create_ssl_context(certificate, srtp_profiles)
     context.set_options(SSL.OP_NO_RENEGOTIATION)
     return context
 
 
 def install() -> None:
-    """Put the guards in their places, for the whole process."""
+    """Patch aiortc, for the whole process."""
     ice: Any = RTCIceTransport
     ice.__init__ = begin
     dtls: Any = RTCDtlsTransport

@@ -1,18 +1,18 @@
-"""Closes holes in aiortc 1.16's SCTP: what a peer's packet may cost, make us keep, and break.
+"""Closes holes in aiortc 1.16's SCTP: what a peer's packet may cost, keep, and break.
 
-A peer claims numbers, and aiortc believes them: the length of a parameter (0 collects the same one for ever),
+aiortc believes the numbers that a peer claims: the length of a parameter (0 collects the same one for ever),
 the gaps of an acknowledgement (65,535 numbers each), the streams of which it has given up messages, what has
 come out of order (each packet is answered with the whole list). Here a claim is cut to what can be true, and
 a packet to what a client sends: messages, and one chunk of each other kind.
 
-It tells a peer how much room there is for messages whose parts haven't all come, and keeps what comes beyond
-it all the same. A channel costs memory as long as the connection lasts, and a peer may open 65,534. So what
-is past our limits is dropped, as lost.
+aiortc tells a peer how much room there is for parts of messages, and keeps what comes beyond it all the same.
+A channel costs memory as long as the connection lasts, and a peer may open 65,534. So what exceeds the limits
+here is dropped like a lost packet.
 
-What it can't read, such as text that isn't UTF-8, would end the connection with a traceback in the log.
+What aiortc can't read, such as text that isn't UTF-8, ends the connection with a traceback in the log.
 
-Round trips are measured by the wall clock. When that is moved by an hour, one of them seems to have taken an
-hour, and for dozens of messages a lost packet is sent again after a minute rather than a second.
+aiortc measures round trips by the wall clock. When that is moved by an hour, one round trip seems to have
+taken an hour, and for dozens of messages a lost packet is sent again after a minute rather than a second.
 """
 
 import asyncio
@@ -40,26 +40,26 @@ from aiortc.rtcsctptransport import (
 )
 from aiortc.utils import uint32_gte
 
-from localvoice.transports.token_bucket import TokenBucket
+from localvoice.transports.limits import TokenBucket
 from localvoice.transports.webrtc.patches.sctp_streams import InboundStream
 
 _HEADER: Final = 4
 _STREAMS: Final = 64
-"""A client needs one for its data channel. We tell a peer so, and it keeps to it."""
+"""A client needs one for its data channel. Peers are told so, and keep to it."""
 _WAITING: Final = 2048
-"""Parts that wait for others; two messages of the largest size in the smallest packets."""
+"""Parts that wait for others: two of the largest messages in the smallest packets."""
 _OUT_OF_ORDER: Final = 256
-"""Parts that have come before one that is missing, of which each acknowledgement tells."""
+"""Parts that came before a missing one; each acknowledgement lists them."""
 _FARTHEST: Final = 0xFFFF
-"""How far beyond what is missing an acknowledgement can tell of a part."""
+"""How far beyond a missing part an acknowledgement can tell of one."""
 _PARTS_IN_PACKET: Final = 32
 _PARTS_PER_SECOND: Final = 2_000
-"""On average; a message of the largest size is 226."""
+"""On average; the largest message is 226."""
 _PARTS_AT_ONCE: Final = 8_000
 _REQUESTS_IN_CHUNK: Final = 2
 """RFC 6525 allows no more in a RE-CONFIG chunk."""
 _HEARTBEAT_BYTES: Final = 512
-"""It is sent back as it came, and has to fit into a packet of ours."""
+"""A heartbeat is sent back as it came, and has to fit into a packet."""
 _MODULO: Final = 2**32
 
 _unguarded_params = rtcsctptransport.decode_params
@@ -73,7 +73,7 @@ _send_chunk = RTCSctpTransport._send_chunk
 
 
 def decode_params(body: bytes) -> list[tuple[int, bytes]]:
-    """As aiortc's, but raises ValueError for an impossible length; aiortc drops such a packet."""
+    """As aiortc's, but raises ValueError for an impossible length, for which aiortc drops the packet."""
     position = 0
     while position <= len(body) - _HEADER:
         _, length = unpack_from("!HH", body, position)
@@ -84,7 +84,8 @@ def decode_params(body: bytes) -> list[tuple[int, bytes]]:
 
 
 def parse_packet(data: bytes) -> tuple[int, int, int, list[Chunk]]:
-    """As aiortc's, but with the chunks that a client sends only. ValueError, whatever can't be read."""
+    """As aiortc's, but only with the chunks that a client sends. Raises ValueError for all that can't be
+    read."""
     try:
         source, destination, tag, chunks = _unguarded_packet(data)
         chunks = list(_within_limits(chunks))
@@ -95,7 +96,7 @@ def parse_packet(data: bytes) -> tuple[int, int, int, list[Chunk]]:
 
 
 def _within_limits(chunks: list[Chunk]) -> Iterator[Chunk]:
-    """Some messages, and one of each other kind: each is worked on, and most are answered."""
+    """Some messages, and one chunk of each other kind: each costs work, and most are answered."""
     if len(chunks) > 1 and any(isinstance(chunk, InitChunk) for chunk in chunks):
         raise ValueError("SCTP INIT chunk isn't alone in its packet")
     found: dict[type[Chunk], int] = {}
@@ -111,7 +112,7 @@ def _within_limits(chunks: list[Chunk]) -> Iterator[Chunk]:
 
 
 def _check_requests(chunks: list[Chunk]) -> None:
-    """aiortc reads these only when it has begun to act on them. Raises struct.error."""
+    """Raises struct.error for a request that aiortc would find broken only while acting on it."""
     for chunk in chunks:
         if isinstance(chunk, ReconfigChunk):
             for kind, body in chunk.params:
@@ -120,7 +121,7 @@ def _check_requests(chunks: list[Chunk]) -> None:
 
 
 async def receive_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
-    """As aiortc's, but not what comes before an association is begun, nor the beginning of one that is."""
+    """As aiortc's, but ignores data before an association begins, and a second beginning."""
     begun = transport._last_received_tsn is not None
     if isinstance(chunk, DataChunk | ForwardTsnChunk) and not begun:
         return
@@ -130,12 +131,12 @@ async def receive_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
 
 
 async def receive_data_chunk(transport: RTCSctpTransport, chunk: DataChunk) -> None:
-    """As aiortc's, but drops what there is no room for, and a flood of tiny ones."""
-    if _comes_in_time(transport) and _has_room(transport, chunk):
+    """As aiortc's, but drops chunks for which there is no room, and a flood of tiny ones."""
+    if _within_rate(transport) and _has_room(transport, chunk):
         await _receive_data(transport, chunk)
 
 
-def _comes_in_time(transport: RTCSctpTransport) -> bool:
+def _within_rate(transport: RTCSctpTransport) -> bool:
     now = asyncio.get_running_loop().time()
     parts = vars(transport).get("_parts")
     if parts is None:
@@ -151,14 +152,14 @@ def _has_room(transport: RTCSctpTransport, chunk: DataChunk) -> bool:
     received = transport._last_received_tsn
     assert received is not None
     if uint32_gte(received, chunk.tsn) or tsn_minus_one(chunk.tsn) == received:
-        return True  # it came before, and the peer hasn't heard so; or it closes the gap
+        return True  # a duplicate, whose acknowledgement was lost; or it closes the gap
     if (chunk.tsn - received) % _MODULO > _FARTHEST:
         return False
     return len(transport._sack_misordered) < _OUT_OF_ORDER
 
 
 def mark_received(transport: RTCSctpTransport, tsn: int) -> bool:
-    """As aiortc's, which sorts and filters all that is out of order for each part."""
+    """As aiortc's, but doesn't sort and filter all that is out of order for each part."""
     received = transport._last_received_tsn
     assert received is not None
     if uint32_gte(received, tsn) or tsn in transport._sack_misordered:
@@ -173,7 +174,7 @@ def mark_received(transport: RTCSctpTransport, tsn: int) -> bool:
 
 
 async def send_sack(transport: RTCSctpTransport) -> None:
-    """As aiortc's, but past the number at which they begin again, too, and of what it has room for."""
+    """As aiortc's, but also right where numbers wrap, and bounded."""
     received = transport._last_received_tsn
     assert received is not None
     offsets = ((tsn - received) % _MODULO for tsn in transport._sack_misordered)
@@ -188,7 +189,7 @@ async def send_sack(transport: RTCSctpTransport) -> None:
 
 
 async def receive_sack_chunk(transport: RTCSctpTransport, chunk: SackChunk) -> None:
-    """As aiortc's, but of what we have sent only."""
+    """As aiortc's, but only for what was sent."""
     outstanding = (tsn_minus_one(transport._local_tsn) - chunk.cumulative_tsn) % _MODULO
     if outstanding >= _MODULO // 2:
         return  # it acknowledges what was never sent
@@ -198,7 +199,7 @@ async def receive_sack_chunk(transport: RTCSctpTransport, chunk: SackChunk) -> N
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same numbers in as few ranges as there can be, in order."""
+    """The same numbers in as few ranges as possible, in order."""
     found: list[tuple[int, int]] = []
     for begin, end in sorted(ranges):
         if found and begin <= found[-1][1] + 1:
@@ -209,13 +210,13 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 async def receive_forward_tsn_chunk(transport: RTCSctpTransport, chunk: ForwardTsnChunk) -> None:
-    """As aiortc's, but of streams that there may be, and of each once."""
+    """As aiortc's, but only for streams that may exist, each once."""
     chunk.streams = [(stream, number) for stream, number in dict(chunk.streams).items() if stream < _STREAMS]
     await _receive_forward_tsn(transport, chunk)
 
 
 async def data_channel_receive(transport: RTCSctpTransport, stream_id: int, pp_id: int, data: bytes) -> None:
-    """As aiortc's, but what can't be read is an empty binary message, which is answered as a broken one."""
+    """As aiortc's, but what can't be read is an empty binary message, answered as a broken one."""
     try:
         await _receive_message(transport, stream_id, pp_id, data)
     except (AssertionError, UnicodeDecodeError):
@@ -224,7 +225,7 @@ async def data_channel_receive(transport: RTCSctpTransport, stream_id: int, pp_i
 
 
 async def send_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
-    """As aiortc's, but what a closed connection doesn't take is lost. Some callers are tasks of their own."""
+    """As aiortc's, but drops the chunk if the connection is closed. Some callers are tasks of their own."""
     with suppress(ConnectionError):
         await _send_chunk(transport, chunk)
 
@@ -235,7 +236,7 @@ def _streams(transport: RTCSctpTransport) -> Iterable[InboundStream]:
 
 
 def install() -> None:
-    """Put the guards in their places, and the monotonic clock in the other's, for the whole process."""
+    """Patch aiortc, and give it the monotonic clock, for the whole process."""
     module: Any = rtcsctptransport
     module.decode_params = decode_params
     module.parse_packet = parse_packet

@@ -1,8 +1,7 @@
 """Messages of one SCTP stream that come in parts, each part found by its number.
 
-aiortc 1.16 finds them by walking through all that wait, once for each part. A peer that sends a message in
-parts of one byte makes that quadratic: two thousand parts cost most of a second. This class takes the place
-of aiortc's `InboundStream` and does the same work once a part.
+aiortc 1.16 walks through all parts that wait, once for each part. A peer that sends a message in parts of one
+byte makes that quadratic: two thousand parts cost most of a second. `InboundStream` replaces aiortc's.
 """
 
 from collections import deque
@@ -17,8 +16,8 @@ _FIRST: Final = 0x02
 _UNORDERED: Final = 0x04
 _MODULO: Final = 2**32
 
-Message = tuple[int, int, bytes]
-"""Stream, kind (the payload protocol identifier) and contents."""
+StreamMessage = tuple[int, int, bytes]
+"""Stream, payload protocol identifier and contents."""
 
 
 class InboundStream:
@@ -27,10 +26,10 @@ class InboundStream:
     def __init__(self) -> None:
         self._parts: dict[int, DataChunk] = {}
         self._other_end: dict[int, int] = {}
-        """Of each run of parts of one message: from its first to its last, and back."""
-        self._early: dict[int, Message] = {}
+        """Of each run of parts of one message: its first part to its last, and back."""
+        self._early: dict[int, StreamMessage] = {}
         """Whole messages that wait for those before them, by their sequence number."""
-        self._due: deque[Message] = deque()
+        self._due: deque[StreamMessage] = deque()
         self._sequence_number = 0
 
     @property
@@ -51,14 +50,14 @@ class InboundStream:
 
     @sequence_number.setter
     def sequence_number(self, number: int) -> None:
-        """Skip to a later message: what waited for those before it is due."""
+        """Skip to a later message; what waited for those before it is due."""
         skipped = [each for each in self._early if uint16_gt(number, each)]
         skipped.sort(key=lambda each: (each - number) & 0xFFFF)
         self._due.extend(self._early.pop(each) for each in skipped)
         self._sequence_number = number
 
     def add_chunk(self, chunk: DataChunk) -> None:
-        """Take a part; one that is there already stays as it is."""
+        """Add a part; ignore a duplicate."""
         if chunk.tsn in self._parts:
             return
         self._parts[chunk.tsn] = chunk
@@ -73,8 +72,8 @@ class InboundStream:
         if self._parts[first].flags & _FIRST and self._parts[last].flags & _LAST:
             self._complete(first, last)
 
-    def pop_messages(self) -> Iterator[Message]:
-        """The messages that are whole and whose turn it is."""
+    def pop_messages(self) -> Iterator[StreamMessage]:
+        """The messages that are whole and next in order."""
         while True:
             if self._due:
                 yield self._due.popleft()
@@ -86,9 +85,9 @@ class InboundStream:
                 return
 
     def prune_chunks(self, tsn: int) -> int:
-        """Drop the parts up to this number, which the peer has given up, and say how many bytes they had.
+        """Drop the parts up to this number, which the peer has given up. Gives the number of their bytes.
 
-        A message that begins before it and goes on after it stays; one that has lost its beginning goes.
+        A message that begins before it and goes on after it stays; one without its beginning is dropped.
         """
         begin = tsn
         while begin in self._parts and not self._parts[begin].flags & _FIRST:

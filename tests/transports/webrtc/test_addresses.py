@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.transports.webrtc import candidates
-from localvoice.transports.webrtc.candidates import (
+from localvoice.transports.webrtc import addresses
+from localvoice.transports.webrtc.addresses import (
     MAX_CANDIDATES,
     client_addresses,
     host_addresses,
@@ -102,7 +102,7 @@ def test_whatever_comes_only_own_addresses_stay(lines: list[str]) -> None:
 def test_a_client_on_this_machine_may_have_any_of_its_addresses(
     client: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidates, "host_addresses", lambda: OWN)
+    monkeypatch.setattr(addresses, "host_addresses", lambda: OWN)
     assert client_addresses(client) == OWN
 
 
@@ -110,7 +110,7 @@ def test_a_client_on_this_machine_may_have_any_of_its_addresses(
 def test_a_client_on_the_network_is_sent_packets_where_its_socket_comes_from_and_nowhere_else(
     client: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidates, "host_addresses", lambda: OWN)
+    monkeypatch.setattr(addresses, "host_addresses", lambda: OWN)
     known = client_addresses(client)
     (candidate,) = kept(line(client), line("192.168.1.78"), *map(line, sorted(OWN)), own=known)
     assert candidate.host == client

@@ -1,7 +1,7 @@
-"""What the start says about where the page is: with the token on a terminal only, for other output is kept.
+"""What the server prints when it starts: where the page is; the token on a terminal only.
 
-A service's output goes to a journal that others may read, such as the group `adm`; a container's goes to
-files.
+Other output is kept: a service's goes to a journal that others may read, such as the group `adm`, a
+container's to files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,37 +17,37 @@ from rich.text import Text
 from localvoice.config import ConfigError
 from localvoice.files import DATA_FOLDER, write_private
 from localvoice.server.certificate import Certificate
-from localvoice.server.entrance import Entrance
+from localvoice.server.endpoint import Endpoint
 
 _QUERY: Final = "/?token="
 
 
 @contextmanager
-def invited(
-    console: Console, entrance: Entrance, links: Sequence[str], folder: Path | None = DATA_FOLDER
+def announced(
+    console: Console, endpoint: Endpoint, links: Sequence[str], folder: Path | None = DATA_FOLDER
 ) -> Iterator[None]:
-    """Say where the page is. Inside, a token that was made here can be read, by the terminal or from a file.
+    """Print where the page is. Inside, a token that was made here is on the terminal or in a file.
 
-    Raises `ConfigError` if there is neither.
+    Raises `ConfigError` if neither is possible.
     """
-    with nullcontext() if console.file.isatty() else _kept(console, entrance, links, folder):
-        if entrance.token is not None and console.file.isatty():
-            _show_links(console, entrance, links)
+    with nullcontext() if console.file.isatty() else _kept(console, endpoint, links, folder):
+        if endpoint.token is not None and console.file.isatty():
+            _show_links(console, endpoint, links)
         else:
             address = (links[0].partition(_QUERY)[0], "bold")
             console.print(Text.assemble("\nOpen ", address, " in a browser and talk."))
-        if entrance.certificate is not None and entrance.certificate.self_made:
-            _show_fingerprint(console, entrance.certificate)
+        if endpoint.certificate is not None and endpoint.certificate.self_made:
+            _show_fingerprint(console, endpoint.certificate)
         console.print("Ctrl-C ends it.\n")
         yield
 
 
 @contextmanager
-def _kept(console: Console, entrance: Entrance, links: Sequence[str], folder: Path | None) -> Iterator[None]:
-    """Say how to get the link; a token that was made here is in a file as long as it is good."""
-    if entrance.token is None:
+def _kept(console: Console, endpoint: Endpoint, links: Sequence[str], folder: Path | None) -> Iterator[None]:
+    """Print how to get the link; a token that was made here is in a file while it is valid."""
+    if endpoint.token is None:
         yield
-    elif not entrance.token_made:
+    elif not endpoint.token_made:
         console.print(
             "\nAdd /?token= and your server.token to the address. It isn't shown outside a terminal."
         )
@@ -72,14 +72,14 @@ def _kept(console: Console, entrance: Entrance, links: Sequence[str], folder: Pa
         try:
             yield
         finally:
-            with suppress(OSError):  # it stays, as on a disk that refuses; the token is of no use any more
+            with suppress(OSError):  # it stays, as on a full disk; the token is not valid any more
                 file.unlink()
 
 
-def _show_links(console: Console, entrance: Entrance, links: Sequence[str]) -> None:
-    """The links with the token, the first as a QR code where a phone can follow it."""
+def _show_links(console: Console, endpoint: Endpoint, links: Sequence[str]) -> None:
+    """The links with the token, the first also as a QR code for a phone."""
     first, *others = links
-    if entrance.certificate is None:
+    if endpoint.certificate is None:
         console.print("\nOpen this link in a browser and talk:\n")
         _print_exactly(console, first)
     else:

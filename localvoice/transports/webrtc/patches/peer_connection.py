@@ -1,6 +1,6 @@
-"""aiortc's peer connection, as one client needs it: one guarded transport, and no section that is over.
+"""aiortc 1.16's peer connection, with one guarded transport, and without sections that are over.
 
-Private parts of aiortc are used: it has no public way to forget a section, or to be given a transport.
+aiortc has no public way to drop a section, to be given a transport, or to tell which codec it sends.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ _STOP_SECONDS: Final = 3.0
 
 
 class PeerConnection(RTCPeerConnection):
-    """aiortc's own, which forgets what is over, and in whose background nothing fails unheard."""
+    """As aiortc's, but drops sections that are over, and handles failures of its background tasks."""
 
     def __init__(self, guard: IceGuard) -> None:
-        # An empty list of servers: with none given at all, aiortc asks a public STUN server. All sections
-        # share one transport, so none is made that is thrown away at once.
+        # With an empty list, aiortc asks no public STUN server. With one transport for all sections, none is
+        # made that is closed at once.
         super().__init__(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self._guard = guard
         self._transports: list[RTCDtlsTransport] = []
@@ -38,24 +38,26 @@ class PeerConnection(RTCPeerConnection):
         self._connect_again = False
 
     async def keep(self, sections: Sequence[tuple[str, str]]) -> None:
-        """Forget all sections but these, each given by kind and mid, in the order of the next offer.
+        """Drop all sections but these, each given by kind and mid, in the order of the next offer.
 
-        aiortc itself forgets none, and finds one by its place in the offer.
+        aiortc drops none, and finds one by its place in the offer.
         """
         transceivers: list[RTCRtpTransceiver] = vars(self)["_RTCPeerConnection__transceivers"]
         for each in list(transceivers):
             if (each.kind, each.mid) in sections:
                 each._set_mline_index(sections.index((each.kind, each.mid)))
-                each._bundled = True  # whatever comes to be the bundle's first, they stay on their transport
+                each._bundled = (
+                    True  # they stay on their transport, whichever section becomes the bundle's first
+                )
                 continue
             transceivers.remove(each)
             for known in ("_RTCPeerConnection__remoteIce", "_RTCPeerConnection__remoteDtls"):
                 vars(self)[known].pop(each, None)
-            take_off(each)  # it would end with its sender
+            detach_track(each)  # the track would end with its sender
             await each.stop()
 
     async def stop_parts(self) -> None:
-        """End threads and tasks, whatever each of them is stuck in."""
+        """End threads and tasks, even if one of them is stuck."""
         transceivers = self.getTransceivers()
         parts = [stop for each in transceivers for stop in (each.sender.stop, each.receiver.stop)]
         if self.sctp is not None:
@@ -63,12 +65,12 @@ class PeerConnection(RTCPeerConnection):
         await asyncio.gather(*map(_stopped, parts))
 
     async def stop_transports(self) -> None:
-        """Close the sockets: an offer that went wrong may have torn one from the connection."""
+        """Close the sockets: a failed offer may have detached one from the connection."""
         await asyncio.gather(*(_stopped(each.stop) for each in self._transports))
         await asyncio.gather(*(_stopped(each.transport.stop) for each in self._transports))
 
     def _RTCPeerConnection__createDtlsTransport(self) -> RTCDtlsTransport:  # noqa: N802
-        """Have each transport guarded from the start."""
+        """As aiortc's, but guarded from the start."""
         made: RTCDtlsTransport = super()._RTCPeerConnection__createDtlsTransport()  # type: ignore[misc]
         self._transports.append(made)
         self._guard.guard(made)
@@ -81,11 +83,10 @@ class PeerConnection(RTCPeerConnection):
             self._guard.note_channel(self.sctp)
 
     async def _RTCPeerConnection__connect(self) -> None:  # noqa: N802 - the name that it is called by
-        """Connect what an offer and its answer agreed on.
+        """As aiortc's, but one call at a time; it connects what the latest offer and answer agreed on.
 
-        Another offer may take away a transport meanwhile. The client is told when no connection comes about.
-        aiortc calls this twice an offer. One call at a time waits for the client to be reached, and it then
-        connects the latest agreement.
+        aiortc calls this twice for an offer, and another offer may take away a transport meanwhile.
+        `WebRtcPeer` tells the client if there is no connection in time.
         """
         self._connect_again = True
         if self._connecting:
@@ -102,13 +103,19 @@ class PeerConnection(RTCPeerConnection):
         try:
             await super()._RTCPeerConnection__connect()  # type: ignore[misc]
         except Exception:
-            log.debug("what was agreed on with a client can't be connected", exc_info=True)
+            log.debug("a WebRTC connection can't be opened", exc_info=True)
 
 
-def take_off(transceiver: RTCRtpTransceiver) -> None:
-    """Have a section send nothing: its track may go on elsewhere."""
+def detach_track(transceiver: RTCRtpTransceiver) -> None:
+    """Have a section send nothing; its track may go on elsewhere."""
     if transceiver.sender.track is not None:
         transceiver.sender.replaceTrack(None)
+
+
+def sends_opus(transceiver: RTCRtpTransceiver) -> bool:
+    """Whether a negotiated section sends Opus: aiortc sends the first codec."""
+    opus: bool = transceiver._codecs[0].mimeType.lower() == "audio/opus"
+    return opus
 
 
 async def _stopped(stop: Callable[[], Awaitable[None]]) -> None:

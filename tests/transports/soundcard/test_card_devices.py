@@ -32,7 +32,8 @@ from localvoice.conversation.agent import Agent
 from localvoice.process.talk import talk_on_sound_card
 from localvoice.setting_sources import load_settings
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.soundcard.microphone import SoundCard, list_devices
+from localvoice.transports.soundcard.card import SoundCard
+from localvoice.transports.soundcard.devices import list_devices
 from tests.support.fakes import WORD_SECONDS, fake_engines
 from tests.support.folders import SPEECH
 

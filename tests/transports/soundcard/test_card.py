@@ -11,7 +11,7 @@ import pytest
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.soundcard.microphone import SoundCard
+from localvoice.transports.soundcard.card import SoundCard
 from tests.support.fake_portaudio import FakePortAudio, FakeStream, blocks, info, ramp, running, say, soon
 
 # Opening and closing

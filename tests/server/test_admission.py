@@ -11,9 +11,8 @@ from aiohttp import WSMessage, WSMsgType
 from localvoice.application.stopwatch import now as now
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.server.full_house import ASK_SECONDS, BEAT_SECONDS, returning
-from localvoice.server.http import PROTOCOL
-from localvoice.server.places import Places
+from localvoice.server.admission import ASK_SECONDS, BEAT_SECONDS, SUBPROTOCOL, returning_session
+from localvoice.server.slots import ConversationSlots
 from tests.support.full_server import full
 from tests.support.server_site import Site
 
@@ -29,7 +28,7 @@ class Newcomer:
         self.at = dict[str, float]()
         """What happened when: the event loop's time."""
 
-    headers = {"Sec-WebSocket-Protocol": PROTOCOL}
+    headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL}
 
     def get_extra_info(self, name: str) -> None:
         return None
@@ -46,29 +45,29 @@ class Newcomer:
         await asyncio.sleep(self._after)
         return WSMessage(WSMsgType.TEXT, self._says.pop(0), None)
 
-    async def come(self, places: Places) -> str | None:
-        """What `returning` gives, or None after a refusal."""
+    async def come(self, slots: ConversationSlots) -> str | None:
+        """What `returning_session` gives, or None after a refusal."""
         self.at["came"] = now()
         try:
-            return await returning(self, self, "stun:127.0.0.1:9", places)  # type: ignore[arg-type]
+            return await returning_session(self, self, "stun:127.0.0.1:9", slots)  # type: ignore[arg-type]
         except VoiceError as error:
             assert error.code == ErrorCode.RATE_LIMITED
             self.at["refused"] = now()
             return None
 
 
-def full_places() -> Places:
-    places = Places(LimitSettings(conversations=1), 0.0)
-    places.take("one")
-    return places
+def full_slots() -> ConversationSlots:
+    slots = ConversationSlots(LimitSettings(conversations=1), 0.0)
+    slots.take("one")
+    return slots
 
 
 @pytest.mark.virtual_clock
 async def test_those_who_come_between_two_beats_are_told_and_refused_together() -> None:
-    places, newcomers = full_places(), [Newcomer() for _ in range(20)]
+    slots, newcomers = full_slots(), [Newcomer() for _ in range(20)]
     async with asyncio.TaskGroup() as group:
         for each in newcomers:
-            group.create_task(each.come(places))
+            group.create_task(each.come(slots))
             await asyncio.sleep(BEAT_SECONDS / 10)
     for each in newcomers:
         waited = each.at["refused"] - each.at["came"]
@@ -80,12 +79,12 @@ async def test_those_who_come_between_two_beats_are_told_and_refused_together() 
 
 @pytest.mark.virtual_clock
 async def test_whoever_hammers_waits_for_four_beats_each_time() -> None:
-    places, newcomer = full_places(), Newcomer()
-    await newcomer.come(places)
+    slots, newcomer = full_slots(), Newcomer()
+    await newcomer.come(slots)
     for _ in range(3):
         await asyncio.sleep(0.003)
         begun = newcomer.at["refused"]
-        await newcomer.come(places)
+        await newcomer.come(slots)
         assert newcomer.at["refused"] - begun == pytest.approx(4 * BEAT_SECONDS)
 
 
@@ -94,16 +93,16 @@ async def test_who_comes_back_is_let_in_when_it_says_so_and_not_on_a_beat() -> N
     newcomer = Newcomer(
         '{"type":"ping","timestamp":1}', '{"type":"reconnect","sessionId":"one"}', after=0.031
     )
-    assert await newcomer.come(full_places()) == "one"
+    assert await newcomer.come(full_slots()) == "one"
     assert now() - newcomer.at["ready"] == pytest.approx(0.062)
 
 
 @pytest.mark.virtual_clock
 async def test_a_place_that_becomes_free_before_the_beat_is_the_newcomers() -> None:
-    places, newcomer = full_places(), Newcomer()
-    coming = asyncio.create_task(newcomer.come(places))
+    slots, newcomer = full_slots(), Newcomer()
+    coming = asyncio.create_task(newcomer.come(slots))
     await asyncio.sleep(0.015)
-    places.free("one")
+    slots.free("one")
     await coming
     assert "ready" not in newcomer.at and "refused" not in newcomer.at
 
@@ -143,7 +142,7 @@ async def knock(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     reader, writer = await asyncio.open_connection(*host.split(":"))
     writer.write(
         f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Protocol: {PROTOCOL}\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     )
     return reader, writer

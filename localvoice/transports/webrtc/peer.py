@@ -1,51 +1,43 @@
-"""One browser's WebRTC connection: its microphone in, the agent's voice out, messages on a data channel."""
+"""A client's peer connection: its microphone in, the agent's voice out, messages on a data channel."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiortc import (
-    MediaStreamTrack,
-    RTCDataChannel,
-    RTCSessionDescription,
-)
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCSessionDescription
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.client_messages import size_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.signs_of_life import SignsOfLife
-from localvoice.transports.watchdog import Watchdog
-from localvoice.transports.webrtc.candidates import Route, addresses_to_bind, client_addresses
-from localvoice.transports.webrtc.incoming import hand_on_at_once
+from localvoice.transports.liveness import PacketLiveness, Watchdog
+from localvoice.transports.webrtc import patches
+from localvoice.transports.webrtc.addresses import Route, addresses_to_bind, client_addresses
+from localvoice.transports.webrtc.incoming import receive_at_once
 from localvoice.transports.webrtc.outgoing import SpeechTrack
-from localvoice.transports.webrtc.patches import dtls as dtls_guard
-from localvoice.transports.webrtc.patches import ice as ice_guard
-from localvoice.transports.webrtc.patches import rtp as rtp_guard
-from localvoice.transports.webrtc.patches import sctp as sctp_guard
 from localvoice.transports.webrtc.patches.ice import IceGuard
-from localvoice.transports.webrtc.peer_connection import PeerConnection, take_off
-from localvoice.transports.webrtc.sdp import InUse, Offer, unusable
+from localvoice.transports.webrtc.patches.peer_connection import PeerConnection, detach_track, sends_opus
+from localvoice.transports.webrtc.sdp import SdpOffer, SectionsInUse, unusable
 
 log = logging.getLogger(__name__)
-for guard in (dtls_guard, ice_guard, rtp_guard, sctp_guard):
-    guard.install()
+patches.install()
 
-_STIR: Final = 64
-"""Sample, of 32768, above which somebody may be speaking: -54 dBFS, about the faintest the VAD makes out."""
+_FAINTEST_SPEECH: Final = 64
+"""Sample, of 32768, above which the user may be speaking: -54 dBFS, about the faintest that the VAD
+detects."""
 _MAX_CHANNEL_MESSAGE: Final = 256 * 1024
 _MAX_BUFFERED: Final = 1024 * 1024
-"""Bytes waiting on the data channel; past it, messages go on the WebSocket alone, which carries all."""
+"""Bytes waiting on the data channel; above it, messages go over the WebSocket alone, which carries all."""
 _FINGERPRINT: Final = "a=fingerprint:"
 _CLOSE_SECONDS: Final = 3.0
 _CONNECT_SECONDS: Final = 20.0
-"""From the first answer on: aioice gives up after half a minute, and never where it has no candidate."""
+"""From the first answer on. aioice gives up after half a minute, and never if it has no candidate."""
 
 
 class WebRtcPeer:
-    """A peer connection that a client's offers open and extend."""
+    """A peer connection, opened and renegotiated by the client's offers."""
 
     def __init__(
         self,
@@ -57,10 +49,10 @@ class WebRtcPeer:
         on_failure: Callable[[VoiceError], None],
         on_gone: Callable[[], None],
     ) -> None:
-        """`route` is the way that the offers come: where we listen, and whom we send to.
+        """`route` tells where to listen and where to send.
 
-        `on_message` gets the data channel's texts; `on_sound`, whether our voice reaches the client;
-        `on_gone` is called when nothing comes from it any more.
+        `on_message` gets the data channel's texts; `on_sound`, whether the audio track carries the agent's
+        voice; `on_gone` is called when the client sends nothing any more.
         """
         self._route = route
         self._inbox = inbox
@@ -68,70 +60,72 @@ class WebRtcPeer:
         self._on_message = on_message
         self._on_sound = on_sound
         self._on_failure = on_failure
-        self._life = SignsOfLife(on_gone)
+        self._liveness = PacketLiveness(on_gone)
         self._channel: RTCDataChannel | None = None
         self._fingerprint = ""
-        self._in_use = InUse()
-        self._sounding = False  # as the client's side was told last
-        self._connected = False  # once it was, a client may end it as it likes
-        self._failed = False  # and the client knows it
-        self._giving_up: asyncio.Task[None] | None = None
-        self._guard = IceGuard(self._life.sees)
+        self._in_use = SectionsInUse()
+        self._sounding = False  # as `on_sound` was told last
+        self._connected = False  # or was, after which the client may end it as it likes
+        self._failed = False  # and the client was told
+        self._connect_timeout: asyncio.Task[None] | None = None
+        self._guard = IceGuard(self._liveness.received)
         self._connection = PeerConnection(self._guard)
         self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
 
     def continues(self, sdp: str) -> bool:
-        """Whether an offer renegotiates this connection rather than asking for a new one."""
+        """Whether an offer renegotiates this connection rather than opening a new one."""
         works = self._connection.connectionState not in ("failed", "closed")
         return works and _dtls_fingerprint(sdp) == self._fingerprint
 
     async def answer(self, sdp: str) -> dict[str, str]:
         """The answer to an offer, with all candidates. Raises `VoiceError` CONNECTION_FAILED.
 
-        A connection that works goes on as it was when an offer can't be used.
+        If an offer can't be used, a connection that works goes on as it was.
         """
         known = client_addresses(self._route.client)
         self._guard.client = known
         self._guard.bound = addresses_to_bind(self._route.own, sdp)
         try:
-            # Once connected, aiortc has no use for candidates, and would only collect them.
-            offer = Offer(sdp, self._in_use, frozenset() if self._connected else known)
+            # Once connected, aiortc doesn't use candidates, and would only collect them.
+            offer = SdpOffer(sdp, self._in_use, frozenset() if self._connected else known)
             await self._connection.keep([(each.kind, each.mid) for each in offer.in_use])
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-            self._attach_voice(None if offer.voice is None else offer.voice.mid)
+            self._attach_speech(None if offer.speech is None else offer.speech.mid)
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except VoiceError:
             raise
         except Exception as error:
-            # aiortc's parser raises whatever it stumbles over, KeyError and AssertionError among them.
+            # aiortc raises all kinds of errors here, KeyError and AssertionError among them.
             raise unusable(f"reading it ended with {error!r}") from error
         self._in_use = offer.used
         self._fingerprint = _dtls_fingerprint(sdp)
         self._tell_sound()
-        if self._giving_up is None:
-            self._giving_up = asyncio.create_task(self._give_up(), name="a peer that doesn't connect")
+        if self._connect_timeout is None:
+            self._connect_timeout = asyncio.create_task(self._await_connection(), name="connect timeout")
         local = self._connection.localDescription
         return {"type": local.type, "sdp": offer.answer(local.sdp)}
 
     def send(self, text: str) -> None:
-        """Put a message on the data channel, if it is open and keeps up."""
+        """Send a message over the data channel, if it is open and keeps up."""
         channel = self._channel
         if channel is None or channel.readyState != "open" or channel.bufferedAmount > _MAX_BUFFERED:
             return
         try:
             channel.send(text)
         except ValueError as error:
-            log.debug("message left out of the data channel: %s", error)  # above the peer's size limit
+            log.debug(
+                "a message is not sent over the data channel: %s", error
+            )  # above the client's size limit
 
     async def close(self) -> None:
         """End the connection and all its tasks."""
-        self._connection.remove_all_listeners()  # what happens from now on concerns nobody
+        self._connection.remove_all_listeners()  # nothing that happens from now on is reported
         self._speech.stop()
-        self._life.stop()
-        if self._giving_up is not None:
-            self._giving_up.cancel()
+        self._liveness.stop()
+        if self._connect_timeout is not None:
+            self._connect_timeout.cancel()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._connection.close()
@@ -139,28 +133,28 @@ class WebRtcPeer:
             log.warning("a WebRTC connection did not close in %.0f s; its parts are stopped", _CLOSE_SECONDS)
             await self._connection.stop_parts()
         except Exception:
-            # What a broken offer leaves half made, aiortc can't close.
+            # aiortc can't close what a broken offer leaves half made.
             log.debug("a WebRTC connection can't be closed as a whole", exc_info=True)
             await self._connection.stop_parts()
         await self._connection.stop_transports()
 
-    def _attach_voice(self, mid: str | None) -> None:
-        """Put our voice on this section, and on no other: two would share out the 20 ms frames."""
+    def _attach_speech(self, mid: str | None) -> None:
+        """Put the agent's voice on this section and no other: two would divide the 20 ms frames among
+        them."""
         for transceiver in self._connection.getTransceivers():
             if transceiver.mid != mid:
-                take_off(transceiver)
+                detach_track(transceiver)
             elif transceiver.sender.track is None:
                 transceiver.sender.replaceTrack(self._speech)
-                # The first codec is the one it sends. There is no public way to ask; a test fails without it.
-                self._speech.encodes = transceiver._codecs[0].mimeType.lower() == "audio/opus"
+                self._speech.encodes = sends_opus(transceiver)
                 transceiver.direction = "sendrecv"
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         for transceiver in self._connection.getTransceivers():
             if transceiver.receiver.track is track and track.kind == "audio":
-                hand_on_at_once(
+                receive_at_once(
                     transceiver.receiver,
-                    self._hear,
+                    self._on_frame,
                     lambda reason: self._on_failure(_undecodable(reason)),
                     lambda: self._speech.resting,
                     self._admits,
@@ -174,10 +168,10 @@ class WebRtcPeer:
             self._on_failure(error)
             return False
 
-    def _hear(self, frame: AudioFrame) -> None:
+    def _on_frame(self, frame: AudioFrame) -> None:
         self._inbox.put(frame)
-        self._life.hears()
-        if frame.samples.max(initial=0) > _STIR:
+        self._liveness.heard()
+        if frame.samples.max(initial=0) > _FAINTEST_SPEECH:
             self._speech.wake()
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
@@ -198,8 +192,8 @@ class WebRtcPeer:
         if state == "failed":
             self._fail()
 
-    async def _give_up(self) -> None:
-        await Watchdog(_CONNECT_SECONDS).run_out()
+    async def _await_connection(self) -> None:
+        await Watchdog(_CONNECT_SECONDS).expired()
         if not self._connected:
             self._fail()
 
@@ -209,13 +203,13 @@ class WebRtcPeer:
             self._on_failure(_no_path())
 
     def _tell_sound(self) -> None:
-        sounding = self._has_voice and self._connection.connectionState == "connected"
+        sounding = self._has_speech and self._connection.connectionState == "connected"
         if sounding != self._sounding:
             self._sounding = sounding
             self._on_sound(sounding)
 
     @property
-    def _has_voice(self) -> bool:
+    def _has_speech(self) -> bool:
         return any(each.sender.track is self._speech for each in self._connection.getTransceivers())
 
 
@@ -237,6 +231,6 @@ def _undecodable(reason: str) -> VoiceError:
 
 def _dtls_fingerprint(sdp: str) -> str:
     """The first one, which is the whole connection's; empty if there is none."""
-    # No regular expression: one that drops spaces at a line's end walks through many spaces again and again.
+    # No regular expression: one that strips spaces at a line's end is quadratic in them.
     lines = (line for line in sdp.splitlines() if line.startswith(_FINGERPRINT))
     return next(lines, "").removeprefix(_FINGERPRINT).strip()

@@ -1,4 +1,4 @@
-"""Places to converse: how many there are, who has one, and how long the others are told to wait."""
+"""Slots to converse: how many there are, who has one, and how long the others are told to wait."""
 
 import asyncio
 
@@ -6,19 +6,19 @@ import pytest
 
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.server.places import KEEP_SECONDS, Places
+from localvoice.server.slots import KEEP_SECONDS, ConversationSlots
 from tests.support.told_seconds import seconds_told
 
 pytestmark = pytest.mark.virtual_clock
 
 
-def places(turn_seconds: float = 0.0, **given: int) -> Places:
-    return Places(LimitSettings.model_validate(given), turn_seconds)
+def slots(turn_seconds: float = 0.0, **given: int) -> ConversationSlots:
+    return ConversationSlots(LimitSettings.model_validate(given), turn_seconds)
 
 
-def refused(room: Places, who: str) -> int:
+def refused(room: ConversationSlots, who: str) -> int:
     """The seconds that it is told to wait."""
-    with pytest.raises(VoiceError, match="All places are taken") as caught:
+    with pytest.raises(VoiceError, match="The server is full") as caught:
         room.check(who)
     assert caught.value.code == ErrorCode.RATE_LIMITED
     assert caught.value.retry_after == seconds_told(caught.value)
@@ -31,17 +31,17 @@ def refused(room: Places, who: str) -> int:
 async def test_there_are_as_many_as_keep_the_models_at_work_half_of_the_time(
     turn_seconds: float, count: int
 ) -> None:
-    assert places(turn_seconds).count == count
+    assert slots(turn_seconds).count == count
 
 
 async def test_a_setting_and_the_connections_limit_it() -> None:
-    assert places(0.5, conversations=20).count == 20
-    assert places(0.5, conversations=1).count == 1
-    assert places(0.1, connections=5).count == 5
+    assert slots(0.5, conversations=20).count == 20
+    assert slots(0.5, conversations=1).count == 1
+    assert slots(0.1, connections=5).count == 5
 
 
 async def test_real_turns_count_after_the_rehearsal() -> None:
-    room = places(0.5)
+    room = slots(0.5)
     for _ in range(30):
         room.note_work(1.3)
     assert room.count == 3
@@ -51,7 +51,7 @@ async def test_real_turns_count_after_the_rehearsal() -> None:
 
 
 async def test_who_has_a_place_keeps_it_through_a_pause_and_the_others_are_told_when_to_come() -> None:
-    room = places(conversations=1)
+    room = slots(conversations=1)
     room.take("one")
     await asyncio.sleep(6)
     room.rest("one")
@@ -66,7 +66,7 @@ async def test_who_has_a_place_keeps_it_through_a_pause_and_the_others_are_told_
 
 
 async def test_a_cough_takes_no_place_and_costs_none() -> None:
-    room = places(conversations=1)
+    room = slots(conversations=1)
     room.take("one")
     room.rest("one", answered=False)
     assert room.taken == 0
@@ -81,7 +81,7 @@ async def test_a_cough_takes_no_place_and_costs_none() -> None:
 
 
 async def test_a_place_is_free_as_soon_as_its_client_has_gone() -> None:
-    room = places(conversations=2)
+    room = slots(conversations=2)
     for who in ("one", "two"):
         room.take(who)
     refused(room, "three")
@@ -90,7 +90,7 @@ async def test_a_place_is_free_as_soon_as_its_client_has_gone() -> None:
 
 
 async def test_where_conversations_are_long_the_wait_is() -> None:
-    room = places(conversations=2)
+    room = slots(conversations=2)
     for number in range(10):
         room.take(str(number))
         await asyncio.sleep(80)
@@ -102,7 +102,7 @@ async def test_where_conversations_are_long_the_wait_is() -> None:
 
 async def test_who_tells_is_told() -> None:
     told = list[tuple[int, int]]()
-    room = Places(LimitSettings(conversations=3), 0.0, lambda *now: told.append(now))
+    room = ConversationSlots(LimitSettings(conversations=3), 0.0, lambda *now: told.append(now))
     room.take("one")
     room.rest("one")
     room.free("one")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from localvoice.config import LimitSettings
-from localvoice.server.decoding import Decoding
-from localvoice.server.intake import Intake
+from localvoice.server.inbound import InboundMessages
+from localvoice.server.payloads import PayloadDecoder
 from localvoice.transports.inbox import FrameInbox
 
 UNLIMITED = LimitSettings(messages_per_second=1e9, message_burst=10**9, megabytes_per_second=1e6)
@@ -18,10 +18,10 @@ async def test_a_client_that_sends_more_than_is_read_is_let_go(size: int, most: 
     nothing: Any = None
     left: list[int] = []
     sent = 0
-    intake = Intake(
-        UNLIMITED, nothing, FrameInbox(), nothing, lambda: left.append(sent), Decoding(), most_seconds=60
+    inbound = InboundMessages(
+        UNLIMITED, nothing, FrameInbox(), nothing, lambda: left.append(sent), PayloadDecoder(), max_seconds=60
     )
     while not left:
         sent += 1
-        intake.on_channel_message("x" * size)
+        inbound.on_channel_text("x" * size)
     assert left == [most + 1]

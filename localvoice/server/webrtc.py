@@ -1,4 +1,4 @@
-"""The WebRTC side of a connection: made when a client asks for it, if this machine can do it at all."""
+"""A client's WebRTC transport: opened when the client offers, if this machine can do WebRTC at all."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ServerMessage
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.webrtc.candidates import Route, has_network
+from localvoice.transports.webrtc.addresses import Route, has_network
 
 if TYPE_CHECKING:
-    from localvoice.transports.webrtc.connection import WebRtcPeer
+    from localvoice.transports.webrtc.peer import WebRtcPeer
 
 
-class Peering:
-    """At most one peer connection at a time; without one, all goes over the WebSocket."""
+class WebRtcTransport:
+    """At most one peer connection at a time; without one, everything goes over the WebSocket."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Peering:
         on_failure: Callable[[VoiceError], None],
         on_gone: Callable[[], None],
     ) -> None:
-        """`route` is the way that the client's WebSocket came; the rest is as in `WebRtcPeer`."""
+        """The arguments are those of `WebRtcPeer`."""
         self._route = route
         self._inbox = inbox
         self._playout = playout
@@ -42,7 +42,7 @@ class Peering:
     async def answer(self, sdp: str) -> dict[str, str]:
         """The answer to an offer. Raises `VoiceError` WEBRTC_UNAVAILABLE or CONNECTION_FAILED.
 
-        An offer that can't be used leaves the connection that there is as it was.
+        An offer that can't be used leaves the current peer connection as it was.
         """
         if self._peer is not None and self._peer.continues(sdp):
             return await self._peer.answer(sdp)
@@ -51,23 +51,23 @@ class Peering:
             unless_answered.push_async_callback(peer.close)
             answer = await peer.answer(sdp)
             unless_answered.pop_all()
-        before, self._peer = self._peer, peer  # at once: the client may go while the other one ends
+        before, self._peer = self._peer, peer  # at once: the client may go while the old one ends
         await self._end(before)
         return answer
 
     def send(self, message: ServerMessage) -> None:
-        """Put a payload on the data channel, where there is one; signalling stays on the WebSocket."""
+        """Send a payload over the data channel, if there is one; signalling stays on the WebSocket."""
         if self._peer is not None and not message.signalling:
             self._peer.send(message.encode())
 
     async def close(self) -> None:
-        """End the peer connection, if there is one, and wait for one that ends already."""
+        """End the peer connection, if there is one, and wait for those that are ending."""
         peer, self._peer = self._peer, None
         await self._end(peer)
 
     async def _end(self, peer: "WebRtcPeer | None") -> None:
         if peer is not None:
-            # In a task of its own: it must come to its end also where the client goes, and this is cancelled.
+            # In a task of its own: it must finish also if the client goes and this is cancelled.
             ending = asyncio.create_task(peer.close(), name="end of a peer connection")
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
@@ -77,13 +77,13 @@ class Peering:
 
     def _open(self) -> "WebRtcPeer":
         try:
-            # Imported when needed: whoever has no aiortc still talks over the WebSocket.
-            from localvoice.transports.webrtc.connection import WebRtcPeer
+            # Imported when needed: without aiortc, clients still talk over the WebSocket.
+            from localvoice.transports.webrtc.peer import WebRtcPeer
         except ImportError as error:
             raise _unavailable(f"aiortc can't be loaded here ({error})") from error
         if not has_network():
             # Neither browsers nor aioice connect over the loopback alone.
-            raise _unavailable("this machine has no network interface up beside its loopback")
+            raise _unavailable("this machine has no network interface up except its loopback")
         return WebRtcPeer(
             self._route,
             self._inbox,

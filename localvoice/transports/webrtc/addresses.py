@@ -1,10 +1,10 @@
-"""Which network addresses in a client's offer we would ever send to: its own, no others.
+"""Network addresses: this machine's, the client's, and the candidates of an offer.
 
-An offer tells the server where to send packets. Taken as it comes, it makes the server knock wherever the
-client likes, and look up mDNS names by multicast. So: candidates that aren't at the client's own addresses
-are dropped, and a `.local` name (the browsers' way of hiding an address until the microphone is granted)
-stands for these. A client on this machine has this machine's addresses, which we know without asking anyone;
-one on the network has the address that its WebSocket comes from.
+An offer tells the server where to send packets. Taken as it comes, it makes the server send wherever the
+client likes, and look up mDNS names by multicast. So candidates count only at the client's own addresses, and
+a `.local` name, with which browsers hide an address until the microphone is granted, stands for these. A
+client on this machine has this machine's addresses; one on the network, the address that its WebSocket comes
+from.
 """
 
 import ipaddress
@@ -32,32 +32,32 @@ _CANDIDATE: Final = re.compile(
 
 @dataclass(frozen=True)
 class Route:
-    """Which way a client's WebSocket came."""
+    """The two ends of a client's WebSocket."""
 
     client: str
     """The client's address."""
     own: str
-    """This machine's address that it came in by; empty if its connection is lost already."""
+    """This machine's address that it came in by; empty if the connection is lost already."""
 
 
 def host_addresses() -> frozenset[str]:
-    """This machine's own IP addresses, loopback among them."""
-    return _LOOPBACK | {*_adapters_addresses()}
+    """This machine's IP addresses, with the loopback."""
+    return _LOOPBACK | {*_adapter_addresses()}
 
 
 def has_network() -> bool:
-    """Whether an interface is up beside the loopback: WebRTC connects over no loopback alone."""
-    return not _LOOPBACK.issuperset(_adapters_addresses())
+    """Whether an interface other than the loopback is up: WebRTC doesn't connect over the loopback alone."""
+    return not _LOOPBACK.issuperset(_adapter_addresses())
 
 
 def network_addresses() -> tuple[str, ...]:
     """This machine's addresses that others can use, IPv4 first, in the order of its adapters."""
-    found = [ipaddress.ip_address(address) for address in _adapters_addresses()]
+    found = [ipaddress.ip_address(address) for address in _adapter_addresses()]
     usable = [each for each in found if not (each.is_loopback or each.is_link_local)]
     return tuple(dict.fromkeys(str(each) for each in sorted(usable, key=lambda each: each.version)))
 
 
-def _adapters_addresses() -> list[str]:
+def _adapter_addresses() -> list[str]:
     ips = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     return [ip if isinstance(ip, str) else ip[0] for ip in ips]
 
@@ -65,10 +65,10 @@ def _adapters_addresses() -> list[str]:
 def addresses_to_bind(own: str, sdp: str) -> list[str]:
     """Where to listen for a client that came in by this machine's address `own` and made this offer.
 
-    That is the same address; for a client on this machine the loopback, which nothing of the network reaches.
-    Chromium connects to the loopback from whatever address it has. Firefox doesn't: its
-    `nr_ice_component_can_candidate_addr_pair` allows no pair of a loopback address and another one. So it is
-    offered this machine's other addresses as well.
+    That address; for a client on this machine the loopback, which the network doesn't reach. Chromium
+    connects to the loopback from any address. Firefox doesn't: its `nr_ice_component_can_candidate_addr_pair`
+    allows no pair of a loopback address and another one. So Firefox is offered this machine's other addresses
+    as well.
     """
     if own and not _is_loopback(own):
         return [own]
@@ -77,9 +77,9 @@ def addresses_to_bind(own: str, sdp: str) -> list[str]:
 
 
 def client_addresses(client: str) -> frozenset[str]:
-    """Where a client may be sent packets, by the address that its WebSocket comes from."""
+    """Where packets may be sent for a client whose WebSocket comes from this address."""
     own = host_addresses()
-    # One on the network gets no packet sent to a port of this machine, either.
+    # For a client on the network, no packet is sent to a port of this machine, either.
     return own if client in own or _is_loopback(client) else frozenset({client})
 
 
@@ -96,7 +96,7 @@ def keep_known(sdp: str, known: frozenset[str]) -> str:
     candidates = 0
     for line in sdp.splitlines():
         if line.startswith(_END):
-            continue  # a client may reach us from an address that it didn't name, or that was dropped
+            continue  # the client may send from an address that it didn't name, or that is dropped here
         if not line.startswith(_PREFIX):
             lines.append(line)
             continue

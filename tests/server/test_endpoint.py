@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 
 from localvoice.config import ConfigError, ServerSettings
-from localvoice.server import entrance
+from localvoice.server import endpoint
 from localvoice.server.certificate import Certificate
-from localvoice.server.entrance import Entrance, open_entrance
+from localvoice.server.endpoint import Endpoint, open_endpoint
 from tests.support.pem_files import parts
 
 TOKEN = "sixteen letters & more"
 
 
-def lan(folder: Path, **settings: object) -> Entrance:
-    return open_entrance(ServerSettings.model_validate({"lan": True, **settings}), folder)
+def lan(folder: Path, **settings: object) -> Endpoint:
+    return open_endpoint(ServerSettings.model_validate({"lan": True, **settings}), folder)
 
 
-def certificate_of(found: Entrance) -> Certificate:
+def certificate_of(found: Endpoint) -> Certificate:
     assert found.certificate is not None
     return found.certificate
 
@@ -25,14 +25,14 @@ def certificate_of(found: Entrance) -> Certificate:
 @pytest.fixture
 def two_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ("192.168.1.5", "10.0.0.5", "fd00::2")
-    monkeypatch.setattr(entrance, "network_addresses", lambda: found)
+    monkeypatch.setattr(endpoint, "network_addresses", lambda: found)
 
 
 def test_without_lan_only_this_machine_is_served_and_nothing_is_written(tmp_path: Path) -> None:
-    found = open_entrance(ServerSettings(), tmp_path / "tls")
-    assert found == Entrance("127.0.0.1")
+    found = open_endpoint(ServerSettings(), tmp_path / "tls")
+    assert found == Endpoint("127.0.0.1")
     assert found.links(8787) == ("http://127.0.0.1:8787",)
-    assert open_entrance(ServerSettings(host="::1"), tmp_path).links(1) == ("http://[::1]:1",)
+    assert open_endpoint(ServerSettings(host="::1"), tmp_path).links(1) == ("http://[::1]:1",)
     assert not (tmp_path / "tls").exists()
 
 
@@ -40,7 +40,7 @@ def test_without_lan_only_this_machine_is_served_and_nothing_is_written(tmp_path
 def test_plain_http_is_for_this_machine_alone(host: str, tmp_path: Path) -> None:
     settings = ServerSettings.model_validate({"host": host, "token": TOKEN})
     with pytest.raises(ConfigError, match="--lan"):
-        open_entrance(settings, tmp_path)
+        open_endpoint(settings, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_token_is_new_at_each_start_unless_it_is_set(tmp_path: Path) -> None:
 
 
 def test_a_token_for_this_machine_alone_is_in_its_link_and_no_certificate_is_made(tmp_path: Path) -> None:
-    found = open_entrance(ServerSettings.model_validate({"token": TOKEN}), tmp_path)
-    assert found == Entrance("127.0.0.1", TOKEN)
+    found = open_endpoint(ServerSettings.model_validate({"token": TOKEN}), tmp_path)
+    assert found == Endpoint("127.0.0.1", TOKEN)
     assert found.links(99) == ("http://127.0.0.1:99/?token=sixteen%20letters%20%26%20more",)
     assert not list(tmp_path.iterdir()) and TOKEN not in repr(found)
 
@@ -88,8 +88,8 @@ def test_the_cookies_secret_lasts_as_long_as_the_key(tmp_path: Path) -> None:
     first, second = lan(tmp_path), lan(tmp_path)
     assert first.secret == second.secret != lan(tmp_path / "other").secret
     assert repr(first.secret) not in repr(first)
-    alone = Entrance("127.0.0.1", TOKEN)
-    assert alone.secret != Entrance("127.0.0.1", TOKEN).secret, "without a key, with the process"
+    alone = Endpoint("127.0.0.1", TOKEN)
+    assert alone.secret != Endpoint("127.0.0.1", TOKEN).secret, "without a key, with the process"
 
 
 def test_links_hold_the_token_and_this_machines_addresses(tmp_path: Path, two_networks: None) -> None:

@@ -14,8 +14,8 @@ from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
 from localvoice.engines import worker
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.soundcard import microphone
-from localvoice.transports.soundcard.microphone import SoundCard
+from localvoice.transports.soundcard import card as card_module
+from localvoice.transports.soundcard.card import SoundCard
 from tests.support.clock import VirtualClockLoop
 from tests.support.fake_portaudio import FakePortAudio, FakeStream, blocks, info, running, say
 
@@ -53,7 +53,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         async def close(self) -> None:
             """It has nothing to end."""
 
-    monkeypatch.setattr("localvoice.transports.soundcard.microphone.Worker", AtOnce)
+    monkeypatch.setattr("localvoice.transports.soundcard.card.Worker", AtOnce)
 
 
 @pytest.mark.virtual_clock
@@ -243,8 +243,8 @@ async def test_cancelling_while_waiting_for_a_device_is_quiet(card: FakePortAudi
 async def test_a_driver_that_hangs_is_told_and_does_not_keep_the_process(
     card: FakePortAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(microphone, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(microphone, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(card_module, "_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(card_module, "_ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(worker, "LEAVE_SECONDS", 0.05)
     hang = threading.Event()
     sound_card = SoundCard.open(FrameInbox(), None, None)
