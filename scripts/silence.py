@@ -26,7 +26,7 @@ from voice_client import Caller, voice_client
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.files import local_path
-from localvoice.transports.webrtc.candidates import has_network, host_addresses
+from localvoice.transports.webrtc.addresses import has_network, host_addresses
 
 SET_BY_OURSELVES: Final = (
     "ORT_DISABLE_TELEMETRY",
