@@ -122,8 +122,7 @@ def _cookie_name(request: web.Request) -> str:
 
 
 def local_address(request: web.Request) -> tuple[str, int]:
-    """This machine's address and port that a request came in by; ("", 0) if its connection is lost
-    already."""
+    """This machine's end of a request's connection; ("", 0) if that is lost already."""
     name = None if request.transport is None else request.transport.get_extra_info("sockname")
     return (name[0], name[1]) if name else ("", 0)
 

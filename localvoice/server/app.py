@@ -35,10 +35,10 @@ from localvoice.server.endpoint import Endpoint, cannot_listen, open_endpoint
 from localvoice.server.listener import Listener, pending_of_this_process
 from localvoice.server.patches import WebSocket, open_runner
 from localvoice.server.payloads import PayloadDecoder
-from localvoice.server.security import AccessPolicy, access_middleware, is_loopback, is_upgrade, own_end
+from localvoice.server.security import AccessPolicy, access_middleware, is_upgrade, own_end
 from localvoice.server.slots import ConversationSlots
 from localvoice.transports.liveness import SocketLiveness, limit_unacknowledged
-from localvoice.transports.webrtc.addresses import Route
+from localvoice.transports.webrtc.addresses import Route, is_loopback
 from localvoice.transports.webrtc.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
 
@@ -75,9 +75,8 @@ class VoiceServer:
     async def running(self) -> AsyncIterator[str]:
         """Listen until the block is left; gives the first of `links`. Raises `ConfigError` if that fails."""
         settings = self._settings.server
-        store = await asyncio.to_thread(
-            _store, settings
-        )  # deriving a key from a passphrase takes half a second
+        # In a thread: deriving a key from a passphrase takes half a second.
+        store = await asyncio.to_thread(_store, settings)
         self._sessions = Sessions(settings.session_minutes, self._agent.direct, store, self._on_end)
         await self._sessions.load()
         self._stun, self._network_stun = await StunAnswerer.open(), NetworkStun()

@@ -168,8 +168,7 @@ class ClientConnection:
         self._webrtc.send(message)
 
     def leave(self) -> asyncio.Event:
-        """End this connection soon. The event is set when another connection may take over its
-        conversation."""
+        """End this connection soon. The event is set when another one may take over its conversation."""
         self._leaving.set()
         return self._gone
 

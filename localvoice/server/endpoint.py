@@ -16,8 +16,8 @@ from localvoice.conversation.store import SessionStore
 from localvoice.files import DATA_FOLDER
 from localvoice.server.certificate import Certificate, keep_certificate, own_certificate
 from localvoice.server.listener import listening_sockets
-from localvoice.server.security import check_allowed, check_listen_address, is_loopback
-from localvoice.transports.webrtc.addresses import network_addresses
+from localvoice.server.security import check_allowed, check_listen_address
+from localvoice.transports.webrtc.addresses import is_loopback, network_addresses
 
 TLS_FOLDER: Final = None if DATA_FOLDER is None else DATA_FOLDER / "tls"
 _ALL_ADDRESSES: Final = "0.0.0.0"

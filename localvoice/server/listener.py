@@ -208,8 +208,7 @@ class _Accepted:
 
     @property
     def closed(self) -> bool:
-        """Whether the socket is closed, not just closing: a client that reads nothing keeps it open for
-        long."""
+        """Whether the socket is closed, not just closing: a client that doesn't read keeps it open."""
         return self._connection.fileno() < 0
 
     def abort(self) -> None:

@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from localvoice.config import ConfigError
 from localvoice.server.access import TokenAuth, check_token, exchange_link, local_address
+from localvoice.transports.webrtc.addresses import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -77,17 +78,6 @@ def check_allowed(origins: Collection[str], hosts: Collection[str]) -> None:
                 f"server.allowed_hosts holds {host!r}, which is no host name. Write the name alone, such as "
                 "`voice.example`, without scheme, port or path."
             )
-
-
-@lru_cache(_NAMES_KNOWN)
-def is_loopback(name: str) -> bool:
-    """Whether a host name or address is this machine's loopback."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def is_own_host(host: str, names: Collection[str] = ()) -> bool:

@@ -38,8 +38,7 @@ class Watchdog:
         self._spared = False
 
     async def expired(self, counts: Callable[[], bool] = lambda: True) -> None:
-        """Return on expiry. A check counts only while `counts()`: while the client's messages are being
-        read."""
+        """Return on expiry. Checks count only while `counts()`, while what the client sends is read."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + self._step

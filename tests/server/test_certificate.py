@@ -59,7 +59,7 @@ def test_a_new_address_makes_a_new_one(folder: Path) -> None:
 def test_near_its_end_it_is_made_anew(
     folder: Path, monkeypatch: pytest.MonkeyPatch, days: int, kept: bool
 ) -> None:
-    monkeypatch.setattr(certificate, "_LASTS", timedelta(days=days))
+    monkeypatch.setattr(certificate, "_VALIDITY", timedelta(days=days))
     first = keep_certificate(folder, NAMES)
     assert (keep_certificate(folder, NAMES).fingerprint == first.fingerprint) is kept
 

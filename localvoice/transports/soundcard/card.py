@@ -23,29 +23,29 @@ from localvoice.contract.errors import VoiceError
 from localvoice.engines.worker import Worker
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.soundcard.devices import (
+    COMMON_RATES,
     Device,
     Direction,
+    accepted_format,
     choose,
     device_error,
     list_devices,
     portaudio,
     refreshed_devices,
+    unusable,
 )
 
 log = logging.getLogger(__name__)
 
 _BLOCKS_A_SECOND: Final = 50
 """20 ms each, as a session expects of any transport."""
-_COMMON_RATES: Final = (48_000, 44_100, 16_000)
-"""Tried in this order where a device refuses the rate that it calls its own."""
 _QUEUED_BLOCKS: Final = 3
 """Blocks read ahead of the device. They are played even after a barge-in, and 60 ms of that go unnoticed;
 with fewer, playback would crackle sooner while the event loop is busy."""
 _CHECK_SECONDS: Final = 0.25
 _LOST_CHECKS: Final = 10
-"""Checks in a row, 2.5 s, without a callback: the device is gone. Checks and not seconds, because a process
-that was stopped has no callbacks either. On a loaded machine PortAudio itself pauses for up to 2 s after an
-underrun."""
+"""Checks in a row, 2.5 s, without a callback: the device is gone. Checks, because a process that was stopped
+has no callbacks either. On a loaded machine PortAudio pauses for up to 2 s after an underrun."""
 _STARTING_CHECKS: Final = 20
 """5 s after opening: sound servers and Bluetooth headsets stall for up to 2 s when they start."""
 _RETRY_SECONDS: Final = 2.0
@@ -77,11 +77,8 @@ class SoundCard:
         AUDIO_PROCESSING_ERROR, which says what to do.
         """
         devices = list_devices()
-        return cls(
-            inbox,
-            _Stream(Direction.INPUT, input_name, devices),
-            _Stream(Direction.OUTPUT, output_name, devices),
-        )
+        microphone = _Stream(Direction.INPUT, input_name, devices)
+        return cls(inbox, microphone, _Stream(Direction.OUTPUT, output_name, devices))
 
     async def run(self, playout: Playout) -> None:
         """Record and play until cancelled; wait for a device that goes away.
@@ -226,8 +223,8 @@ class _Stream:
         self._use(same[0], rate)
 
     def _use(self, device: Device, rate: int | None = None) -> None:
-        rates = (device.rate, *_COMMON_RATES) if rate is None else (rate,)
-        self.rate, self._channels = _accepted(device, self._direction, rates)
+        rates = (device.rate, *COMMON_RATES) if rate is None else (rate,)
+        self.rate, self._channels = accepted_format(device, self._direction, rates)
         self.name, self._number = device.name, device.number
 
     def start(self, callback: Callback) -> None:
@@ -246,7 +243,7 @@ class _Stream:
             )
             self._stream.start()
         except library.PortAudioError as error:
-            raise _unusable(self.name, self._direction, error) from error
+            raise unusable(self.name, self._direction, error) from error
         self._checks = 0
 
     def stop(self) -> None:
@@ -274,31 +271,3 @@ class _Stream:
         if lost > self._lost_seen:
             log.debug("%s: sound was lost in %d blocks", self.name, lost - self._lost_seen)
             self._lost_seen = lost
-
-
-def _accepted(device: Device, direction: Direction, rates: tuple[int, ...]) -> tuple[int, int]:
-    """The first rate, and the number of channels, that the device takes. Raises `VoiceError`."""
-    library = portaudio()
-    most = device.channels(direction)
-    # Mono is enough, but some hardware takes only its own number of channels.
-    channel_counts: tuple[int, ...] = (1, most)
-    check = library.check_input_settings
-    if direction is Direction.OUTPUT:
-        channel_counts = min(2, most), 1, most
-        check = library.check_output_settings
-    refusal = None
-    for rate, channels in itertools.product(dict.fromkeys(rates), dict.fromkeys(channel_counts)):
-        try:
-            check(device=device.number, channels=channels, dtype="int16", samplerate=rate)
-        except library.PortAudioError as error:
-            refusal = refusal or error
-        else:
-            return rate, channels
-    raise _unusable(device.name, direction, refusal)
-
-
-def _unusable(name: str, direction: Direction, error: Exception | None) -> VoiceError:
-    return device_error(
-        f'"{name}" can\'t be opened as {direction.noun} ({error}). Close other programs that use it, or '
-        f"choose another with --{direction}; `localvoice talk --list-devices` shows them all."
-    )

@@ -1,13 +1,16 @@
-"""Sound devices as PortAudio lists them, and the one that a user means by a number, a name or a part of
-it."""
+"""Sound devices as PortAudio lists them, and how a user chooses one."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports.soundcard.patches import restart_portaudio
+
+COMMON_RATES: Final = (48_000, 44_100, 16_000)
+"""Tried in this order where a device refuses the rate that it calls its own."""
 
 
 class Direction(StrEnum):
@@ -126,6 +129,35 @@ def portaudio() -> Any:
             "`brew install portaudio`), or talk in a browser: `localvoice serve`."
         ) from error
     return sounddevice
+
+
+def accepted_format(device: Device, direction: Direction, rates: tuple[int, ...]) -> tuple[int, int]:
+    """The first rate, and the number of channels, that the device takes. Raises `VoiceError`."""
+    library = portaudio()
+    most = device.channels(direction)
+    # Mono is enough, but some hardware takes only its own number of channels.
+    channel_counts: tuple[int, ...] = (1, most)
+    check = library.check_input_settings
+    if direction is Direction.OUTPUT:
+        channel_counts = min(2, most), 1, most
+        check = library.check_output_settings
+    refusal = None
+    for rate, channels in itertools.product(dict.fromkeys(rates), dict.fromkeys(channel_counts)):
+        try:
+            check(device=device.number, channels=channels, dtype="int16", samplerate=rate)
+        except library.PortAudioError as error:
+            refusal = refusal or error
+        else:
+            return rate, channels
+    raise unusable(device.name, direction, refusal)
+
+
+def unusable(name: str, direction: Direction, error: Exception | None) -> VoiceError:
+    """AUDIO_PROCESSING_ERROR, for a device that can't be opened."""
+    return device_error(
+        f'"{name}" can\'t be opened as {direction.noun} ({error}). Close other programs that use it, or '
+        f"choose another with --{direction}; `localvoice talk --list-devices` shows them all."
+    )
 
 
 def _matching(devices: list[Device], wanted: str) -> list[Device]:

@@ -10,6 +10,7 @@ from.
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import ifaddr
@@ -18,6 +19,8 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 
 MAX_CANDIDATES: Final = 32
 """A host with four networks offers about twelve."""
+_NAMES_CACHED: Final = 256
+"""The same few are checked several times for each request."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 _FIREFOX: Final = "mozilla...THIS_IS_SDPARTA"
 """In the `o=` line of each of its offers."""
@@ -38,6 +41,17 @@ class Route:
     """The client's address."""
     own: str
     """This machine's address that it came in by; empty if the connection is lost already."""
+
+
+@lru_cache(_NAMES_CACHED)
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address is this machine's loopback."""
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def host_addresses() -> frozenset[str]:
@@ -70,7 +84,7 @@ def addresses_to_bind(own: str, sdp: str) -> list[str]:
     allows no pair of a loopback address and another one. So Firefox is offered this machine's other addresses
     as well.
     """
-    if own and not _is_loopback(own):
+    if own and not is_loopback(own):
         return [own]
     loopback = ["::1", "127.0.0.1"] if ":" in own else ["127.0.0.1"]
     return [*loopback, *network_addresses()] if _FIREFOX in sdp else loopback
@@ -80,11 +94,7 @@ def client_addresses(client: str) -> frozenset[str]:
     """Where packets may be sent for a client whose WebSocket comes from this address."""
     own = host_addresses()
     # For a client on the network, no packet is sent to a port of this machine, either.
-    return own if client in own or _is_loopback(client) else frozenset({client})
-
-
-def _is_loopback(address: str) -> bool:
-    return address in _LOOPBACK or address.startswith("127.")
+    return own if client in own or is_loopback(client) else frozenset({client})
 
 
 def keep_known(sdp: str, known: frozenset[str]) -> str:

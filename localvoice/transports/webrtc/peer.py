@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 patches.install()
 
 _FAINTEST_SPEECH: Final = 64
-"""Sample, of 32768, above which the user may be speaking: -54 dBFS, about the faintest that the VAD
-detects."""
+"""Sample, of 32768, above which the user may be speaking: -54 dBFS, about the faintest the VAD detects."""
 _MAX_CHANNEL_MESSAGE: Final = 256 * 1024
 _MAX_BUFFERED: Final = 1024 * 1024
 """Bytes waiting on the data channel; above it, messages go over the WebSocket alone, which carries all."""
@@ -139,8 +138,7 @@ class WebRtcPeer:
         await self._connection.stop_transports()
 
     def _attach_speech(self, mid: str | None) -> None:
-        """Put the agent's voice on this section and no other: two would divide the 20 ms frames among
-        them."""
+        """Put the agent's voice on this section alone: two would divide the 20 ms frames."""
         for transceiver in self._connection.getTransceivers():
             if transceiver.mid != mid:
                 detach_track(transceiver)

@@ -27,8 +27,7 @@ from localvoice.transports.webrtc.addresses import keep_known
 MAX_SECTIONS: Final = 64
 """Those that rest or are rejected included."""
 MAX_IN_USE: Final = 8
-"""The stock client has three: the data channel, the agent's voice, and its microphone. Each costs a
-thread."""
+"""The stock client has three: data channel, the agent's voice, and microphone. Each costs a thread."""
 MAX_RESTING: Final = 4
 MAX_LINES: Final = 1_000
 """A browser's offer has 60 to 200."""

@@ -15,15 +15,39 @@ from typing import Any
 from aioice import stun
 
 
-class _Answerer(asyncio.DatagramProtocol):
+class StunAnswerer(asyncio.DatagramProtocol):
+    """Answers on a free UDP port of one of this machine's addresses while it is open."""
+
     def __init__(self, clients: Counter[str] | None = None) -> None:
+        """Answers only to `clients`, if given; use `open`."""
         self._clients = clients
         self._transport: asyncio.DatagramTransport | None = None
 
+    @classmethod
+    async def open(cls, own: str = "127.0.0.1", clients: Counter[str] | None = None) -> "StunAnswerer":
+        """Answer at an address of this machine. Raises `OSError`."""
+        loop = asyncio.get_running_loop()
+        _, answerer = await loop.create_datagram_endpoint(lambda: cls(clients), local_addr=(own, 0))
+        return answerer
+
+    @property
+    def url(self) -> str:
+        """For a client's list of ICE servers."""
+        assert self._transport is not None  # it is open
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        return f"stun:[{host}]:{port}" if ":" in host else f"stun:{host}:{port}"
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self._transport is not None:
+            self._transport.close()
+
     def connection_made(self, transport: Any) -> None:
+        """Called by asyncio."""
         self._transport = transport
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        """Called by asyncio."""
         if self._clients is not None and address[0] not in self._clients:
             return
         try:
@@ -40,30 +64,6 @@ class _Answerer(asyncio.DatagramProtocol):
         answer.attributes["XOR-MAPPED-ADDRESS"] = address
         if self._transport is not None:
             self._transport.sendto(bytes(answer), address)
-
-
-class StunAnswerer:
-    """Listens on a free UDP port of one of this machine's addresses while it is open."""
-
-    def __init__(self, transport: asyncio.DatagramTransport) -> None:
-        self._transport = transport
-
-    @classmethod
-    async def open(cls, own: str = "127.0.0.1", clients: Counter[str] | None = None) -> "StunAnswerer":
-        """Answer at an address of this machine; only to `clients`, if given."""
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Answerer(clients), local_addr=(own, 0))
-        return cls(transport)
-
-    @property
-    def url(self) -> str:
-        """For a client's list of ICE servers."""
-        host, port = self._transport.get_extra_info("sockname")[:2]
-        return f"stun:[{host}]:{port}" if ":" in host else f"stun:{host}:{port}"
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._transport.close()
 
 
 class NetworkStun:

@@ -9,7 +9,7 @@ from aioice.ice import Connection as IceConnection
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from localvoice.transports.webrtc.stun import NetworkStun, StunAnswerer, _Answerer
+from localvoice.transports.webrtc.stun import NetworkStun, StunAnswerer
 from tests.support.webrtc_strangers import BROKEN_STUN
 
 
@@ -66,7 +66,7 @@ async def test_garbage_gets_nothing_and_does_no_harm() -> None:
 @example(BROKEN_STUN, b"")
 @settings(max_examples=300)
 def test_no_bytes_raise(data: bytes, body: bytes) -> None:
-    answerer = _Answerer()
+    answerer = StunAnswerer()
     header = b"\0\1" + len(body).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + b"t" * 12
     for packet in (data, header + body):
         answerer.datagram_received(packet, ("127.0.0.1", 9))

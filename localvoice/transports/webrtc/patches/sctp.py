@@ -84,8 +84,7 @@ def decode_params(body: bytes) -> list[tuple[int, bytes]]:
 
 
 def parse_packet(data: bytes) -> tuple[int, int, int, list[Chunk]]:
-    """As aiortc's, but only with the chunks that a client sends. Raises ValueError for all that can't be
-    read."""
+    """As aiortc's, but only with chunks that clients send. ValueError for all that can't be read."""
     try:
         source, destination, tag, chunks = _unguarded_packet(data)
         chunks = list(_within_limits(chunks))
