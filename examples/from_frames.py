@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from localvoice import AudioFrame, LocalVoice, VoiceError, read_wav, wav_bytes
+from localvoice import AudioFrame, LocalVoice, VoiceError, configure_process, read_wav, wav_bytes
 
 
 async def answer(speech: AudioFrame) -> AudioFrame:
@@ -25,6 +25,7 @@ async def answer(speech: AudioFrame) -> AudioFrame:
 
 def main() -> None:
     """Read one file, write the other."""
+    configure_process()
     if len(sys.argv) != 3:
         sys.exit(f"usage: python {sys.argv[0]} QUESTION.wav REPLY.wav")
     question, reply = map(Path, sys.argv[1:])

@@ -6,8 +6,7 @@ python examples/hook_sets.py
 import logging
 from collections import Counter
 
-from localvoice import Hooks, LlmResult, LocalVoice, Timing, TurnContext
-from localvoice.observability.hook_sets import timing_hooks
+from localvoice import Hooks, LlmResult, LocalVoice, Timing, TurnContext, timing_hooks
 
 LETTERS: Counter[str] = Counter()
 """That the LLM has written, by session."""

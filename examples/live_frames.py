@@ -9,8 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from localvoice import AudioFrame, LocalVoice, read_wav, wav_bytes
-from localvoice.contract.messages import LlmReply, ServerMessage, StateMessage, TranscriptMessage
+from localvoice import (
+    AudioFrame,
+    LlmReply,
+    LocalVoice,
+    ServerMessage,
+    StateMessage,
+    TranscriptMessage,
+    configure_process,
+    read_wav,
+    wav_bytes,
+)
 
 FRAME_SECONDS = 0.02
 SILENT_SECONDS = 1.0
@@ -50,6 +59,7 @@ async def call(caller: AudioFrame) -> AudioFrame:
 
 def main() -> None:
     """Read the caller's side of the call, write the agent's."""
+    configure_process()
     if len(sys.argv) != 3:
         sys.exit(f"usage: python {sys.argv[0]} CALL.wav HEARD.wav")
     caller, heard = map(Path, sys.argv[1:])

@@ -6,8 +6,7 @@ python examples/own_metrics.py
 from collections import Counter
 from statistics import median
 
-from localvoice import LocalVoice
-from localvoice.contract.metrics import NO_TAGS, Metric, Tags
+from localvoice import NO_TAGS, LocalVoice, Metric, Tags
 
 
 class Summary:

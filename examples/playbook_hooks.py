@@ -3,8 +3,17 @@
 python examples/playbook_hooks.py
 """
 
-from localvoice import Hooks, LocalVoice, Playbook, PlaybookContext, Timing
-from localvoice.playbook import KeywordCondition, Stage, Transition, TransitionAction
+from localvoice import (
+    Hooks,
+    KeywordCondition,
+    LocalVoice,
+    Playbook,
+    PlaybookContext,
+    Stage,
+    Timing,
+    Transition,
+    TransitionAction,
+)
 
 PLAYBOOK = Playbook(
     id="front_desk",

@@ -7,8 +7,7 @@ Without figures of one's own, the setting `monitor.metrics = "prometheus"` does 
 
 from prometheus_client import CollectorRegistry, Counter
 
-from localvoice import LocalVoice, tool
-from localvoice.observability.prometheus import PrometheusMetrics
+from localvoice import LocalVoice, PrometheusMetrics, tool
 
 REGISTRY = CollectorRegistry()
 DRINKS = Counter("bar_drinks", "Drinks that were ordered", ["drink"], registry=REGISTRY)

@@ -9,8 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from localvoice import LocalVoice, Tool, tool
-from localvoice.tools import ToolError
+from localvoice import LocalVoice, Tool, ToolError, tool
 
 PLAYBOOK = Path(__file__).with_suffix(".yaml")
 

@@ -1,97 +1,172 @@
 """A voice agent that runs wholly on your own machine, offline.
 
-The names below are the public API; each is described in its own module.
+These names are the public API; docs/api.md describes them. Importing them changes nothing in the process and
+loads no engine's library. A program calls `configure_process` first; `LocalVoice.run()` does so itself.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from localvoice.api import LocalVoice
-    from localvoice.application.hooks import (
-        ErrorContext,
-        Hooks,
-        LlmRequest,
-        LlmResult,
-        PlaybookContext,
-        Rejection,
-        Timing,
-        ToolResult,
-        TurnContext,
-    )
-    from localvoice.audio.frames import AudioFrame
-    from localvoice.audio.wav import read_wav, wav_bytes
-    from localvoice.config import ConfigError, Settings
-    from localvoice.contract.errors import ErrorCode, VoiceError
-    from localvoice.engines.types import ToolCall, Transcript
-    from localvoice.playbook import Playbook, load_playbook
-    from localvoice.setting_sources import load_settings
-    from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
-    from localvoice.version import __version__
+from localvoice.api import LocalVoice
+from localvoice.application.hooks import (
+    ErrorContext,
+    Hooks,
+    LlmRequest,
+    LlmResult,
+    PlaybookContext,
+    Rejection,
+    Timing,
+    ToolResult,
+    TurnContext,
+)
+from localvoice.audio.frames import AudioFrame
+from localvoice.audio.wav import read_wav, wav_bytes
+from localvoice.catalog.errors import CatalogError, ModelFilesError
+from localvoice.config import ConfigError, Settings
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.contract.messages import (
+    ErrorMessage,
+    LlmReply,
+    ServerMessage,
+    StateMessage,
+    TranscriptMessage,
+    TurnMetrics,
+)
+from localvoice.contract.metrics import NO_TAGS, Metric, Metrics, NoMetrics, Tags
+from localvoice.engines.types import (
+    ChatMessage,
+    CutOff,
+    Image,
+    Llm,
+    Prompt,
+    ReplyItem,
+    Sampling,
+    Stt,
+    ToolCall,
+    ToolOffer,
+    ToolSpec,
+    Transcript,
+    Tts,
+    TurnDetector,
+    Vad,
+    VadStream,
+)
+from localvoice.observability.console import ConsoleMetrics
+from localvoice.observability.hook_sets import (
+    error_hooks,
+    logging_hooks,
+    timing_hooks,
+    verbose_hooks,
+)
+from localvoice.observability.in_memory import InMemoryMetrics
+from localvoice.observability.log_context import session_tag
+from localvoice.observability.opentelemetry import OpenTelemetryMetrics
+from localvoice.observability.prometheus import PrometheusMetrics
+from localvoice.playbook import (
+    CustomCondition,
+    IntentCondition,
+    JudgingContext,
+    KeywordCondition,
+    LlmConfig,
+    LlmDecisionCondition,
+    MaxTurnsCondition,
+    Playbook,
+    Stage,
+    StageContext,
+    TimeoutCondition,
+    ToolCallCondition,
+    Transition,
+    TransitionAction,
+    check_playbook,
+    llmrtc_playbook,
+    llmrtc_tool,
+    load_playbook,
+)
+from localvoice.process.configure import configure_process
+from localvoice.process.logs import set_up_logging
+from localvoice.setting_sources import load_settings
+from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
+from localvoice.version import __version__
 
 __all__ = [
     "AudioFrame",
+    "CatalogError",
+    "ChatMessage",
+    "Component",
     "ConfigError",
+    "ConsoleMetrics",
+    "CustomCondition",
+    "CutOff",
     "ErrorCode",
     "ErrorContext",
+    "ErrorMessage",
     "Hooks",
+    "Image",
+    "InMemoryMetrics",
+    "IntentCondition",
+    "JudgingContext",
+    "KeywordCondition",
+    "Llm",
+    "LlmConfig",
+    "LlmDecisionCondition",
+    "LlmReply",
     "LlmRequest",
     "LlmResult",
     "LocalVoice",
+    "MaxTurnsCondition",
+    "Metric",
+    "Metrics",
+    "ModelFilesError",
+    "NO_TAGS",
+    "NoMetrics",
+    "OpenTelemetryMetrics",
     "Playbook",
     "PlaybookContext",
+    "PrometheusMetrics",
+    "Prompt",
     "Rejection",
+    "ReplyItem",
+    "Sampling",
+    "ServerMessage",
     "Settings",
+    "Stage",
+    "StageContext",
+    "StateMessage",
+    "Stt",
+    "Tags",
+    "TimeoutCondition",
     "Timing",
     "Tool",
     "ToolCall",
+    "ToolCallCondition",
     "ToolContext",
     "ToolError",
+    "ToolOffer",
     "ToolRegistry",
     "ToolResult",
+    "ToolSpec",
     "Transcript",
+    "TranscriptMessage",
+    "Transition",
+    "TransitionAction",
+    "Tts",
     "TurnContext",
+    "TurnDetector",
+    "TurnMetrics",
+    "Vad",
+    "VadStream",
     "VoiceError",
     "__version__",
+    "check_playbook",
+    "configure_process",
+    "error_hooks",
+    "llmrtc_playbook",
+    "llmrtc_tool",
     "load_playbook",
     "load_settings",
+    "logging_hooks",
     "read_wav",
+    "session_tag",
+    "set_up_logging",
+    "timing_hooks",
     "tool",
+    "verbose_hooks",
     "wav_bytes",
 ]
-
-_HOMES: Final = {
-    "localvoice.application.hooks": (
-        "ErrorContext",
-        "Hooks",
-        "LlmRequest",
-        "LlmResult",
-        "PlaybookContext",
-        "Rejection",
-        "Timing",
-        "ToolResult",
-        "TurnContext",
-    ),
-    "localvoice.playbook": ("Playbook", "load_playbook"),
-    "localvoice.tools": ("Tool", "ToolContext", "ToolError", "ToolRegistry", "tool"),
-    "localvoice.api": ("LocalVoice",),
-    "localvoice.audio.frames": ("AudioFrame",),
-    "localvoice.audio.wav": ("read_wav", "wav_bytes"),
-    "localvoice.config": ("ConfigError", "Settings"),
-    "localvoice.setting_sources": ("load_settings",),
-    "localvoice.contract.errors": ("ErrorCode", "VoiceError"),
-    "localvoice.engines.types": ("ToolCall", "Transcript"),
-    "localvoice.version": ("__version__",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for.
-
-    The engines tell the hub's library that there is no network; the downloader, which needs it, imports this
-    package, too.
-    """
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ from rich.console import Console
 from localvoice.application.hooks import Hooks
 from localvoice.config import Settings
 from localvoice.contract.metrics import Metrics
+from localvoice.process.configure import configure_process
 from localvoice.process.ending import Ending, run_until_signal
 from localvoice.process.terminal import open_terminal
 from localvoice.setting_sources import load_settings
@@ -63,13 +64,14 @@ class LocalVoice:
         self._console = console or open_terminal(stderr=True)
 
     def run(self) -> None:
-        """Serve the page and whoever connects until Ctrl-C or SIGTERM.
+        """Call `configure_process`, then serve the page and all clients until Ctrl-C or SIGTERM.
 
         The first signal ends it in order, within ten seconds; a second one kills the process.
 
         Raises `ConfigError`, `CatalogError`, `ModelFilesError` or `VoiceError` if it can't start; each says
         what to do.
         """
+        configure_process()
         run_until_signal(self._run, lambda: self._console.print("Ending …"))
 
     @asynccontextmanager
@@ -116,7 +118,7 @@ class LocalVoice:
                 yield server, endpoint
 
     def _agent(self) -> "AbstractAsyncContextManager[Agent]":
-        # Imported here: whoever only describes an agent loads no engine.
+        # Imported here: this loads the engines' libraries.
         from localvoice.startup import ready_agent
 
         return ready_agent(

@@ -19,12 +19,9 @@ from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
 from localvoice.files import NamedOutput, local_path
+from localvoice.process.configure import configure_process
 from localvoice.process.ending import exit_at_signal, exit_without_threads, run_until_signal
-from localvoice.process.file_limit import raise_file_limit
-from localvoice.process.heap import set_up_heap
 from localvoice.process.logs import set_up_logging
-from localvoice.process.loop_guard import guard_loop
-from localvoice.process.memory_guard import guard_memory
 from localvoice.process.open_secrets import warn_of_open_secrets
 from localvoice.process.output import UNWRITABLE, open_standard_streams, outlive_output, spell_out
 from localvoice.process.terminal import open_terminal
@@ -73,6 +70,7 @@ LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info,
 def main() -> None:
     """Run the command line; an expected failure is one clear sentence and exit code 1."""
     open_standard_streams()
+    configure_process(offline=sys.argv[1:2] != ["models"])  # these commands may download
     faulthandler.enable()  # a crash in native code ends the process: it says where, and nothing that was said
     spell_out()
     try:
@@ -217,10 +215,6 @@ def models_verify(config: ConfigFile = None, profile: Profile = None, models_dir
 
 def _outlive() -> None:
     """Set up a process that lives for long, before it loads anything."""
-    guard_memory()
-    raise_file_limit()
-    set_up_heap()
-    guard_loop()
     outlive_output()
     exit_at_signal()
 

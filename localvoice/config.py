@@ -51,7 +51,7 @@ Token = Annotated[Secret, AfterValidator(_fit_for_a_header)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class ServerSettings(_Group):
@@ -257,6 +257,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="_",
         env_nested_max_split=1,
         frozen=True,
+        defer_build=True,
         extra="forbid",
     )
 

@@ -26,10 +26,10 @@ from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.making import close_metrics, make_metrics
 from localvoice.observability.prometheus import PrometheusMetrics
-from localvoice.playbook import Playbook, check, load_playbook
+from localvoice.playbook import Playbook, check_playbook, load_playbook
 from localvoice.playbook.director import PlaybookDirector
-from localvoice.process.heap import kept_small
 from localvoice.process.loop_guard import guarded_loop
+from localvoice.process.memory import kept_small
 from localvoice.process.probing import probe
 from localvoice.tools import Tool, ToolRegistry
 from localvoice.tools.builtin import builtin_tools
@@ -58,7 +58,7 @@ async def ready_agent(
         # In a thread: an application's loop may be at work, and the playbook come from a pipe.
         script = await asyncio.to_thread(load_playbook, script, settings.agent.playbook_form)
     if script is not None:
-        check(script, registry, handlers or {})
+        check_playbook(script, registry, handlers or {})
     monitor = settings.monitor
     if metrics is None:
         own = make_metrics(monitor.metrics, monitor.otlp_endpoint)

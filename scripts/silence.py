@@ -34,7 +34,7 @@ SET_BY_OURSELVES: Final = (
     "HF_HUB_DISABLE_TELEMETRY",
     "GOMP_SPINCOUNT",
 )
-"""What the package sets when it is imported, as it is here: it must not reach the server from outside."""
+"""What `configure_process` sets: it must not reach the server from outside."""
 FOREIGN: Final = "a=candidate:1 1 udp 2113937151 192.0.2.7 50000 typ host"
 HIDDEN: Final = "a=candidate:2 1 udp 2113937151 3f6c1d5e-0000-4000-8000-000000000000.local 50001 typ host"
 """A client's offers to send to another machine, and to look a name up by multicast."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from memory import allocated_mb, anonymous_mb, peak_mb
 
-from localvoice.process.heap import give_back, set_up_heap
+from localvoice.process.memory import give_back, use_one_arena
 from localvoice.setting_sources import load_settings
 
 OFTEN: Final = 1e6
@@ -76,5 +76,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    set_up_heap()
+    use_one_arena()
     asyncio.run(_serve(sys.argv[1]))

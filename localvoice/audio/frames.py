@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 
 Samples = npt.NDArray[np.int16]
 """Mono samples, shape (n,), int16."""
@@ -68,6 +67,8 @@ class AudioFrame:
         """The same sound at another rate. Whole frames only: a stream needs a `Resampler`."""
         if rate == self.rate:
             return self
+        import soxr  # here: it registers a function for the process's exit
+
         samples = soxr.resample(self.samples, self.rate, rate, quality="HQ")
         return AudioFrame(samples, rate, self.word_ends)
 

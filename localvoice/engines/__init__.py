@@ -1,15 +1,26 @@
-"""The models, each behind a small Protocol in a worker of its own; the only blocking code.
-
-Silence on the network is set here, before any of the libraries can be imported: onnxruntime reports home
-unless told not to before its first import, and faster-whisper brings the hub client along.
-"""
+"""The models, each behind a small Protocol in a worker of its own; the only blocking code."""
 
 import os
+import sys
+from typing import Final
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+from localvoice.config import ConfigError
 
-# llama.cpp's threads spin where they meet. The default, minutes of it, takes the cores from every other model
-# as soon as one of the threads is late; this is about 10 µs of spinning, then sleep. Read when libgomp loads.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+_TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
+
+
+def keep_silent() -> None:
+    """Switch off onnxruntime's telemetry, which begins when the library is imported.
+
+    Every module that imports it, or a library that does, calls this first. Raises `ConfigError` if it was
+    imported already.
+    """
+    if os.environ.get(_TELEMETRY) == "1":
+        return
+    if "onnxruntime" in sys.modules:
+        raise ConfigError(
+            "onnxruntime was imported before its telemetry was switched off, so this process may send data "
+            "to Microsoft. Call localvoice.configure_process() before anything imports onnxruntime (piper "
+            f"does), or start Python with {_TELEMETRY}=1 in its environment."
+        )
+    os.environ[_TELEMETRY] = "1"

@@ -5,7 +5,10 @@ asked for alone, as `alignment` does, that was 18 MB an hour. It also took most 
 Importing this module is enough.
 """
 
-from piper import espeakbridge
+from localvoice.engines import keep_silent
+
+keep_silent()
+from piper import espeakbridge  # noqa: E402 - only now: it imports onnxruntime
 
 _initialize = espeakbridge.initialize
 _load = espeakbridge.set_voice

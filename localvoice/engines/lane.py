@@ -1,21 +1,12 @@
 """A thread and the jobs that wait for it, in the order of their rank."""
 
-import atexit
-import logging
-import os
-import sys
 import threading
 import time
 import weakref
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any
 
 from localvoice.engines.job import After, Job, Stopped
-
-log = logging.getLogger(__name__)
-
-EXIT_SECONDS: Final = 5.0
-"""How long the end of the process waits for threads that are at work."""
 
 
 class Lane:
@@ -141,14 +132,3 @@ def leave_all(seconds: float) -> bool:
     """At the end of the process: stop all threads; whether all have gone within so many seconds."""
     deadline = time.monotonic() + seconds
     return all([lane.leave(deadline - time.monotonic()) for lane in list(_lanes)])
-
-
-@atexit.register
-def _end_with_threads() -> None:
-    """Python would end under a thread that computes, and native code crashes then: better to end at once."""
-    if not leave_all(EXIT_SECONDS):
-        log.error("A model is stuck and doesn't end: the process ends without it.")
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)

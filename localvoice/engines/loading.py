@@ -24,7 +24,7 @@ from localvoice.engines.threads import Device, plan_threads
 from localvoice.engines.types import Engine, Engines, Llm, Stt, Tts
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
-from localvoice.process.heap import give_all_back
+from localvoice.process.memory import give_all_back
 
 logger = logging.getLogger(__name__)
 

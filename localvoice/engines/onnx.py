@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 import numpy.typing as npt
-import onnxruntime as ort
 
+from localvoice.engines import keep_silent
 from localvoice.engines.worker import Stop
+
+keep_silent()
+import onnxruntime as ort  # noqa: E402 - only now
 
 Inputs = Mapping[str, npt.NDArray[Any]]
 """Arrays by the names that the model gives them."""

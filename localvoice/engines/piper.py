@@ -11,13 +11,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from piper import PiperConfig, PiperVoice
-from piper.config import PhonemeType
-from piper.const import BOS, EOS, PAD
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import espeak as espeak
+from localvoice.engines import keep_silent
 from localvoice.engines.alignment import WordEnds
 from localvoice.engines.loudness import Levelling, Loudness
 from localvoice.engines.onnx import Inputs
@@ -25,6 +23,11 @@ from localvoice.engines.piper_model import PiperModel
 from localvoice.engines.speech_text import speakable, split_long
 from localvoice.engines.voice_numbers import check_numbers
 from localvoice.engines.worker import Stop, Stopped, Worker
+
+keep_silent()
+from piper import PiperConfig, PiperVoice  # noqa: E402 - only now: it imports onnxruntime
+from piper.config import PhonemeType  # noqa: E402
+from piper.const import BOS, EOS, PAD  # noqa: E402
 
 # Its debug lines hold the text that is spoken, and logs are not to.
 logging.getLogger("piper").setLevel(logging.INFO)

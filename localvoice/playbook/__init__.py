@@ -1,12 +1,12 @@
 """Playbooks: conversations in stages, written as YAML or built in Python.
 
 playbook = load_playbook(Path("support_desk.yaml"))
-check(playbook, registry, handlers)
+check_playbook(playbook, registry, handlers)
 """
 
-from localvoice.playbook.checks import check
-from localvoice.playbook.llmrtc import llmrtc_tool
-from localvoice.playbook.loading import llmrtc_playbook, load_playbook
+from localvoice.playbook.checks import check_playbook
+from localvoice.playbook.conditions import JudgingContext, StageContext
+from localvoice.playbook.loading import llmrtc_playbook, llmrtc_tool, load_playbook
 from localvoice.playbook.schema import (
     ANY_STAGE,
     Condition,
@@ -31,17 +31,19 @@ __all__ = [
     "CustomCondition",
     "Handler",
     "IntentCondition",
+    "JudgingContext",
     "KeywordCondition",
     "LlmConfig",
     "LlmDecisionCondition",
     "MaxTurnsCondition",
     "Playbook",
     "Stage",
+    "StageContext",
     "TimeoutCondition",
     "ToolCallCondition",
     "Transition",
     "TransitionAction",
-    "check",
+    "check_playbook",
     "llmrtc_playbook",
     "llmrtc_tool",
     "load_playbook",

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 NO_HANDLERS: Final[Mapping[str, Callable[..., Any]]] = {}
 
 
-def check(
+def check_playbook(
     playbook: Playbook, registry: ToolRegistry, handlers: Mapping[str, Callable[..., Any]] = NO_HANDLERS
 ) -> None:
     """Raises `VoiceError` PLAYBOOK_ERROR with a line a problem; a stage out of reach is only logged."""

@@ -1,51 +1,66 @@
-"""Reading a playbook from YAML, in this package's form or in LLMRTC's."""
+"""Reading a playbook, in this package's form or in LLMRTC's, and the tools of one written for LLMRTC.
 
-import re
-from collections.abc import Hashable, Mapping
+LLMRTC's playbooks are TypeScript objects; as JSON they can be read. Where the same words mean something else
+here, they are translated into what they mean there. docs/coming-from-llmrtc.md lists what still differs.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
 from localvoice.config import PlaybookForm
+from localvoice.engines.types import ToolSpec
 from localvoice.files import read_named
 from localvoice.playbook.checks import unusable
-from localvoice.playbook.llmrtc import translated
 from localvoice.playbook.schema import Playbook
+from localvoice.tools import Tool
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 256 * 1024
 """Of a playbook's file. A long one has 20 KiB."""
+_WITHOUT_EFFECT: Final = ("maxTurns", "timeoutMs")
+"""A stage's own limits: LLMRTC reads them and goes by its transitions' alone."""
 
 
 def load_playbook(path: Path, form: PlaybookForm = "localvoice") -> Playbook:
-    """Read a playbook from a YAML or JSON file. It is not checked yet: `check` also needs tools and handlers.
+    """Read a playbook from a YAML or JSON file. It is not checked yet: see `check_playbook`.
 
     `form` is `llmrtc` for one that was written for LLMRTC, and means there what it says.
 
     Raises `VoiceError` PLAYBOOK_ERROR with one line for each field that is missing or wrong.
     """
+    from localvoice.playbook.yaml_text import parse_yaml
+
     title = f"The playbook {path}"
     try:
         content = read_named(path, MAX_BYTES)
     except OSError as error:
         raise unusable(title, [f"it can't be read: {error.strerror}"]) from error
     try:
-        parsed = yaml.load(content, _Loader)
-    except yaml.YAMLError as error:
-        raise unusable(title, [_in_words(error)]) from error
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise unusable(title, ["it is nested too deeply, or not text in UTF-8"]) from error
-    except ValueError as error:  # what YAML takes for a number and Python doesn't
-        raise unusable(title, [f"it has a value that can't be read: {error}"]) from error
+        parsed = parse_yaml(content)
+    except ValueError as error:
+        raise unusable(title, [str(error)]) from error
     if not isinstance(parsed, dict):
         raise unusable(title, ["it must be a mapping with the keys id, name, stages and initial_stage"])
-    return _validated(title, translated(parsed) if form == "llmrtc" else parsed)
+    return _validated(title, _translated(parsed) if form == "llmrtc" else parsed)
 
 
 def llmrtc_playbook(playbook: Mapping[str, Any]) -> Playbook:
     """A playbook that was written for LLMRTC, as Python has it; otherwise as `load_playbook`."""
-    return _validated(f"The playbook {playbook.get('id')}", translated(playbook))
+    return _validated(f"The playbook {playbook.get('id')}", _translated(playbook))
+
+
+def llmrtc_tool(definition: Mapping[str, Any], handler: Callable[..., Any]) -> Tool:
+    """The tool of one of LLMRTC's tool definitions; the handler takes the arguments and a `ToolContext`.
+
+    Raises KeyError for a definition without name, description or parameters, ValueError as `Tool` does.
+    """
+    spec = ToolSpec(definition["name"], definition["description"], definition["parameters"])
+    return Tool(spec, handler, definition.get("executionPolicy", "parallel"))
 
 
 def _validated(title: str, parsed: Mapping[str, Any]) -> Playbook:
@@ -56,55 +71,80 @@ def _validated(title: str, parsed: Mapping[str, Any]) -> Playbook:
         raise unusable(title, problems) from error
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without what goes wrong in a playbook.
-
-    A key may stand once. There are no aliases: a few nested ones make a file of gigabytes. `yes`, `no`, `on`
-    and `off` are words, because users say them, and so are dates.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias isn't allowed here", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} stands twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_BOOL: Final = "tag:yaml.org,2002:bool"
-_NOT_GUESSED: Final = {_BOOL, "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge"}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NOT_GUESSED]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-
-
-def _in_words(error: yaml.YAMLError) -> str:
-    """What is wrong and where; PyYAML's own text goes over several lines."""
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return f"it is not YAML: {str(error).splitlines()[0]}"
-    mark = error.problem_mark or error.context_mark
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    context = f"{error.context}: " if error.context else ""
-    hint = ""
-    if "alias" in f"{error.context} {error.problem}":
-        hint = '; write the text again where it is needed, and a star in quotes: from: "*"'
-    return f"{place}{context}{error.problem}{hint}"
-
-
 def _place(loc: tuple[int | str, ...]) -> str:
-    """As one would write it: stages[0].tools[1]."""
+    """Where a field stands, such as stages[0].tools[1]."""
     parts = ["from" if part == "from_stage" else part for part in loc]
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".") or "the playbook"
+
+
+def _translated(playbook: Mapping[str, Any]) -> dict[str, Any]:
+    """An LLMRTC playbook in this package's form. The schema refuses what has a wrong shape."""
+    transitions = playbook.get("transitions")
+    first = 1 + max((_priority(each) for each in _mappings(transitions)), default=0)
+    changed = dict(playbook)
+    _change(changed, "stages", lambda stages: _each(stages, _stage))
+    _change(changed, "transitions", lambda ways: _each(ways, lambda way: _transition(way, first)))
+    _change(changed, "globalTools", _names)
+    for key in ("defaultLLMConfig", "defaultLlmConfig"):
+        _change(changed, key, lambda config: _config("the playbook", config))
+    return changed
+
+
+def _stage(stage: dict[str, Any]) -> dict[str, Any]:
+    place = f"stage {stage.get('id')}"
+    changed = {key: value for key, value in stage.items() if key not in _WITHOUT_EFFECT}
+    for key in stage.keys() & set(_WITHOUT_EFFECT):
+        log.info("%s: %s does nothing in LLMRTC, whose transitions have limits of their own", place, key)
+    _change(changed, "tools", _names)
+    _change(changed, "llmConfig", lambda config: _config(place, config))
+    # Its voice server judges after the answer alone, so the stage in which a turn begins also answers.
+    changed["twoPhaseExecution"] = False
+    return changed
+
+
+def _transition(way: dict[str, Any], first: int) -> dict[str, Any]:
+    condition = way.get("condition")
+    if not isinstance(condition, dict):
+        return way
+    if condition.get("type") == "llm_decision":
+        return {**way, "priority": first}  # what the LLM decides goes before all else
+    if condition.get("type") == "keyword":
+        return {**way, "condition": {**condition, "inReply": True, "withinWords": True}}
+    return way
+
+
+def _config(place: str, config: Any) -> Any:
+    if not isinstance(config, dict) or "model" not in config:
+        return config
+    log.warning(
+        "%s: llmConfig.model is left out: the profile's language model answers in every stage (LLMRTC's "
+        "playbooks don't change the model either)",
+        place,
+    )
+    return {key: value for key, value in config.items() if key != "model"}
+
+
+def _names(tools: Any) -> Any:
+    """Definitions by their names: what a tool is and does is in the registry."""
+    return _each(tools, lambda definition: definition.get("name", definition))
+
+
+def _priority(way: Mapping[str, Any]) -> int:
+    priority = way.get("priority", 0)
+    return priority if isinstance(priority, int) else 0
+
+
+def _mappings(values: Any) -> list[dict[str, Any]]:
+    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
+
+
+def _each(values: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
+    if not isinstance(values, list):
+        return values
+    return [change(each) if isinstance(each, dict) else each for each in values]
+
+
+def _change(mapping: dict[str, Any], key: str, change: Callable[[Any], Any]) -> None:
+    if key in mapping:
+        mapping[key] = change(mapping[key])

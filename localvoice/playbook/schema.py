@@ -44,6 +44,7 @@ class _Part(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         loc_by_alias=False,
+        defer_build=True,
     )
 
 
@@ -199,7 +200,7 @@ class Transition(_Part):
 
 
 class Playbook(_Part):
-    """A conversation in stages. Check it with `check` before use."""
+    """A conversation in stages. Check it with `check_playbook` before use."""
 
     id: Name
     """For metrics and hooks."""

@@ -1,6 +1,7 @@
 """How the process ends: in order at the first signal, at once at the second, always in time."""
 
 import asyncio
+import atexit
 import logging
 import os
 import signal
@@ -14,12 +15,17 @@ from typing import Any, Final
 from localvoice.engines.lane import leave_all
 from localvoice.process.output import last_words, outlive_output
 
+log = logging.getLogger(__name__)
+
+EXIT_SECONDS: Final = 5.0
+"""For the models' threads to stop at the end of the process. Loading can't be stopped."""
 MOST_SECONDS: Final = 9.5
 """From the first signal to the end of the process. Service managers kill after ten or more."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """The second of these ends the process at once."""
 _HANGUP: Final = signal.SIGHUP
 """The terminal has gone. The kernel and the shell may each send one, so a second one changes nothing."""
+_stops_threads = False
 _TOO_LATE: Final = "Not everything has ended in time. What is left is cut off.\n"
 
 
@@ -85,12 +91,32 @@ def exit_without_threads() -> None:
     """
     signal.signal(_HANGUP, signal.SIG_IGN)
     others = (each for each in threading.enumerate() if each is not threading.main_thread())
-    if leave_all(0.0) and all(each.daemon for each in others):
-        return
+    if not leave_all(0.0) or not all(each.daemon for each in others):
+        _exit_at_once(0)
+
+
+def stop_threads_at_exit() -> None:
+    """At the end of the process, stop the models' threads, and don't wait for one that is stuck.
+
+    Python would end under a thread that computes, and native code crashes then.
+    """
+    global _stops_threads
+    if not _stops_threads:
+        _stops_threads = True
+        atexit.register(_stop_threads)
+
+
+def _stop_threads() -> None:
+    if not leave_all(EXIT_SECONDS):
+        log.error("A model is stuck and doesn't end: the process ends without it.")
+        _exit_at_once(1)
+
+
+def _exit_at_once(status: int) -> None:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 async def _attended(

@@ -34,7 +34,7 @@ _wanted = False
 
 
 def guard_loop() -> None:
-    """For a program of its own, at its start: an application that uses the library decides for itself."""
+    """Have `guarded_loop` guard the loops of this process; otherwise it does nothing."""
     global _wanted
     _wanted = True
 

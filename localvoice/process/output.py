@@ -82,6 +82,7 @@ def outlive_output() -> None:
 
     Streams that were replaced by others, as tests do, stay as they are.
     """
+    codecs.register_error(_SPELT, _spelt)
     for name, original in (("stdout", sys.__stdout__), ("stderr", sys.__stderr__)):
         stream = getattr(sys, name)
         if original is None or stream is not original:
@@ -95,6 +96,7 @@ def outlive_output() -> None:
 
 def spell_out() -> None:
     """From now on letters that the terminal's encoding lacks are written in others, instead of an error."""
+    codecs.register_error(_SPELT, _spelt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_SPELT)
@@ -120,6 +122,3 @@ def _spelt(error: UnicodeError) -> tuple[str | bytes, int]:
     missing = error.object[error.start : error.end]
     plain = (_PLAIN.get(each) or each.encode("ascii", "backslashreplace").decode() for each in missing)
     return "".join(plain), error.end
-
-
-codecs.register_error(_SPELT, _spelt)

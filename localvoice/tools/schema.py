@@ -4,9 +4,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
-
 _DEFINITIONS: Final = ("$defs", "definitions")
 _NAMED_SCHEMAS: Final = ("properties", "patternProperties", "dependentSchemas")
 """Keywords whose keys are names that the tool chose, not keywords."""
@@ -27,6 +24,11 @@ def flat_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     Definitions that contain themselves stay as they are. Raises ValueError, saying why, if the schema is no
     JSON Schema of an object or refers to anything outside itself.
     """
+    from jsonschema import (  # here: it takes as long to import as all the rest
+        Draft202012Validator,
+        SchemaError,
+    )
+
     try:
         copy = json.loads(json.dumps(schema if isinstance(schema, dict) else dict(schema), allow_nan=False))
         Draft202012Validator.check_schema(copy)
@@ -56,6 +58,9 @@ def flat_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def complaint_about(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
     """What is wrong with the arguments, in words for the LLM; None if they fit."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
     error = best_match(Draft202012Validator(schema).iter_errors(dict(arguments)))
     if error is None:
         return None

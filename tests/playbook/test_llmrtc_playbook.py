@@ -14,7 +14,7 @@ from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.playbook import (
     KeywordCondition,
     ToolCallCondition,
-    check,
+    check_playbook,
     llmrtc_playbook,
     llmrtc_tool,
     load_playbook,
@@ -28,7 +28,7 @@ from tests.support.session_room import Rooms
 
 def test_the_support_desk_is_read_and_fit_for_use() -> None:
     desk = load_playbook(FILE, "llmrtc")
-    check(desk, ToolRegistry(tools_of(DESK)))
+    check_playbook(desk, ToolRegistry(tools_of(DESK)))
     assert desk == llmrtc_playbook(DESK)
     triage, solution = desk.stage("triage"), desk.stage("solution")
     assert triage is not None and solution is not None
@@ -104,7 +104,7 @@ def test_tools_of_all_stages_are_definitions_too() -> None:
 
 def test_a_tool_that_is_not_there_is_named() -> None:
     with pytest.raises(VoiceError, match="stage solution, tools: there is no tool open_case"):
-        check(llmrtc_playbook(DESK), ToolRegistry(tools_of(DESK)[:-1]))
+        check_playbook(llmrtc_playbook(DESK), ToolRegistry(tools_of(DESK)[:-1]))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_condition_that_is_a_function_there_is_a_handlers_name_here() -> None:
     with pytest.raises(VoiceError, match=r"transitions\[0\]\.condition\.custom\.evaluate: Field required"):
         llmrtc_playbook(desk)
     desk["transitions"][0]["condition"]["evaluate"] = "wants_help"
-    check(llmrtc_playbook(desk), ToolRegistry(tools_of(desk)), {"wants_help": lambda context: True})
+    check_playbook(llmrtc_playbook(desk), ToolRegistry(tools_of(desk)), {"wants_help": lambda context: True})
 
 
 def test_the_playbook_given_is_left_as_it_was() -> None:

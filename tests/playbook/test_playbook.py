@@ -23,7 +23,7 @@ from localvoice.playbook import (
     TimeoutCondition,
     ToolCallCondition,
     TransitionAction,
-    check,
+    check_playbook,
     load_playbook,
 )
 from localvoice.playbook.director import PlaybookDirector
@@ -149,7 +149,9 @@ def test_every_field_of_the_contract_is_read(tmp_path: Path) -> None:
         TimeoutCondition(duration_ms=5000),
         CustomCondition(evaluate="is_ready"),
     ]
-    check(loaded, registry("get_time", "find_table"), {"greet": print, "leave": print, "is_ready": print})
+    check_playbook(
+        loaded, registry("get_time", "find_table"), {"greet": print, "leave": print, "is_ready": print}
+    )
 
 
 def test_the_cloud_servers_spelling_means_the_same(tmp_path: Path) -> None:
@@ -230,7 +232,7 @@ def support_desk() -> ModuleType:
 
 def test_the_example_is_right(support_desk: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
     loaded = load_playbook(EXAMPLES / "support_desk.yaml")
-    check(loaded, ToolRegistry(support_desk.TOOLS))
+    check_playbook(loaded, ToolRegistry(support_desk.TOOLS))
     assert not caplog.records
     assert loaded.is_final("farewell")
     assert not loaded.is_final("welcome")

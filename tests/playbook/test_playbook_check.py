@@ -20,7 +20,7 @@ from localvoice.playbook import (
     ToolCallCondition,
     Transition,
     TransitionAction,
-    check,
+    check_playbook,
 )
 from localvoice.tools import Tool, ToolRegistry
 
@@ -36,7 +36,7 @@ def problems(
     playbook: Playbook, tools: ToolRegistry | None = None, handlers: dict[str, Any] | None = None
 ) -> list[str]:
     with pytest.raises(VoiceError) as caught:
-        check(playbook, tools or registry(), handlers or {})
+        check_playbook(playbook, tools or registry(), handlers or {})
     assert (caught.value.code, caught.value.component) == (ErrorCode.PLAYBOOK_ERROR, Component.PLAYBOOK)
     first, *lines = caught.value.message.splitlines()
     assert first.startswith(f"The playbook {playbook.id} can't be used:")
@@ -63,7 +63,7 @@ SAID = KeywordCondition(keywords=("go",))
 
 
 def test_what_is_right_passes() -> None:
-    check(playbook(way("t", SAID)), registry())
+    check_playbook(playbook(way("t", SAID)), registry())
 
 
 def test_all_problems_at_once() -> None:
@@ -130,7 +130,7 @@ def test_what_is_limited_somewhere_is_enough_for_a_transition_from_anywhere() ->
         way("t", MaxTurnsCondition(), source="*", to="c"),
         way("u", TimeoutCondition(), source="*", to="c"),
     )
-    check(playbook(*ways, stages=stages), registry())
+    check_playbook(playbook(*ways, stages=stages), registry())
 
 
 def test_a_stage_that_may_call_nothing_cant_let_the_llm_decide() -> None:
@@ -144,7 +144,7 @@ def test_a_stage_that_must_call_something_needs_a_tool() -> None:
     assert problems(playbook(way("t", SAID), stages=stages)) == [
         "stage a, tool_choice: required, but the stage has no tools"
     ]
-    check(playbook(way("t", LlmDecisionCondition()), stages=stages), registry())
+    check_playbook(playbook(way("t", LlmDecisionCondition()), stages=stages), registry())
 
 
 def test_handlers_may_be_functions(tmp_path: Path) -> None:
@@ -154,13 +154,13 @@ def test_handlers_may_be_functions(tmp_path: Path) -> None:
     made = playbook(
         way("t", CustomCondition(evaluate=ready)), stages=(stage("a", on_enter=print), stage("b"))
     )
-    check(made, registry())
+    check_playbook(made, registry())
 
 
 def test_a_stage_out_of_reach_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     made = playbook(way("t", SAID), way("u", SAID, source="c"), stages=(stage("a"), stage("b"), stage("c")))
-    check(made, registry())
+    check_playbook(made, registry())
     assert [record.getMessage() for record in caplog.records] == [
         "playbook test: no transition leads to the stage c"
     ]

@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from localvoice import cli
-from localvoice.process import loop_guard
+from localvoice import LocalVoice, Settings, cli
+from localvoice.process import configure, loop_guard
 from tests.support.error_watch import SAID
 from tests.support.fakes import silent
 from tests.support.folders import SUPPORT
@@ -94,16 +94,19 @@ class _Guarded(Exception):
     """Raised in place of guarding the loop of these tests."""
 
 
-@pytest.mark.parametrize("command", [cli.serve, cli.talk])
-def test_serve_and_talk_are_guarded(command: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("begin", [cli.main, LocalVoice(Settings()).run])
+def test_the_command_line_and_run_are_guarded(
+    begin: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def guard() -> None:
         raise _Guarded
 
-    for other in ("guard_memory", "set_up_heap"):
-        monkeypatch.setattr(cli, other, lambda: None)
-    monkeypatch.setattr(cli, "guard_loop", guard)
+    for other in ("guard_memory", "use_one_arena"):
+        monkeypatch.setattr(configure, other, lambda: None)
+    monkeypatch.setattr(configure, "guard_loop", guard)
+    monkeypatch.setattr(cli, "app", lambda: pytest.fail("it is too late"))
     with pytest.raises(_Guarded):
-        command()
+        begin()
 
 
 async def test_an_application_that_uses_the_library_is_not() -> None:

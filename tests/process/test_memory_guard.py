@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from localvoice import cli
+from localvoice import LocalVoice, Settings, cli
+from localvoice.process import configure
 
 CHILD = """
 import os, resource, sys
 if hasattr(resource, "RLIMIT_CORE"):  # as generous as the system lets it be
     most = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-import localvoice.api, localvoice.cli, localvoice.process.memory_guard
+import localvoice.api, localvoice.cli, localvoice.process.memory
 if "guarded" in sys.argv:
-    localvoice.process.memory_guard.guard_memory()
+    localvoice.process.memory.guard_memory()
 secret = "plum" * 1000
 print("ready", flush=True)
 sys.stdin.readline()
@@ -86,13 +87,14 @@ class _Guarded(Exception):
     """Raised in place of guarding the process of these tests."""
 
 
-@pytest.mark.parametrize("command", [cli.serve, cli.talk])
-def test_serve_and_talk_are_guarded_before_anything_else(
-    command: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("begin", [cli.main, LocalVoice(Settings()).run])
+def test_the_command_line_and_run_are_guarded_before_anything_else(
+    begin: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def guard() -> None:
         raise _Guarded
 
-    monkeypatch.setattr(cli, "guard_memory", guard)
+    monkeypatch.setattr(configure, "guard_memory", guard)
+    monkeypatch.setattr(cli, "app", lambda: pytest.fail("it is too late"))
     with pytest.raises(_Guarded):
-        command()
+        begin()

@@ -94,6 +94,7 @@ exit_without_threads()
 def test_the_command_line_says_where_native_code_crashed(monkeypatch: pytest.MonkeyPatch) -> None:
     enabled: list[bool] = []
     monkeypatch.setattr(cli, "app", lambda: None)
+    monkeypatch.setattr(cli, "configure_process", lambda **_: None)
     monkeypatch.setattr("faulthandler.enable", lambda: enabled.append(True))
     cli.main()
     assert enabled

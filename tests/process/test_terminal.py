@@ -75,8 +75,8 @@ def test_what_looks_like_markup_is_shown(
     monkeypatch.setenv("LOCALVOICE_PROFILE", "[/b]")
     monkeypatch.setenv("LOCALVOICE_MODELS_DIR", str(tmp_path / "[/i]:smile:"))
     monkeypatch.setattr("sys.argv", ["localvoice", *command])
-    for set_up in ("exit_at_signal", "guard_memory", "set_up_heap", "guard_loop", "set_up_logging"):
-        monkeypatch.setattr(cli, set_up, lambda *_: None)
+    for set_up in ("configure_process", "exit_at_signal", "set_up_logging"):
+        monkeypatch.setattr(cli, set_up, lambda *_, **__: None)
     with pytest.raises(SystemExit):
         cli.main()
     assert ("[/i]:smile:" if "list" in command else "[/b]") in shown.getvalue()

@@ -24,6 +24,7 @@ from tests.support.folders import ROOT
 
 API = (ROOT / "docs" / "api.md").read_text()
 HOOKS = (ROOT / "docs" / "hooks.md").read_text()
+PUBLIC_MODULES = ("localvoice.contract.messages", "localvoice.transports.dialogue")
 GIVEN = [
     *(each for each in vars(hooks).values() if inspect.isclass(each) and each.__module__ == hooks.__name__),
     Transcript,
@@ -123,6 +124,21 @@ def test_every_public_name_is_told_and_is_there() -> None:
     told = [name for row in rows(API.partition("## Public names")[2], "name") for name in quoted(row[0])]
     assert sorted(told) == sorted(localvoice.__all__)
     assert all(getattr(localvoice, name) is not None for name in told)
+
+
+def test_examples_and_docs_import_from_public_modules_alone() -> None:
+    texts = [*(ROOT / "examples").glob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    modules = {
+        name
+        for path in texts
+        for name in re.findall(r"^(?:from|import) (localvoice[\w.]*)", path.read_text(), re.M)
+    }
+    assert modules <= {"localvoice", *PUBLIC_MODULES}
+
+
+def test_the_public_modules_are_told() -> None:
+    introduction = API.partition("## Examples")[0]
+    assert set(re.findall(r"`(localvoice\.[\w.]+)`", introduction)) == set(PUBLIC_MODULES)
 
 
 def test_every_argument_and_method_of_the_agent_is_told() -> None:

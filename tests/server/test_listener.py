@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.process.file_limit import raise_file_limit
+from localvoice.process.configure import raise_file_limit
 from tests.support.lan_server import BEARER, lan_site
 from tests.support.server_site import Site, serving
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import AsyncGenerator
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.engines import lane, worker
+from localvoice.engines import worker
 from localvoice.engines.worker import Worker
-from localvoice.process.memory_guard import guard_memory
+from localvoice.process import ending
+from localvoice.process.memory import guard_memory
 from tests.support.fakes import FakeLlm, FakeTts, fake_engines
 from tests.support.server_site import serving
 
@@ -47,5 +48,6 @@ async def main() -> None:
 
 
 guard_memory()
-worker.LEAVE_SECONDS, lane.EXIT_SECONDS = 0.2, 0.5  # type: ignore[misc]
+ending.stop_threads_at_exit()
+worker.LEAVE_SECONDS, ending.EXIT_SECONDS = 0.2, 0.5  # type: ignore[misc]
 asyncio.run(main())

@@ -88,6 +88,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     def ready_agent(settings: Any, console: Any, hooks: Hooks | None, *rest: Any) -> Any:
         return real(settings, console, stage.watched(hooks or Hooks()), *rest)
 
+    for place in ("localvoice", "localvoice.api"):  # this process is pytest's
+        monkeypatch.setattr(f"{place}.configure_process", lambda: None)
     monkeypatch.setattr(startup, "loaded_engines", loaded_engines)
     monkeypatch.setattr(startup, "ready_agent", ready_agent)
     yield stage

@@ -8,7 +8,7 @@ from typing import Any, Final
 from localvoice.config import Settings
 from localvoice.contract.messages import StageChangeMessage
 from localvoice.engines.types import ToolCall
-from localvoice.playbook import Playbook, check, llmrtc_playbook, llmrtc_tool
+from localvoice.playbook import Playbook, check_playbook, llmrtc_playbook, llmrtc_tool
 from localvoice.tools import Tool, ToolContext, ToolRegistry
 from localvoice.transports.dialogue import dialogue
 from tests.support.directors import agent_of
@@ -50,7 +50,7 @@ async def stages_of(
     """The stages that each turn leads to; in each, the user says the same, and the LLM does what is given."""
     made: Playbook = llmrtc_playbook(playbook)
     registry = ToolRegistry(tools_of(playbook))
-    check(made, registry)
+    check_playbook(made, registry)
     script = [_item(spoken, at) for turn in turns for at, spoken in enumerate(turn)]
     settings = Settings.model_validate({"agent": {"summarise": False}, "listening": {"eager": False}})
     agent = agent_of(settings, fake_engines(llm=FakeLlm(*script)), tools=registry, playbook=made)

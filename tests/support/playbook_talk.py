@@ -17,7 +17,7 @@ from localvoice.playbook import (
     Stage,
     Transition,
     TransitionAction,
-    check,
+    check_playbook,
 )
 from localvoice.playbook.director import PlaybookDirector
 from localvoice.tools import Tool, ToolRegistry
@@ -130,7 +130,7 @@ class Talk:
             transitions=ways,
             **{"initial_stage": "a", **given},
         )
-        check(self.playbook, TOOLS, handlers or {})
+        check_playbook(self.playbook, TOOLS, handlers or {})
         self.hooked: list[tuple[Any, ...]] = []
         self.figures = Figures()
         self.llm: Any = llm or ScriptedLlm()

@@ -9,8 +9,8 @@ import sys
 import pytest
 from memory import resident_mb
 
-from localvoice.process import heap
-from localvoice.process.heap import kept_small
+from localvoice.process import memory
+from localvoice.process.memory import kept_small
 from tests.support.fakes import until
 
 glibc = ctypes.CDLL(None)
@@ -23,8 +23,8 @@ KEPT = 50
 
 STEPS = """
 import ctypes, resource
-from localvoice.process.heap import set_up_heap
-set_up_heap()
+from localvoice.process.memory import use_one_arena
+use_one_arena()
 glibc = ctypes.CDLL(None)
 glibc.malloc.restype = ctypes.c_void_p
 glibc.free.argtypes = [ctypes.c_void_p]
@@ -44,8 +44,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 THREADS = """
 import ctypes, threading
-from localvoice.process.heap import set_up_heap
-set_up_heap()
+from localvoice.process.memory import use_one_arena
+use_one_arena()
 glibc = ctypes.CDLL(None)
 glibc.malloc.restype = ctypes.c_void_p
 together = threading.Barrier(8)
@@ -73,7 +73,7 @@ def free_in_pieces() -> list[int]:
 
 
 async def test_what_is_free_is_returned_at_once_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heap, "_SECONDS", 0.05)
+    monkeypatch.setattr(memory, "_SECONDS", 0.05)
     kept = free_in_pieces()
     full = resident_mb()
     async with kept_small():
@@ -95,11 +95,11 @@ def test_what_a_model_frees_between_two_steps_is_there_for_the_next() -> None:
 async def test_what_was_read_of_libraries_goes_at_once_and_each_ten_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ten_seconds = round(10 / heap._SECONDS)
+    ten_seconds = round(10 / memory._SECONDS)
     gone: list[str] = []
-    monkeypatch.setattr(heap, "_SECONDS", 0.001)
-    monkeypatch.setattr(heap, "give_back", lambda: gone.append("free"))
-    monkeypatch.setattr(heap, "give_all_back", lambda: gone.append("all"))
+    monkeypatch.setattr(memory, "_SECONDS", 0.001)
+    monkeypatch.setattr(memory, "give_back", lambda: gone.append("free"))
+    monkeypatch.setattr(memory, "give_all_back", lambda: gone.append("all"))
     async with kept_small():
         await until(lambda: gone.count("all") == 3)
     assert [index for index, what in enumerate(gone) if what == "all"] == [0, ten_seconds, 2 * ten_seconds]
@@ -113,7 +113,7 @@ def test_threads_share_one_arena() -> None:
 LIBRARIES = """
 import numpy, av, ssl
 from memory import resident_mb
-from localvoice.process.heap import give_all_back
+from localvoice.process.memory import give_all_back
 before = resident_mb()
 give_all_back()
 after = resident_mb()
@@ -149,7 +149,7 @@ Anonymous:             0 kB
 7f0000006000-7f0000007000 rw-p 00000000 00:00 0
 Anonymous:             0 kB
 """
-    assert list(heap._unchanged(maps)) == [
+    assert list(memory._unchanged(maps)) == [
         (0x7F0000000000, 0x7F0000001000),
         (0x7F0000004000, 0x7F0000006000),
     ]
