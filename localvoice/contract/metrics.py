@@ -11,6 +11,7 @@ from typing import Final, Protocol
 Tags = Mapping[str, str]
 """Such as {"model": "whisper-base", "status": "success"}. Few values each: every combination is a series."""
 NO_TAGS: Final[Tags] = {}
+"""The default of `tags`."""
 
 
 class Metric(StrEnum):
