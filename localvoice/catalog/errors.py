@@ -6,8 +6,16 @@ class CatalogError(Exception):
 
 
 class DownloadError(Exception):
-    """Model files could not be had; the message lists each with the reasons of all its sources."""
+    """Model files could not be downloaded; the message lists each with the reasons of all its sources."""
 
 
 class ModelFilesError(Exception):
-    """Model files are missing or damaged; the message names them and the command that mends it."""
+    """Model files are missing or damaged; the message names them and the command that repairs it."""
+
+
+class SourceError(Exception):
+    """A source did not give a file; the message is the reason, for people."""
+
+
+class NetworkSettingError(SourceError):
+    """A variable or an option that can't be used; the message names it and says what to do."""

@@ -5,26 +5,34 @@ its errors don't name the variable.
 """
 
 import os
+import queue
+import socket
 import ssl
+import threading
 import urllib.request
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final, Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx
 from httpx_socks import SyncProxyTransport
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
 
+from localvoice.catalog.errors import NetworkSettingError, SourceError
 from localvoice.files import check_regular
 
-_SOCKS: Final = ("socks5", "socks5h")
-_SCHEMES: Final = ("http", "https", *_SOCKS)
-_SOCKS_PORT: Final = 1080
-_BUNDLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+CONNECT_SECONDS = 5.0
+_SCHEMES = ("http", "https", "socks5", "socks5h")
+_BUNDLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that name certificates, in the order in which they count."""
+_NO_CONNECTION = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError),
+    *(ProxyError, ProxyConnectionError, ProxyTimeoutError),  # those of SOCKS
+    UnicodeError,  # Python's encoder of names; such a name may come from a redirect
+)
 
 
 def parsed(address: str, schemes: Collection[str] = ("http", "https")) -> httpx.URL | None:
@@ -37,16 +45,10 @@ def parsed(address: str, schemes: Collection[str] = ("http", "https")) -> httpx.
     return url if url.scheme in schemes and url.host else None
 
 
-class NetworkSettingError(Exception):
-    """A variable or an option that can't be used; the message names it and says what to do."""
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """A proxy, and where its address was given."""
+class Proxy(NamedTuple):
+    """A proxy, and the variable that names it, such as HTTPS_PROXY."""
 
     given: str
-    """The variable, such as HTTPS_PROXY."""
     address: httpx.URL
     """With user name and password, if there are any: never show it."""
 
@@ -71,8 +73,8 @@ class Network:
 
     proxies: Mapping[str, Proxy]
     """By scheme of the address that is asked for, and `all`."""
-    is_direct: Callable[[httpx.URL], bool]
-    """Whether this host is reached without a proxy all the same."""
+    exceptions: str | None
+    """NO_PROXY's list: names with all below them, addresses, networks. None: there are no exceptions."""
     certificates: ssl.SSLContext
     """What servers are checked by."""
 
@@ -83,37 +85,67 @@ class Network:
         Raises `NetworkSettingError`.
         """
         if proxy:
-            everything = {"all": Proxy.read("pip's proxy setting", proxy)}
-            return cls(everything, lambda _: False, _certificates(ca_file))
+            return cls({"all": Proxy.read("pip's proxy setting", proxy)}, None, _certificates(ca_file))
         found = urllib.request.getproxies()  # of the environment; on macOS, else of the system
-        schemes = [scheme for scheme in ("http", "https", "all") if found.get(scheme)]
-        proxies = {scheme: Proxy.read(_variable(f"{scheme}_proxy"), found[scheme]) for scheme in schemes}
-        return cls(proxies, _exceptions(found.get("no", "")), _certificates(ca_file))
+        proxies = {
+            scheme: Proxy.read(_spelt(f"{scheme}_proxy"), found[scheme])
+            for scheme in ("http", "https", "all")
+            if found.get(scheme)
+        }
+        return cls(proxies, found.get("no", ""), _certificates(ca_file))
 
     def proxy_for(self, url: httpx.URL) -> Proxy | None:
         """The proxy that connects to this address; None where this machine does."""
         proxy = self.proxies.get(url.scheme) or self.proxies.get("all")
-        return None if proxy is None or self.is_direct(url) else proxy
+        return None if proxy is None or self._is_excepted(url) else proxy
+
+    def _is_excepted(self, url: httpx.URL) -> bool:
+        if self.exceptions is None:
+            return False
+        host = url.host.lower().rstrip(".")
+        words = [
+            word.partition("://")[2] or word for word in self.exceptions.lower().replace(",", " ").split()
+        ]
+        if "*" in words or urllib.request.proxy_bypass(host):  # the latter knows macOS' own exceptions
+            return True
+        networks = [network for word in words if (network := _network(word))]
+        if (address := _network(host)) and any(address.network_address in network for network in networks):
+            return True
+        names = {word.removeprefix("*").removeprefix(".") for word in words}
+        return any(f".{end}".endswith(f".{name}") for name in names for end in (host, f"{host}:{url.port}"))
 
 
 class Route(httpx.BaseTransport):
-    """Sends each request the way that its host is reached."""
+    """Sends each request the way that its host is reached. A host out of reach is tried once.
+
+    Raises SourceError for it, otherwise what httpx's own transports raise.
+    """
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._direct = httpx.HTTPTransport(verify=network.certificates, trust_env=False)
         self._by_proxy = {proxy: _through(proxy, network.certificates) for proxy in network.proxies.values()}
+        self._faults: dict[str, str | None] = {}
+        """By host: why it can't be reached, None for one that was tried."""
+        self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer to one request; raises as httpx's own transports."""
-        proxy = self._network.proxy_for(request.url)
-        way = self._direct if proxy is None else self._by_proxy[proxy]
+        """The answer to one request."""
+        host, proxy = request.url.host, self._network.proxy_for(request.url)
+        with self._lock:
+            if host not in self._faults:
+                # A proxy makes the connection itself: then this machine need not know the host.
+                self._faults[host] = None if proxy else connection_fault(request.url)
+        if fault := self._faults[host]:
+            raise SourceError(fault)
         try:
-            return way.handle_request(request)
-        except UnicodeError as error:  # Python's encoder of names; such a name may come from a redirect
-            raise httpx.ConnectError("that is no host name") from error
-        except (ProxyError, ProxyConnectionError, ProxyTimeoutError) as error:  # SOCKS errors are their own
-            raise httpx.ProxyError(str(error)) from error
+            return (self._by_proxy[proxy] if proxy else self._direct).handle_request(request)
+        except _NO_CONNECTION as error:
+            reason = "that is no host name" if isinstance(error, UnicodeError) else str(error)
+            way = f" by the proxy of {proxy.given}" if proxy else ""
+            fault = f"no connection to {host}{way}: {reason or type(error).__name__}"
+            self._faults[host] = fault
+            raise SourceError(fault) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -123,16 +155,15 @@ class Route(httpx.BaseTransport):
 
 def _through(proxy: Proxy, certificates: ssl.SSLContext) -> httpx.BaseTransport:
     url = proxy.address
-    if url.scheme not in _SOCKS:
+    if url.scheme in ("http", "https"):
         own = certificates if url.scheme == "https" else None
-        return httpx.HTTPTransport(
-            verify=certificates, trust_env=False, proxy=httpx.Proxy(url, ssl_context=own)
-        )
+        via = httpx.Proxy(url, ssl_context=own)
+        return httpx.HTTPTransport(verify=certificates, trust_env=False, proxy=via)
     # httpx's own SOCKS waits without end for a proxy that says nothing.
     return SyncProxyTransport(
         proxy_type=ProxyType.SOCKS5,
         proxy_host=url.host,
-        proxy_port=url.port or _SOCKS_PORT,
+        proxy_port=url.port or 1080,
         username=url.username or None,
         password=url.password or None,
         rdns=True,
@@ -141,9 +172,32 @@ def _through(proxy: Proxy, certificates: ssl.SSLContext) -> httpx.BaseTransport:
     )
 
 
-def _variable(name: str) -> str:
+def connection_fault(address: httpx.URL) -> str | None:
+    """Why no connection can be made, or None; within CONNECT_SECONDS.
+
+    In a thread of its own: a name look-up has no time limit, and that of a connection starts again with each
+    address of the host, so a firewall that swallows packets would hold up the download for a minute.
+    """
+    answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    port = address.port or (443 if address.scheme == "https" else 80)
+
+    def attempt() -> None:
+        try:
+            socket.create_connection((address.host, port), timeout=CONNECT_SECONDS).close()
+            answer.put(None)
+        except OSError as error:
+            answer.put(f"no connection to {address.host}: {error.strerror or error}")
+
+    threading.Thread(target=attempt, name="localvoice-probe", daemon=True).start()
+    try:
+        return answer.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        return f"no connection to {address.host}: no answer within {CONNECT_SECONDS:.0f} s"
+
+
+def _spelt(variable: str) -> str:
     """The variable as it is spelt in the environment."""
-    return next((spelt for spelt in (name, name.upper()) if os.environ.get(spelt)), name.upper())
+    return next((name for name in (variable, variable.upper()) if os.environ.get(name)), variable.upper())
 
 
 def _certificates(ca_file: str | None) -> ssl.SSLContext:
@@ -152,7 +206,7 @@ def _certificates(ca_file: str | None) -> ssl.SSLContext:
     if not path:
         return httpx.create_ssl_context(trust_env=False)
     # OpenSSL takes several folders in its variable.
-    written = [each for each in path.split(os.pathsep) if each] if name == "SSL_CERT_DIR" else []
+    written = [each for each in path.split(os.pathsep) if each] if name == "SSL_CERT_DIR" else [path]
     found = [Path(each).expanduser() for each in written or [path]]
     try:
         if any(each.is_dir() for each in found):
@@ -162,29 +216,9 @@ def _certificates(ca_file: str | None) -> ssl.SSLContext:
     except OSError as error:  # ssl's own error is one, too
         reason = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise NetworkSettingError(
-            f"{name} names {path}, which can't be used: {reason}. Name a file of "
-            "certificates (PEM), or unset it."
+            f"{name} names {path}, which can't be used: {reason}. Name a file of certificates (PEM), or "
+            "unset it."
         ) from error
-
-
-def _exceptions(listed: str) -> Callable[[httpx.URL], bool]:
-    """From NO_PROXY's list: names with all below them, addresses, networks. The rest of it is left out."""
-    words = [word.partition("://")[2] or word for word in listed.replace(",", " ").lower().split()]
-    networks = [network for word in words if (network := _network(word)) is not None]
-    names = {word.removeprefix("*").removeprefix(".") for word in words if word != "*"}
-
-    def is_direct(url: httpx.URL) -> bool:
-        host = url.host.lower().rstrip(".")
-        if "*" in words or urllib.request.proxy_bypass(host):  # the latter knows macOS' own exceptions
-            return True
-        address = _network(host)
-        if address is not None and any(address.network_address in network for network in networks):
-            return True
-        labels = host.split(".")
-        above = {".".join(labels[start:]) for start in range(len(labels))}
-        return bool(names & (above | {f"{name}:{url.port}" for name in above}))
-
-    return is_direct
 
 
 def _network(word: str) -> IPv4Network | IPv6Network | None:

@@ -9,41 +9,29 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, TypeAdapter
 
 from localvoice.catalog.errors import ModelFilesError
-from localvoice.catalog.schema import HubSource, Model, ModelFile, Sha256
+from localvoice.catalog.schema import PARTIAL_SUFFIX, Model, ModelFile, Sha256
 from localvoice.files import read_regular
 
 LOCK_NAME = "lock.toml"
 _MOST_LOCK = 4 << 20
 _HEADER = (
-    "# Written by localvoice: what files without a SHA-256 in the catalogue were at their first download.\n"
+    "# Written by localvoice: what files without a SHA-256 in the catalogue were at their first download."
 )
-
 _Quoted = Annotated[str, StringConstraints(max_length=1000)]
 
 
 class Pin(BaseModel):
-    """One pinned file."""
+    """One pinned file: its source as the catalogue named it, and what the hub gave then."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: _Quoted
-    """The hub source as the catalogue named it; another one there makes the pin void."""
+    """Another one in the catalogue makes the pin void."""
     commit: _Quoted
     """The commit that the hub said the revision was."""
     size: PositiveInt
     """Bytes."""
     sha256: Sha256
-    """What it must hash to from now on."""
-
-
-def pin_key(model: Model, file: ModelFile) -> str:
-    """The name of a file in lock.toml and in messages."""
-    return f"{model.name}/{file.name}"
-
-
-def hub_source(file: ModelFile) -> HubSource:
-    """The source that pins the file: its first on the hub."""
-    return next(source for source in file.sources if isinstance(source, HubSource))
 
 
 def read_pins(folder: Path) -> dict[str, Pin]:
@@ -64,25 +52,30 @@ def read_pins(folder: Path) -> dict[str, Pin]:
 
 
 def write_pin(folder: Path, key: str, pin: Pin) -> None:
-    """Add a pin. The caller holds the folder's download lock."""
+    """Add a pin. The caller holds the folder's download lock. Raises OSError."""
     lines = [_HEADER]
     for name, entry in sorted((read_pins(folder) | {key: pin}).items()):
         # A JSON string is a TOML basic string, and so is a quoted key.
         lines.append(f"[{json.dumps(name)}]")
         lines += [f"{field} = {json.dumps(value)}" for field, value in entry.model_dump().items()]
         lines.append("")
-    temporary = folder / f"{LOCK_NAME}.part"
-    temporary.unlink(missing_ok=True)
-    temporary.write_text("\n".join(lines), encoding="utf-8")
-    os.replace(temporary, folder / LOCK_NAME)
+    replace_text(folder / LOCK_NAME, "\n".join(lines))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file as one step, so that a kill leaves the old or the new one. Raises OSError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    temporary.unlink(missing_ok=True)  # a pipe in its place would never be written
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def with_pins(model: Model, pins: dict[str, Pin]) -> Model:
     """The model with size and SHA-256 of its pinned files filled in, as far as they are pinned."""
 
     def filled(file: ModelFile) -> ModelFile:
-        pin = pins.get(pin_key(model, file))
-        if file.sha256 is not None or pin is None or pin.source != str(hub_source(file)):
+        pin = pins.get(f"{model.name}/{file.name}")
+        if file.sha256 is not None or pin is None or pin.source != str(file.hub_source):
             return file
         return file.model_copy(update={"size": pin.size, "sha256": pin.sha256})
 

@@ -1,29 +1,44 @@
 """Bytes over HTTP into a partial file: resumed, retried, within limits. Knows nothing of models."""
 
-import queue
-import socket
+import json
+import os
 import threading
-from collections.abc import Callable
-from typing import BinaryIO, Self, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
-from localvoice.catalog.network import Network, Route
-from localvoice.catalog.partial import PartialFile
+from localvoice.catalog.errors import SourceError
+from localvoice.catalog.network import CONNECT_SECONDS, Network, Route
+from localvoice.catalog.pins import replace_text
+from localvoice.catalog.schema import PARTIAL_SUFFIX
+from localvoice.files import read_regular
 
-CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
 RETRIES = 2
 _GETS_ON = 1 << 20
+_MOST_MARKER = 1 << 20
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _Result = TypeVar("_Result")
 
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes that there will be, if known."""
+Progress = Callable[[float, int], None]
+"""Called with what is there, and with what there will be."""
 
 
-class SourceError(Exception):
-    """A source did not give a file; the message is the reason, for people."""
+@dataclass(frozen=True)
+class Remote:
+    """A file as a source offers it."""
+
+    url: str
+    """May hold the user name and password of a mirror, so never show it."""
+    headers: Mapping[str, str]
+    size: int | None
+    """Exact length in bytes, if known."""
+    limit: int
+    """More bytes are never written."""
 
 
 class Stopped(Exception):
@@ -38,10 +53,83 @@ class _Dropped(Exception):
         self.arrived = arrived
 
 
+@dataclass(frozen=True)
+class PartialFile:
+    """A file that is arriving: FILE.part, and FILE.part.json, which tells what its bytes are the start of."""
+
+    target: Path
+    """The file that it will be. The bytes are never opened as a model before they have this name."""
+    origin: str
+    """Where the bytes come from. Those of another origin don't count."""
+
+    @property
+    def path(self) -> Path:
+        """FILE.part"""
+        return self.target.with_name(self.target.name + PARTIAL_SUFFIX)
+
+    @property
+    def _marker(self) -> Path:
+        return self.path.with_name(self.path.name + ".json")
+
+    def held(self) -> int:
+        """Bytes of this origin that are there already."""
+        is_ours = self._read().get("origin") == self.origin and self.path.is_file()
+        return self.path.stat().st_size if is_ours else 0
+
+    def joined(self) -> tuple[int, int]:
+        """How many whole parts of a package source are there, and their bytes."""
+        parts, size = self._read().get("joined", (0, 0))
+        return (parts, size) if 0 < size <= self.held() else (0, 0)
+
+    def begin(self) -> None:
+        """Make room for bytes of this origin."""
+        if self.held() == 0:
+            self.discard()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.mark()
+            self.path.touch()
+
+    def mark(self, parts: int = 0, size: int = 0) -> None:
+        """Record that the first `size` bytes are so many whole parts."""
+        replace_text(self._marker, json.dumps({"origin": self.origin, "joined": (parts, size)}))
+
+    def discard(self) -> None:
+        """Remove the bytes."""
+        self.path.unlink(missing_ok=True)
+        self._marker.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Give the file its real name, after its bytes are on the disk: a power cut leaves no empty model."""
+        with self.path.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(self.path, self.target)
+        self._marker.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        """The marker; empty if there is none or it was cut short: then nothing tells what the bytes are."""
+        try:
+            marker = json.loads(read_regular(self._marker, _MOST_MARKER))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return marker if isinstance(marker, dict) else {}
+
+    def bring(self, receive: Callable[[], None], fault: Callable[[Path], str | None]) -> None:
+        """Receive the bytes and check them; SourceError with the fault, and no bytes left, if they are wrong.
+
+        After bytes of an earlier run it may be these that are wrong: then once more from the first byte.
+        """
+        for _ in range(2 if self.held() else 1):
+            receive()
+            if (what := fault(self.path)) is None:
+                return
+            self.discard()
+        raise SourceError(what)
+
+
 class Transfer:
     """An HTTP client for one kind of source. May be used from several threads."""
 
-    def __init__(self, stop: threading.Event, network: Network, *, backoff_seconds: float = 1.0) -> None:
+    def __init__(self, stop: threading.Event, network: Network, backoff_seconds: float) -> None:
         self._client = httpx.Client(
             transport=Route(network),
             trust_env=False,
@@ -50,101 +138,65 @@ class Transfer:
             headers={"User-Agent": "localvoice", "Accept-Encoding": "identity"},
         )
         self._stop = stop
-        self._network = network
         self._backoff_seconds = backoff_seconds
-        self._hosts: dict[str, str | None] = {}
-        self._hosts_lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        """The transfer itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the connections."""
-        self.close()
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def get(self, url: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    def get(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         """A small page; SourceError if it cannot be had."""
+        return self._try(lambda: _checked(self._client.get(url, headers=headers)))
 
-        def attempt() -> httpx.Response:
-            response = self._client.get(url, headers=headers)
-            _raise_for_status(response)
-            return response
+    def heads(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """The answer to a HEAD request, and those of what it redirects to. Raises SourceError."""
 
-        return self._try(url, attempt)
+        def ask(request: httpx.Request) -> httpx.Response:
+            response = self._client.send(request, follow_redirects=False)
+            return response if response.is_redirect else _checked(response)
 
-    def head(self, url: str, headers: dict[str, str] | None = None) -> httpx.Response:
-        """The first answer to a HEAD request, redirects not followed; SourceError if there is none."""
+        request: httpx.Request | None = self._client.build_request("HEAD", url, headers=headers)
+        while request:
+            response = self._try(partial(ask, request))
+            yield response
+            request = response.next_request
 
-        def attempt() -> httpx.Response:
-            response = self._client.head(url, headers=headers, follow_redirects=False)
-            if not response.is_redirect:
-                _raise_for_status(response)
-            return response
+    def download(self, remote: Remote, part: PartialFile, progress: Progress) -> None:
+        """Bring the partial file to its full length, from where it is.
 
-        return self._try(url, attempt)
-
-    def download(
-        self,
-        url: str,
-        part: PartialFile,
-        origin: str,
-        *,
-        limit: int,
-        size: int | None,
-        progress: Progress,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        """Bring the partial file to its full length, from where it is if its bytes came from `origin`.
-
-        `size` is the exact length in bytes, if known; more than `limit` bytes are never written. Raises
-        SourceError, Stopped, or OSError if the disk refuses.
+        Raises SourceError, Stopped, or OSError if the disk refuses.
         """
 
         def attempt() -> None:
-            if part.held(origin) > (limit if size is None else size):
+            if part.held() > (remote.size or remote.limit):
                 part.discard()
-            if part.held(origin) != size:
-                self._receive(url, part, origin, limit, size, progress, headers or {})
+            if part.held() != remote.size:
+                self._receive(remote, part, progress)
 
-        self._try(url, attempt)
+        self._try(attempt)
 
-    def _receive(
-        self,
-        url: str,
-        part: PartialFile,
-        origin: str,
-        limit: int,
-        size: int | None,
-        progress: Progress,
-        headers: dict[str, str],
-    ) -> None:
+    def _receive(self, remote: Remote, part: PartialFile, progress: Progress) -> None:
         """One request for the bytes that lack. Bytes of another origin go only once this one gives some."""
-        have = part.held(origin)
-        if have:
-            headers = headers | {"Range": f"bytes={have}-"}
-        with self._client.stream("GET", url, headers=headers) as response:
+        have = part.held()
+        span = {"Range": f"bytes={have}-"} if have else {}
+        with self._client.stream("GET", remote.url, headers={**remote.headers, **span}) as response:
             if response.status_code == 416:
                 if response.headers.get("Content-Range") == f"bytes */{have}":
                     return  # all of it is there already
                 part.discard()
                 raise _Dropped("the partial file does not fit")
-            _raise_for_status(response)
+            _checked(response)
             start = _start_of(response, have)
             total = _total_of(response, start)
-            if total is not None and size is not None and total != size:
-                raise SourceError(f"offers {total} bytes, must be {size}")
-            if total is not None and total > limit:
-                raise SourceError(f"offers {total} bytes, more than the {limit} that it may be")
-            part.begin(origin)
+            if total is not None and remote.size is not None and total != remote.size:
+                raise SourceError(f"offers {total} bytes, must be {remote.size}")
+            if total is not None and total > remote.limit:
+                raise SourceError(f"offers {total} bytes, more than the {remote.limit} that it may be")
+            part.begin()
             with part.path.open("r+b") as stream:
                 stream.truncate(start)
                 stream.seek(start)
-                self._write(response, stream, limit, size or total, progress)
+                self._write(response, stream, remote.limit, remote.size or total, progress)
 
     def _write(
         self, response: httpx.Response, stream: BinaryIO, limit: int, total: int | None, progress: Progress
@@ -157,80 +209,38 @@ class Transfer:
                     raise SourceError(f"sends more than the {limit} bytes that it may be")
                 stream.write(chunk)
                 done += len(chunk)
-                progress(done, total)
+                if total:
+                    progress(done, total)
                 if self._stop.is_set():
                     raise Stopped
         except httpx.TransportError as error:
-            raise _Dropped(_describe(error), done - start) from error
+            raise _Dropped(_described(error), done - start) from error
         if total is not None and done < total:
             raise _Dropped(f"the connection ended after {done} of {total} bytes", done - start)
 
-    def _try(self, url: str, attempt: Callable[[], _Result]) -> _Result:
-        """The attempt, again after a fault that may pass; not at all where a connection failed before."""
-        host = httpx.URL(url).host
+    def _try(self, attempt: Callable[[], _Result]) -> _Result:
+        """The attempt, again after a fault that may pass."""
         failures = 0
         while True:
             if self._stop.is_set():
                 raise Stopped
-            self._require_host(url)
             try:
                 return attempt()
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-                proxy = self._network.proxy_for(httpx.URL(url))
-                way = f" by the proxy of {proxy.given}" if proxy else ""
-                reason = f"no connection to {host}{way}: {_describe(error)}"
-                self._hosts[host] = reason
-                raise SourceError(reason) from error
-            except (_Dropped, httpx.TransportError) as error:
-                arrived = error.arrived if isinstance(error, _Dropped) else 0
+            except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+                raise SourceError(str(error)) from error
+            except (_Dropped, httpx.HTTPError) as error:
                 # A poor line that moves on is not given up.
-                failures = 0 if arrived >= _GETS_ON else failures + 1
+                moves_on = isinstance(error, _Dropped) and error.arrived >= _GETS_ON
+                failures = 0 if moves_on else failures + 1
                 if failures > RETRIES:
-                    raise SourceError(f"{_describe(error)}, {RETRIES} retries were in vain") from error
+                    raise SourceError(f"{_described(error)}, {RETRIES} retries were in vain") from error
                 self._stop.wait(self._backoff_seconds * 2**failures / 2)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise SourceError(_describe(error)) from error
-
-    def _require_host(self, url: str) -> None:
-        """Raise SourceError if no connection to the host of this URL could be made in this run."""
-        address = httpx.URL(url)
-        with self._hosts_lock:
-            if address.host not in self._hosts:
-                # A proxy makes the connection itself: then this machine need not know the host.
-                proxied = self._network.proxy_for(address) is not None
-                self._hosts[address.host] = None if proxied else _probe(address)
-        reason = self._hosts[address.host]
-        if reason:
-            raise SourceError(reason)
 
 
-def _probe(address: httpx.URL) -> str | None:
-    """Why no connection can be made, or None; within CONNECT_SECONDS.
-
-    In a thread of its own: a name look-up has no time limit, and that of a connection starts anew with each
-    address of the host, so a firewall that swallows packets would hold up the download for a minute.
-    """
-    answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    port = address.port or (443 if address.scheme == "https" else 80)
-
-    def attempt() -> None:
-        try:
-            socket.create_connection((address.host, port), timeout=CONNECT_SECONDS).close()
-            answer.put(None)
-        except OSError as error:
-            answer.put(f"no connection to {address.host}: {error.strerror or error}")
-
-    threading.Thread(target=attempt, name="localvoice-probe", daemon=True).start()
-    try:
-        return answer.get(timeout=CONNECT_SECONDS)
-    except queue.Empty:
-        return f"no connection to {address.host}: no answer within {CONNECT_SECONDS:.0f} s"
-
-
-def _raise_for_status(response: httpx.Response) -> None:
+def _checked(response: httpx.Response) -> httpx.Response:
     """SourceError for an answer that says no, _Dropped for one that says not now."""
     if response.is_success:
-        return
+        return response
     reason = f"{response.url.host} answers {response.status_code} {response.reason_phrase}"
     raise _Dropped(reason) if response.status_code in _PASSING_STATUS else SourceError(reason)
 
@@ -251,6 +261,6 @@ def _total_of(response: httpx.Response, start: int) -> int | None:
     return start + int(length) if length.isdigit() and not encoded else None
 
 
-def _describe(error: Exception) -> str:
+def _described(error: Exception) -> str:
     """An exception in words; some of httpx's have none."""
     return str(error) or type(error).__name__

@@ -4,16 +4,17 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from localvoice.catalog.catalogue import Catalog
 from localvoice.catalog.errors import ModelFilesError
-from localvoice.catalog.pins import pin_key, read_pins, with_pins
-from localvoice.catalog.schema import Model, ModelFile
+from localvoice.catalog.pins import read_pins, replace_text, with_pins
+from localvoice.catalog.schema import Model, ModelFile, Profile, Role
 from localvoice.files import read_regular
 
 logger = logging.getLogger(__name__)
@@ -25,23 +26,92 @@ _MOST_CACHE = 4 << 20
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that cannot be used as it is."""
+    """A file that cannot be used as it is, by its catalogue names, and what is wrong with it."""
 
     model: str
-    """Catalogue name of the model."""
     file: str
-    """Catalogue name of the file."""
     what: str
-    """What is wrong with it."""
 
     def __str__(self) -> str:
         """One line."""
         return f"{self.model}/{self.file}: {self.what}"
 
 
-def problem_text(heading: str, problems: Iterable[Problem], command: str) -> str:
-    """The problems under a heading, and the command that mends them."""
-    return "\n".join([heading, *(f"  {problem}" for problem in problems), f"Mend it with: {command}"])
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where the files of a profile lie. All of them were there, whole and right, when this was made."""
+
+    folder: Path
+    """The models folder."""
+    profile: Profile
+    models: Mapping[str, Model]
+    """The profile's models by name."""
+
+    def path(self, model: str, file: str) -> Path:
+        """Path of a file by its catalogue names; ModelFilesError for any other name."""
+        if model not in self.models or file not in {entry.name for entry in self.models[model].files}:
+            raise ModelFilesError(f"{model}/{file} is not a file of profile {self.profile.name}.")
+        return confined(self.folder, model, file)
+
+    def _ending(self, role: Role, suffix: str) -> Path:
+        model = self.models[self.profile.model_for(role)]
+        return self.path(model.name, model.file_ending(suffix))
+
+    @property
+    def stt_dir(self) -> Path:
+        """Folder of the CTranslate2 Whisper."""
+        return self.path(self.profile.stt, "model.bin").parent
+
+    @property
+    def llm_file(self) -> Path:
+        """The language model, GGUF."""
+        return self._ending("llm", ".gguf")
+
+    @property
+    def projector_file(self) -> Path | None:
+        """With which the language model sees images, GGUF; None where it doesn't."""
+        model = self.models[self.profile.llm]
+        return self.path(model.name, model.projector) if model.projector else None
+
+    @property
+    def voice_file(self) -> Path:
+        """The Piper voice, ONNX."""
+        return self._ending("tts", ".onnx")
+
+    @property
+    def voice_config_file(self) -> Path:
+        """The Piper voice's configuration, JSON."""
+        return self._ending("tts", ".onnx.json")
+
+    @property
+    def vad_file(self) -> Path:
+        """Silero VAD, ONNX."""
+        return self._ending("vad", ".onnx")
+
+    @property
+    def turn_file(self) -> Path:
+        """Smart Turn, ONNX."""
+        return self._ending("turn", ".onnx")
+
+
+def ready(catalog: Catalog, profile: str, folder: Path) -> ModelFiles:
+    """The profile's files, after a check of every one of them.
+
+    Raises ModelFilesError, with the files, what is wrong and the command that repairs it, if one is missing
+    or damaged; CatalogError if there is no such profile.
+    """
+    models = catalog.models_of(profile)
+    problems = find_problems(models, folder, hurry=True)
+    if problems:
+        heading = f"Profile {profile} cannot start: model files in {folder} are missing or damaged:"
+        raise ModelFilesError(problem_text(heading, problems, profile))
+    return ModelFiles(folder, catalog.profile(profile), {model.name: model for model in models})
+
+
+def problem_text(heading: str, problems: Iterable[Problem], profile: str) -> str:
+    """The problems under a heading, and the command that repairs them."""
+    command = f"localvoice models download --profile {profile}"
+    return "\n".join([heading, *(f"  {problem}" for problem in problems), f"To repair it, run: {command}"])
 
 
 def confined(folder: Path, model: str, file: str) -> Path:
@@ -70,20 +140,18 @@ def sha256_of(path: Path) -> str:
 class VerifiedCache:
     """What was hashed before and has not changed since, so that a warm start need not read gigabytes.
 
-    A file counts as unchanged while size, both times and inode are. Whoever can forge these can also change
-    this file: it saves time and is no protection; `verify` hashes regardless of it.
+    A file counts as unchanged while size, both times and inode are. A program that can forge these can also
+    change this file: it saves time and is no protection; `verify` hashes regardless of it.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CACHE_NAME
-        self._entries: dict[str, Any] = {}
         self._changed = False
         try:
             entries = json.loads(read_regular(self._path, _MOST_CACHE))
         except (OSError, ValueError, RecursionError):
             entries = {}  # none yet, cut short, or no file of ours: everything is hashed again
-        if isinstance(entries, dict):
-            self._entries = entries
+        self._entries: dict[str, Any] = entries if isinstance(entries, dict) else {}
 
     def has(self, key: str, status: os.stat_result, mark: str | None) -> bool:
         """Whether this file was found to be so and is unchanged. `mark`: its SHA-256, or what else was so."""
@@ -98,11 +166,8 @@ class VerifiedCache:
         """Write what was added."""
         if not self._changed:
             return
-        temporary = self._path.with_name(f"{CACHE_NAME}.{os.getpid()}.part")
         try:
-            temporary.unlink(missing_ok=True)
-            temporary.write_text(json.dumps(self._entries, indent=1), encoding="utf-8")
-            os.replace(temporary, self._path)
+            replace_text(self._path, json.dumps(self._entries, indent=1))
         except OSError as error:
             # A read-only models folder is a good folder; it only costs the hashing at each start.
             logger.info("%s not written, so the next start hashes again: %s", self._path, error)
@@ -125,62 +190,48 @@ def find_problems(
     out of the folder.
     """
     pins = read_pins(folder)
-    problems: list[Problem] = []
-    readable: list[tuple[Model, ModelFile]] = []
-    for model in models:
-        for file in with_pins(model, pins).files:
-            problem = quick_problem(model, file, folder)
-            problems += [problem] if problem else []
-            readable += [] if problem else [(model, file)]
-    if problems and hurry:
-        return problems
-    cache = VerifiedCache(folder)
+    files = [(model.name, file) for model in models for file in with_pins(model, pins).files]
+    faults = {(model, file): quick_fault(folder, model, file) for model, file in files}
     # The largest first, so that no thread is left alone with it at the end.
-    readable.sort(key=lambda pair: -(pair[1].size or 0))
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        found = pool.map(lambda pair: _content_problem(pair[0], pair[1], folder, cache, full), readable)
-        problems += [problem for problem in found if problem]
-    cache.save()
-    return problems
+    readable = sorted((key for key in files if not faults[key]), key=lambda key: -(key[1].size or 0))
+    if len(readable) == len(files) or not hurry:
+        cache = VerifiedCache(folder)
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            found = pool.map(lambda key: _content_fault(folder, key[0], key[1], cache, full), readable)
+            faults |= zip(readable, found, strict=True)
+        cache.save()
+    return [Problem(model, file.name, fault) for (model, file), fault in faults.items() if fault]
 
 
-def quick_problem(model: Model, file: ModelFile, folder: Path) -> Problem | None:
+def quick_fault(folder: Path, model: str, file: ModelFile) -> str | None:
     """What can be told of a file without reading it."""
-    path = confined(folder, model.name, file.name)
     try:
-        status = path.stat()
+        status = confined(folder, model, file.name).stat()
     except (FileNotFoundError, NotADirectoryError):
-        return Problem(model.name, file.name, "is missing")
+        return "is missing"
     except OSError as error:
-        return Problem(model.name, file.name, f"cannot be read: {error.strerror or error}")
+        return f"cannot be read: {error.strerror or error}"
     if not S_ISREG(status.st_mode):
-        return Problem(model.name, file.name, "is not a regular file")
+        return "is not a regular file"
     if file.sha256 is None:
-        return Problem(
-            model.name, file.name, "was not downloaded by localvoice, so nothing tells what it must be"
-        )
+        return "was not downloaded by localvoice, so nothing tells what it must be"
     if status.st_size != file.size:
-        return Problem(model.name, file.name, f"has {status.st_size} bytes, must have {file.size}")
+        return f"has {status.st_size} bytes, must have {file.size}"
     return None
 
 
-def _content_problem(
-    model: Model, file: ModelFile, folder: Path, cache: VerifiedCache, full: bool
-) -> Problem | None:
+def _content_fault(folder: Path, model: str, file: ModelFile, cache: VerifiedCache, full: bool) -> str | None:
     """What only the content tells; a good file goes into the cache."""
-    path = confined(folder, model.name, file.name)
-    key = pin_key(model, file)
+    path, key = confined(folder, model, file.name), f"{model}/{file.name}"
     try:
         before = path.stat()
         if not full and cache.has(key, before, file.sha256):
             return None
         sha256 = sha256_of(path)
         if sha256 != file.sha256:
-            return Problem(
-                model.name, file.name, f"is damaged: its SHA-256 is {sha256}, must be {file.sha256}"
-            )
+            return f"is damaged: its SHA-256 is {sha256}, must be {file.sha256}"
         if _fingerprint(path.stat(), sha256) == _fingerprint(before, sha256):
             cache.add(key, before, sha256)
     except OSError as error:
-        return Problem(model.name, file.name, f"cannot be read: {error.strerror or error}")
+        return f"cannot be read: {error.strerror or error}"
     return None

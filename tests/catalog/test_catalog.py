@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from localvoice.catalog import CatalogError, ModelFiles, load_catalog, models_folder
-from localvoice.catalog import catalog as catalog_module
-from localvoice.catalog.catalog import builtin_catalog_path, checkout_root
+from localvoice.catalog import catalogue
+from localvoice.catalog.catalogue import builtin_catalog_path, checkout_root
 from localvoice.catalog.schema import ROLES, HubSource, PackageSource
 from localvoice.catalog.verify import sha256_of
 from tests.support.folders import MODELS
@@ -242,7 +242,7 @@ def test_models_folder_is_the_setting_or_the_checkouts_or_the_users(
 ) -> None:
     assert models_folder(tmp_path / "m") == tmp_path / "m"
     assert models_folder() == MODELS
-    monkeypatch.setattr(catalog_module, "checkout_root", lambda: None)
+    monkeypatch.setattr(catalogue, "checkout_root", lambda: None)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert models_folder().parts[-2:] == ("localvoice", "models")
 
@@ -250,8 +250,8 @@ def test_models_folder_is_the_setting_or_the_checkouts_or_the_users(
 def test_installed_package_reads_its_own_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "catalog.toml"
     copy.write_bytes(builtin_catalog_path().read_bytes())
-    monkeypatch.setattr(catalog_module, "checkout_root", lambda: None)
-    monkeypatch.setattr(catalog_module, "_PACKAGE_COPY", copy)
+    monkeypatch.setattr(catalogue, "checkout_root", lambda: None)
+    monkeypatch.setattr(catalogue, "_PACKAGE_COPY", copy)
     assert builtin_catalog_path() == copy
     assert "base" in load_catalog().profiles
 

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from localvoice.catalog import DownloadError, ModelFilesError, download_profile, load_catalog
 from localvoice.catalog.download import download
-from localvoice.catalog.progress import make_display
+from localvoice.catalog.progress import Display
 from localvoice.catalog.verify import VerifiedCache
 from tests.support.fake_hub import (
+    BACKOFF_SECONDS,
     DATA,
-    QUICK,
     FakeHub,
     fetch,
     hub_source,
@@ -78,9 +78,10 @@ def test_a_hub_that_redirects_elsewhere_gets_no_token_there(hub: FakeHub, folder
 @pytest.mark.parametrize(
     ("headers", "told"),
     [
-        ({}, "redirects without end"),
+        ({}, "nothing can pin it"),
+        ({"Location": RECORD}, "redirects without end"),
         ({"Location": "http://127.0.0.1:port/"}, "Invalid URL in location header"),
-        ({"Location": "file:///etc/passwd"}, "redirects to file"),
+        ({"Location": "file:///etc/passwd"}, "unsupported protocol .file:"),
         ({"X-Linked-Etag": "0" * 64, "X-Linked-Size": "\u00b2"}, "nothing can pin it"),
         ({"X-Linked-Etag": "0" * 64, "X-Linked-Size": "9" * 5000}, "nothing can pin it"),
         ({"X-Linked-Etag": "../../x", "X-Linked-Size": "9"}, "nothing can pin it"),
@@ -264,8 +265,8 @@ def test_models_are_fetched_at_the_same_time(hub: FakeHub, folder: Path) -> None
 def test_terminal_gets_a_bar_for_each_file(hub: FakeHub, folder: Path) -> None:
     hub.add_file("me/gate", "gate.onnx", DATA)
     shown = io.StringIO()
-    with make_display(Console(file=shown, width=200, force_terminal=True)) as display:
-        download([model(hub_source())], folder, display, QUICK)
+    with Display(Console(file=shown, width=200, force_terminal=True)) as display:
+        download([model(hub_source())], folder, display, BACKOFF_SECONDS)
     last = [line for line in shown.getvalue().splitlines() if "gate/gate.onnx" in line][-1]
     assert "━" in last and "3.1/3.1 MB" in last and "done, from hub me/gate@main" in last
 
@@ -306,10 +307,10 @@ def test_hub_offline_switch_of_the_engines_does_not_matter(hub: FakeHub, folder:
     code = (
         "import sys; from pathlib import Path; import localvoice.engines; from rich.console import Console\n"
         "from localvoice.catalog.download import download\n"
-        "from localvoice.catalog.progress import make_display\n"
+        "from localvoice.catalog.progress import Display\n"
         "from localvoice.catalog.schema import Model\n"
         "model = Model.model_validate_json(sys.argv[1])\n"
-        "with make_display(Console()) as display: download([model], Path(sys.argv[2]), display)\n"
+        "with Display(Console()) as display: download([model], Path(sys.argv[2]), display)\n"
     )
     text = model(hub_source(), data=b"abc").model_dump_json()
     subprocess.run([sys.executable, "-c", code, text, str(folder)], check=True, capture_output=True)

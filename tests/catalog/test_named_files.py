@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 from localvoice import cli, files, setting_sources
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import load_catalog
-from localvoice.catalog.hub import Hub
 from localvoice.catalog.network import Network
-from localvoice.catalog.packages import PipSettings
+from localvoice.catalog.sources import PipSettings, read_token
 from localvoice.config import ConfigError
 from localvoice.files import NamedOutput, read_named
 from localvoice.playbook import load_playbook
@@ -60,7 +59,7 @@ def certificates(path: Path, environment: pytest.MonkeyPatch) -> object:
 
 def hub_token(path: Path, environment: pytest.MonkeyPatch) -> object:
     environment.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(path))
-    return Hub(None)._headers  # type: ignore[arg-type]
+    return read_token()
 
 
 def pip_settings(path: Path, environment: pytest.MonkeyPatch) -> object:

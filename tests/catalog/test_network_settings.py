@@ -11,9 +11,9 @@ from unittest.mock import Mock
 import httpx
 import pytest
 
-from localvoice.catalog import DownloadError, transfer
-from localvoice.catalog import hub as hub_module
-from localvoice.catalog.network import Network, NetworkSettingError
+from localvoice.catalog import DownloadError, sources, transfer
+from localvoice.catalog.errors import NetworkSettingError
+from localvoice.catalog.network import Network
 from tests.support.fake_hub import DATA, FakeHub, fetch, hub_source, model, package_source
 from tests.support.tiny_proxy import TinyProxy, tiny_proxy
 
@@ -111,7 +111,7 @@ def test_an_index_that_is_none_leaves_the_hub(
 def test_a_token_that_is_none_is_named_and_not_shown(
     token: str, hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "get_token", lambda: token)
+    monkeypatch.setattr(sources, "get_token", lambda: token)
     hub.add_file("me/gate", "gate.onnx", DATA)
     with pytest.raises(DownloadError, match="HF_TOKEN holds characters that no token has") as caught:
         fetch([model(hub_source())], folder)

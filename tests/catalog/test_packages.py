@@ -8,8 +8,8 @@ import pytest
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from localvoice.catalog import DownloadError
-from localvoice.catalog import packages as packages_module
-from localvoice.catalog.packages import PipSettings
+from localvoice.catalog import sources
+from localvoice.catalog.sources import PipSettings
 from tests.support.fake_hub import (
     DATA,
     FakeHub,
@@ -98,7 +98,7 @@ def test_wheel_larger_than_sensible_is_refused(
     hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add_wheel("gate-data==1.0", {"gate.onnx": b"abc", "more": DATA})
-    monkeypatch.setattr("localvoice.catalog.fetch.WHEEL_ALLOWANCE", 1000)
+    monkeypatch.setattr("localvoice.catalog.sources.WHEEL_ALLOWANCE", 1000)
     with pytest.raises(DownloadError, match=r"offers \d+ bytes, more than the 1006 that it may be"):
         fetch([model(package_source(("gate-data==1.0", "gate.onnx")), data=b"abc")], folder)
 
@@ -176,11 +176,11 @@ def test_pip_settings_come_from_variables_and_files(tmp_path: Path, monkeypatch:
 def test_public_index_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(packages_module, "_pip_config", lambda: {})
+    monkeypatch.setattr(sources, "_pip_config", lambda: {})
     assert PipSettings.read().indexes == (PYPI_SIMPLE_ENDPOINT,)
 
 
 def test_without_pip_there_are_only_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert packages_module._pip_config() == {}
+    assert sources._pip_config() == {}

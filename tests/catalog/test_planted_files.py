@@ -102,7 +102,9 @@ def test_in_the_place_of_the_salt(plant: Plant, open_store: Open, place: Path) -
 
 
 @pytest.mark.parametrize("plant", [pipe, huge, loop])
-@pytest.mark.parametrize("name", ["gate.onnx.part", "gate.onnx.part.json", "gate.onnx.part.json.new"])
+@pytest.mark.parametrize(
+    "name", ["gate.onnx.part", "gate.onnx.part.json", f"gate.onnx.part.json.{os.getpid()}.part"]
+)
 def test_in_the_place_of_what_a_download_keeps(plant: Plant, name: str, hub: FakeHub, folder: Path) -> None:
     hub.add_file("me/gate", "gate.onnx", DATA)
     (folder / "gate").mkdir(parents=True)

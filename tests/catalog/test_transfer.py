@@ -5,15 +5,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
-from localvoice.catalog import DownloadError
-from localvoice.catalog import transfer as transfer_module
+from localvoice.catalog import DownloadError, network
+from localvoice.catalog.errors import SourceError
 from localvoice.catalog.network import Network
-from localvoice.catalog.transfer import SourceError
+from localvoice.catalog.transfer import Transfer
 from tests.support.fake_hub import (
     DATA,
     FakeHub,
@@ -123,13 +124,13 @@ def test_host_out_of_reach_is_tried_once(hub: FakeHub, folder: Path, monkeypatch
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.2:{closed.getsockname()[1]}")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,127.0.0.2,localhost")
         tried: list[str] = []
-        probe = transfer_module._probe
+        probe = network.connection_fault
 
         def counting(address: httpx.URL) -> str | None:
             tried.append(address.host)
             return probe(address)
 
-        monkeypatch.setattr(transfer_module, "_probe", counting)
+        monkeypatch.setattr(network, "connection_fault", counting)
         hub.add_wheel("gate-data==1.0", {"gate.onnx": DATA})
         source = package_source(("gate-data==1.0", "gate.onnx"))
         names = ("gate", "b", "c", "d", "e")
@@ -148,10 +149,10 @@ def test_name_look_up_without_an_answer_is_given_up(
         let_go.wait(10)
         raise OSError("too late")
 
-    monkeypatch.setattr(transfer_module, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(network, "CONNECT_SECONDS", 0.1)
     monkeypatch.setattr(socket, "create_connection", never)
     spent = own_time()
-    reason = transfer_module._probe(httpx.URL("https://hub.example/x"))
+    reason = network.connection_fault(httpx.URL("https://hub.example/x"))
     let_go.set()
     assert reason == "no connection to hub.example: no answer within 0 s"
     assert spent() < 1
@@ -160,10 +161,11 @@ def test_name_look_up_without_an_answer_is_given_up(
 def test_behind_a_proxy_the_host_itself_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(transfer_module, "_probe", lambda _: "tried")
+    monkeypatch.setattr(network, "connection_fault", lambda _: "tried")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "hub.example")
-    with transfer_module.Transfer(threading.Event(), Network.read()) as transfer:
-        transfer._require_host("https://other.example/x")
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_: httpx.Response(200))
+    with closing(Transfer(threading.Event(), Network.read(), 0)) as transfer:
+        assert transfer.get("https://other.example/x", {}).status_code == 200
         with pytest.raises(SourceError, match="tried"):
-            transfer._require_host("https://hub.example/x")
+            transfer.get("https://hub.example/x", {})

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from localvoice.catalog import packages
-from localvoice.catalog.download import DownloadOptions, download
-from localvoice.catalog.progress import make_display
+from localvoice.catalog import sources
+from localvoice.catalog.download import download
+from localvoice.catalog.progress import Display
 from localvoice.catalog.schema import Model
 
 COMMIT = "c" * 40
 DATA = bytes(range(256)) * 12_000  # 3 MB: many pieces
-QUICK = DownloadOptions(backoff_seconds=0.001)
+BACKOFF_SECONDS = 0.001
 
 
 def sha256(data: bytes) -> str:
@@ -226,7 +226,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         for name in ("PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_PROXY", "PIP_NO_INDEX"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(packages, "_pip_config", lambda: {})
+        monkeypatch.setattr(sources, "_pip_config", lambda: {})
         yield hub
 
 
@@ -255,11 +255,11 @@ def model(
     )
 
 
-def fetch(models: Sequence[Model], folder: Path, options: DownloadOptions = QUICK) -> str:
+def fetch(models: Sequence[Model], folder: Path) -> str:
     """Download without a terminal; what is printed."""
     shown = io.StringIO()
-    with make_display(Console(file=shown, width=200)) as display:
-        download(models, folder, display, options)
+    with Display(Console(file=shown, width=200)) as display:
+        download(models, folder, display, BACKOFF_SECONDS)
     return shown.getvalue()
 
 

@@ -1,0 +1,134 @@
+"""Reading the catalogue: the built-in one and, over it, a user's own file of the same shape."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from localvoice.catalog.errors import CatalogError
+from localvoice.catalog.schema import ROLES, Model, Profile
+from localvoice.files import DATA_FOLDER, read_named
+
+_Shape = TypeVar("_Shape", bound=BaseModel)
+_MAX_BYTES = 256 * 1024
+"""Of a catalogue's file."""
+_PACKAGE_COPY = Path(__file__).with_name("catalog.toml")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All models and profiles that are known, by name."""
+
+    models: Mapping[str, Model]
+    profiles: Mapping[str, Profile]
+
+    def profile(self, name: str) -> Profile:
+        """The profile of this name; CatalogError, with the names there are, if there is none."""
+        if name not in self.profiles:
+            raise CatalogError(f"There is no profile {name!r}. Profiles: {', '.join(self.profiles)}.")
+        return self.profiles[name]
+
+    def models_of(self, profile: str) -> tuple[Model, ...]:
+        """The profile's models, one for each role; CatalogError if there is no such profile."""
+        chosen = self.profile(profile)
+        return tuple(self.models[chosen.model_for(role)] for role in ROLES)
+
+
+def checkout_root() -> Path | None:
+    """The project's folder when this code runs from a checkout of it, else None."""
+    root = Path(__file__).resolve().parents[2]
+    is_checkout = (root / "pyproject.toml").is_file() and (root / "models" / "catalog.toml").is_file()
+    return root if is_checkout else None
+
+
+def models_folder(setting: Path | None = None) -> Path:
+    """Where model files lie: the setting, else the checkout's models/, else the user's data folder.
+
+    Raises CatalogError for a user without a home folder.
+    """
+    if setting is not None:
+        return setting.expanduser().absolute()
+    root = checkout_root() or DATA_FOLDER
+    if root is None:
+        raise CatalogError("This user has no home folder. Name the folder of the models with --models-dir.")
+    return root / "models"
+
+
+def builtin_catalog_path() -> Path:
+    """The checkout's models/catalog.toml, or the copy inside the installed package."""
+    root = checkout_root()
+    return root / "models" / "catalog.toml" if root else _PACKAGE_COPY
+
+
+def load_catalog(user_file: Path | None = None) -> Catalog:
+    """The built-in catalogue with the user's entries over it.
+
+    A model in the user's file replaces the built-in one of its name. A profile there need only give the
+    fields that differ. Raises CatalogError.
+    """
+    path = builtin_catalog_path()
+    models, profiles = _read(path)
+    if user_file is not None:
+        path = user_file.expanduser()
+        own_models, own_profiles = _read(path)
+        models |= own_models
+        profiles |= {name: profiles.get(name, {}) | entry for name, entry in own_profiles.items()}
+    catalog = Catalog(_parsed(path, "models", models, Model), _parsed(path, "profiles", profiles, Profile))
+    for profile in catalog.profiles.values():
+        for role in ROLES:
+            where, name = f"{path}: profiles.{profile.name}: {role}", profile.model_for(role)
+            if name not in catalog.models:
+                raise CatalogError(f"{where}: there is no model {name!r}")
+            if catalog.models[name].role != role:
+                raise CatalogError(f"{where}: model {name!r} is for {catalog.models[name].role}")
+    return catalog
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entries for models and for profiles, with their names, not yet checked inside."""
+    try:
+        raw = tomllib.loads(read_named(path, _MAX_BYTES).decode("utf-8-sig"))
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise CatalogError(f"{path}: is nested too deeply") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path}: is not valid TOML: {error}") from error
+    for kind, table in raw.items():
+        if kind not in ("models", "profiles") or not isinstance(table, dict):
+            raise CatalogError(f"{path}: {kind}: only the tables [models.NAME] and [profiles.NAME] are known")
+        for name, entry in table.items():
+            if not isinstance(entry, dict) or "name" in entry:
+                raise CatalogError(
+                    f"{path}: {kind}.{name}: must be a table without `name`: its key is its name"
+                )
+            entry["name"] = name
+    return raw.get("models", {}), raw.get("profiles", {})
+
+
+def _parsed(path: Path, kind: str, entries: Mapping[str, Any], shape: type[_Shape]) -> dict[str, _Shape]:
+    """Each entry checked; CatalogError with one line a fault: file, entry, field, what is wrong."""
+    parsed = {}
+    for name, entry in entries.items():
+        try:
+            parsed[name] = shape.model_validate(entry)
+        except ValidationError as error:
+            faults = [
+                f"{path}: {kind}.{name}: {_field(entry, fault['loc'])}: "
+                + fault["msg"].removeprefix("Value error, ")
+                for fault in error.errors()
+            ]
+            raise CatalogError("\n".join(faults)) from error
+    return parsed
+
+
+def _field(entry: Mapping[str, Any], location: tuple[int | str, ...]) -> str:
+    """Where in an entry: the name of a file says more than its number in the list."""
+    steps = list(location)
+    if steps[:1] == ["files"] and len(steps) > 1 and isinstance(steps[1], int):
+        file = entry["files"][steps[1]]
+        steps[1] = file.get("name", steps[1]) if isinstance(file, dict) else steps[1]
+    return ".".join(map(str, steps)) or "the entry"
