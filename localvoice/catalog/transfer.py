@@ -186,7 +186,9 @@ class Transfer:
                 part.discard()
                 raise _Dropped("the partial file does not fit")
             _checked(response)
-            start = _start_of(response, have)
+            start = have if response.status_code == 206 else 0  # a server may know no ranges
+            if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise SourceError("answers with another range than asked for")
             total = _total_of(response, start)
             if total is not None and remote.size is not None and total != remote.size:
                 raise SourceError(f"offers {total} bytes, must be {remote.size}")
@@ -196,12 +198,13 @@ class Transfer:
             with part.path.open("r+b") as stream:
                 stream.truncate(start)
                 stream.seek(start)
-                self._write(response, stream, remote.limit, remote.size or total, progress)
+                for done in self._write(response, stream, remote.limit, remote.size or total):
+                    progress(done, remote.size or total or remote.limit)
 
     def _write(
-        self, response: httpx.Response, stream: BinaryIO, limit: int, total: int | None, progress: Progress
-    ) -> None:
-        """The body into the file, looking at the stop event at each piece."""
+        self, response: httpx.Response, stream: BinaryIO, limit: int, total: int | None
+    ) -> Iterator[int]:
+        """The body into the file: the bytes that are there after each piece."""
         start = done = stream.tell()
         try:
             for chunk in response.iter_bytes():
@@ -209,8 +212,7 @@ class Transfer:
                     raise SourceError(f"sends more than the {limit} bytes that it may be")
                 stream.write(chunk)
                 done += len(chunk)
-                if total:
-                    progress(done, total)
+                yield done
                 if self._stop.is_set():
                     raise Stopped
         except httpx.TransportError as error:
@@ -245,20 +247,11 @@ def _checked(response: httpx.Response) -> httpx.Response:
     raise _Dropped(reason) if response.status_code in _PASSING_STATUS else SourceError(reason)
 
 
-def _start_of(response: httpx.Response, have: int) -> int:
-    """At which byte the body starts: where it was asked to, or at 0 if the server sends everything."""
-    if response.status_code != 206:
-        return 0
-    if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-        raise SourceError("answers with another range than asked for")
-    return have
-
-
 def _total_of(response: httpx.Response, start: int) -> int | None:
     """Bytes of the whole file, if the server tells."""
     length = response.headers.get("Content-Length", "")
     encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-    return start + int(length) if length.isdigit() and not encoded else None
+    return start + int(length) if length.isdecimal() and not encoded else None
 
 
 def _described(error: Exception) -> str:

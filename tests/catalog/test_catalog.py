@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.catalog import CatalogError, ModelFiles, load_catalog, models_folder
-from localvoice.catalog import catalogue
+from localvoice.catalog import CatalogError, ModelFiles, catalogue, load_catalog, models_folder
 from localvoice.catalog.catalogue import builtin_catalog_path, checkout_root
 from localvoice.catalog.schema import ROLES, HubSource, PackageSource
 from localvoice.catalog.verify import sha256_of

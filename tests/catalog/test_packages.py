@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
-from localvoice.catalog import DownloadError
-from localvoice.catalog import sources
+from localvoice.catalog import DownloadError, sources
 from localvoice.catalog.sources import PipSettings
 from tests.support.fake_hub import (
     DATA,
