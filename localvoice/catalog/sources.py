@@ -17,7 +17,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -61,45 +60,15 @@ class HubRecord:
             return sha256_of(path) == self.digest
         blob = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
         with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                blob.update(chunk)
-        return blob.hexdigest() == self.digest
+            return hashlib.file_digest(stream, lambda: blob).hexdigest() == self.digest
 
 
-class Hub:
-    """Files of the hub, or of the mirror that HF_ENDPOINT names."""
-
-    def __init__(self, transfer: Transfer) -> None:
-        """Raises `NetworkSettingError` if HF_ENDPOINT is set to what is no address."""
-        self._transfer = transfer
-        if _endpoint() and parsed(_endpoint()) is None:
-            raise NetworkSettingError(
-                "HF_ENDPOINT is not the address of a hub that can be used. Write it as https://HOST, or "
-                "unset it."
-            )
-
-    @cached_property
-    def _headers(self) -> dict[str, str]:
-        token = read_token()
-        return {"Authorization": f"Bearer {token}"} if token else {}  # httpx sends it to no other host
-
-    def record(self, source: HubSource) -> HubRecord:
-        """What the hub says of the file at its revision; SourceError if it cannot be asked."""
-        for response in islice(self._transfer.heads(hub_url(source), self._headers), _MAX_REDIRECTS):
-            # A large file redirects to a store elsewhere, which knows nothing of the repository; a renamed
-            # repository redirects without a record.
-            if "X-Linked-Etag" in response.headers or not response.next_request:
-                return _parsed_record(response.headers)
-        raise SourceError("redirects without end")
-
-    def fetch(self, source: HubSource, part: PartialFile, size: int, progress: Progress) -> None:
-        """Bring the partial file to its full length; raises as Transfer.download."""
-        try:
-            self._transfer.download(Remote(hub_url(source), self._headers, size, size), part, progress)
-        except SourceError as error:
-            if re.search(r" 40[13] ", str(error)):
-                raise SourceError(f"{error}: if the repository asks for a login, set HF_TOKEN") from error
-            raise
+def check_endpoint() -> None:
+    """Raises `NetworkSettingError` if HF_ENDPOINT is set to what is no address."""
+    if _endpoint() and parsed(_endpoint()) is None:
+        raise NetworkSettingError(
+            "HF_ENDPOINT is not the address of a hub that can be used. Write it as https://HOST, or unset it."
+        )
 
 
 def _endpoint() -> str:
@@ -112,7 +81,7 @@ def hub_url(source: HubSource) -> str:
     return hf_hub_url(source.hub, source.path, revision=source.revision, endpoint=_endpoint() or None)
 
 
-def read_token() -> str | None:
+def hub_headers() -> dict[str, str]:
     """The user's token, from HF_TOKEN or `hf auth login`, if any. Raises SourceError."""
     file = Path(constants.HF_TOKEN_PATH)
     try:
@@ -126,7 +95,29 @@ def read_token() -> str | None:
         ) from error
     if token and not (token.isascii() and token.isprintable()):
         raise SourceError("HF_TOKEN holds characters that no token has: correct it, or unset it")
-    return token
+    return {"Authorization": f"Bearer {token}"} if token else {}  # httpx sends it to no other host
+
+
+def hub_record(transfer: Transfer, source: HubSource) -> HubRecord:
+    """What the hub says of the file at its revision; SourceError if it cannot be asked."""
+    for response in islice(transfer.heads(hub_url(source), hub_headers()), _MAX_REDIRECTS):
+        # A large file redirects to a store elsewhere, which knows nothing of the repository; a renamed
+        # repository redirects without a record.
+        if "X-Linked-Etag" in response.headers or not response.next_request:
+            return _parsed_record(response.headers)
+    raise SourceError("redirects without end")
+
+
+def fetch_from_hub(
+    transfer: Transfer, source: HubSource, part: PartialFile, size: int, progress: Progress
+) -> None:
+    """Bring the partial file to its full length; raises as Transfer.download."""
+    try:
+        transfer.download(Remote(hub_url(source), hub_headers(), size, size), part, progress)
+    except SourceError as error:
+        if re.search(r" 40[13] ", str(error)):
+            raise SourceError(f"{error}: if the repository asks for a login, set HF_TOKEN") from error
+        raise
 
 
 def _parsed_record(headers: httpx.Headers) -> HubRecord:

@@ -12,7 +12,7 @@ from localvoice import cli, files, setting_sources
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import load_catalog
 from localvoice.catalog.network import Network
-from localvoice.catalog.sources import PipSettings, read_token
+from localvoice.catalog.sources import PipSettings, hub_headers
 from localvoice.config import ConfigError
 from localvoice.files import NamedOutput, read_named
 from localvoice.playbook import load_playbook
@@ -59,7 +59,7 @@ def certificates(path: Path, environment: pytest.MonkeyPatch) -> object:
 
 def hub_token(path: Path, environment: pytest.MonkeyPatch) -> object:
     environment.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(path))
-    return read_token()
+    return hub_headers()
 
 
 def pip_settings(path: Path, environment: pytest.MonkeyPatch) -> object:
