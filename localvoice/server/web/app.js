@@ -24,7 +24,7 @@ import { VoicePath } from './voice_path.js';
 /** @typedef {import('./problems.js').Remedy} Remedy */
 /** @typedef {import('./voice_path.js').Voice} Voice */
 
-/** A first typed message waits this long for the voice, so that its answer needn't change its path midway. */
+/** A first typed message waits this long for the voice, so that its answer keeps one path. */
 const VOICE_BEFORE_TEXT_MS = 1_500;
 
 const store = new Store(render);
@@ -87,17 +87,17 @@ async function deliver(text, urls) {
   if (urls.length > 0) connection.send(attachments(urls));
   if (connection.send({ type: 'text', text })) return;
   pictures.putBack(urls);
-  conversation.note('That wasn’t sent, for the connection dropped. Send it again.');
+  conversation.note('That wasn’t sent because the connection dropped. Send it again.');
   view.restoreText(text);
 }
 
-/** The server takes back the last exchange; the page does when it says so. */
+/** Asks the server to forget the last exchange; the page follows when the server confirms. */
 function forget() {
   begin();
   connection.send({ type: 'forget', all: false });
 }
 
-/** The user has begun to say what the pictures belong to. */
+/** The user has begun to speak: the pictures go with these words. */
 function sendPictures() {
   const urls = pictures.take();
   if (urls.length === 0) return;
@@ -176,7 +176,7 @@ function linkChanged({ link, resumed, seconds }) {
   showSetup();
 }
 
-/** @param {import('./connection.js').Link} before @param {number} [seconds] after which there may be a place */
+/** @param {import('./connection.js').Link} before @param {number} [seconds] after which the server may have room */
 function dropped(before, seconds) {
   if (before === 'ready') {
     voice.drop();
@@ -190,7 +190,7 @@ function dropped(before, seconds) {
   if (known.id !== 'uninvited') tellIfUninvited();
 }
 
-/** A socket that is refused doesn't say why; an ordinary request does. */
+/** A refused WebSocket gives no reason; an ordinary request does. */
 async function tellIfUninvited() {
   const answer = await fetch('health').catch(() => null);
   const refused = answer !== null && [401, 403].includes(answer.status);
@@ -201,7 +201,7 @@ async function showSetup() {
   try {
     view.showSetup(await (await fetch('health')).json());
   } catch (error) {
-    console.warn('localvoice: no names of the models, for /health failed', error);
+    console.warn('localvoice: no names of the models, because /health failed', error);
   }
 }
 
@@ -219,7 +219,7 @@ function voiceChanged(status) {
   const before = store.state.voice;
   store.update({ voice: status });
   if (status === 'socket' && before !== 'socket' && before !== 'unsupported') {
-    conversation.note('Your voice goes over the WebSocket, for WebRTC doesn’t connect here.');
+    conversation.note('Your voice goes over the WebSocket because WebRTC doesn’t connect here.');
   }
   if (status === 'unsupported') {
     store.setProblem('voice', problem('voice-unsupported'));
@@ -228,7 +228,7 @@ function voiceChanged(status) {
   if (status === 'lost' && store.state.link === 'ready') openVoice();
 }
 
-/** Silence at once, not when the sound that is on its way has been played. */
+/** Silences the agent at once, without playing what has already arrived. */
 function hush() {
   voice.setAudible(false);
   agentVoice.hush();

@@ -28,7 +28,7 @@ export class Captions {
   /**
    * @param {HTMLElement} list
    * @param {HTMLElement} scroll what scrolls it
-   * @param {HTMLElement} welcome shown while nobody has said anything
+   * @param {HTMLElement} welcome shown until the first words
    */
   constructor(list, scroll, welcome) {
     this.#list = list;

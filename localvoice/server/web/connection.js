@@ -18,9 +18,9 @@ const PING_EVERY_MS = 15_000;
 const PONG_WITHIN_MS = 10_000;
 /** From opening the socket to `ready`. */
 const READY_WITHIN_MS = 5_000;
-/** A server that never answers `reconnect` has no session for us; don't keep the user waiting for it. */
+/** A server that does not answer `reconnect` in this time has no session for us. */
 const RESUMED_WITHIN_MS = 3_000;
-/** A server without a place says `ready` all the same, and then, a quarter of a second later, that it has none. */
+/** A full server says `ready` all the same, and a quarter of a second later that it is full. */
 const ADMITTED_AFTER_MS = 400;
 const TRY_AGAIN_LATER = 1013;
 /** Tells a full server that we understand its close with 1013; it answers others with a bare HTTP 503. */
@@ -38,7 +38,7 @@ export class Connection {
   /** The session to go on with, while a new connection waits for `reconnect-ack`. @type {string|null} */
   #resuming = null;
   #attempt = 0;
-  /** Whether the server had no place the last time. */
+  /** Whether the server was full the last time. */
   #refused = false;
   /** @type {Link} */
   #link = 'ended';
@@ -172,7 +172,7 @@ export class Connection {
     this.#after('ping', PING_EVERY_MS, () => this.#ping());
   }
 
-  /** @param {number} [seconds] after which the server wants us back */
+  /** @param {number} [seconds] after which to come back to a full server */
   #drop(seconds) {
     // A drop in the middle of resuming must not lose the session that was to be resumed.
     this.#sessionId = this.#resuming ?? this.#sessionId;
@@ -218,7 +218,7 @@ export class Connection {
   }
 }
 
-/** When a server that has no place for us wants us back. @param {CloseEvent} event @returns {number|undefined} */
+/** When to come back to a full server. @param {CloseEvent} event @returns {number|undefined} */
 function secondsToWait(event) {
   if (event.code !== TRY_AGAIN_LATER) return undefined;
   return Number(/^retry-after=(\d+)$/.exec(event.reason)?.[1] ?? 5);

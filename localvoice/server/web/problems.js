@@ -1,5 +1,5 @@
 /**
- * The words for each trouble, and what to do about it.
+ * The words for each problem, and what to do about it.
  * @module
  */
 
@@ -8,12 +8,12 @@
  *   'mic-missing'|'mic-busy'|'mic-broken'|'mic-gone'|'voice-unsupported'|'sound-blocked'|
  *   'stt'|'llm'|'tts'|'hearing'|'misunderstood'|'too-fast'|'playbook'|'internal'} ProblemId
  */
-/** @typedef {'reconnect'|'talk'|'sound'|'reload'} Remedy what the button beside the words does */
+/** @typedef {'reconnect'|'talk'|'sound'|'reload'} Remedy what the button next to the words does */
 /** @typedef {'link'|'mic'|'sound'|'voice'|'turn'} Slot one problem of each kind at a time; the first of these is shown */
 /**
  * @typedef {Object} Problem
  * @property {ProblemId} id
- * @property {'wait'|'fault'} tone `wait`: it mends itself
+ * @property {'wait'|'fault'} tone `wait`: it passes without the user's help
  * @property {string} title
  * @property {string} text
  * @property {string|undefined} detail the server's own words
@@ -24,7 +24,7 @@
 export const SLOTS = ['link', 'mic', 'sound', 'voice', 'turn'];
 
 const TALK = { label: 'Try again', remedy: /** @type {const} */ ('talk') };
-const TYPING = 'You can type meanwhile.';
+const TYPING = 'You can type in the meantime.';
 
 /** @type {Record<ProblemId, Omit<Problem, 'id'|'detail'>>} */
 const WORDS = {
@@ -42,8 +42,8 @@ const WORDS = {
   },
   full: {
     tone: 'wait',
-    title: 'Others are talking just now',
-    text: 'This machine serves only so many at a time. The page comes back by itself as soon as there may be a place.',
+    title: 'Others are talking right now',
+    text: 'This machine serves only a few conversations at a time. The page tries again by itself as soon as there may be room.',
     action: { label: 'Try now', remedy: 'reconnect' },
   },
   uninvited: {
@@ -65,7 +65,7 @@ const WORDS = {
   'mic-refused': {
     tone: 'fault',
     title: 'The microphone is blocked',
-    text: `Click the icon beside the address, set Microphone to Allow, then try again. If it is allowed there, look in the system’s privacy settings. ${TYPING}`,
+    text: `Click the icon next to the address, set Microphone to Allow, then try again. If it is allowed there, look in the system’s privacy settings. ${TYPING}`,
     action: TALK,
   },
   'mic-dismissed': {
@@ -110,9 +110,9 @@ const WORDS = {
     text: 'It plays sound only after a click.',
     action: { label: 'Play sound', remedy: 'sound' },
   },
-  stt: { tone: 'fault', title: 'I couldn’t make that out', text: 'Writing down your words failed. Say it again, or type it.' },
+  stt: { tone: 'fault', title: 'I couldn’t make that out', text: 'Speech recognition failed. Say it again, or type it.' },
   llm: { tone: 'fault', title: 'No answer this time', text: 'The language model failed or took too long. Ask once more.' },
-  tts: { tone: 'fault', title: 'The voice failed', text: 'The answer stands here as text. Go on; the next one is tried aloud again.' },
+  tts: { tone: 'fault', title: 'The voice failed', text: 'The answer stands here as text. Go on; the next answer is spoken again if the voice works.' },
   hearing: { tone: 'fault', title: 'Your sound can’t be read', text: 'Stop, then press Talk again. If that doesn’t help, reload the page.' },
   misunderstood: {
     tone: 'fault',
@@ -154,8 +154,8 @@ export function problemOfCode(code, message) {
 /**
  * Why there is no connection.
  * @param {boolean} dropped whether there was one
- * @param {Problem|undefined} earlier what was said of it until now
- * @param {number} [seconds] after which the server wants us back, if it has no place for us
+ * @param {Problem|undefined} earlier the problem that is shown so far
+ * @param {number} [seconds] after which to come back, if the server is full
  * @returns {Problem}
  */
 export function problemOfLink(dropped, earlier, seconds) {

@@ -22,7 +22,7 @@ class Uplink extends AudioWorkletProcessor {
   constructor() {
     super();
     this.port.onmessage = () => {
-      this.#running = false; // any message means stop; otherwise it would be called for ever
+      this.#running = false; // any message means stop; otherwise the browser would go on calling it
     };
   }
 

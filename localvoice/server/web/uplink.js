@@ -36,7 +36,7 @@ export class Uplink {
       throw error;
     });
     await loading;
-    if (start !== this.#starts) return; // stopped meanwhile
+    if (start !== this.#starts) return; // stopped in the meantime
     this.#node = new AudioWorkletNode(context, 'uplink', { channelCount: 1, channelCountMode: 'explicit' });
     this.#node.port.onmessage = ({ data: { samples, rate } }) => this.#send(base64(samples), rate);
     this.#source = context.createMediaStreamSource(stream);

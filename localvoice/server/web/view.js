@@ -19,7 +19,7 @@ import { micOpen } from './state.js';
  * @property {() => void} end
  * @property {(text: string) => boolean} send whether the text was taken
  * @property {() => void} forget
- * @property {(choice: Remedy) => void} remedy what the button beside a problem does
+ * @property {(choice: Remedy) => void} remedy what the button next to a problem does
  */
 
 /**
@@ -105,7 +105,7 @@ export class View {
     const open = micOpen(state);
     const talk = part('talk');
     talk.setAttribute('aria-pressed', String(open));
-    // Not `disabled`: that would throw the keyboard's focus away while the connection is mended.
+    // Not `disabled`: that would throw the keyboard's focus away while the connection is restored.
     talk.setAttribute('aria-disabled', String(!open && (state.mic === 'asking' || !reachable(state))));
     setText('talk-label', open ? 'Stop' : 'Talk');
     setIcon('talk-icon', open ? 'icon-stop' : 'icon-mic');
@@ -149,7 +149,7 @@ export function reachable(state) {
 
 /** @param {Readonly<State>} state @returns {[string, string]} what goes on, and what the user can do */
 function stateWords(state) {
-  if (state.link === 'ended') return ['Ended', 'Press Talk or type to begin anew'];
+  if (state.link === 'ended') return ['Ended', 'Press Talk or type to begin again'];
   if (state.link === 'lost') return [linkWords(state), micOpen(state) ? 'Your microphone stays on' : ''];
   if (state.link === 'connecting') return ['Connecting', ''];
   if (state.agent === 'thinking') return ['Thinking', state.mic === 'muted' ? 'You are muted' : ''];

@@ -11,7 +11,7 @@
 /** All candidates travel in the offer; on one machine they are there in a few milliseconds. */
 const GATHER_WITHIN_MS = 1_000;
 const CONNECT_WITHIN_MS = 5_000;
-/** A short hiccup of the network mends itself; past this the connection is given up. */
+/** A short network hiccup passes by itself; after this long the connection is given up. */
 const HICCUP_MS = 3_000;
 
 export class VoiceLink {
@@ -58,7 +58,7 @@ export class VoiceLink {
 
   /** The server's answer to the offer. @param {RTCSessionDescriptionInit} answer */
   async answer(answer) {
-    // An answer to a peer connection that was given up meanwhile fits no other one.
+    // An answer to a peer connection that has been given up fits no other one.
     if (this.#peer?.signalingState !== 'have-local-offer') return;
     try {
       await this.#peer.setRemoteDescription(answer);
@@ -87,7 +87,7 @@ export class VoiceLink {
     this.#lose();
   }
 
-  /** Hangs up; `open()` connects anew. */
+  /** Hangs up; `open()` connects again. */
   close() {
     this.#settle(false);
     this.#discard();
@@ -105,13 +105,13 @@ export class VoiceLink {
     });
     const timer = setTimeout(() => this.#settle(false), CONNECT_WITHIN_MS);
     this.#negotiate(peer).catch((/** @type {unknown} */ error) => {
-      if (this.#peer !== peer) return; // closed in the midst of it
+      if (this.#peer !== peer) return; // closed in the meantime
       console.error('localvoice: the offer failed', error);
       this.#settle(false);
     });
     const connected = await settled;
     clearTimeout(timer);
-    if (this.#peer !== peer) return false; // closed meanwhile, and reported so
+    if (this.#peer !== peer) return false; // closed in the meantime, and reported so
     if (!connected) this.#discard();
     this.#connected = connected;
     this.#onStatus(connected ? 'on' : 'failed');

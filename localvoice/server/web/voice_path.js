@@ -42,7 +42,7 @@ export class VoicePath {
     });
   }
 
-  /** Finds a way, or waits for the search that runs. @returns {Promise<boolean>} false if closed meanwhile */
+  /** Finds a way, or waits for the search that runs. @returns {Promise<boolean>} false if closed in the meantime */
   async open() {
     if (this.#bySocket) this.#onStatus('socket');
     else if (typeof RTCPeerConnection === 'undefined') this.#fallBack();
@@ -85,7 +85,7 @@ export class VoicePath {
     this.#link.close();
   }
 
-  /** Hangs up; `open()` begins anew. */
+  /** Hangs up; `open()` starts again. */
   close() {
     this.#bySocket = false;
     this.#stream = null;
