@@ -69,6 +69,15 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
+def test_files_of_the_package_that_the_architecture_names_are_there() -> None:
+    named = set(re.findall(r"`(\w+(?:/\w+)*(?:/|\.py))`", (DOCS / "architecture.md").read_text()))
+    assert len(named) > 20
+    inside = ROOT / "localvoice"
+    assert [
+        path for path in sorted(named) if not (inside / path).exists() and not (ROOT / path).exists()
+    ] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_targets_that_a_page_names_are_there(page: Path) -> None:
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
