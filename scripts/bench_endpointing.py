@@ -31,7 +31,7 @@ from localvoice.audio.endpointing import WINDOW, Paused, SpeechEnded
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.catalog import load_catalog, models_folder, ready
 from localvoice.config import Eagerness, ListeningSettings
-from localvoice.conversation.listening import Ears
+from localvoice.conversation.speech_detector import SpeechDetector
 from localvoice.engines.silero import SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import plan_threads
@@ -103,7 +103,7 @@ class Listener:
     def __init__(self, way: str, vad: Vad, judges: Judges) -> None:
         settings = {} if way == TIMER else {"eagerness": way}
         self._settings = ListeningSettings.model_validate(settings)
-        self._ears = Ears(vad, self._settings)
+        self._ears = SpeechDetector(vad, self._settings)
         self._judges = None if way == TIMER else judges
         self._judged: Judged | None = None
         self._paused_at = 0.0

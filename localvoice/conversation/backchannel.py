@@ -4,6 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from localvoice.audio.playout import Playout
+from localvoice.engines.types import Transcript
+
+_QUESTION_WITHIN: Final = 4
+"""Words after which a question still waits for its answer, though the agent goes on."""
+_QUESTION_AHEAD: Final = 2
+"""Words before its end at which a question is understood, and answered."""
 _ASIDE: Final = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*|♪")
 """What a transcript tells of sounds: "(laughs)", "[cough]"."""
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -57,3 +64,11 @@ def _length_of_one(words: Sequence[str], phrases: frozenset[tuple[str, ...]]) ->
 def spoken_words(text: str) -> list[str]:
     """Its words in small letters, without punctuation and what a transcript tells of sounds."""
     return _WORD.findall(_ASIDE.sub(" ", text).lower().replace("’", "'"))
+
+
+def wants_floor(said: Transcript, playout: Playout) -> bool:
+    """Whether what was said over this reply is meant to interrupt it."""
+    heard, to_come = playout.words()
+    near = heard[-_QUESTION_WITHIN:] + to_come[:_QUESTION_AHEAD]
+    asked = bool(heard) and any(word.rstrip("\"'”’)*_").endswith(("?", "？")) for word in near)
+    return not is_backchannel(said.text, said.language, asked)

@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from localvoice.engines.types import Image, describes, unseen
+from localvoice.conversation.history import History
+from localvoice.engines.types import Image, Llm, describes, unseen
 
 BLIND: Final = (
     "I can't look at pictures: the language model in use reads text only. Tell me in words what it shows."
@@ -47,3 +48,16 @@ def asks_about(words: str, images: Sequence[Image]) -> bool:
 def as_text(words: str, images: Sequence[Image]) -> str:
     """What the user said, as the model reads it that can't see what came with it."""
     return "\n".join([*(unseen(image.alt) for image in images), words])
+
+
+def answers_blind(llm: Llm, words: str, images: Sequence[Image]) -> bool:
+    """Whether the answer is that this model can't see these pictures."""
+    return not llm.sees and asks_about(words, images)
+
+
+def add_user(llm: Llm, history: History, words: str, images: Sequence[Image]) -> None:
+    """Add what the user said to the history; pictures too, if the model can see them."""
+    if llm.sees:
+        history.add_user(words, images)
+    else:
+        history.add_user(as_text(words, images))

@@ -74,7 +74,7 @@ async def compress(history: History, llm: Llm, limit: int, max_tokens: int = SUM
             log.warning("what was said earlier could not be summarised: %s", error)
             break
         notes = [*_SENTENCE_END.split(passage.summary), *told, *_done(turn)]
-        summary = _shortened(dict.fromkeys(filter(None, notes)), llm, max_tokens)
+        summary = await _shortened(dict.fromkeys(filter(None, notes)), llm, max_tokens)
         if not history.sum_up(passage, len(turn), summary):
             break  # it was cleared meanwhile
         log.debug("summarised %d messages; the notes have %d characters", len(turn), len(summary))
@@ -105,7 +105,7 @@ async def _retell(spoken: str, llm: Llm) -> list[str]:
     if not spoken:
         return []
     room = llm.context_tokens - _TURN_TOKENS
-    while llm.prompt_tokens(request := _request(spoken)) > room and len(spoken) > _LEAST_CHARACTERS:
+    while (await llm.prompt(request := _request(spoken))).tokens > room and len(spoken) > _LEAST_CHARACTERS:
         spoken = spoken[: len(spoken) // 2]
     sampling = Sampling(max_tokens=_TURN_TOKENS, repeat_penalty=1.05, stop=("User:", "Assistant:"))
     written = ""
@@ -142,12 +142,16 @@ def _call(call: ToolCall) -> str:
     return f"The assistant used {call.name}: {_cut(arguments, _ARGUMENTS_CHARACTERS)}."
 
 
-def _shortened(notes: Iterable[str], llm: Llm, max_tokens: int) -> str:
+async def _shortened(notes: Iterable[str], llm: Llm, max_tokens: int) -> str:
     """The notes in one line. If they are too long, the oldest go, mere questions first."""
     kept = list(notes)
-    while len(kept) > 1 and llm.prompt_tokens([ChatMessage("system", " ".join(kept))]) > max_tokens:
+    while len(kept) > 1 and (await llm.prompt([_as_system(kept)])).tokens > max_tokens:
         kept.remove(next(filter(_ONLY_ASKED.match, kept), kept[0]))
     return " ".join(kept)
+
+
+def _as_system(notes: Iterable[str]) -> ChatMessage:
+    return ChatMessage("system", " ".join(notes))
 
 
 def _words(text: str) -> set[str]:

@@ -55,12 +55,19 @@ class Conversation:
     """What the agent has to say of its own accord, once somebody is there and nobody speaks."""
     on_announcement: Callable[[], None] | None = None
     """Called when there is a new announcement; None while nobody would hear it."""
+    changes: int = 0
+    """How often something but the history has changed of what the LLM is asked: pictures, the stage."""
     reminders: Reminders = field(init=False)
     """What becomes an announcement when its time has come."""
 
     def __post_init__(self) -> None:
         """Reminders that fall due are announced."""
         self.reminders = Reminders(self.announce)
+
+    @property
+    def revision(self) -> int:
+        """Goes up with each change of what the LLM would be asked next."""
+        return self.history.revision + self.changes
 
     def touch(self) -> None:
         """A sign of life."""
@@ -91,6 +98,7 @@ class Conversation:
                 f"{len(waiting)} do. These were not taken; say something first, or send fewer.",
             )
         self.attachments[:] = [*waiting, *images]
+        self.changes += 1
 
     def take_attachments(self) -> tuple[Image, ...]:
         """The pictures that belong to what the user has just said."""
@@ -106,6 +114,7 @@ class Conversation:
     def leave_stage(self, clear_history: bool) -> None:
         """A playbook's next stage begins, in which what was asked about may not be done."""
         self.confirmation = None
+        self.changes += 1
         if clear_history:
             self.history.clear()
 

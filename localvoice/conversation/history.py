@@ -5,7 +5,7 @@ still wait for theirs. Whatever is added next answers those as cancelled.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -60,6 +60,8 @@ class History:
     """What the user said and heard, and what tools were called for it; of very many, the latest."""
     summary: str = ""
     """What the messages that the LLM is given no more said."""
+    revision: int = field(default=0, compare=False)
+    """Goes up with each change of what the LLM would be given."""
     _first_given: int = 0
     _summarised: int = 0
     _era: int = 0
@@ -79,11 +81,13 @@ class History:
         """The user said this, and sent these pictures with it."""
         self._settle()
         self.messages.append(ChatMessage("user", text, images=tuple(images)))
+        self.revision += 1
 
     def add_assistant(self, text: str) -> None:
         """The user heard this."""
         self._answer_waiting()
         self.messages.append(ChatMessage("assistant", text))
+        self.revision += 1
 
     def add_calls(self, calls: Sequence[ToolCall]) -> None:
         """The LLM called these tools, at least one."""
@@ -91,36 +95,39 @@ class History:
             raise ValueError("There is no call to add.")
         self._answer_waiting()
         self.messages.append(ChatMessage("assistant", "", tool_calls=tuple(calls)))
+        self.revision += 1
 
     def add_result(self, call_id: str, content: str) -> None:
         """A tool answered; JSON. Without effect where nothing waits for it: it was cancelled or forgotten."""
         if call_id in self._waiting():
             self.messages.append(ChatMessage("tool", content, tool_call_id=call_id))
+            self.revision += 1
         else:
             log.debug("a tool answered too late: %s", call_id)
 
-    def for_llm(
-        self, system_prompt: str, limit: int, fits: Callable[[list[ChatMessage]], bool] = lambda _: True
-    ) -> list[ChatMessage]:
-        """The system prompt, and at most `limit` messages of the past: the user's first, with the summary.
+    def prompts(self, system_prompt: str, limit: int) -> Iterator[tuple[list[ChatMessage], int]]:
+        """What the LLM may be given: each one shorter than the one before, and where its past begins.
 
-        Tool calls and their answers belong to their turn and don't count. Older turns are forgotten until the
-        prompt `fits` the model's context, or only the latest is left; then its tools' answers are shortened.
+        The first has at most `limit` messages: the user's first, with the summary. Tool calls and their
+        answers belong to their turn and don't count. The others leave older turns out, until only the latest
+        is left; then its tools' answers are shortened. Nothing changes: `trim` forgets.
         """
-        self._forget(limit)
+        start = self._cut(self._first_given, limit)
         while True:
-            given = self._given()
+            given = self._given(start)
             prompt = [ChatMessage("system", system_prompt), *self._with_summary(merge_runs(given))]
-            if fits(prompt):
-                return prompt
-            if self._first_given >= self._latest_user():
+            yield prompt, start
+            if start >= self._latest_user():
                 break
-            self._forget(sum(map(counts, given)) - 1)
+            start = self._cut(start, sum(map(counts, given)) - 1)
         for characters in _SHORTER_RESULTS:
             prompt = [shortened(message, characters) for message in prompt]
-            if fits(prompt):
-                break
-        return prompt
+            yield prompt, start
+
+    def trim(self, start: int) -> None:
+        """The LLM is given nothing more of what is before this index."""
+        self._first_given = max(self._first_given, min(start, self._latest_user()))
+        self.revision += 1
 
     def make_room(self, limit: int, noted: bool = True) -> None:
         """Between turns: forget now what the user's next message would push out.
@@ -128,16 +135,19 @@ class History:
         `noted`: what is forgotten is summed up when there is time for that.
         """
         self._settle()
-        self._forget(limit - 1)
+        # When the limit is passed, half of the past goes at once: the LLM's cache holds as long as its prompt
+        # begins with the same words, so leaving out one message a turn would have it read all others again.
+        self.trim(self._cut(self._first_given, limit - 1))
         self._drop_oldest(noted)
 
     def let_go_of_pictures(self) -> None:
         """Keep words in their places."""
         self.messages[:] = map(in_words, self.messages)
+        self.revision += 1
 
     def passage(self, limit: int) -> Passage | None:
         """What the LLM is not given after `make_room`, and the summary doesn't hold; None if nothing is."""
-        end = self._cut(limit - 1)
+        end = self._cut(self._first_given, limit - 1)
         if end <= self._summarised:
             return None
         start = self._summarised
@@ -151,6 +161,7 @@ class History:
         """
         if (passage.era, passage.start) != (self._era, self._summarised):
             return False
+        self.revision += 1
         self.summary = summary
         self._summarised = passage.start + count
         if self._summarised >= _NOTES_APART + (self._notes[-1][0] if self._notes else 0):
@@ -170,6 +181,7 @@ class History:
             return self._forget_dropped()
         del self.messages[cut:]
         self._era += 1
+        self.revision += 1
         if self._summarised > cut:
             self.summary = self._base
             self._first_given = self._summarised = 0
@@ -196,6 +208,7 @@ class History:
         self._dropped = 0
         self._first_given = self._summarised = 0
         self._era += 1
+        self.revision += 1
 
     def save(self) -> dict[str, Any]:
         """What `restore` needs, as JSON types; of pictures only what they show."""
@@ -237,6 +250,7 @@ class History:
     def _answer_waiting(self) -> None:
         for call_id in self._waiting():
             self.messages.append(ChatMessage("tool", CANCELLED, tool_call_id=call_id))
+            self.revision += 1
 
     def _waiting(self) -> list[str]:
         """Ids of the calls at the end that have no answer yet."""
@@ -247,9 +261,9 @@ class History:
             answered.add(message.tool_call_id)
         return []
 
-    def _given(self) -> list[ChatMessage]:
+    def _given(self, start: int) -> list[ChatMessage]:
         """What is not forgotten, without what the agent said before the user: templates want that."""
-        begun = (index for index in range(self._first_given, len(self.messages)) if self._is_users(index))
+        begun = (index for index in range(start, len(self.messages)) if self._is_users(index))
         return self.messages[next(begun, len(self.messages)) :]
 
     def _with_summary(self, given: list[ChatMessage]) -> list[ChatMessage]:
@@ -258,14 +272,6 @@ class History:
         first, *others = given
         words = _EARLIER.format(summary=self.summary, words=first.content)
         return [replace(first, content=words), *others]
-
-    def _forget(self, limit: int) -> None:
-        """When the limit is passed, half of the past goes at once.
-
-        The LLM's cache holds as long as its prompt begins with the same words, so forgetting one message a
-        turn would make it read all of them anew in each turn.
-        """
-        self._first_given = self._cut(limit)
 
     def _drop_oldest(self, noted: bool) -> None:
         """Bound what is kept, and so what a long conversation costs in memory, on disk and in time."""
@@ -283,13 +289,14 @@ class History:
         self._summarised = max(0, self._summarised - cut)
         self._notes = [(end - cut, summary) for end, summary in self._notes if end > cut]
         self._era += 1
+        self.revision += 1
 
-    def _cut(self, limit: int) -> int:
-        """Where the past begins that `_forget` leaves: with a message of the user's."""
-        indexes = range(self._first_given, len(self.messages))
+    def _cut(self, start: int, limit: int) -> int:
+        """Where the past begins if at most `limit` messages of it are given: with one of the user's."""
+        indexes = range(start, len(self.messages))
         counted = [index for index in indexes if counts(self.messages[index])]
         if len(counted) <= limit:
-            return self._first_given
+            return start
         kept = (max(limit, 0) + 1) // 2
         cut = counted[-kept] if kept else len(self.messages)
         return next(filter(self._is_users, range(cut, len(self.messages))), self._latest_user())

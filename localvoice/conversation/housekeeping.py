@@ -1,23 +1,33 @@
-"""Between turns: old messages are summed up, the next prompt is read ahead, stages run out of time."""
+"""Between turns: what was said is saved and summed up, the next prompt read ahead, stages run out of time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from localvoice.conversation.agent import Agent
 from localvoice.conversation.compression import compress
+from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.director import StageChange
-from localvoice.conversation.surroundings import Surroundings
+from localvoice.conversation.floor_events import State, Transition
+from localvoice.conversation.reporting import Reporter
+from localvoice.conversation.speculation import Speculation
 
 
-class BetweenTurns:
-    """What a session does while nobody waits for it."""
+class Housekeeping:
+    """What a session does for one conversation while no one speaks."""
 
     def __init__(
         self,
-        around: Surroundings,
-        save: Callable[[], Awaitable[None]],
+        agent: Agent,
+        conversation: Conversation,
+        reporter: Reporter,
+        speculation: Speculation,
+        save: Callable[[], Awaitable[object]],
         on_stage_change: Callable[[StageChange], None],
     ) -> None:
-        self._around = around
+        self._agent = agent
+        self._conversation = conversation
+        self._reporter = reporter
+        self._speculation = speculation
         self._save = save
         self._on_stage_change = on_stage_change
         self._tidying: asyncio.Task[None] | None = None
@@ -28,19 +38,20 @@ class BetweenTurns:
         if self._tidying is not None:
             self._tidying.cancel()
         # Now, not when the disk has answered: then the next turn may wait for its tools.
-        settings = self._around.agent.settings.agent
-        self._around.conversation.history.make_room(settings.history_messages, settings.summarise)
+        settings = self._agent.settings.agent
+        self._conversation.history.make_room(settings.history_messages, settings.summarise)
         self._tidying = asyncio.create_task(self._tidy(), name="preparation")
 
-    def watch(self) -> None:
-        """The user doesn't speak and no turn runs: now the stage's time may run out."""
-        self.unwatch()
-        self._watching = asyncio.create_task(self._watch_stage(), name="stage timeout")
-
-    def unwatch(self) -> None:
-        """The user speaks, or a turn begins: the stage stays at least until that is answered."""
+    def follow(self, transition: Transition) -> None:
+        """A stage's time runs out only while the floor is idle: what is asked in it is answered in it."""
         if self._watching is not None:
             self._watching.cancel()
+        if transition.target is State.IDLE:
+            self.watch()
+
+    def watch(self) -> None:
+        """The floor is idle: now the stage's time may run out."""
+        self._watching = asyncio.create_task(self._watch_stage(), name="stage timeout")
 
     async def close(self) -> None:
         """End all of it."""
@@ -51,27 +62,21 @@ class BetweenTurns:
             await asyncio.wait(tasks)
 
     async def _tidy(self) -> None:
-        agent, conversation = self._around.agent, self._around.conversation
+        agent, history = self._agent, self._conversation.history
         limit = agent.settings.agent.history_messages
         await self._save()
-        await self.read_ahead()  # first: the user may speak at once
-        if agent.settings.agent.summarise and conversation.history.passage(limit) is not None:
-            await agent.quiet.use(compress(conversation.history, agent.engines.llm, limit))
-            await self.read_ahead()
-
-    async def read_ahead(self) -> None:
-        """Have the LLM read what its next prompt begins with, while nobody waits for it."""
-        brief = self._around.conversation.director.brief()
-        offer = brief.offer()
-        await self._around.draft.read(self._around.prompt(brief, offer), offer)
+        await self._speculation.read_ahead(self._conversation)  # first: the user may speak at once
+        if agent.settings.agent.summarise and history.passage(limit) is not None:
+            await agent.quiet.use(compress(history, agent.engines.llm, limit))
+            await self._speculation.read_ahead(self._conversation)
 
     async def _watch_stage(self) -> None:
-        director = self._around.conversation.director
+        director = self._conversation.director
         while (seconds := director.seconds_left()) is not None:
             await asyncio.sleep(seconds)
             change = await director.on_timeout()
             for problem in director.take_problems():
-                self._around.report(problem, None)
+                self._reporter.report(problem, None)
             if change is None:
                 return
             self._on_stage_change(change)

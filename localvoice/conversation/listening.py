@@ -1,76 +1,89 @@
-"""From a client's sound to what it means for the conversation: speech begins, pauses, goes on, ends."""
+"""One user's sound, followed to what it means: utterances, pauses, words, and when a turn is over."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable
 
-from localvoice.audio.endpointing import EndpointEvent, Endpointing, Windows, as_model_input
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples
-from localvoice.audio.resampling import Resampler
-from localvoice.config import ListeningSettings
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import Vad
+from localvoice.application.stopwatch import now
+from localvoice.audio import endpointing
+from localvoice.audio.endpointing import WINDOW_MS
+from localvoice.audio.frames import AudioFrame
+from localvoice.contract.errors import VoiceError
+from localvoice.conversation.agent import Agent
+from localvoice.conversation.floor_events import SpeechEnded, SpeechResumed, SpeechStarted
+from localvoice.conversation.models import Heard
+from localvoice.conversation.speech_detector import SpeechDetector
+from localvoice.conversation.transcribing import Transcriber
+from localvoice.conversation.turn import Spoken
+from localvoice.conversation.turn_taking import TurnTaking
+
+SpeechEvent = SpeechStarted | SpeechResumed | SpeechEnded
 
 
-class Ears:
-    """Listens to one stream, in its own pace. Nothing here waits."""
+class Listening:
+    """Listens for one session. Nothing here waits."""
 
-    def __init__(self, vad: Vad, settings: ListeningSettings) -> None:
-        self._vad = vad.stream()
-        self._resample = Resampler(SPEECH_RATE)
-        self._windows = Windows()
-        self._endpointing = Endpointing(settings)
+    def __init__(
+        self,
+        agent: Agent,
+        report: Callable[[VoiceError], None],
+        on_speech: Callable[[SpeechEvent], None],
+        on_words: Callable[[asyncio.Task[Heard]], None],
+        on_partial: Callable[[str], None],
+    ) -> None:
+        """`on_words` gets the transcription of a pause that still lasts, also one that failed.
 
-    @property
-    def speaking(self) -> bool:
-        """Whether the user is speaking now."""
-        return self._endpointing.speaking
+        `on_partial` gets the words of an utterance that goes on, where the settings want them.
+        """
+        settings = agent.settings.listening
+        self._detector = SpeechDetector(agent.engines.vad, settings)
+        self._turn_taking = TurnTaking(agent.engines.turn, self._detector.end_after, settings, report)
+        partial = on_partial if settings.partial_ms else None
+        self.transcriber = Transcriber(agent.engines.stt, self._on_transcribed, partial)
+        """Transcribes what this session's user says, or sends."""
+        self._on_speech = on_speech
+        self._on_words = on_words
 
     @property
     def position(self) -> int:
         """Samples heard so far, at 16 kHz."""
-        return self._endpointing.position
+        return self._detector.position
 
     @property
     def voiced_ms(self) -> float:
         """How much of the present utterance is voice, without its pauses."""
-        return self._endpointing.voiced_ms
+        return self._detector.voiced_ms
 
-    def seconds_since(self, position: int) -> float:
-        """Seconds of sound between a position of the past and now."""
-        return (self._endpointing.position - position) / SPEECH_RATE
+    def hear(self, frame: AudioFrame) -> None:
+        """Take the next stretch of sound, any length and rate. Raises as `SpeechDetector.hear` does."""
+        for event in self._detector.hear(frame):
+            self._on_endpoint(event)
 
-    def end_after(self, milliseconds: int) -> None:
-        """How long the present pause, if there is one, has to be to end the turn."""
-        self._endpointing.end_after(milliseconds)
+    async def close(self) -> None:
+        """Drop all work, and wait until the models have left it."""
+        await self.transcriber.close()
+        await self._turn_taking.close()
 
-    def hear(self, frame: AudioFrame) -> Iterator[EndpointEvent]:
-        """Take the next stretch of sound, any length and rate, and give what it changed.
+    def _on_endpoint(self, event: endpointing.EndpointEvent) -> None:
+        match event:
+            case endpointing.SpeechStarted(position):
+                self._on_speech(SpeechStarted(1000 * self._detector.seconds_since(position)))
+            case endpointing.Continued(speech):
+                self.transcriber.listen_in(speech)
+            case endpointing.Paused(speech):
+                self._turn_taking.on_pause(speech)
+                # Most pauses are the end: the transcript and the first words of the reply are ready, or
+                # nearly, when that is certain.
+                self.transcriber.begin(speech)
+            case endpointing.Resumed():
+                self._turn_taking.drop()
+                self._on_speech(SpeechResumed(self.voiced_ms, WINDOW_MS))
+            case endpointing.SpeechEnded(speech, voiced_until):
+                self._turn_taking.end()
+                transcription = self.transcriber.take(speech)
+                ended = now() - self._detector.seconds_since(voiced_until)
+                self._on_speech(SpeechEnded(Spoken(transcription, speech, ended, now())))
 
-        Raises `VoiceError` AUDIO_PROCESSING_ERROR or VAD_ERROR; the stretch is lost then, not the stream.
-        """
-        for window in self._cut(frame):
-            event = self._endpointing(window, self._probability(window))
-            if event is not None:
-                yield event
-
-    def _cut(self, frame: AudioFrame) -> list[Samples]:
-        try:
-            return self._windows(self._resample(frame))
-        except Exception as error:
-            raise VoiceError(
-                ErrorCode.AUDIO_PROCESSING_ERROR,
-                Component.SERVER,
-                f"The sound can't be processed ({type(error).__name__}: {error}). Check the microphone's "
-                "format.",
-            ) from error
-
-    def _probability(self, window: Samples) -> float:
-        try:
-            return self._vad(as_model_input(window))
-        except VoiceError:
-            raise
-        except Exception as error:
-            raise VoiceError(
-                ErrorCode.VAD_ERROR,
-                Component.VAD,
-                f"Voice activity detection failed ({type(error).__name__}: {error}). Restart the server.",
-            ) from error
+    def _on_transcribed(self, transcription: asyncio.Task[Heard]) -> None:
+        self._on_words(transcription)
+        if transcription.exception() is None:
+            self._turn_taking.on_transcript(transcription.result().transcript)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from localvoice.conversation.floor_events import State, Transition
+
 
 class Quiet:
     """Shared by all sessions of a process, since they share the models."""
@@ -17,6 +19,13 @@ class Quiet:
         self._busy.add(who)
         for task in self._background:
             task.cancel()
+
+    def follow(self, who: object, transition: Transition) -> None:
+        """A session's floor is idle, or isn't."""
+        if transition.target is State.IDLE:
+            self.calm(who)
+        else:
+            self.disturb(who)
 
     def calm(self, who: object) -> None:
         """This one needs nothing any more."""

@@ -31,7 +31,8 @@ class Reporter:
     ) -> None:
         self._agent = agent
         self._session_id = session_id
-        self._emit = emit
+        self.emit = emit
+        """Sends a message to the client; never waits."""
         self._running: set[asyncio.Task[None]] = set()
 
     def report(self, error: VoiceError, turn_id: str | None = None) -> None:
@@ -41,9 +42,16 @@ class Reporter:
         words = spoken(error.message) if theirs else error.message
         log.warning("%s: %s", error.code, words, extra={"code": error.code, "component": error.component})
         self._agent.metrics.increment(Metric.ERRORS, 1, {"code": error.code, "component": error.component})
-        self._emit(ErrorMessage(error.code, error.message))
+        self.emit(ErrorMessage(error.code, error.message))
         context = ErrorContext(error.code, error.component, self._session_id(), turn_id, unix_ms())
         self.fire(self._agent.hooks.on_error, error, context)
+
+    def report_any(self, error: BaseException, turn_id: str | None = None) -> None:
+        """Whatever was raised."""
+        if isinstance(error, VoiceError):
+            self.report(error, turn_id)
+        else:
+            self.report_unforeseen(error, turn_id)
 
     def report_unforeseen(self, error: BaseException, turn_id: str | None = None) -> None:
         """An exception that nobody foresaw: a bug, told and logged as such."""

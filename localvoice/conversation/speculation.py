@@ -1,123 +1,193 @@
 """A reply that is begun in a pause, before it is certain that the user has finished.
 
-Most pauses are the end, and then the first words are ready when that is certain. Nobody sees a draft: no
-hook, no caption, no history, and a tool that it would call is not run. The turn asks for its reply and its
-voice as always, and is given what was drafted if it asks for just that; otherwise the draft is dropped.
+Most pauses are the end, and then the first words are ready when that is certain. A draft leaves no trace: no
+hook, no caption and no history see it, and a tool that it would call is not run. The turn that answers the
+pause is given the draft, with its prompt and its splitter, and goes on with it as if it had begun it itself.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from localvoice.application.hooks import LlmRequest
 from localvoice.application.stopwatch import now
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
+from localvoice.conversation.agent import Agent
+from localvoice.conversation.blind import add_user, answers_blind
+from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.dropping import Dropped
+from localvoice.conversation.forgetting import forget_request
+from localvoice.conversation.history import History
+from localvoice.conversation.prompting import Prepared, prepare
 from localvoice.conversation.sentences import Pieces
-from localvoice.engines.types import ChatMessage, CutOff, Engines, ReplyItem, ToolCall, ToolOffer
+from localvoice.engines.types import CutOff, ReplyItem, ToolCall
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-class Draft:
-    """The draft of one session, and the way of its turns to the LLM and the voice."""
+@dataclass(frozen=True)
+class Written:
+    """A part of the reply's text, and the pieces that it completed."""
 
-    def __init__(self, engines: Engines) -> None:
-        self._engines = engines
-        self._request: LlmRequest | None = None
-        self._reply: _Ahead[ReplyItem] | None = None
-        self._piece = ""
-        self._voice: _Ahead[AudioFrame] | None = None
+    text: str
+    pieces: list[str]
+
+
+class Draft:
+    """The first pass of the LLM over a turn's prompt, and the sound of its first piece, begun early."""
+
+    def __init__(self, agent: Agent, conversation: Conversation, words: str) -> None:
+        self._agent = agent
+        brief = conversation.director.brief()
+        preparing = prepare(agent, past_with(agent, conversation, words), brief, brief.offer())
+        self._preparing = asyncio.create_task(preparing, name="draft's prompt")
+        self.revision = conversation.revision
+        """That of the conversation: a draft of a conversation that has changed since is of no use."""
+        self.splitter = Pieces()
+        """Cuts the reply; the turn goes on with it."""
         self.first_token: float | None = None
-        """When the LLM wrote the first text of this turn, drafted or not; the event loop's time."""
+        """When the LLM wrote the first text, the event loop's time."""
         self.first_piece: float | None = None
         """When the first piece that can be spoken was whole."""
+        self._sound: _Ahead[AudioFrame] | None = None
+        self._reply = _Ahead(self._write())
+        self.tasks: list[asyncio.Task[Any]] = [self._preparing, self._reply.task]
+        """What is done for it."""
+
+    async def prepared(self) -> Prepared:
+        """What the LLM is asked. Raises the LLM's `VoiceError`."""
+        return await asyncio.shield(self._preparing)
+
+    def items(self) -> AsyncGenerator["Written | ToolCall | CutOff", None]:
+        """What was written, and what still comes. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
+        return self._reply.items()
+
+    def take_sound(self) -> AsyncGenerator[AudioFrame, None] | None:
+        """The sound of the first piece that the splitter gives, once; None where it was not begun."""
+        sound, self._sound = self._sound, None
+        return None if sound is None else sound.items()
+
+    async def _write(self) -> AsyncGenerator["Written | ToolCall | CutOff", None]:
+        request = (await self._preparing).request
+        whole = True
+        llm = self._agent.engines.llm
+        reply = llm.reply(request.messages, request.sampling, request.offer)
+        async with aclosing(written(reply, self.splitter)) as items:
+            async for item in items:
+                if isinstance(item, Written):
+                    self.first_token = self.first_token or now()
+                    self._speak(item.pieces)
+                else:
+                    whole = False
+                yield item
+        if whole:
+            self._speak([self.splitter.rest.strip()])
+
+    def _speak(self, pieces: list[str]) -> None:
+        if self.first_piece is None and pieces and pieces[0]:
+            self.first_piece = now()
+            self._sound = _Ahead(self._agent.engines.tts.synthesize(pieces[0]))
+            self.tasks.append(self._sound.task)
+
+
+class Speculation:
+    """The drafts of one session, one at a time."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._draft: Draft | None = None
+        self._source: object = None
         self._reading: asyncio.Task[None] | None = None
         self._dropped = Dropped()
 
-    def foresee(self, request: LlmRequest) -> None:
-        """Have the LLM read this, while the user still says more."""
+    def foresee(self, words: str, conversation: Conversation) -> None:
+        """Have the LLM read what it will be asked if the user says this, while they still say more."""
         self.drop()
-        reading = self.read(request.messages, request.offer)
-        self._reading = asyncio.create_task(reading, name="prompt reading")
+        if _foreseeable(self._agent, conversation, words):
+            history = past_with(self._agent, conversation, words)
+            self._reading = asyncio.create_task(self._read(conversation, history), name="prompt reading")
 
-    def begin(self, request: LlmRequest) -> None:
-        """Have the LLM write, and the voice say the first piece."""
+    def begin(self, source: object, words: str, conversation: Conversation) -> None:
+        """Have the LLM write the answer to these words, and the voice say its first piece.
+
+        `source` is what the words come from: only the turn that answers it gets the draft.
+        """
         self.drop()
-        self._request = request
-        self._reply = _Ahead(self._ask(request), partial(self._on_item, request, Pieces()))
+        if _foreseeable(self._agent, conversation, words):
+            self._draft, self._source = Draft(self._agent, conversation, words), source
 
-    def reply(self, request: LlmRequest) -> AsyncGenerator[ReplyItem, None]:
-        """The LLM's answer to this request. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
-        if self._reply is not None and request == self._request:
-            reply, self._reply = self._reply, None
-            return reply.items()
-        self.drop()
-        return self._ask(request)
-
-    def voice(self, text: str) -> AsyncGenerator[AudioFrame, None]:
-        """The sound of this text. Hold it in `aclosing()`. Raises the voice's `VoiceError`."""
-        if self.first_piece is None:
-            self.first_piece = now()
-        if self._voice is not None and text == self._piece:
-            voice, self._voice = self._voice, None
-            return voice.items()
-        return self._engines.tts.synthesize(text)
+    def take(self, source: object) -> Draft | None:
+        """The draft that answers this, if there is one; to be given to `drop_draft` in the end."""
+        if self._draft is None or self._source is not source:
+            return None
+        draft, self._draft = self._draft, None
+        return draft
 
     def drop(self) -> None:
-        """Forget what was drafted and not asked for; the models stop at once."""
-        for ahead in (self._reply, self._voice):
-            if ahead is not None:
-                self._dropped.add(ahead.task)
+        """Forget what was begun and not taken: the models stop at once."""
+        self.drop_draft(self._draft)
         self._dropped.add(self._reading)
-        self._reading = self._request = self._reply = self._voice = None
-        self._piece = ""
-        self.first_token = self.first_piece = None
+        self._draft = self._source = self._reading = None
+
+    def drop_draft(self, draft: Draft | None) -> None:
+        """What is left of a draft isn't needed any more."""
+        for task in () if draft is None else draft.tasks:
+            self._dropped.add(task)
 
     async def close(self) -> None:
         """Drop it, and wait until the models have left it."""
         self.drop()
         await self._dropped.ended()
 
-    async def read(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> None:
-        """Have the LLM read what its next prompt begins with, while nobody waits for it."""
+    async def read_ahead(self, conversation: Conversation) -> None:
+        """Have the LLM read what its next prompt begins with."""
+        await self._read(conversation, conversation.history)
+
+    async def _read(self, conversation: Conversation, history: History) -> None:
+        brief = conversation.director.brief()
         try:
-            await self._engines.llm.prepare(messages, offer)
+            prepared = await prepare(self._agent, history, brief, brief.offer())
+            await self._agent.engines.llm.prepare(prepared.request.messages, prepared.request.offer)
         except VoiceError as error:
             log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell
 
-    async def _ask(self, request: LlmRequest) -> AsyncGenerator[ReplyItem, None]:
-        reply = self._engines.llm.reply(request.messages, request.sampling, request.offer)
-        async with aclosing(reply) as items:
-            async for item in items:
-                if self.first_token is None and isinstance(item, str):
-                    self.first_token = now()
-                yield item
 
-    def _on_item(self, request: LlmRequest, splitter: Pieces, item: ReplyItem | None) -> None:
-        """The LLM wrote this; None is the end. The first piece that is whole is spoken ahead."""
-        if request is not self._request or self._piece or isinstance(item, ToolCall | CutOff):
-            return
-        pieces = splitter.flush() if item is None else splitter.feed(item)
-        if pieces:
-            self._piece = pieces[0]
-            self.first_piece = now()
-            self._voice = _Ahead(self._engines.tts.synthesize(pieces[0]), lambda _: None)
+async def written(
+    reply: AsyncGenerator[ReplyItem, None], splitter: Pieces
+) -> AsyncGenerator[Written | ToolCall | CutOff, None]:
+    """What the LLM writes, its text cut into pieces."""
+    async with aclosing(reply):
+        async for item in reply:
+            yield Written(item, splitter.feed(item)) if isinstance(item, str) else item
+
+
+def past_with(agent: Agent, conversation: Conversation, words: str) -> History:
+    """The history as it will be if the user has said this."""
+    history = conversation.history.copy()
+    add_user(agent.engines.llm, history, words, conversation.attachments)
+    return history
+
+
+def _foreseeable(agent: Agent, conversation: Conversation, words: str) -> bool:
+    """Whether it is known what the LLM will be asked if the user has said this."""
+    if not words or forget_request(words) is not None or not conversation.director.foreseeable():
+        return False
+    asked = conversation.confirmation
+    if asked is not None and asked.answered(words) is not None:
+        return False  # first the call runs, or is refused, or the user is asked again
+    return not answers_blind(agent.engines.llm, words, conversation.attachments)
 
 
 class _Ahead(Generic[T]):
-    """Reads items before anybody asks for them."""
+    """Reads items before they are asked for."""
 
-    def __init__(self, items: AsyncGenerator[T, None], on_item: Callable[[T | None], None]) -> None:
+    def __init__(self, items: AsyncGenerator[T, None]) -> None:
         self._items = items
-        self._on_item = on_item
         self._read: asyncio.Queue[_Item[T] | _End] = asyncio.Queue()
         self.task = asyncio.create_task(self._run(), name="draft")
 
@@ -138,9 +208,7 @@ class _Ahead(Generic[T]):
             async with aclosing(self._items) as items:
                 async for item in items:
                     self._read.put_nowait(_Item(item))
-                    self._on_item(item)
-            self._on_item(None)
-        except Exception as error:  # whoever asks for the items gets it
+        except Exception as error:  # the reader of the items gets it
             failure = error
         self._read.put_nowait(_End(failure))
 

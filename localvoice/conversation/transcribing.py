@@ -6,8 +6,8 @@ from collections.abc import Callable
 from localvoice.application.stopwatch import Stopwatch, now
 from localvoice.audio.frames import AudioFrame
 from localvoice.conversation.dropping import Dropped
-from localvoice.conversation.stages import Heard
-from localvoice.engines.types import Stt, Transcript
+from localvoice.conversation.models import Heard
+from localvoice.engines.types import Stt
 
 
 class Transcriber:
@@ -113,10 +113,3 @@ class Transcriber:
     def _drop_partial(self) -> None:
         self._dropped.add(self._partial)
         self._partial = None
-
-
-def typed(text: str) -> asyncio.Future[Heard]:
-    """What the user wrote, as if it had been heard."""
-    future: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
-    future.set_result(Heard(Transcript(text), None))
-    return future

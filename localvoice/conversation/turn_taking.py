@@ -9,7 +9,6 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.config import ListeningSettings
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.dropping import Dropped
-from localvoice.conversation.listening import Ears
 from localvoice.engines.types import Transcript, TurnDetector
 
 log = logging.getLogger(__name__)
@@ -24,12 +23,13 @@ class TurnTaking:
     def __init__(
         self,
         detector: TurnDetector | None,
-        ears: Ears,
+        end_after: Callable[[int], None],
         settings: ListeningSettings,
         report: Callable[[VoiceError], None],
     ) -> None:
+        """`end_after` is told how many milliseconds of silence end the turn, if the pause lasts so long."""
         self._detector = detector
-        self._ears = ears
+        self._end_after = end_after
         self._settings = settings
         self._report = report
         self._failing = False
@@ -86,4 +86,4 @@ class TurnTaking:
         text, language = (None, "") if said is None else (said.text, said.language)
         wait = silence_ms(self._probability, text, language, self._settings.eagerness)
         log.debug("complete with a probability of %.2f: a silence of %d ms ends it", self._probability, wait)
-        self._ears.end_after(wait)
+        self._end_after(wait)

@@ -27,6 +27,7 @@ from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.conversations import Sessions
+from localvoice.conversation.floor_events import Transition
 from localvoice.conversation.session import Session
 from localvoice.engines.work import Work
 from localvoice.observability.log_context import failure, log_context
@@ -97,7 +98,12 @@ class ClientConnection:
         self._interim = interim
         self._seat = Seat(services.slots, work, lambda: self._session.conversation.id)
         self._session = Session(
-            services.agent, services.sessions.create(), self._playout, self.emit, services.sessions.save
+            services.agent,
+            services.sessions.create(),
+            self._playout,
+            self.emit,
+            services.sessions.save,
+            [self._on_transition],
         )
         self._take(self._session.conversation)
         settings = services.agent.settings
@@ -161,7 +167,7 @@ class ClientConnection:
             return  # the audio track carries it
         if isinstance(message, TranscriptMessage) and not (message.is_final or self._interim):
             return  # a client that didn't ask for it would show it as a question of its own
-        if self._outgoing.full() or not self._seat.follow(message):
+        if self._outgoing.full() or self._seat.refusal is not None:
             self.leave()
             return
         self._outgoing.put_nowait(message)
@@ -171,6 +177,10 @@ class ClientConnection:
         """End this connection soon. The event is set when another one may take over its conversation."""
         self._leaving.set()
         return self._gone
+
+    def _on_transition(self, transition: Transition) -> None:
+        if not self._seat.follow(transition):
+            self.leave()
 
     def _on_gone(self) -> None:
         log.info("a client sends nothing any more; its connection is closed")

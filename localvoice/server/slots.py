@@ -13,8 +13,7 @@ from typing import Final
 from localvoice.application.stopwatch import now
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import VoiceError
-from localvoice.contract.messages import ServerMessage, SpeechStart, StateMessage, TurnMetrics
-from localvoice.conversation.surroundings import AgentState
+from localvoice.conversation.floor_events import SPEECH_STARTED, TURN_STARTED, State, Transition
 from localvoice.engines.work import Work
 from localvoice.transports.limits import rate_limited
 
@@ -176,13 +175,14 @@ class ConversationSlots:
 
 
 class Seat:
-    """One connection's part in it: follows what its client is told."""
+    """One connection's part in it: follows the transitions of its session's floor."""
 
     def __init__(self, slots: ConversationSlots, work: Work, conversation_id: Callable[[], str]) -> None:
         """`work` is what the models do for this connection."""
         self._slots = slots
         self._work = work
         self._conversation_id = conversation_id
+        self._asked = False
         self._answers = 0
         self.refusal: VoiceError | None = None
         """What the client is to be told before its connection ends."""
@@ -196,20 +196,19 @@ class Seat:
             return False
         return True
 
-    def follow(self, message: ServerMessage) -> bool:
+    def follow(self, transition: Transition) -> bool:
         """Notice what happens. False if it must not go on, as where `may_converse` says so."""
-        who = self._conversation_id()
-        match message:
-            case SpeechStart() if not self.may_converse():
-                return False
-            case SpeechStart() | StateMessage(state=AgentState.THINKING):
-                self._slots.take(who)
-            case TurnMetrics():
-                self._answers += 1
-            case StateMessage(state=AgentState.IDLE):
+        if transition.event == SPEECH_STARTED and not self.may_converse():
+            return False
+        match transition.target:
+            case State.IDLE:
                 self.rest()
-            case _:
-                pass
+            case State.SPEAKING:
+                self._answers += self._asked
+                self._asked = False
+            case State.THINKING | State.LISTENING | State.HELD:
+                self._slots.take(self._conversation_id())
+                self._asked = self._asked or transition.event == TURN_STARTED
         return True
 
     def rest(self) -> None:
@@ -217,7 +216,7 @@ class Seat:
         if self._answers:
             self._slots.note_work(self._work.take() / self._answers)
         self._slots.rest(self._conversation_id(), self._answers > 0)
-        self._answers = 0
+        self._answers, self._asked = 0, False
 
     def leave(self, cleanly: bool) -> None:
         """The connection ends. A client that was cut off may come back, and keeps its place meanwhile."""

@@ -17,7 +17,7 @@ from localvoice.engines.threads import plan_threads
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
 from tests.support.fakes import LLM_FAILED, FakeLlm
 from tests.support.folders import MODELS
-from tests.support.histories import after_turns
+from tests.support.histories import after_turns, for_llm
 
 TINY = MODELS / "smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
 TALK = (
@@ -40,7 +40,7 @@ async def test_what_is_pushed_out_becomes_notes_before_what_is_given() -> None:
     assert await compress(history, llm, 8)
     assert [last_words(asked) for asked in llm.asked] == ["User: question 0", "User: question 1"]
     history.make_room(8)
-    prompt = history.for_llm("Be kind.", 8)
+    prompt = for_llm(history, "Be kind.", 8)
     assert llm.asides == [True, True], "the conversation stays read"
     assert [message.content for message in prompt] == [
         "Be kind.",
@@ -64,7 +64,7 @@ async def test_the_prompt_keeps_its_beginning_between_two_compressions() -> None
     read_anew = 0
     for turn in range(40):
         history.add_user(f"question {turn}")
-        now = history.for_llm("Be kind.", 8)
+        now = for_llm(history, "Be kind.", 8)
         read_anew += now[: len(before)] != before
         before = now
         history.add_assistant(f"answer {turn}")
@@ -76,7 +76,7 @@ async def test_the_prompt_keeps_its_beginning_between_two_compressions() -> None
 async def test_what_was_forgotten_in_a_hurry_is_made_up_for() -> None:
     history, llm = after_turns(10), FakeLlm()
     history.add_user("and now?")
-    history.for_llm("Be kind.", 4)  # the user didn't leave a gap
+    for_llm(history, "Be kind.", 4)  # the user didn't leave a gap
     assert await compress(history, llm, 4)
     assert [last_words(asked) for asked in llm.asked] == [f"User: question {turn}" for turn in range(10)]
 
@@ -107,7 +107,7 @@ async def test_the_conversation_may_go_on_meanwhile() -> None:
     history.add_user("and now?")
     history.add_assistant("Now, too.")
     assert await work
-    assert [message.content for message in history.for_llm("Be kind.", 8)[1:]][-2:] == [
+    assert [message.content for message in for_llm(history, "Be kind.", 8)[1:]][-2:] == [
         "and now?",
         "Now, too.",
     ]
@@ -133,7 +133,7 @@ async def test_a_failure_is_logged_and_the_old_is_forgotten_as_without(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "The mind failed" in caplog.text
     history.make_room(8)
-    assert [message.role for message in history.for_llm("Be kind.", 8)] == [
+    assert [message.role for message in for_llm(history, "Be kind.", 8)] == [
         "system",
         *["user", "assistant"] * 2,
     ]
@@ -257,7 +257,7 @@ async def test_a_real_model_writes_notes_that_the_next_prompt_holds() -> None:
         assert await compress(history, llm, 8)
         history.make_room(8)
         history.add_user("What is my dog called?")
-        prompt = history.for_llm("Be kind.", 8)
+        prompt = for_llm(history, "Be kind.", 8)
         assert len(history.summary) > 10
         assert not {"tom", "bern", "kenya"} & set(re.findall(r"\w+", history.summary.lower()))
         assert prompt[1].content.startswith(f"Earlier in this conversation: {history.summary}\n\n")

@@ -1,22 +1,22 @@
 """Replies begun in a pause: the turn gets them if it asks for just that; else they leave no trace."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from localvoice.application.hooks import Hooks, LlmRequest, Rejection
+from localvoice.application.hooks import Hooks, Rejection
+from localvoice.config import Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, TranscriptMessage
-from localvoice.conversation.speculation import Draft
-from localvoice.engines.types import ChatMessage, Sampling, ToolCall
+from localvoice.conversation.agent import Agent
+from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.speculation import Draft, Speculation, Written
+from localvoice.engines.types import Image, ToolCall
 from localvoice.tools import tool
 from tests.support.fakes import LLM_FAILED, FakeLlm, FakeStt, FakeTts, fake_engines, loud, silent
 from tests.support.session_room import STEP, Room, Rooms, codes
-
-ASKED = LlmRequest((ChatMessage("user", "Hello?"),), Sampling(), None, FakeLlm.name)
 
 
 async def pauses(r: Room, seconds: float = 0.35) -> None:
@@ -111,45 +111,90 @@ async def test_a_draft_that_fails_fails_the_turn_as_always(room: Rooms) -> None:
 # --- the draft itself ---
 
 
-def draft_of(
+def speculation_of(
     *script: str | Sequence[str | ToolCall | Exception], delay: float = 0.0
-) -> tuple[Draft, FakeLlm]:
+) -> tuple[Speculation, Conversation, FakeLlm]:
     llm = FakeLlm(*script, delay=delay)
-    return Draft(fake_engines(llm=llm, tts=FakeTts())), llm
+    agent = Agent(Settings(), fake_engines(llm=llm, tts=FakeTts()))
+    return Speculation(agent), Conversation("test", agent.direct("test")), llm
 
 
-async def words_of(draft: Draft, request: LlmRequest) -> str:
-    return "".join([str(item) async for item in draft.reply(request)])
+async def words_of(draft: Draft) -> str:
+    return "".join([item.text async for item in draft.items() if isinstance(item, Written)])
 
 
-async def test_another_request_gets_an_answer_of_its_own() -> None:
-    draft, llm = draft_of("Drafted.", "Asked.", delay=0.01)
-    draft.begin(ASKED)
-    await asyncio.sleep(0)
-    assert await words_of(draft, replace(ASKED, sampling=Sampling(temperature=1.0))) == "Asked."
-    assert llm.closed == 1
-    await draft.close()
+async def test_only_the_turn_that_answers_the_same_words_gets_the_draft() -> None:
+    speculation, conversation, llm = speculation_of("Drafted.", delay=0.01)
+    source = object()
+    speculation.begin(source, "Hello?", conversation)
+    assert speculation.take(object()) is None
+    draft = speculation.take(source)
+    assert draft is not None and await words_of(draft) == "Drafted."
+    assert speculation.take(source) is None, "once"
+    speculation.begin(source, "Hello?", conversation)
+    await asyncio.sleep(0.005)
+    await speculation.close()
+    assert llm.closed == 1 and llm.running == 0
+
+
+async def test_a_draft_knows_whether_the_conversation_has_changed_since() -> None:
+    speculation, conversation, _ = speculation_of("Drafted.", "Drafted.")
+    source = object()
+    changes: list[Callable[[], object]] = [
+        lambda: conversation.history.add_user("something else"),
+        lambda: conversation.attach([Image(b"door", "image/png", "a red door")]),
+        lambda: conversation.leave_stage(False),
+        lambda: conversation.history.clear(),
+    ]
+    for change in changes:
+        speculation.begin(source, "Hello?", conversation)
+        draft = speculation.take(source)
+        assert draft is not None and draft.revision == conversation.revision
+        change()
+        assert draft.revision != conversation.revision
+        speculation.drop_draft(draft)
+    await speculation.close()
+
+
+async def test_pictures_that_come_while_the_draft_is_written_are_asked_about(room: Rooms) -> None:
+    llm = FakeLlm("I am fine today, thank you.", "It is red.")
+    llm.sees = True
+    r = room(FakeStt("How is it?"), llm)
+    await pauses(r)
+    r.conversation.attach([Image(b"door", "image/png", "a red door")])
+    await r.user(silent(0.4))
+    await r.session.settle()
+    assert r.said()[-1] == ("assistant", "It is red.")
+    assert [len(messages[-1].images) for messages in r.llm.asked] == [0, 1]
 
 
 async def test_what_was_written_before_a_failure_comes_before_it() -> None:
-    draft, _ = draft_of(["Well,", LLM_FAILED])
-    draft.begin(ASKED)
+    speculation, conversation, _ = speculation_of(["Well,", LLM_FAILED])
+    source = object()
+    speculation.begin(source, "Hello?", conversation)
     await asyncio.sleep(0.01)
-    reply = draft.reply(ASKED)
-    assert await anext(reply) == "Well,"
+    draft = speculation.take(source)
+    assert draft is not None
+    items = draft.items()
+    assert await anext(items) == Written("Well,", [])
     with pytest.raises(VoiceError):
-        await anext(reply)
-    await draft.close()
+        await anext(items)
+    speculation.drop_draft(draft)
+    await speculation.close()
 
 
 async def test_closing_what_was_drafted_closes_the_models_work() -> None:
-    draft, llm = draft_of("One two three four five.", delay=0.05)
-    draft.begin(ASKED)
-    reply = draft.reply(ASKED)
-    await anext(reply)
-    await reply.aclose()
+    speculation, conversation, llm = speculation_of("One two three four five.", delay=0.05)
+    source = object()
+    speculation.begin(source, "Hello?", conversation)
+    draft = speculation.take(source)
+    assert draft is not None
+    items = draft.items()
+    await anext(items)
+    await items.aclose()
     assert llm.closed == 1 and llm.running == 0
-    draft.begin(ASKED)
+    speculation.drop_draft(draft)
+    speculation.begin(source, "Hello?", conversation)
     await asyncio.sleep(0)
-    await draft.close()
+    await speculation.close()
     assert llm.running == 0

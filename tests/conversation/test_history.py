@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from localvoice.conversation.history import CANCELLED, History
 from localvoice.engines.types import ChatMessage, Image
-from tests.support.histories import DOOR, after_turns, call, contents
+from tests.support.histories import DOOR, after_turns, call, contents, for_llm
 
 PROMPT = ChatMessage("system", "Be kind.")
 
@@ -22,7 +22,7 @@ def roles(messages: list[ChatMessage]) -> list[str]:
 def test_all_of_a_short_past_is_given() -> None:
     history = after_turns(1)
     history.add_user("and now?")
-    given_ = history.for_llm("Be kind.", 8)
+    given_ = for_llm(history, "Be kind.", 8)
     assert given_[0] == PROMPT
     assert contents(given_) == ["question 0", "answer 0", "and now?"]
     assert roles(given_[1:]) == ["user", "assistant", "user"]
@@ -34,15 +34,15 @@ def test_what_one_side_said_in_a_row_is_one_message() -> None:
         history.add_user(text)
     history.add_assistant("Well,")
     history.add_assistant("then.")
-    assert contents(history.for_llm("Be kind.", 8)) == ["wait no go on", "Well, then."]
+    assert contents(for_llm(history, "Be kind.", 8)) == ["wait no go on", "Well, then."]
 
 
 def test_the_agents_greeting_is_not_given() -> None:
     history = History()
     history.add_assistant("Hello, how can I help?")
-    assert history.for_llm("Be kind.", 8) == [PROMPT]
+    assert for_llm(history, "Be kind.", 8) == [PROMPT]
     history.add_user("hi")
-    assert contents(history.for_llm("Be kind.", 8)) == ["hi"]
+    assert contents(for_llm(history, "Be kind.", 8)) == ["hi"]
 
 
 def test_the_past_is_forgotten_in_blocks_so_that_the_prompt_keeps_its_beginning() -> None:
@@ -52,7 +52,7 @@ def test_the_past_is_forgotten_in_blocks_so_that_the_prompt_keeps_its_beginning(
     read_anew = 0
     for turn in range(40):
         history.add_user(f"question {turn}")
-        now = history.for_llm("Be kind.", 8)
+        now = for_llm(history, "Be kind.", 8)
         read_anew += now[: len(before)] != before
         before = now
         history.add_assistant(f"answer {turn}")
@@ -62,9 +62,9 @@ def test_the_past_is_forgotten_in_blocks_so_that_the_prompt_keeps_its_beginning(
 def test_room_is_made_between_turns_so_that_the_next_message_pushes_nothing_out() -> None:
     history = after_turns(4)
     history.make_room(8)
-    before = history.for_llm("Be kind.", 8)
+    before = for_llm(history, "Be kind.", 8)
     history.add_user("and now?")
-    now = history.for_llm("Be kind.", 8)
+    now = for_llm(history, "Be kind.", 8)
     assert contents(before) == ["question 2", "answer 2", "question 3", "answer 3"]
     assert now[:-1] == before
 
@@ -77,7 +77,7 @@ def test_limits_hold_whatever_was_said(sides: list[str], limit: int) -> None:
             history.add_assistant(f"{number}")
             continue
         history.add_user(f"{number}")
-        messages = history.for_llm("Be kind.", limit)
+        messages = for_llm(history, "Be kind.", limit)
         assert messages[0] == PROMPT
         said = " ".join(contents(messages)).split()
         assert 1 <= len(said) <= limit
@@ -93,10 +93,10 @@ def test_clearing_forgets_all() -> None:
     history.summary = "They asked a lot."
     history.make_room(8)
     history.clear()
-    assert history.for_llm("Be kind.", 8) == [PROMPT]
+    assert for_llm(history, "Be kind.", 8) == [PROMPT]
     assert history.passage(1) is None
     history.add_user("hello")
-    assert contents(history.for_llm("Be kind.", 8)) == ["hello"]
+    assert contents(for_llm(history, "Be kind.", 8)) == ["hello"]
 
 
 # Tools.
@@ -110,11 +110,11 @@ def test_calls_and_their_answers_belong_to_their_turn() -> None:
         history.add_result(f"b{turn}", '"second"')
         history.add_result(f"a{turn}", '"first"')
         history.add_assistant(f"answer {turn}")
-    all_of_it = history.for_llm("Be kind.", 6)
+    all_of_it = for_llm(history, "Be kind.", 6)
     assert roles(all_of_it[1:]) == ["user", "assistant", "tool", "tool", "assistant"] * 3
     assert [message.tool_call_id for message in all_of_it[3:5]] == ["b0", "a0"]
     history.make_room(6)
-    assert roles(history.for_llm("Be kind.", 6)[1:]) == ["user", "assistant", "tool", "tool", "assistant"], (
+    assert roles(for_llm(history, "Be kind.", 6)[1:]) == ["user", "assistant", "tool", "tool", "assistant"], (
         "three messages are kept, and the prompt begins with the user's"
     )
 
@@ -125,7 +125,7 @@ def test_a_long_tool_loop_never_pushes_out_its_own_question() -> None:
     for number in range(10):
         history.add_calls([call(str(number))])
         history.add_result(str(number), "{}")
-    messages = history.for_llm("Be kind.", 1)
+    messages = for_llm(history, "Be kind.", 1)
     assert contents(messages)[0] == "look it all up"
     assert len(messages) == 2 + 2 * 10
 
@@ -140,7 +140,7 @@ def test_calls_that_were_interrupted_are_answered_as_cancelled(then: Callable[[H
     history.add_result("two", '"rain"')
     then(history)
     answers = {
-        each.tool_call_id: each.content for each in history.for_llm("Be kind.", 8) if each.role == "tool"
+        each.tool_call_id: each.content for each in for_llm(history, "Be kind.", 8) if each.role == "tool"
     }
     assert answers == {"two": '"rain"', "one": CANCELLED}
     assert "cancelled" in json.loads(CANCELLED)["error"]
@@ -166,7 +166,7 @@ def test_calls_stay_apart_from_what_the_assistant_says() -> None:
     history.add_result("one", "{}")
     history.add_calls([call("two")])
     history.add_result("two", "{}")
-    assert roles(history.for_llm("Be kind.", 8)[1:]) == [
+    assert roles(for_llm(history, "Be kind.", 8)[1:]) == [
         "user",
         "assistant",
         "assistant",
@@ -193,7 +193,7 @@ def test_old_turns_go_whole_until_the_prompt_fits() -> None:
     def fits(messages: list[ChatMessage]) -> bool:
         return sum(len(message.content) for message in messages) < 200
 
-    messages = history.for_llm("Be kind.", 8, fits)
+    messages = for_llm(history, "Be kind.", 8, fits)
     assert roles(messages) == ["system", "user", "assistant", "tool", "assistant", "user"]
     assert messages[3].content == "x" * 100, "answers are cut only where forgetting is not enough"
 
@@ -207,7 +207,7 @@ def test_a_tools_answer_that_passes_the_context_alone_is_cut() -> None:
     def fits(messages: list[ChatMessage]) -> bool:
         return sum(len(message.content) for message in messages) < 2000
 
-    messages = history.for_llm("Be kind.", 8, fits)
+    messages = for_llm(history, "Be kind.", 8, fits)
     assert contents(messages) == ["read it to me", "", "x" * 1000 + "…"]
     assert len(history.messages[-1].content) == 50_000, "only the prompt is cut"
 
@@ -218,14 +218,14 @@ def test_a_tools_answer_that_passes_the_context_alone_is_cut() -> None:
 def test_only_the_pictures_of_the_users_latest_words_are_given() -> None:
     history = History()
     history.add_user("what is this?", [DOOR, Image(b"more")])
-    assert history.for_llm("Be kind.", 8)[1].images[0] is DOOR
+    assert for_llm(history, "Be kind.", 8)[1].images[0] is DOOR
     history.add_user("I mean the left one")
-    merged = history.for_llm("Be kind.", 8)[1]
+    merged = for_llm(history, "Be kind.", 8)[1]
     assert merged.content == "what is this? I mean the left one"
     assert merged.images[0] is DOOR, "nobody has answered yet"
     history.add_assistant("A door.")
     history.add_user("and this?", [Image(b"cat", alt="a cat")])
-    messages = history.for_llm("Be kind.", 8)
+    messages = for_llm(history, "Be kind.", 8)
     assert messages[1].images == ()
     assert messages[1].content == "what is this? [Picture: a red door] [Picture] I mean the left one"
     assert [image.data for image in messages[3].images] == [b"cat"]
@@ -236,7 +236,7 @@ def test_a_picture_is_given_in_every_pass_of_its_turn_and_let_go_after_it() -> N
     history.add_user("what is this?", [DOOR])
     history.add_calls([call("one")])
     history.add_result("one", "{}")
-    assert history.for_llm("Be kind.", 8)[1].images == (DOOR,)
+    assert for_llm(history, "Be kind.", 8)[1].images == (DOOR,)
     history.add_assistant("A door.")
     history.make_room(8)
     assert not any(message.images for message in history.messages), "its bytes are not kept in memory"

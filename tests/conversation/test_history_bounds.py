@@ -8,7 +8,7 @@ import pytest
 from localvoice.conversation import history as history_module
 from localvoice.conversation.history import History
 from localvoice.engines.types import ChatMessage
-from tests.support.histories import call
+from tests.support.histories import call, for_llm
 
 LIMIT = 20
 TURNS = 600
@@ -17,7 +17,7 @@ TURNS = 600
 def turn(history: History, number: int, noted: bool = True) -> list[ChatMessage]:
     """A turn with a tool, and what is done after it; what the LLM was given."""
     history.add_user(f"u{number}")
-    prompt = history.for_llm("Be kind.", LIMIT)
+    prompt = for_llm(history, "Be kind.", LIMIT)
     history.add_calls([call(f"{number}")])
     history.add_result(f"{number}", "{}")
     history.add_assistant(f"a{number}")

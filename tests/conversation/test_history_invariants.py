@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from localvoice.conversation.history import History
 from localvoice.engines.types import ChatMessage
-from tests.support.histories import DOOR, call, through_json
+from tests.support.histories import DOOR, call, for_llm, through_json
 
 Operation = tuple[str, int]
 OPERATIONS = st.tuples(
@@ -42,7 +42,7 @@ def tidy(history: History, operation: Operation, number: int, limit: int) -> Non
     elif kind == "clear":
         history.clear()
     elif kind == "tight":
-        history.for_llm("Be kind.", limit, lambda prompt: len(prompt) <= size + 1)
+        for_llm(history, "Be kind.", limit, lambda prompt: len(prompt) <= size + 1)
     elif kind == "sum up" and (passage := history.passage(limit)) is not None:
         assert history.sum_up(passage, min(size + 1, len(passage.messages)), f"summary {number}")
 
@@ -92,4 +92,4 @@ def test_the_prompt_is_valid_whatever_happens(operations: list[Operation], limit
         if operation[0] == "save":
             history = through_json(history)
         check_calls(history.messages)
-        check_prompt(history.for_llm("Be kind.", limit), history, limit)
+        check_prompt(for_llm(history, "Be kind.", limit), history, limit)

@@ -1,7 +1,7 @@
 """The summary of what the LLM is no longer given: the passage to be summed up, and where it stands."""
 
 from localvoice.conversation.history import History
-from tests.support.histories import after_turns, contents
+from tests.support.histories import after_turns, contents, for_llm
 
 
 def test_the_summary_stands_before_what_is_given() -> None:
@@ -15,7 +15,7 @@ def test_the_summary_stands_before_what_is_given() -> None:
         "answer 1",
     ]
     assert history.sum_up(passage, len(passage.messages), "They asked two things.")
-    messages = history.for_llm("Be kind.", 8)
+    messages = for_llm(history, "Be kind.", 8)
     assert messages[0].content == "Be kind.", "tools and examples come behind it: it stays as it is"
     earlier = "Earlier in this conversation: They asked two things.\n\n"
     assert contents(messages) == [f"{earlier}question 2", "answer 2", "question 3", "answer 3"]
@@ -39,7 +39,7 @@ def test_a_passage_goes_on_where_the_last_one_was_left() -> None:
 def test_what_was_forgotten_before_is_still_to_be_summed_up() -> None:
     history = after_turns(12)
     history.add_user("and now?")
-    history.for_llm("Be kind.", 4)
+    for_llm(history, "Be kind.", 4)
     passage = history.passage(4)
     assert passage is not None
     assert passage.messages[0].content == "question 0"

@@ -24,6 +24,7 @@ from localvoice.tools.executor import content_of
 from localvoice.transports.dialogue import dialogue
 from tests.support.directors import agent_of as playbook_agent
 from tests.support.fakes import FakeStt, FakeTts, fake_engines
+from tests.support.histories import for_llm
 from tests.support.injection_house import HARMLESS, House
 from tests.support.injections import ATTEMPTS, MORE_WAYS, Attempt
 
@@ -60,7 +61,7 @@ def special_tokens(prompts: Prompts, text: str) -> list[int]:
     history.add_user("So?")
     spec = House(ATTEMPTS[0]).tools()[1].spec
     described = type(spec)("look_up", text, {"type": "object", "properties": {"word": {"description": text}}})
-    messages = history.for_llm(f"You help a {text}.", 8)
+    messages = for_llm(history, f"You help a {text}.", 8)
     tokens = prompts.tokens(messages, ToolOffer((described,)))
     vocabulary = llama_cpp.llama_model_get_vocab(prompts._llama.model)
     kinds = (llama_cpp.llama_vocab_get_attr(vocabulary, token) for token in tokens)

@@ -7,7 +7,7 @@ import pytest
 
 from localvoice.conversation.history import CANCELLED, History
 from localvoice.engines.types import ToolCall
-from tests.support.histories import DOOR, after_turns, call, contents, through_json
+from tests.support.histories import DOOR, after_turns, call, contents, for_llm, through_json
 
 
 def test_a_history_survives_being_saved() -> None:
@@ -22,7 +22,7 @@ def test_a_history_survives_being_saved() -> None:
     again = through_json(history)
     history.make_room(8)
     again.make_room(8)
-    assert again.for_llm("Be kind.", 8) == history.for_llm("Be kind.", 8)
+    assert for_llm(again, "Be kind.", 8) == for_llm(history, "Be kind.", 8)
     assert again.summary == "They asked a lot."
     assert again.passage(1) == history.passage(1)
 
@@ -33,7 +33,7 @@ def test_saving_in_the_middle_of_a_turn_cancels_its_calls_on_return() -> None:
     history.add_calls([call("one")])
     assert "door.png" not in json.dumps(history.save())
     again = through_json(history)
-    assert contents(again.for_llm("Be kind.", 8)) == [
+    assert contents(for_llm(again, "Be kind.", 8)) == [
         "how is the weather? [Picture: a red door]",
         "",
         CANCELLED,

@@ -7,7 +7,7 @@ import pytest
 
 from localvoice.application.hooks import Hooks, LlmResult, Rejection, Timing, TurnContext
 from localvoice.contract.messages import LlmReply
-from localvoice.conversation.thinking import DONE, MORE, NO_WORDS
+from localvoice.conversation.reply import DONE, MORE, NO_WORDS
 from localvoice.engines.types import CutOff, ReplyItem, ToolCall
 from localvoice.tools import tool
 from tests.support.fakes import FakeLlm

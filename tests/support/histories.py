@@ -1,6 +1,7 @@
 """Histories to begin with, and what tests do with them."""
 
 import json
+from collections.abc import Callable
 
 from localvoice.conversation.history import History
 from localvoice.engines.types import ChatMessage, Image, ToolCall
@@ -26,3 +27,16 @@ def contents(messages: list[ChatMessage]) -> list[str]:
 
 def through_json(history: History) -> History:
     return History.restore(json.loads(json.dumps(history.save())))
+
+
+def for_llm(
+    history: History,
+    system_prompt: str,
+    limit: int,
+    fits: Callable[[list[ChatMessage]], bool] = lambda _: True,
+) -> list[ChatMessage]:
+    """What a turn has the LLM read, and has the history trimmed to."""
+    prompts = list(history.prompts(system_prompt, limit))
+    prompt, start = next((each for each in prompts if fits(each[0])), prompts[-1])
+    history.trim(start)
+    return prompt

@@ -1,23 +1,27 @@
-"""The mind of one turn: asks the LLM, runs the tools that it calls, and gives the reply to the voice."""
+"""The reply of one turn: asks the LLM, runs the tools that it calls, and gives the words to the voice."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from localvoice.application.hooks import Rejection, ToolResult
+from localvoice.application.hooks import Rejection, ToolResult, TurnContext
 from localvoice.application.stopwatch import now
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
 from localvoice.contract.text import in_utf8
-from localvoice.conversation.director import Exchange, StageChange
+from localvoice.conversation.agent import Agent
+from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.director import Brief, Exchange, StageChange
+from localvoice.conversation.models import Models, Piece, Reply
+from localvoice.conversation.prompting import prepare
+from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.sentences import Pieces, ends_within_sentence
 from localvoice.conversation.speaking import Speaker
-from localvoice.conversation.stages import Stages
-from localvoice.conversation.surroundings import Surroundings
+from localvoice.conversation.speculation import Draft, Written, written
+from localvoice.conversation.tool_calls import ToolCalls
 from localvoice.engines.speech_text import speakable
-from localvoice.engines.types import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall
-from localvoice.tools.confirmation import GIVEN_UP, Acted, Confirmation, Settled
+from localvoice.engines.types import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall, ToolOffer
+from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Settled
 from localvoice.tools.consent import Consent
 from localvoice.tools.executor import content_of
 
@@ -34,20 +38,30 @@ MAX_CALLS: Final = 10
 MAX_TOOL_SECONDS: Final = 60.0
 """Past either, the LLM must talk."""
 
-RunTools = Callable[[Sequence[ToolCall]], Awaitable[Acted]]
 
-
-class Thinker:
+class ReplyWriter:
     """Writes the reply of one turn."""
 
     def __init__(
-        self, around: Surroundings, stages: Stages, speaker: Speaker, run_tools: RunTools, turn_id: str
+        self,
+        agent: Agent,
+        conversation: Conversation,
+        reporter: Reporter,
+        models: Models,
+        speaker: Speaker,
+        context: TurnContext,
     ) -> None:
-        self._around = around
-        self._stages = stages
+        self._agent = agent
+        self._conversation = conversation
+        self._reporter = reporter
+        self._models = models
         self._speaker = speaker
-        self._run_tools = run_tools
-        self._turn_id = turn_id
+        self._turn_id = context.turn_id
+        self.tools = ToolCalls(agent, conversation, reporter, context, self.utter)
+        """Runs what the LLM calls."""
+        self.draft: Draft | None = None
+        """The LLM's first pass, where it was begun early."""
+        self._given: Draft | None = None  # the draft, while nothing but what it holds has been written
         self._splitter = Pieces()
         self._worded = False
         self._words = ""
@@ -60,6 +74,10 @@ class Thinker:
         """What was written so far."""
         self.asked: float | None = None
         """When the LLM was asked first, the event loop's time."""
+        self.first_token: float | None = None
+        """When the LLM wrote the first text."""
+        self.first_piece: float | None = None
+        """When the first piece that can be spoken was whole."""
         self.failure: VoiceError | None = None
         """Why the reply ends early."""
         self.asks: Confirmation | None = None
@@ -71,7 +89,7 @@ class Thinker:
         `answered` is what these words make of a question about a call: it is settled, or asked again.
         """
         self._words = words
-        director = self._around.conversation.director
+        director = self._conversation.director
         try:
             await director.begin()
             if isinstance(answered, Settled):
@@ -101,38 +119,39 @@ class Thinker:
         if self._words and not self._judged:
             self._judged = True
             self.reply = heard
-            change = await self._around.conversation.director.after_reply(self._exchange())
+            change = await self._conversation.director.after_reply(self._exchange())
             await self._change_stage(change, aloud=False)
 
     async def utter(self, text: str) -> None:
         """Say this, as a part of the reply."""
         text = in_utf8(text)  # it may be the application's
-        self._splitter, pieces = Pieces(), self._splitter.flush()
+        pieces = self._splitter.flush()
         self._append(f" {text}" if self.reply else text)
         self._uttered = True
-        for piece in [*pieces, text]:
+        for piece in pieces:
             await self._say(piece)
+        self._start_over()
+        await self._say(text)
 
     async def finish(self) -> None:
         """The reply is at its end."""
         for piece in self._splitter.flush():
             await self._say(piece)
         if self.reply:
-            self._around.emit(LlmChunk("", done=True))
-            self._around.emit(LlmReply(self.reply))
+            self._reporter.emit(LlmChunk("", done=True))
+            self._reporter.emit(LlmReply(self.reply))
         await self._speaker.end()
 
     async def _write(self) -> list[ToolCall]:
         """One pass of the LLM: its text goes to the voice, its calls are returned."""
-        brief = self._around.conversation.director.brief()
+        brief = self._conversation.director.brief()
         offer = brief.offer(self._may_call())
         if self._calls and offer is not None and offer.choice != CHOOSE_FREELY:
             offer = brief.offer(calls_left=False)  # what had to be called has been
         if self.asked is None:
             self.asked = now()
         calls: list[ToolCall] = []
-        prompt = self._around.prompt(brief, offer)
-        async with aclosing(self._stages.write(prompt, brief.sampling, offer)) as items:
+        async with aclosing(await self._pass(brief, offer)) as items:
             async for item in items:
                 if isinstance(item, ToolCall):
                     calls.append(item)
@@ -144,17 +163,42 @@ class Thinker:
             return []  # whatever the LLM wants
         return calls[: MAX_CALLS - len(self._calls)]
 
-    async def _take(self, delta: str) -> None:
+    async def _pass(self, brief: Brief, offer: ToolOffer | None) -> Reply:
+        """The LLM's next pass: the draft, if there is one, or a new one."""
+        draft, self.draft = self.draft, None
+        self._given = draft
+        if draft is None:
+            prepared = await prepare(self._agent, self._conversation.history, brief, offer)
+            request = prepared.request
+            reply = self._agent.engines.llm.reply(request.messages, request.sampling, request.offer)
+            items = written(reply, self._splitter)
+        else:
+            prepared = await draft.prepared()
+            items, self._splitter = draft.items(), draft.splitter
+        self._conversation.history.trim(prepared.start)
+        return self._models.write(prepared.request, items)
+
+    async def _take(self, part: Written) -> None:
+        if self.first_token is None:
+            self.first_token = now() if self._given is None else self._given.first_token
         if self._uttered:
             self._append(" ")
             self._uttered = False
-        self._append(delta)
-        for piece in self._splitter.feed(delta):
+        self._append(part.text)
+        for piece in part.pieces:
             await self._say(piece)
 
     async def _say(self, piece: str) -> None:
+        sound = None if self._given is None else self._given.take_sound()
+        if self.first_piece is None:
+            self.first_piece = (self._given.first_piece if self._given is not None else None) or now()
         self._worded = self._worded or bool(speakable(piece))
-        await self._speaker.say(piece)
+        await self._speaker.say(Piece(piece, sound))
+
+    def _start_over(self) -> None:
+        """What the LLM has written and the splitter not given is dropped."""
+        self._splitter = Pieces()
+        self._given = None
 
     @property
     def _has_words(self) -> bool:
@@ -172,7 +216,7 @@ class Thinker:
             kept = rest.rsplit(None, 1)[0].rstrip(",;:") + "…" if rest.strip() else ""
             kept = "" if self._splitter.rest_stands_alone else kept
         self.reply = f"{written}{kept}".rstrip()
-        self._splitter = Pieces()
+        self._start_over()
         if kept:
             await self._say(kept)
         await self.utter(MORE)
@@ -181,17 +225,18 @@ class Thinker:
         if self._cut:
             return  # the client takes what is written from now on for the next reply
         self.reply += text
-        self._around.emit(LlmChunk(text))
+        self._reporter.emit(LlmChunk(text))
 
     async def _act(self, calls: list[ToolCall]) -> None:
-        history = self._around.conversation.history
+        history = self._conversation.history
         history.add_calls(tuple(calls))
-        acted = await self._run_tools(calls)
+        await self._speaker.released()  # perhaps the user is about to forbid it
+        acted = await self.tools.run(self._conversation.director.brief(), calls)
         for result in acted.results:
             history.add_result(result.call_id, content_of(result))
         self._calls += calls
         self._results += acted.results
-        change = await self._around.conversation.director.after_calls(self._exchange())
+        change = await self._conversation.director.after_calls(self._exchange())
         await self._change_stage(change)
         if acted.asks is not None and change is None:  # another stage may not have the tool
             await self._ask(acted.asks)
@@ -206,15 +251,16 @@ class Thinker:
         await self.utter(confirmation.question.text)
 
     async def _change_stage(self, change: StageChange | None, aloud: bool = True) -> None:
-        for problem in self._around.conversation.director.take_problems():
-            self._around.report(problem, self._turn_id)
+        for problem in self._conversation.director.take_problems():
+            self._reporter.report(problem, self._turn_id)
         if change is None:
             return
         self.asks = None
-        self._around.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
-        self._around.conversation.leave_stage(change.clear_history)
+        self.draft = None  # it answers in the stage before
+        self._reporter.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
+        self._conversation.leave_stage(change.clear_history)
         if change.clear_history and not self._judged:
-            self._around.conversation.history.add_user(self._words)  # what is answered now is not the past
+            self._conversation.history.add_user(self._words)  # what is answered now is not the past
         if change.say and aloud:
             await self.utter(change.say)
 
@@ -222,7 +268,7 @@ class Thinker:
         """A hook rejected the reply: what was not heard yet is never said, and history keeps none of it."""
         log.info("a reply was rejected: %s", no.reason)
         self.reply = ""
-        self._splitter = Pieces()
+        self._start_over()
         self._speaker.drop_unheard()
         if no.say:
             await self.utter(no.say)
@@ -234,7 +280,7 @@ class Thinker:
         """
         log.info("a reply had no words: %d characters are dropped", len(self.reply))
         self.reply = ""
-        self._splitter = Pieces()
+        self._start_over()
         done = bool(self._results) and all(result.success for result in self._results)
         await self.utter(DONE if done else NO_WORDS)
 
@@ -249,6 +295,6 @@ class Thinker:
             tuple(self._calls),
             tuple(self._results),
             self.reply,
-            tuple(self._around.conversation.history.messages),
-            user_speaks=self._cut or self._around.playout.held,
+            tuple(self._conversation.history.messages),
+            user_speaks=self._cut or self._speaker.held,
         )

@@ -1,4 +1,7 @@
-"""Tells "forget that" from all else that a user says, by rule, so that no model reads it. English."""
+"""Forgets what the user wants forgotten, and tells "forget that" from all else that they say. English.
+
+It is told by rule, so that no model reads it.
+"""
 
 import re
 from dataclasses import dataclass

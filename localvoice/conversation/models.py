@@ -1,6 +1,6 @@
 """The models as one turn uses them: with their hooks and figures. Deadlines and retries are the engines'."""
 
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -18,16 +18,8 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.speculation import Draft
-from localvoice.engines.types import (
-    ChatMessage,
-    CutOff,
-    ReplyItem,
-    Sampling,
-    ToolCall,
-    ToolOffer,
-    Transcript,
-)
+from localvoice.conversation.speculation import Written
+from localvoice.engines.types import CutOff, ToolCall, Transcript
 
 
 @dataclass(frozen=True)
@@ -42,12 +34,25 @@ class Heard:
     """When its words were known, the event loop's time; None for a typed message."""
 
 
-class Stages:
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A part of the reply that is spoken in one go."""
+
+    text: str
+    """Its words."""
+    sound: AsyncGenerator[AudioFrame, None] | None = None
+    """Its sound, where that was begun early."""
+
+
+Reply = AsyncGenerator[Written | ToolCall | CutOff, None]
+"""What the LLM writes in one pass."""
+
+
+class Models:
     """Transcription, reply and voice within one turn."""
 
-    def __init__(self, agent: Agent, context: TurnContext, draft: Draft) -> None:
+    def __init__(self, agent: Agent, context: TurnContext) -> None:
         self._agent = agent
-        self._draft = draft
         self._hooks = agent.hooks
         self._context = context
 
@@ -63,19 +68,16 @@ class Stages:
             self._time(Metric.STT_DURATION, heard.timing.duration_ms, self._agent.engines.stt.name)
         return heard
 
-    async def write(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None
-    ) -> AsyncGenerator[ReplyItem, None]:
-        """What the LLM writes. Raises `VoiceError`, and at its end a hook's `Rejection`."""
+    async def write(self, request: LlmRequest, items: Reply) -> Reply:
+        """What the LLM writes at this request. Raises `VoiceError`, and at its end a hook's `Rejection`."""
         llm = self._agent.engines.llm
-        request = LlmRequest(tuple(messages), sampling, offer, llm.name)
         await notify(self._hooks.on_llm_start, self._context, request)
         watch = Stopwatch()
         deltas: list[str] = []
         calls: list[ToolCall] = []
         reason: StopReason = "end_turn"
         try:
-            async with aclosing(self._draft.reply(request)) as items:
+            async with aclosing(items):
                 async for item in items:
                     watch.note_first()
                     if isinstance(item, ToolCall):
@@ -84,13 +86,13 @@ class Stages:
                     elif isinstance(item, CutOff):
                         reason = "max_tokens"
                     else:
-                        await notify(self._hooks.on_llm_chunk, self._context, item, len(deltas))
-                        deltas.append(item)
+                        await notify(self._hooks.on_llm_chunk, self._context, item.text, len(deltas))
+                        deltas.append(item.text)
                     yield item
         except VoiceError as error:
             await notify(self._hooks.on_llm_error, self._context, error)
             raise
-        timing = watch.timing()  # the name below is of whoever answered: a fallback may have taken over
+        timing = watch.timing()  # the name below is that of who answered: a fallback may have taken over
         self._time(Metric.LLM_DURATION, timing.duration_ms, llm.name)
         if timing.ttft_ms is not None:
             self._time(Metric.LLM_TTFT, timing.ttft_ms, llm.name)
@@ -98,14 +100,14 @@ class Stages:
         result = LlmResult("".join(deltas), tuple(calls), reason)
         await consult(self._hooks.on_llm_end, self._context, result, timing)
 
-    async def voice(self, text: str) -> AsyncGenerator[AudioFrame, None]:
+    async def voice(self, piece: Piece) -> AsyncGenerator[AudioFrame, None]:
         """The sound of a piece of the reply. Raises `VoiceError`, and at its start a hook's `Rejection`."""
-        await consult(self._hooks.on_tts_start, self._context, text)
+        await consult(self._hooks.on_tts_start, self._context, piece.text)
         tts = self._agent.engines.tts
         watch = Stopwatch()
         count = 0
         try:
-            async with aclosing(self._draft.voice(text)) as frames:
+            async with aclosing(piece.sound or tts.synthesize(piece.text)) as frames:
                 async for frame in frames:
                     await notify(self._hooks.on_tts_chunk, self._context, frame, count)
                     count += 1

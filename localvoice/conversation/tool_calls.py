@@ -1,4 +1,4 @@
-"""The hands of one turn: runs the tools that the LLM calls, and tells everyone who wants to know."""
+"""The tool calls of one turn: run or withheld, and told to the client, the hooks and the metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,8 +8,10 @@ from localvoice.application.stopwatch import Stopwatch
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.contract.metrics import Metric
+from localvoice.conversation.agent import Agent
+from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.director import Brief
-from localvoice.conversation.surroundings import Surroundings
+from localvoice.conversation.reporting import Reporter
 from localvoice.engines.types import ToolCall
 from localvoice.tools import ToolContext, ToolRegistry
 from localvoice.tools.confirmation import (
@@ -27,14 +29,21 @@ from localvoice.tools.executor import ToolExecutor, why_it_failed
 from localvoice.tools.question import question_of
 
 
-class Actor:
+class ToolCalls:
     """Runs tools within one turn, with their hooks, messages and figures."""
 
     def __init__(
-        self, around: Surroundings, context: TurnContext, utter: Callable[[str], Awaitable[None]]
+        self,
+        agent: Agent,
+        conversation: Conversation,
+        reporter: Reporter,
+        context: TurnContext,
+        utter: Callable[[str], Awaitable[None]],
     ) -> None:
         """`utter` says a sentence, for a hook that rejects a call and speaks instead."""
-        self._around = around
+        self._agent = agent
+        self._conversation = conversation
+        self._reporter = reporter
         self._context = context
         self._utter = utter
         self.settled: Settled | None = None
@@ -52,7 +61,7 @@ class Actor:
             result, question = await self._withhold(registry, call, asks is not None)
             withheld.append(result)
             asks = question or asks
-        executor = ToolExecutor(registry, self._around.agent.settings.deadlines.tool_seconds)
+        executor = ToolExecutor(registry, self._agent.settings.deadlines.tool_seconds)
         free = [call for call, result in zip(calls, withheld, strict=True) if result is None]
         ran = iter(await executor.run(free, self._tool_context, self._attended))
         return Acted(tuple(next(ran) if result is None else result for result in withheld), asks)
@@ -90,11 +99,11 @@ class Actor:
             session_id=self._context.session_id,
             turn_id=self._context.turn_id,
             cancelled=asyncio.Event(),
-            announce=self._around.conversation.reminders.after,
+            announce=self._conversation.reminders.after,
         )
 
     async def _attended(self, call: ToolCall, execute: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
-        hooks, emit, metrics = self._around.agent.hooks, self._around.emit, self._around.agent.metrics
+        hooks, emit, metrics = self._agent.hooks, self._reporter.emit, self._agent.metrics
         emit(ToolCallStart(call.name, call.call_id, call.arguments))
         watch = Stopwatch()
         try:
@@ -118,7 +127,7 @@ class Actor:
             words = f"The tool {call.name} failed: {result.error}"
             error = VoiceError(ErrorCode.TOOL_ERROR, Component.TOOL, words)
             await notify(hooks.on_tool_error, self._context, call, error)
-            self._around.report(error, self._context.turn_id)
+            self._reporter.report(error, self._context.turn_id)
         return result
 
 
