@@ -56,10 +56,10 @@ def subprotocols(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def check_handshake(request: web.Request, socket: web.WebSocketResponse) -> None:
-    """Raises `HTTPBadRequest` if it is no WebSocket handshake, before it counts as a new session."""
+    """Raises `HTTPBadRequest` if it is not a WebSocket handshake, before it counts as a new session."""
     ascii_key = request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii()  # aiohttp fails on any other
     if request.method != hdrs.METH_GET or not ascii_key or not socket.can_prepare(request):
-        raise web.HTTPBadRequest(text="This is no WebSocket handshake.\n")
+        raise web.HTTPBadRequest(text="This is not a WebSocket handshake.\n")
 
 
 class ConnectionLimits:

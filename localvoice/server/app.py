@@ -161,7 +161,7 @@ class VoiceServer:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self._draining:
-            raise web.HTTPServiceUnavailable(text="The server is ending.")
+            raise web.HTTPServiceUnavailable(text="The server is shutting down.\n")
         interim = _wants_interim(request)
         # A message that is too large is answered with an error; only a far larger one ends the connection.
         # Compression costs a core on a network where bytes are cheap, and invites bombs.

@@ -11,10 +11,11 @@ import resource
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from localvoice.application.stopwatch import now
-from localvoice.server.pending import PendingConnections
+from localvoice.server.pending import PendingConnection, PendingConnections
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def pending_of_this_process() -> PendingConnections:
 
 
 def listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on all addresses of the host. Raises `OSError`, also for what is no host name.
+    """Sockets that listen on all addresses of the host. Raises `OSError`, also for an invalid host name.
 
     Addresses that this machine lacks are left out as long as it has one of them: `localhost` often has an
     IPv6 address on a machine without IPv6.
@@ -48,7 +49,7 @@ def listening_sockets(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError:  # Python's encoder of names, for one with an empty label or a long one
-        raise OSError(None, "that is no host name") from None
+        raise OSError(None, "that is not a host name") from None
     sockets = list[socket.socket]()
     lacking: OSError | None = None
     try:
@@ -170,7 +171,7 @@ class Listener:
         opening.add_done_callback(self._tasks.discard)
         # Here rather than in the task, which may be cancelled before it starts.
         opening.add_done_callback(lambda task: connection.close() if _failed(task) else None)
-        self._pending.add(_Accepted(connection, source, opening))
+        self._pending.add(PendingConnection(source, now(), connection, partial(_abort, opening)))
 
     async def _opened(self, connection: socket.socket) -> asyncio.Transport | None:
         """The transport, after the TLS handshake; None if that or anything else about it fails."""
@@ -192,32 +193,12 @@ class Listener:
         return transport
 
 
-class _Accepted:
-    """A `PendingConnection`."""
-
-    def __init__(
-        self,
-        connection: socket.socket,
-        source: tuple[str, int],
-        opening: asyncio.Task[asyncio.Transport | None],
-    ) -> None:
-        self._connection = connection
-        self.source = source
-        self.since = now()
-        self._opening = opening
-
-    @property
-    def closed(self) -> bool:
-        """Whether the socket is closed, not just closing: a client that doesn't read keeps it open."""
-        return self._connection.fileno() < 0
-
-    def abort(self) -> None:
-        """End it at once."""
-        if not self._opening.done():
-            self._opening.cancel()
-        elif not self._opening.cancelled() and (transport := self._opening.result()) is not None:
-            transport.abort()
-
-
 def _failed(opening: asyncio.Task[asyncio.Transport | None]) -> bool:
     return opening.cancelled() or opening.result() is None
+
+
+def _abort(opening: asyncio.Task[asyncio.Transport | None]) -> None:
+    if not opening.done():
+        opening.cancel()
+    elif not opening.cancelled() and (transport := opening.result()) is not None:
+        transport.abort()

@@ -33,7 +33,7 @@ _MESSAGE_OPCODES: Final = (WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BIN
 
 
 class _Request(web.Request):
-    """Its answer always has the headers of a safe page, also where no route was found or it was no HTTP."""
+    """Its answer always has the headers of a safe page, also if no route was found or it is not HTTP."""
 
     @reify
     def headers(self) -> CIMultiDictProxy[str]:
@@ -114,9 +114,9 @@ async def open_runner(application: web.Application) -> web.AppRunner:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Drops tracebacks of what is no HTTP, which is answered with 400: any client could fill the log.
+    """Drops tracebacks of requests that are not HTTP, which are answered with 400.
 
-    A line that is cut short may hold the token.
+    Any client could fill the log with them, and a line that is cut short may hold the token.
     """
     return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 

@@ -81,7 +81,7 @@ def decode_chunk(chunk: AudioChunk) -> AudioFrame:
     except ValueError as error:
         raise _bad_chunk("it isn't base64") from error
     if not data or len(data) % 2:
-        raise _bad_chunk(f"{len(data)} bytes are no whole 16-bit samples")
+        raise _bad_chunk(f"{len(data)} bytes are not a whole number of 16-bit samples")
     frame = AudioFrame(np.frombuffer(data, "<i2").astype(np.int16), chunk.sample_rate)
     if frame.seconds > MAX_CHUNK_SECONDS:
         raise _bad_chunk(f"it holds {frame.seconds:.2f} s")

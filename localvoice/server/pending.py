@@ -1,7 +1,10 @@
 """Connections that have not authenticated yet: few at a time, and none for long."""
 
 import logging
-from typing import Final, Protocol
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from localvoice.server.access import address_group
 
@@ -13,20 +16,22 @@ _CALM_SHARE: Final = 4
 """The flood is over when less than one in so many of the places is taken."""
 
 
-class PendingConnection(Protocol):
+@dataclass(eq=False)
+class PendingConnection:
     """A connection that was accepted."""
 
     source: tuple[str, int]
     """The client's address and port."""
     since: float
     """When it was accepted (s)."""
+    socket: socket.socket
+    abort: Callable[[], None]
+    """Ends it at once."""
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended."""
-
-    def abort(self) -> None:
-        """End it at once."""
+        """Whether the socket is closed, not just closing: a client that doesn't read keeps it open."""
+        return self.socket.fileno() < 0
 
 
 class PendingConnections:

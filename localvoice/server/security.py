@@ -68,15 +68,15 @@ def check_allowed(origins: Collection[str], hosts: Collection[str]) -> None:
     for origin in origins:
         if origin != "null" and _ORIGIN.fullmatch(origin) is None:
             raise ConfigError(
-                f"server.allowed_origins holds {origin!r}, which is no origin. Write it as browsers send it: "
-                "`scheme://host:port` in lower case, without a path, and without the port 80 of http or 443 "
-                "of https."
+                f"server.allowed_origins holds {origin!r}, which is not an origin. Write it as browsers "
+                "send it: `scheme://host:port` in lower case, without a path, and without the port 80 of http "
+                "or 443 of https."
             )
     for host in hosts:
         if _HOST.fullmatch(host) is None:
             raise ConfigError(
-                f"server.allowed_hosts holds {host!r}, which is no host name. Write the name alone, such as "
-                "`voice.example`, without scheme, port or path."
+                f"server.allowed_hosts holds {host!r}, which is not a host name. Write the name alone, "
+                "such as `voice.example`, without scheme, port or path."
             )
 
 

@@ -47,14 +47,9 @@ class _Slot:
         return math.inf if self.turn_began is not None else self.kept_until
 
 
-class _Mean:
-    """An exponential moving average; None before the first value."""
-
-    def __init__(self, value: float | None = None) -> None:
-        self.value = value
-
-    def add(self, value: float) -> None:
-        self.value = value if self.value is None else self.value + _NEWEST_WEIGHT * (value - self.value)
+def _averaged(mean: float | None, value: float) -> float:
+    """The exponential moving average with one more value."""
+    return value if mean is None else mean + _NEWEST_WEIGHT * (value - mean)
 
 
 class ConversationSlots:
@@ -68,9 +63,9 @@ class ConversationSlots:
     ) -> None:
         """`turn_seconds` of the models' work were rehearsed. `on_change` gets the slots taken, and all."""
         self._settings = settings
-        self._work_seconds = _Mean(turn_seconds)
-        self._turn_seconds = _Mean()
-        self._stay_seconds = _Mean()
+        self._work_seconds = turn_seconds
+        self._turn_seconds: float | None = None
+        self._stay_seconds: float | None = None
         self._slots: dict[str, _Slot] = {}
         self._on_change = on_change
 
@@ -80,7 +75,7 @@ class ConversationSlots:
         if self._settings.conversations is not None:
             return self._settings.conversations
         most = self._settings.connections
-        work, time = self._work_seconds.value or 0.0, _BUSY_SHARE * PACE_SECONDS
+        work, time = self._work_seconds, _BUSY_SHARE * PACE_SECONDS
         return most if work * most <= time else min(most, max(LEAST, int(time / work)))
 
     @property
@@ -126,7 +121,7 @@ class ConversationSlots:
         if slot.turn_began is None:
             return
         if answered:
-            self._turn_seconds.add(now() - slot.turn_began)
+            self._turn_seconds = _averaged(self._turn_seconds, now() - slot.turn_began)
             slot.kept_until = now() + KEEP_SECONDS
         slot.turn_began = None
         if slot.kept_until <= now():
@@ -143,12 +138,13 @@ class ConversationSlots:
         """The conversation is over."""
         slot = self._slots.pop(conversation_id, None)
         if slot is not None:
-            self._stay_seconds.add(min(now(), slot.until) - slot.taken)
+            stay = min(now(), slot.until) - slot.taken
+            self._stay_seconds = _averaged(self._stay_seconds, stay)
             self._changed()
 
     def note_work(self, seconds: float) -> None:
         """A turn kept the models busy for so long."""
-        self._work_seconds.add(seconds)
+        self._work_seconds = _averaged(self._work_seconds, seconds)
 
     def refusal(self) -> VoiceError:
         """RATE_LIMITED, for a client that finds no slot."""
@@ -160,14 +156,14 @@ class ConversationSlots:
 
         Once the length of conversations is known, no less than the time in which one of them ends.
         """
-        turn = self._turn_seconds.value or 0.0
+        turn = self._turn_seconds or 0.0
         left = [
             slot.kept_until - now()
             if slot.turn_began is None
             else max(0.0, slot.turn_began + turn - now()) + KEEP_SECONDS
             for slot in self._slots.values()
         ]
-        usual = (self._stay_seconds.value or 0.0) / self.count
+        usual = (self._stay_seconds or 0.0) / self.count
         return min(_LONGEST_WAIT, max(1.0, min(left, default=0.0), usual))
 
     def _changed(self) -> None:

@@ -1,20 +1,26 @@
 """Connections that show no token: bounded in all, by address and in time, and told once."""
 
 import logging
+from typing import Any
 
 import pytest
 
-from localvoice.server.pending import PendingConnections
+from localvoice.server.pending import PendingConnection, PendingConnections
 
 
-class Arrival:
+class Arrival(PendingConnection):
+    """A connection whose socket is itself."""
+
     def __init__(self, address: str, port: int, since: float = 0.0) -> None:
-        self.source = (address, port)
-        self.since = since
-        self.closed = False
+        itself: Any = self
+        super().__init__((address, port), since, itself, self._end)
+        self.over = False
         self.ended = False
 
-    def abort(self) -> None:
+    def fileno(self) -> int:
+        return -1 if self.over else 3
+
+    def _end(self) -> None:
         self.ended = True
 
 
@@ -65,7 +71,7 @@ def test_those_who_are_admitted_or_over_do_not_count() -> None:
     pending = PendingConnections(8)
     came = arrivals(pending, "10.0.0.1", 4)
     pending.authenticated(came[0].source)
-    came[1].closed = True
+    came[1].over = True
     more = arrivals(pending, "10.0.0.1", 2, first=100)
     assert len(pending) == 4 and not ended(came) and not ended(more)
     pending.authenticated(("10.9.9.9", 1))  # none of them
@@ -95,7 +101,7 @@ def test_a_crowd_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and record.getMessage().startswith("10.0.0.1 ")
     for each in came:
-        each.closed = True
+        each.over = True
     pending.sweep(2.0)
     pending.sweep(3.0)
     assert [each.getMessage() for each in caplog.records[1:]] == [

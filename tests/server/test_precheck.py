@@ -55,7 +55,7 @@ async def test_a_name_with_an_address_that_this_machine_lacks(monkeypatch: pytes
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "\udcff"])
 async def test_what_is_no_host_name(host: str) -> None:
-    with pytest.raises(ConfigError, match="that is no host name"):
+    with pytest.raises(ConfigError, match="that is not a host name"):
         check_port(host, 0)
 
 

@@ -97,7 +97,7 @@ class MediaSection:
     def _media(self) -> re.Match[str]:
         found = _MEDIA.fullmatch(self.lines[0])
         if found is None:
-            raise unusable(f"{self.lines[0]!r} begins no section")
+            raise unusable(f"{self.lines[0]!r} does not begin a section")
         return found
 
 

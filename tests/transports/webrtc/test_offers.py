@@ -156,7 +156,7 @@ UNUSABLE = {
     "only video": (SESSION + section(0, "video", "VP8/90000"), "neither sound nor a data channel"),
     "no fingerprint": (bundled([0]).replace("a=fingerprint", "a=x"), "no fingerprint"),
     "no password": (bundled([0]).replace("a=ice-pwd", "a=x"), "no ICE user name or password"),
-    "no such section": (bundled([0]).replace("m=audio", "m="), "begins no section"),
+    "no such section": (bundled([0]).replace("m=audio", "m="), "does not begin a section"),
     "no SCTP port": (
         SESSION + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n",
         "no SCTP port",

@@ -8,6 +8,7 @@ from localvoice.transports.webrtc.patches import dtls, ice, rtp, sctp
 
 
 def install() -> None:
-    """Patch the libraries, for the whole process."""
+    """Replace what each module's `PATCHES` name (owner, name, replacement), for the whole process."""
     for module in (dtls, ice, rtp, sctp):
-        module.install()
+        for owner, name, replacement in module.PATCHES:
+            setattr(owner, name, replacement)

@@ -127,12 +127,9 @@ def create_ssl_context(certificate: RTCCertificate, srtp_profiles: list[Any]) ->
     return context
 
 
-def install() -> None:
-    """Patch aiortc, for the whole process."""
-    ice: Any = RTCIceTransport
-    ice.__init__ = begin
-    dtls: Any = RTCDtlsTransport
-    dtls._recv_next = recv_next
-    dtls._send_data = send_data
-    certificate: Any = RTCCertificate
-    certificate._create_ssl_context = create_ssl_context
+PATCHES: Final[list[tuple[Any, str, Any]]] = [
+    (RTCIceTransport, "__init__", begin),
+    (RTCDtlsTransport, "_recv_next", recv_next),
+    (RTCDtlsTransport, "_send_data", send_data),
+    (RTCCertificate, "_create_ssl_context", create_ssl_context),
+]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from aioice import Candidate, Connection, ice, stun
-from aiortc import RTCDtlsTransport, RTCIceTransport, RTCSctpTransport
+from aiortc import RTCDtlsTransport, RTCSctpTransport
 
 from localvoice.transports.webrtc.patches.dtls import LARGEST_PACKET
 
@@ -49,7 +49,7 @@ class IceGuard:
 
     def guard(self, transport: RTCDtlsTransport) -> None:
         """Guard a transport that has not gathered candidates yet."""
-        connection = cast(_GuardedConnection, _connection(transport.transport))
+        connection = cast(_GuardedConnection, transport.transport._connection)
         connection.__class__ = _GuardedConnection
         connection.guard = self
         self._note(transport, "_handle_rtp_data", "_handle_rtcp_data")
@@ -144,10 +144,4 @@ class _GuardedSocket(_unguarded_socket):
         return self.receiver.guard if isinstance(self.receiver, _GuardedConnection) else None
 
 
-def install() -> None:
-    """Have aioice make guarded sockets, in the whole process."""
-    vars(ice)["StunProtocol"] = _GuardedSocket
-
-
-def _connection(transport: RTCIceTransport) -> Connection:
-    return transport._connection
+PATCHES: Final[list[tuple[Any, str, Any]]] = [(ice, "StunProtocol", _GuardedSocket)]

@@ -150,16 +150,12 @@ def payload(packet: RtpPacket) -> bytes:
     return data
 
 
-def install() -> None:
-    """Patch aiortc, for the whole process."""
-    patched: list[tuple[Any, str, Any]] = [
-        (RTCDtlsTransport, "_setup_srtp", setup_srtp),
-        (RtpRouter, "route_rtp", route_rtp),
-        (RtcpPacket, "parse", staticmethod(parse_reports)),
-        (RtcpRtpfbPacket, "parse", staticmethod(parse_feedback)),
-        (StreamStatistics, "jitter", property(jitter)),
-        (RTCRtpReceiver, "_run_rtcp", reports_of_receiver),
-        (RTCRtpSender, "_run_rtcp", reports_of_sender),
-    ]
-    for owner, name, patch in patched:
-        setattr(owner, name, patch)
+PATCHES: Final[list[tuple[Any, str, Any]]] = [
+    (RTCDtlsTransport, "_setup_srtp", setup_srtp),
+    (RtpRouter, "route_rtp", route_rtp),
+    (RtcpPacket, "parse", staticmethod(parse_reports)),
+    (RtcpRtpfbPacket, "parse", staticmethod(parse_feedback)),
+    (StreamStatistics, "jitter", property(jitter)),
+    (RTCRtpReceiver, "_run_rtcp", reports_of_receiver),
+    (RTCRtpSender, "_run_rtcp", reports_of_sender),
+]

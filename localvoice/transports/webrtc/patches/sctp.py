@@ -234,20 +234,18 @@ def _streams(transport: RTCSctpTransport) -> Iterable[InboundStream]:
     return streams.values()
 
 
-def install() -> None:
-    """Patch aiortc, and give it the monotonic clock, for the whole process."""
-    module: Any = rtcsctptransport
-    module.decode_params = decode_params
-    module.parse_packet = parse_packet
-    module.InboundStream = InboundStream
-    module.MAX_STREAMS = _STREAMS
-    module.time = SimpleNamespace(time=time.monotonic)
-    transport: Any = RTCSctpTransport
-    transport._receive_chunk = receive_chunk
-    transport._receive_data_chunk = receive_data_chunk
-    transport._receive_forward_tsn_chunk = receive_forward_tsn_chunk
-    transport._receive_sack_chunk = receive_sack_chunk
-    transport._mark_received = mark_received
-    transport._send_sack = send_sack
-    transport._send_chunk = send_chunk
-    transport._data_channel_receive = data_channel_receive
+PATCHES: Final[list[tuple[Any, str, Any]]] = [
+    (rtcsctptransport, "decode_params", decode_params),
+    (rtcsctptransport, "parse_packet", parse_packet),
+    (rtcsctptransport, "InboundStream", InboundStream),
+    (rtcsctptransport, "MAX_STREAMS", _STREAMS),
+    (rtcsctptransport, "time", SimpleNamespace(time=time.monotonic)),
+    (RTCSctpTransport, "_receive_chunk", receive_chunk),
+    (RTCSctpTransport, "_receive_data_chunk", receive_data_chunk),
+    (RTCSctpTransport, "_receive_forward_tsn_chunk", receive_forward_tsn_chunk),
+    (RTCSctpTransport, "_receive_sack_chunk", receive_sack_chunk),
+    (RTCSctpTransport, "_mark_received", mark_received),
+    (RTCSctpTransport, "_send_sack", send_sack),
+    (RTCSctpTransport, "_send_chunk", send_chunk),
+    (RTCSctpTransport, "_data_channel_receive", data_channel_receive),
+]
