@@ -69,8 +69,8 @@ def check_allowed(origins: Collection[str], hosts: Collection[str]) -> None:
         if origin != "null" and _ORIGIN.fullmatch(origin) is None:
             raise ConfigError(
                 f"server.allowed_origins holds {origin!r}, which is not an origin. Write it as browsers "
-                "send it: `scheme://host:port` in lower case, without a path, and without the port 80 of http "
-                "or 443 of https."
+                "send it: `scheme://host:port` in lower case, without a path, and without the port 80 of "
+                "http or 443 of https."
             )
     for host in hosts:
         if _HOST.fullmatch(host) is None:
