@@ -18,8 +18,14 @@ from localvoice.catalog import ModelFiles, Profile, load_catalog, models_folder,
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.metrics import Metrics
 from localvoice.conversation.agent import Agent
-from localvoice.engines.loading import EngineFiles, EngineOptions, close_all, load_engines, warm_up_all
-from localvoice.engines.rehearsal import rehearse
+from localvoice.engines.loading import (
+    EngineFiles,
+    EngineOptions,
+    close_all,
+    load_engines,
+    rehearse,
+    warm_up_all,
+)
 from localvoice.engines.types import Engines
 from localvoice.observability.adapting import ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio

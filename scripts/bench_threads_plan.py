@@ -20,12 +20,13 @@ from piper import PiperVoice
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.catalog import ModelFiles, load_catalog, models_folder, ready
 from localvoice.config import SYSTEM_PROMPT
+from localvoice.engines.jobs import Stop
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import ChatMessage, Sampling
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.worker import Stop, Worker
+from localvoice.engines.worker import Worker
 
 Speak = Callable[[str], AsyncGenerator[AudioFrame, None]]
 

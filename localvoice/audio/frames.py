@@ -1,11 +1,14 @@
-"""Audio frames: mono int16 samples with their rate."""
+"""Mono int16 frames with their rate, channels mixed down to one, and the frames of one piece of speech."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:  # each use imports it: it registers a function for the process's exit
+    import soxr
 
 Samples = npt.NDArray[np.int16]
 """Mono samples, shape (n,), int16."""
@@ -19,6 +22,11 @@ SPEECH_FLOOR_DBFS: Final = -55.0
 
 AUDIBLE: Final = 327
 """Peak, of 32768, from which a sample counts as heard: -40 dBFS, well below speech, above its fade-in."""
+_LOST: Final = 0.1
+"""Share of the loudest channel's energy that the mean of all keeps at least. One voice on one of two channels
+keeps a quarter."""
+_BLOCK: Final = 1 << 20
+_NOTHING: Final[Samples] = np.zeros(0, np.int16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +75,7 @@ class AudioFrame:
         """The same sound at another rate. Whole frames only: a stream needs a `Resampler`."""
         if rate == self.rate:
             return self
-        import soxr  # here: it registers a function for the process's exit
+        import soxr
 
         samples = soxr.resample(self.samples, self.rate, rate, quality="HQ")
         return AudioFrame(samples, rate, self.word_ends)
@@ -85,3 +93,87 @@ def concatenate(frames: Sequence[AudioFrame]) -> AudioFrame:
     ends = [begin + end for begin, frame in zip(begins, frames, strict=False) for end in frame.word_ends]
     samples = np.concatenate([frame.samples for frame in frames])
     return AudioFrame(samples, frames[0].rate, tuple(map(float, ends)))
+
+
+def mixed_down(samples: npt.NDArray[Any], channels: int) -> Samples:
+    """Interleaved samples, shape (n * channels,), int16, as mono: the mean of the channels.
+
+    Where they cancel out (a microphone with one of its two wires reversed), or most are silent, it is the
+    loudest of them.
+    """
+    if channels == 1:
+        return samples.astype(np.int16)
+    # Not a mean of all at once, which would take four times the file.
+    total = np.zeros(len(samples) // channels, np.int32)
+    for channel in range(channels):
+        total += samples[channel::channels]
+    mean = (total / channels).astype(np.int16)
+    energies = [_energy(samples[channel::channels]) for channel in range(channels)]
+    if _energy(mean) >= _LOST * max(energies):
+        return mean
+    return samples[int(np.argmax(energies)) :: channels].astype(np.int16)
+
+
+def _energy(samples: npt.NDArray[Any]) -> float:
+    blocks = (samples[at : at + _BLOCK].astype(np.float32) for at in range(0, len(samples), _BLOCK))
+    return sum(float(np.dot(block, block)) for block in blocks)
+
+
+class PieceSound:
+    """Takes the frames of one piece, all at one rate; what it gives in turn is the piece, without a seam."""
+
+    def __init__(self, rate: int, cut_lead_in: bool, cut_tail: bool) -> None:
+        """`rate`: samples a second that are wanted; whether to leave out the silence before and after it."""
+        self._rate = rate
+        self._cut_lead_in = cut_lead_in
+        self._cut_tail = cut_tail
+        self._held: AudioFrame | None = None
+        """Silence that may be left out."""
+        self._stream: soxr.ResampleStream | None = None
+        self._taken = self._given = 0
+        self._ends: list[float] = []
+        """Where words end whose sound is still in the resampler, in seconds of the piece."""
+
+    def feed(self, frame: AudioFrame) -> AudioFrame:
+        """The next frame; what can be played now: nothing while all may be silence to leave out."""
+        frame = frame if self._held is None else concatenate([self._held, frame])
+        self._held = None
+        if not len(frame.audible) and (self._cut_lead_in or self._cut_tail):
+            self._held = frame
+            return AudioFrame(_NOTHING, self._rate)
+        if self._cut_lead_in:
+            frame, self._cut_lead_in = frame.without_lead_in(), False
+        if self._cut_tail:
+            # Amid the piece it is a pause, and played before what comes after it.
+            cut = frame.without_tail()
+            self._held = AudioFrame(frame.samples[len(cut.samples) :], frame.rate)
+            frame = cut
+        return self._resampled(frame)
+
+    def end(self) -> AudioFrame:
+        """There are no more; what is left to play. A piece without an audible sample is played as it is."""
+        rest = self._held or AudioFrame(_NOTHING, self._rate)
+        if self._taken:
+            # Left out but for a sample if a word is said to end in it: the sound that tells of it.
+            rest = AudioFrame(rest.samples[: bool(rest.word_ends)], rest.rate, rest.word_ends)
+        return self._resampled(rest, last=True)
+
+    def _resampled(self, frame: AudioFrame, last: bool = False) -> AudioFrame:
+        begun = self._taken / frame.rate
+        self._ends += [begun + min(end, frame.seconds) for end in frame.word_ends]
+        self._taken += len(frame.samples)
+        samples = self._in_stream(frame, last)
+        begin, self._given = self._given / self._rate, self._given + len(samples)
+        told = [end for end in self._ends if last or end <= (self._given + 1) / self._rate]
+        del self._ends[: len(told)]
+        return AudioFrame(samples, self._rate, tuple(max(0.0, end - begin) for end in told))
+
+    def _in_stream(self, frame: AudioFrame, last: bool) -> Samples:
+        if self._stream is None:
+            if frame.rate == self._rate:
+                return frame.samples
+            import soxr
+
+            self._stream = soxr.ResampleStream(frame.rate, self._rate, 1, dtype="int16", quality="HQ")
+        samples: Samples = self._stream.resample_chunk(frame.samples, last=last)
+        return samples

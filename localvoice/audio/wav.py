@@ -11,8 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from localvoice.audio.frames import AudioFrame
-from localvoice.audio.mixing import mixed_down
+from localvoice.audio.frames import AudioFrame, mixed_down
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.files import read_named
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from localvoice.application.stopwatch import now, unix_ms
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.playout import Playout
-from localvoice.audio.sound_file import too_long
+from localvoice.audio.recordings import too_long
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import (
     Forgotten,

@@ -8,8 +8,7 @@ from contextlib import aclosing
 from typing import Final
 
 from localvoice.application.hooks import Rejection
-from localvoice.audio.frames import AudioFrame, concatenate
-from localvoice.audio.piece import PieceSound
+from localvoice.audio.frames import AudioFrame, PieceSound, concatenate
 from localvoice.audio.playout import Playout
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import VoiceError

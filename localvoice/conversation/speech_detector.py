@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from localvoice.audio.endpointing import EndpointEvent, Endpointing, Windows, as_model_input
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples
-from localvoice.audio.resampling import Resampler
+from localvoice.audio.recordings import Resampler
 from localvoice.config import ListeningSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.types import Vad

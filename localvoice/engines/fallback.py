@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.resilience import reply_within
+from localvoice.engines.deadlines import reply_within
 from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer
 
 FAILURES_TO_SWITCH: Final = 3
 """Failures in a row, of all requests together, after which the fallback takes over."""
-
 LONGEST_PAUSE_SECONDS: Final = 4.0
 """Between two tries. Somebody is waiting for the answer."""
 
@@ -34,7 +33,7 @@ class LlmSource:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long an LLM may take, and how often it is asked."""
 
     first_token_seconds: float = 30.0
@@ -53,7 +52,7 @@ def log_switch(failed: str, successor: str, error: Exception) -> None:
 
 
 async def load_with_fallback(
-    primary: LlmSource, fallback: LlmSource | None, patience: Patience, on_switch: OnSwitch = log_switch
+    primary: LlmSource, fallback: LlmSource | None, patience: RetryPolicy, on_switch: OnSwitch = log_switch
 ) -> "ResilientLlm":
     """Load the primary, or the fallback where that fails.
 
@@ -84,7 +83,7 @@ class ResilientLlm:
     def __init__(
         self,
         primary: Llm,
-        patience: Patience,
+        patience: RetryPolicy,
         fallback: LlmSource | None = None,
         on_switch: OnSwitch = log_switch,
     ) -> None:

@@ -1,27 +1,29 @@
-"""All engines of a process: loaded and warmed up one by one, closed together."""
+"""All engines of a process: loaded and warmed up one by one, rehearsed, closed together."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.fallback import LlmSource, Patience, load_with_fallback
+from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
+from localvoice.engines.fallback import LlmSource, RetryPolicy, load_with_fallback
+from localvoice.engines.jobs import counted
 from localvoice.engines.llama.cache import KEPT_MB
 from localvoice.engines.llama.engine import ALL_LAYERS, LlamaLlm
 from localvoice.engines.llama.model import KeyBits, supports_gpu
 from localvoice.engines.piper import PiperTts
-from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn
-from localvoice.engines.threads import Device, plan_threads
-from localvoice.engines.types import Engine, Engines, Llm, Stt, Tts
+from localvoice.engines.threads import Device, choose_device, plan_threads
+from localvoice.engines.types import ChatMessage, Engine, Engines, Llm, Sampling, Stt, Tts
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
 from localvoice.process.memory import give_all_back
@@ -31,13 +33,15 @@ logger = logging.getLogger(__name__)
 LOADING_SECONDS: Final = 600.0
 """For one model, from however slow a disk."""
 WARM_UP_SECONDS: Final = 300.0
-"""For the first, slow run of a model. One that takes longer is stuck, or of no use on this machine."""
+"""For the first, slow run of a model. One that takes longer is stuck, or useless on this machine."""
+_QUESTION: Final = "What should I cook for dinner tonight?"
+_REPLY_TOKENS: Final = 20
+"""A short sentence or two, as the agent is told to answer. The real turns correct it."""
 
 E = TypeVar("E", bound=Engine | None)
-T = TypeVar("T")
 
 Part = Literal["stt", "llm", "projector", "fallback", "tts", "vad", "turn"]
-"""What has files of its own that native code reads."""
+"""What has a file, or a folder, of its own that native code reads."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,14 @@ class EngineFiles:
     whisper_dir: Path
     """Folder of the CTranslate2 Whisper model."""
     whisper_name: str
-    """Its catalogue name."""
     llm: Path
     """GGUF of the language model."""
     llm_name: str
-    """Its catalogue name."""
     voice: Path
     """ONNX of the Piper voice."""
     voice_config: Path
-    """JSON beside it."""
+    """Its JSON."""
     voice_name: str
-    """Its catalogue name."""
     vad: Path
     """ONNX of the Silero VAD."""
     projector: Path | None = None
@@ -65,11 +66,9 @@ class EngineFiles:
     fallback_llm: Path | None = None
     """GGUF of the language model that takes over when the first fails."""
     fallback_llm_name: str = ""
-    """Its catalogue name."""
     turn: Path | None = None
     """ONNX of Smart Turn; None where only the length of a silence ends a turn."""
     turn_name: str = ""
-    """Its catalogue name."""
 
     def parts(self) -> dict[Part, Path]:
         """The file, or the folder, of each part that there is."""
@@ -92,7 +91,7 @@ class EngineOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where Whisper and the language model compute; "auto" takes a GPU where there is one."""
     compute: ComputeType | None = None
-    """How Whisper computes; None is int8 on the CPU and float16 on a GPU."""
+    """Of Whisper; None is int8 on the CPU and float16 on a GPU."""
     language: str = "auto"
     """What the user speaks: "auto" or an ISO 639-1 code."""
     context_tokens: int = 4096
@@ -116,7 +115,7 @@ class _Loading:
         """Raises `VoiceError` if there is no GPU where one is wanted."""
         self._files = files
         self._options = options
-        self._device = _device(options.device)
+        self._device = choose_device(options.device, gpu_count())
         self._gpu_layers = _gpu_layers(options.gpu_layers, self._device)
         self._plan = plan_threads(device=self._device)
         logger.info("loading on %s with %s", self._device, self._plan)
@@ -133,7 +132,7 @@ class _Loading:
         return DeadlineStt(whisper, self._options.deadlines.stt_seconds)
 
     async def bare_llm(self, name: str, gguf: Path, projector: Path | None = None) -> LlamaLlm:
-        """A language model without retries and without the one that takes over."""
+        """A language model without retries and without its fallback."""
         options = self._options
         return await LlamaLlm.load(
             name,
@@ -148,16 +147,14 @@ class _Loading:
 
     async def llm(self) -> Llm:
         files, deadlines = self._files, self._options.deadlines
-        patience = Patience(
-            deadlines.llm_first_token_seconds, deadlines.llm_seconds, self._options.llm_retries
-        )
+        tries = self._options.llm_retries
+        policy = RetryPolicy(deadlines.llm_first_token_seconds, deadlines.llm_seconds, tries)
         fallback, other = None, files.fallback_llm
         if other is not None:
-            fallback = LlmSource(
-                files.fallback_llm_name, lambda: self.bare_llm(files.fallback_llm_name, other)
-            )
+            name = files.fallback_llm_name
+            fallback = LlmSource(name, lambda: self.bare_llm(name, other))
         primary = LlmSource(files.llm_name, lambda: self.bare_llm(files.llm_name, files.llm, files.projector))
-        return await load_with_fallback(primary, fallback, patience)
+        return await load_with_fallback(primary, fallback, policy)
 
     async def tts(self) -> Tts:
         files = self._files
@@ -168,8 +165,23 @@ class _Loading:
         path = self._files.turn
         return None if path is None else await SmartTurn.load(self._files.turn_name, path)
 
+    async def part(self, part: Part) -> Engine | None:
+        """The engine that one file is for; the language model without its fallback."""
+        files = self._files
+        match part:
+            case "stt":
+                return await self.stt()
+            case "tts":
+                return await self.tts()
+            case "turn":
+                return await self.turn()
+            case "fallback":
+                assert files.fallback_llm is not None
+                return await self.bare_llm(files.fallback_llm_name, files.fallback_llm)
+        return await self.bare_llm(files.llm_name, files.llm, files.projector if part != "llm" else None)
+
     async def vad(self) -> SileroVad:
-        # It needs no worker later on, since it runs inline.
+        # Later on it needs no worker, since it runs inline.
         worker = Worker("vad")
         try:
             return await worker.run(SileroVad, self._files.vad)
@@ -180,11 +192,11 @@ class _Loading:
 async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
     """Load every model, each in its own worker.
 
-    One after another: to be loaded, a model takes up to four times what it takes afterwards, and those that
-    take most come first. Raises `VoiceError` naming the first file that can't be loaded or the model that
-    isn't after `LOADING_SECONDS`, or saying that there is no GPU; nothing stays loaded then, nor when the
-    loading task is cancelled. Whisper and the language model can't be stopped amid that: a thread
-    that still loads one after two seconds is left, and goes by itself when it has it.
+    One after another: loading a model takes up to four times the memory that it needs afterwards, and the
+    largest come first. Raises `VoiceError` naming the first file that can't be loaded or the model that isn't
+    loaded after `LOADING_SECONDS`, or saying that there is no GPU; nothing stays loaded then, nor when the
+    loading task is cancelled. Loading Whisper or the language model can't be stopped: after two seconds the
+    thread is left, and ends by itself when it has loaded the model.
     """
     loading = _Loading(files, options)
     async with AsyncExitStack() as loaded:
@@ -192,7 +204,8 @@ async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
         stt = await _keep(files.whisper_name, loading.stt, loaded)
         llm = await _keep(files.llm_name, loading.llm, loaded)
         turn = await _keep(files.turn_name, loading.turn, loaded)
-        vad = await _loaded(files.vad.stem, loading.vad)
+        async with _within(LOADING_SECONDS, f"The model {files.vad.stem} was not loaded"):
+            vad = await loading.vad()
         loaded.pop_all()
         return Engines(vad, stt, llm, tts, turn)
 
@@ -204,22 +217,8 @@ async def try_part(part: Part, files: EngineFiles, options: EngineOptions) -> No
         noise = np.random.default_rng(0).normal(0, 0.1, WINDOW).astype(np.float32)
         (await loading.vad()).stream()(noise)
         return
-    engine: Engine | None
-    match part:
-        case "stt":
-            engine = await loading.stt()
-        case "llm":
-            engine = await loading.bare_llm(files.llm_name, files.llm)
-        case "projector":
-            engine = await loading.bare_llm(files.llm_name, files.llm, files.projector)
-        case "fallback":
-            assert files.fallback_llm is not None  # or there is no such part
-            engine = await loading.bare_llm(files.fallback_llm_name, files.fallback_llm)
-        case "tts":
-            engine = await loading.tts()
-        case "turn":
-            engine = await loading.turn()
-    assert engine is not None
+    engine = await loading.part(part)
+    assert engine is not None  # or there is no such part
     try:
         await engine.warm_up()
     finally:
@@ -236,9 +235,28 @@ async def warm_up_all(engines: Engines) -> None:
             await engine.warm_up()
 
 
+async def rehearse(engines: Engines) -> float:
+    """Seconds that the models, when warm, work for a short question and its answer. Raises `VoiceError`."""
+    question = (await _spoken(engines.tts, _QUESTION)).resampled(SPEECH_RATE)
+    with counted() as work:
+        if engines.turn is not None:
+            await engines.turn.complete(question)
+        await engines.stt.transcribe(question)
+        messages, sampling = [ChatMessage("user", _QUESTION)], Sampling(max_tokens=_REPLY_TOKENS)
+        async with aclosing(engines.llm.reply(messages, sampling, aside=True)) as items:
+            reply = "".join([item async for item in items if isinstance(item, str)])
+        await _spoken(engines.tts, reply)
+        return work.take()
+
+
 async def close_all(engines: Engines) -> None:
-    """End every worker."""
+    """End all workers."""
     await asyncio.gather(*(engine.close() for engine in _with_workers(engines)))
+
+
+async def _spoken(tts: Tts, text: str) -> AudioFrame:
+    async with aclosing(tts.synthesize(text)) as frames:
+        return concatenate([frame async for frame in frames])
 
 
 def _with_workers(engines: Engines) -> list[Engine]:
@@ -247,16 +265,12 @@ def _with_workers(engines: Engines) -> list[Engine]:
 
 
 async def _keep(name: str, load: Callable[[], Coroutine[Any, Any, E]], loaded: AsyncExitStack) -> E:
-    engine = await _loaded(name, load)
+    async with _within(LOADING_SECONDS, f"The model {name} was not loaded"):
+        engine = await load()
     if engine is not None:
         loaded.push_async_callback(engine.close)  # before loading may be cancelled in what is awaited here
     await asyncio.to_thread(give_all_back)  # what the loading alone took
     return engine
-
-
-async def _loaded(name: str, load: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    async with _within(LOADING_SECONDS, f"The model {name} was not loaded"):
-        return await load()
 
 
 @asynccontextmanager
@@ -266,23 +280,9 @@ async def _within(seconds: float, failure: str) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise VoiceError(
-            ErrorCode.INTERNAL_ERROR,
-            Component.SERVER,
-            f"{failure} within {seconds:g} s. Close other programs, or choose a profile with smaller models.",
-        ) from error
-
-
-def _device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
-    if wanted == "auto":
-        return "cuda" if gpu_count() else "cpu"
-    if wanted == "cuda" and not gpu_count():
-        raise VoiceError(
-            ErrorCode.INTERNAL_ERROR,
-            Component.SERVER,
-            'No CUDA GPU was found. Check `nvidia-smi`, or set the device to "cpu" or "auto".',
-        )
-    return wanted
+        advice = "Close other programs, or choose a profile with smaller models."
+        words = f"{failure} within {seconds:g} s. {advice}"
+        raise VoiceError(ErrorCode.INTERNAL_ERROR, Component.SERVER, words) from error
 
 
 def _gpu_layers(wanted: int | None, device: Device) -> int:

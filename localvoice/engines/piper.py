@@ -1,10 +1,16 @@
-"""Text to speech: a Piper voice, sentence by sentence, each of them chunk by chunk."""
+"""Text to speech: a Piper voice, sentence by sentence, each of them chunk by chunk.
+
+How long each phoneme lasts the voice tells. Which phonemes belong to which word is lost: in a sentence words
+are run together ("of the") and reduced. So the phonemes of the sentence are laid over those of its words,
+each spoken alone.
+"""
 
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
+from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,15 +20,13 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines import espeak as espeak
 from localvoice.engines import keep_silent
-from localvoice.engines.alignment import WordEnds
-from localvoice.engines.loudness import Levelling, Loudness
+from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.onnx import Inputs
-from localvoice.engines.piper_model import PiperModel
+from localvoice.engines.patches import load_espeak_voices_once
+from localvoice.engines.piper_voice import Levelling, Loudness, PiperModel, check_numbers
 from localvoice.engines.speech_text import speakable, split_long
-from localvoice.engines.voice_numbers import check_numbers
-from localvoice.engines.worker import Stop, Stopped, Worker
+from localvoice.engines.worker import Worker
 
 keep_silent()
 from piper import PiperConfig, PiperVoice  # noqa: E402 - only now: it imports onnxruntime
@@ -34,37 +38,28 @@ logging.getLogger("piper").setLevel(logging.INFO)
 
 ALIGNED_CHARACTERS: Final = 1000
 """Longer texts get no word ends: to find them takes time that grows with the square of the length."""
-
 _TO_WARM_UP: Final = "The weather is mild in spring, with some rain, and warm in summer."
 """A sentence of usual loudness, for the voice's level is learnt from what it says."""
+_STRESS: Final = "ˈˌː"
+"""Letters to Unicode, but no sounds of their own."""
 
 
 class PiperTts:
     """One voice in a worker of its own. Made by `load`."""
 
     def __init__(self, name: str, worker: Worker, voice: "_Voice") -> None:
-        self._name = name
+        self.name: Final = name
         self._worker = worker
         self._voice = voice
 
     @classmethod
     async def load(cls, name: str, model_path: Path, config_path: Path, threads: int) -> "PiperTts":
         """Load a voice from its two files, in its worker. Raises `VoiceError` TTS_ERROR naming the file."""
-        worker = Worker("tts")
         make, stop = partial(_Voice, model_path, config_path, threads), Stop()
-        try:
-            voice = await worker.run(make, stop, stop=stop)
-        except BaseException:
-            await worker.close()
-            raise
+        worker, voice = await Worker.loaded("tts", lambda: make(stop), stop)
         tts = cls(name, worker, voice)
         worker.renew = lambda: setattr(tts, "_voice", make(Stop()))
         return tts
-
-    @property
-    def name(self) -> str:
-        """The voice's catalogue name."""
-        return self._name
 
     async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
         """The text as sound, at the voice's own rate. Markup and emoji are not read out.
@@ -84,7 +79,7 @@ class PiperTts:
             ) from error
 
     async def warm_up(self) -> None:
-        """Say a sentence to nobody."""
+        """Say a sentence that is not heard."""
         async with aclosing(self.synthesize(_TO_WARM_UP)) as frames:
             async for _ in frames:
                 pass
@@ -94,10 +89,53 @@ class PiperTts:
         await self._worker.close()
 
 
+class WordEnds:
+    """Where the words of one text end in its sound, told sentence by sentence as that is made."""
+
+    def __init__(self, words: Sequence[Sequence[str]], spoken: Sequence[str]) -> None:
+        """`words`: the phonemes of each word alone; `spoken`: those of the whole text."""
+        self._ends = _laid_over([_sounds(word) for word in words], _sounds(spoken))
+        self._passed = 0
+        self._told = 0
+
+    def take(self, phonemes: Sequence[tuple[str, float]]) -> tuple[float, ...]:
+        """The next sentence's phonemes, each with its length: where in these the words end that end in it."""
+        times, now = [0.0], 0.0
+        for phoneme, length in phonemes:
+            now += length
+            if _is_sound(phoneme):
+                times.append(now)
+        counts = np.arange(self._passed, self._passed + len(times))
+        self._passed = int(counts[-1])
+        ends = [end for end in self._ends[self._told :] if end <= self._passed]
+        self._told += len(ends)
+        return tuple(float(end) for end in np.interp(ends, counts, times))
+
+
+def _laid_over(words: Sequence[Sequence[str]], spoken: Sequence[str]) -> list[float]:
+    """How many of the sounds that were spoken have passed at the end of each word."""
+    own = [sound for word in words for sound in word]
+    counts, passed = [0], [0]
+    for block in SequenceMatcher(None, own, spoken, autojunk=False).get_matching_blocks():
+        counts += [block.a, block.a + block.size]
+        passed += [block.b, block.b + block.size]
+    ends = np.cumsum([len(word) for word in words])
+    return [float(end) for end in np.interp(ends, counts, passed)]
+
+
+def _sounds(phonemes: Sequence[str]) -> list[str]:
+    return [phoneme for phoneme in phonemes if _is_sound(phoneme)]
+
+
+def _is_sound(phoneme: str) -> bool:
+    return phoneme[0].isalnum() and phoneme not in _STRESS
+
+
 class _Voice:
     """The voice itself; blocking, for one thread."""
 
     def __init__(self, model_path: Path, config_path: Path, threads: int, stop: Stop) -> None:
+        load_espeak_voices_once()
         try:
             content = json.loads(config_path.read_text("utf-8-sig"))
             check_numbers(content)
@@ -137,11 +175,11 @@ class _Voice:
             "scales": self.scales,
             "sid": np.array([self._config.default_speaker_id], np.int64),
         }
-        utterance = self._model.speak(inputs, stop)
-        ends = deque(word_ends.take(self._shares(phonemes, utterance.lengths)))
+        spoken = self._model.speak(inputs, stop)
+        ends = deque(word_ends.take(self._shares(phonemes, spoken.lengths)))
         level = Levelling(self._loudness)
         rate = self._config.sample_rate
-        for chunk in utterance.chunks:
+        for chunk in spoken.chunks:
             if not np.isfinite(chunk.sound).all():
                 raise ValueError("the model gave no sound")
             sound = level(chunk.sound, whole=chunk.end - chunk.begin == 1)

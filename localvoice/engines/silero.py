@@ -9,17 +9,14 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_RATE
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.onnx import Session, open_session
+from localvoice.engines.onnx import OnnxSession, open_session
 
 WINDOW: Final = 512
 """Samples at 16 kHz that the model judges at a time: 32 ms."""
-
 CONTEXT: Final = 64
 """Samples before the window that the model reads too. Without them it runs and hears no speech at all."""
-
 _QUIET: Final = 8 / 32768
 """Peak of a window in which there is never speech: at this level the model gives none more than 0.03."""
-
 _SETTLED: Final = 32
 """Quiet windows, 1 s of them, after which more of them change nothing: the model isn't shown those."""
 
@@ -46,7 +43,7 @@ class SileroVad:
 class SileroStream:
     """Speech probability of one audio stream, window after window."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: OnnxSession) -> None:
         self._session = session
         self._rate = np.array(SPEECH_RATE, np.int64)
         self.reset()

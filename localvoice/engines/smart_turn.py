@@ -1,7 +1,7 @@
 """End of turn by intonation: Smart Turn v3, which judges the sound itself and knows no words."""
 
 import math
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.log_mel import log_mel
-from localvoice.engines.onnx import Session, open_session, run_stoppable
-from localvoice.engines.worker import Stop, Stopped, Worker
+from localvoice.engines.jobs import Stop, Stopped
+from localvoice.engines.onnx import OnnxSession, open_session, run_stoppable
+from localvoice.engines.worker import Worker
 
 SECONDS: Final = 8
 """Of sound that the model reads: the last ones."""
@@ -21,34 +21,25 @@ SECONDS: Final = 8
 class SmartTurn:
     """One Smart Turn model in a worker of its own. Made by `load`."""
 
-    def __init__(self, name: str, worker: Worker, session: Session) -> None:
-        self._name = name
+    def __init__(self, name: str, worker: Worker, session: OnnxSession) -> None:
+        self.name: Final = name
         self._worker = worker
         self._session = session
 
     @classmethod
     async def load(cls, name: str, path: Path) -> "SmartTurn":
         """Load the ONNX file, in its worker. Raises `VoiceError` VAD_ERROR naming the file."""
-        worker = Worker("turn")
-        # One thread: it runs beside Whisper, which has been planned the other cores.
+        # One thread: it runs while Whisper does, which has the other cores.
         make = partial(open_session, path, threads=1, keep_memory=False)
         try:
-            session = await worker.run(make)
-        except BaseException as error:
-            await worker.close()
-            if not isinstance(error, Exception):
-                raise
+            worker, session = await Worker.loaded("turn", make)
+        except Exception as error:
             raise _failure(
                 f"The turn detection model {path.name} can't be loaded ({error}). Download it again."
             ) from error
         turn = cls(name, worker, session)
         worker.renew = lambda: setattr(turn, "_session", make())
         return turn
-
-    @property
-    def name(self) -> str:
-        """The model's catalogue name."""
-        return self._name
 
     async def complete(self, speech: AudioFrame) -> float:
         """Probability, 0 to 1, that the speaker has finished; at 16 kHz, any length, with some silence last.
@@ -87,7 +78,7 @@ def features(speech: AudioFrame) -> npt.NDArray[np.float32]:
     return log_mel(even.astype(np.float32))[None]
 
 
-def _judge(session: Session, speech: AudioFrame, stop: Stop) -> float:
+def _judge(session: OnnxSession, speech: AudioFrame, stop: Stop) -> float:
     probability = float(run_stoppable(session, {"input_features": features(speech)}, stop)[0].item())
     if not math.isfinite(probability):
         raise ValueError("the model gave no number")
@@ -96,3 +87,61 @@ def _judge(session: Session, speech: AudioFrame, stop: Stop) -> float:
 
 def _failure(message: str) -> VoiceError:
     return VoiceError(ErrorCode.VAD_ERROR, Component.VAD, message)
+
+
+BANDS: Final = 80
+"""Mel bands from 0 Hz to 8 kHz."""
+HOP: Final = 160
+"""Samples from one frame to the next: 10 ms."""
+_FFT: Final = 400
+"""Samples a frame: 25 ms."""
+_AT_ONCE: Final = 100
+"""Frames: all 8 s that a model reads would take 10 MB, at the moment when Whisper takes most."""
+_RANGE: Final = 8.0
+"""Powers of ten below the loudest that are told apart."""
+_LINEAR_BELOW: Final = 1000.0
+"""Hz. Slaney's mel scale is linear up to here, and logarithmic above."""
+_HZ_PER_MEL: Final = 200 / 3
+_LOG_STEP: Final = np.log(6.4) / 27
+
+
+def log_mel(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Log-mel features of sound at 16 kHz, shape (n,) to (80, n // 160), as Whisper's encoder reads them."""
+    padded = np.pad(sound, _FFT // 2, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::HOP][: len(sound) // HOP]
+    mels = np.concatenate([_mels(frames[n : n + _AT_ONCE]) for n in range(0, len(frames), _AT_ONCE)], axis=1)
+    logarithms = np.log10(np.maximum(mels, 1e-10))
+    clipped = np.maximum(logarithms, logarithms.max() - _RANGE)
+    scaled: npt.NDArray[np.float32] = ((clipped + 4.0) / 4.0).astype(np.float32)
+    return scaled
+
+
+def _mels(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The power in each band, shape (n, 400) to (80, n)."""
+    window = np.hanning(_FFT + 1)[:-1].astype(np.float32)
+    power = np.square(np.abs(np.fft.rfft(frames * window)))
+    mels: npt.NDArray[np.float32] = _filters() @ power.T
+    return mels
+
+
+@cache
+def _filters() -> npt.NDArray[np.float32]:
+    """Triangles of equal area, shape (80, 201): the share of each frequency in each band."""
+    frequencies = np.linspace(0, SPEECH_RATE / 2, _FFT // 2 + 1)
+    edges = _hertz(np.linspace(0, _mel(SPEECH_RATE / 2), BANDS + 2))
+    lower, centre, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising = (frequencies - lower) / (centre - lower)
+    falling = (upper - frequencies) / (upper - centre)
+    triangles = np.maximum(0, np.minimum(rising, falling)) * 2 / (upper - lower)
+    return triangles.astype(np.float32)
+
+
+def _mel(hertz: float) -> float:
+    """Of a frequency above `_LINEAR_BELOW`."""
+    return float(_LINEAR_BELOW / _HZ_PER_MEL + np.log(hertz / _LINEAR_BELOW) / _LOG_STEP)
+
+
+def _hertz(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    linear = mels * _HZ_PER_MEL
+    beyond = np.maximum(0, mels - _LINEAR_BELOW / _HZ_PER_MEL)
+    return np.where(beyond > 0, _LINEAR_BELOW * np.exp(_LOG_STEP * beyond), linear)

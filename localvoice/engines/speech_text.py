@@ -11,16 +11,12 @@ from typing import Final
 LONGEST: Final = 240
 """Characters in one go. Piper makes one huge sentence of text without punctuation, and 400 characters of it
 take 2 s and, for a moment, 400 MB."""
-
 _SPOKEN_SYMBOLS: Final = frozenset("°№+=±×÷−≤≥≈≠√∞")
 """Symbols that espeak has a word for and people use in sentences; currency has a category of its own."""
-
 _JOINERS: Final = frozenset("\u200c\u200d")
 """They shape letters in Persian and in Indic scripts; between pictographs they go with these."""
-
 _MARKUP: Final = frozenset("*#`~|\\^{}[]<>_¶\ufe0e\ufe0f\u20e3")
 """What is left of markup, and what made a character an emoji."""
-
 _REPLACEMENTS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     # The lines of code fences, with the language's name.
     (re.compile(r"^[ \t]*(?:```|~~~)[^\s`]*[ \t]*$", re.MULTILINE), ""),
@@ -49,7 +45,6 @@ _NEWLINE: Final = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _LINE_END: Final = re.compile(r"(?<=[^\W_])([)\"'’”»]*) *\n")
 _BARE: Final = re.compile(r"(?<!\S)(?<!\d )[/•·‣◦]+(?!\S)")
 _GAP: Final = re.compile(r"(?<! ) +(?=[.,!?;:…]+(?:\s|$))")
-
 _BREAKS: Final = (
     re.compile(r"[.!?…](?=\s)|[。！？]"),
     re.compile(r"[,;:–—](?=\s)|[、，；：]"),

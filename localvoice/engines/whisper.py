@@ -18,52 +18,43 @@ from faster_whisper.feature_extractor import FeatureExtractor
 
 from localvoice.audio.frames import SPEECH_FLOOR_DBFS, SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.jobs import After, Stop, Stopped
 from localvoice.engines.threads import Device
 from localvoice.engines.types import Transcript
-from localvoice.engines.whisper_guard import (
-    Heard,
+from localvoice.engines.whisper_text import (
+    Decoded,
+    WhisperWords,
     is_doubtful,
     is_invented,
     is_silence,
     loudest_dbfs,
     split_at_pauses,
 )
-from localvoice.engines.whisper_words import WhisperWords
-from localvoice.engines.worker import After, Stop, Stopped, Worker
+from localvoice.engines.worker import Worker
 
 FULL_WINDOW: Final = 30.0
 """Seconds that Whisper was trained on, and the most it takes."""
-
 SHORT_WINDOW: Final = 12.0
 """Seconds of the shortest window. At 10, "play Romeo" becomes "the play Romeo, Romeo"; at less than 8, short
 clips repeat themselves: "ten of clubs ten of clubs ..."."""
-
 WORD_WINDOW: Final = 15.0
 """Seconds of the shortest window for a word or two. At 12, "yes" was once heard as "yes, yes"."""
-
 WORD_SECONDS: Final = 1.2
 """Up to here an utterance, with the silence before it, is a word or two."""
-
 MARGIN: Final = 1.0
 """Seconds of padding after the speech, which tell Whisper that it is over."""
-
 PIECE_SECONDS: Final = 28.0
 """The longest stretch heard in one go."""
-
 SHORTEST_SECONDS: Final = 0.1
 """Less than this is no word in any language."""
-
 PEAK: Final = 0.9
 """Of full scale: what the loudest sample is brought to. The spectrogram isn't free of level, and quiet speech
 as it comes loses words, whole endings of them with short windows."""
-
 FRAMES_PER_SECOND: Final = 100
 """Of the spectrogram."""
-
 TOKENS_PER_SECOND: Final = 20
 """More than any language needs (scripts in which a token is a part of a letter need the most), so that a loop
 in a short utterance ends soon."""
-
 MOST_TOKENS: Final = 224
 """Half of the decoder's context: Whisper's own limit for one window."""
 
@@ -78,10 +69,10 @@ def gpu_count() -> int:
 class WhisperStt:
     """One Whisper model in a worker of its own. Made by `load`."""
 
-    def __init__(self, name: str, worker: Worker, ears: "_Ears") -> None:
-        self._name = name
+    def __init__(self, name: str, worker: Worker, model: "_Model") -> None:
+        self.name: Final = name
         self._worker = worker
-        self._ears = ears
+        self._model = model
 
     @classmethod
     async def load(
@@ -99,32 +90,25 @@ class WhisperStt:
         code; English-only models ignore it. Raises `VoiceError` STT_ERROR naming the folder.
         """
         compute = compute_type or ("float16" if device == "cuda" else "int8")
-        worker = Worker("stt")
-        make = partial(_Ears, model_dir, threads, device, compute, language)
+        make = partial(_Model, model_dir, threads, device, compute, language)
         try:
-            ears = await worker.run(make)
-        except BaseException as error:
-            await worker.close()
-            if not isinstance(error, Exception) or isinstance(error, VoiceError):
-                raise
+            worker, model = await Worker.loaded("stt", make)
+        except VoiceError:
+            raise
+        except Exception as error:
             raise _failure(
                 f"The speech model in {model_dir.name} can't be loaded ({error}). Download it again."
             ) from error
-        stt = cls(name, worker, ears)
-        worker.renew = lambda: setattr(stt, "_ears", make())
+        stt = cls(name, worker, model)
+        worker.renew = lambda: setattr(stt, "_model", make())
         return stt
-
-    @property
-    def name(self) -> str:
-        """The model's catalogue name."""
-        return self._name
 
     async def transcribe(self, speech: AudioFrame) -> Transcript:
         """The words of one utterance at 16 kHz, 0.1 to 60 s; empty for silence and noise."""
         if speech.rate != SPEECH_RATE:
             raise _failure(f"Speech recognition takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
         try:
-            return await self._worker.run_in_steps(lambda stop: self._ears.transcribe(speech, stop))
+            return await self._worker.run_in_steps(lambda stop: self._model.transcribe(speech, stop))
         except Stopped as error:
             raise _failure("Speech recognition was shut down while it was listening.") from error
         except Exception as error:
@@ -143,7 +127,7 @@ class WhisperStt:
         await self._worker.close()
 
 
-class _Ears:
+class _Model:
     """The model itself; blocking, for one thread."""
 
     def __init__(self, model_dir: Path, threads: int, device: Device, compute: str, language: str) -> None:
@@ -153,7 +137,7 @@ class _Ears:
                 raise FileNotFoundError(f"{file} is missing")
         self._model = WhisperModel(str(model_dir), device=device, compute_type=compute, cpu_threads=threads)
         multilingual = self._model.model.is_multilingual
-        self._words = WhisperWords(self._model.hf_tokenizer, multilingual)
+        self._words = WhisperWords(self._model.hf_tokenizer, self._model.supported_languages)
         del self._model.hf_tokenizer
         if not multilingual:
             language = "en"
@@ -167,7 +151,7 @@ class _Ears:
 
     def transcribe(self, speech: AudioFrame, stop: Stop) -> Generator[After, None, Transcript]:
         """In steps: between two pieces of a long utterance others have the model."""
-        said: list[Heard] = []
+        said: list[Decoded] = []
         for index, piece in enumerate(split_at_pauses(speech, PIECE_SECONDS)):
             if index:
                 yield After.GOES_ON
@@ -176,7 +160,7 @@ class _Ears:
         text = "".join(one.text for one in said).strip()
         return Transcript(text, said[0].language) if said else Transcript("")
 
-    def _hear(self, piece: AudioFrame, stop: Stop) -> Heard | None:
+    def _hear(self, piece: AudioFrame, stop: Stop) -> Decoded | None:
         """What was said in at most 28 s, or None."""
         if piece.seconds < SHORTEST_SECONDS or loudest_dbfs(piece) < SPEECH_FLOOR_DBFS:
             return None
@@ -185,7 +169,7 @@ class _Ears:
             heard = self._decode(piece, FULL_WINDOW, stop)
         return None if is_invented(heard, piece) else heard
 
-    def _decode(self, piece: AudioFrame, window: float, stop: Stop) -> Heard:
+    def _decode(self, piece: AudioFrame, window: float, stop: Stop) -> Decoded:
         stop.check()
         encoded = self._model.encode(self._spectrogram(piece, int(window * FRAMES_PER_SECOND)))
         stop.check()
@@ -208,7 +192,7 @@ class _Ears:
         # CTranslate2's score is the mean over the tokens without the end token, whose probability it holds.
         logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
         text = self._words.text(result.sequences[0], tokens)
-        return Heard(text, language, logprob, result.no_speech_prob, cut=len(tokens) >= most)
+        return Decoded(text, language, logprob, result.no_speech_prob, cut=len(tokens) >= most)
 
     def _spectrogram(self, piece: AudioFrame, frames: int) -> npt.NDArray[np.float32]:
         """Log-mel features, shape (mel bands, frames), float32."""

@@ -1,9 +1,9 @@
 """One model, one thread: runs blocking jobs, streams their items to the event loop, stops them.
 
-A model is not thread-safe, and a single thread is its lock: jobs queue, and whoever awaits one waits on the
-loop without blocking it. A job that streams makes many items in one go, since a hop between threads for each
-token would cost more than many a token does. But between two items it gives way to jobs that have had less of
-the thread: somebody's first word doesn't wait for the end of another's long answer.
+A model is not thread-safe, and a single thread is its lock: jobs queue, and their callers wait on the event
+loop without blocking it. A job that streams makes many items in one go, since a hop between threads would
+cost more than many a token does. But between two items it gives way to jobs that have had less of the thread:
+one user's first word doesn't wait for the end of another's long answer.
 
 Native code that does not return can't be ended, but it can be left: its thread and its model are abandoned,
 and the model is loaded once more in a thread of its own.
@@ -20,10 +20,8 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from localvoice.engines.job import After, Job, Lost, Stop, Stopped, in_one_step
-from localvoice.engines.lane import Lane
-
-__all__ = ["After", "Lost", "Stop", "Stopped", "Worker", "troubles"]
+from localvoice.engines.jobs import After, Job, Lost, Stop, Stopped, in_one_step
+from localvoice.engines.model_thread import ModelThread
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +31,14 @@ Args = TypeVarTuple("Args")
 AHEAD: Final = 16
 """Items a job may be ahead of its reader. A stall of the loop (some ms) then never stalls a model (the
 fastest makes an item in 10 ms), and 16 stretches of speech are about 2 MB."""
-
 LEAVE_SECONDS: Final = 2.0
 """How long a closing stream or worker waits for the thread. Models check their flag every 0.1 s or so; one
 that does not must not hold up a barge-in or the end of the process."""
-
 STUCK_SECONDS: Final = 20.0
 """How long a thread may go on with a job that was told to stop before it counts as stuck. Whisper can't be
 stopped amid an utterance, which takes a slow machine several seconds."""
-
 MOST_LOST: Final = 2
 """Threads of one model that may be stuck while it is loaded once more. Each keeps the memory of its model."""
-
 _LOOK_SECONDS: Final = 1.0
 
 
@@ -54,9 +48,9 @@ class Worker:
     def __init__(self, name: str) -> None:
         self.name = name
         self.renew: Callable[[], None] | None = None
-        """Loads the model anew, called in a fresh thread when one is stuck; None if it can't be."""
-        self._lane = Lane(name)
-        self._lost: list[Lane] = []
+        """Loads the model again, called in a fresh thread when one is stuck; None if that can't be done."""
+        self._thread = ModelThread(name)
+        self._lost: list[ModelThread] = []
         self._renewing = False
         self._failure: Lost | None = None
         self._stops: set[Stop] = set()
@@ -68,9 +62,19 @@ class Worker:
         """What keeps the model from working, in words; empty if nothing does."""
         if self._failure is not None:
             return str(self._failure)
-        if self._renewing or self._lane.overrun > STUCK_SECONDS:
-            return f"the model in the thread {self.name} is stuck and is being loaded anew"
+        if self._renewing or self._thread.overrun > STUCK_SECONDS:
+            return f"the model in the thread {self.name} is stuck and is being loaded again"
         return ""
+
+    @classmethod
+    async def loaded(cls, name: str, load: Callable[[], T], stop: Stop | None = None) -> "tuple[Worker, T]":
+        """A worker, and what `load` returns in its thread. Raises what that raises."""
+        worker = cls(name)
+        try:
+            return worker, await worker.run(load, stop=stop)
+        except BaseException:
+            await worker.close()
+            raise
 
     async def run(self, fn: Callable[[*Args], T], *args: *Args, stop: Stop | None = None) -> T:
         """Run `fn(*args)` in the worker's thread and return what it returns.
@@ -105,7 +109,7 @@ class Worker:
         """Run `make(stop)` in the worker's thread and yield its items here; hold it in `aclosing()`.
 
         The job starts with the first item asked for. Between two items others may have the thread: those that
-        had less of it, all others if this one isn't `urgent`, and everybody while it is `ahead` items before
+        had less of it, all others if this one isn't `urgent`, and all others while it is `ahead` items before
         its reader. Closing this generator, or cancelling the task that reads it, sets `stop` and waits until
         the thread has left the job, for at most `LEAVE_SECONDS`. Raises what the job raises, `Stopped` if the
         worker is closed first, and `Lost` if the thread is stuck or the model can't be had.
@@ -159,9 +163,9 @@ class Worker:
         for stop in tuple(self._stops):
             stop.set()
         self.renew = self._watching = None
-        lane, last = self._lane, Job(in_one_step(lambda: None), Stop(), urgent=False)
+        thread, last = self._thread, Job(in_one_step(lambda: None), Stop(), urgent=False)
         try:
-            lane.submit(last)
+            thread.submit(last)
         except Stopped:  # closed before
             return
         idle: set[asyncio.Future[None]] = set()
@@ -170,12 +174,12 @@ class Worker:
         finally:
             # Also when the closing task is cancelled. Joining an idle thread takes microseconds. Queued jobs
             # aren't taken off: each raises its `Stopped`.
-            lane.end(wait=bool(idle))
+            thread.end(wait=bool(idle))
 
     def _begin(self, job: Job[Any]) -> None:
         if self._failure is not None:
             raise self._failure
-        self._lane.submit(job)
+        self._thread.submit(job)
         loop = asyncio.get_running_loop()
         if self._watching is not loop:
             self._watching = loop
@@ -183,43 +187,43 @@ class Worker:
 
     def _wake(self, job: Job[Any]) -> None:
         """Go on with a job that rested, in the thread that began it."""
-        for lane in (self._lane, *self._lost):
-            if lane.has(job):
-                lane.submit(job)
+        for thread in (self._thread, *self._lost):
+            if thread.has(job):
+                thread.submit(job)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Each second while there is work: is the thread stuck?"""
         if self._watching is not loop:
             return
-        if not self._lane.busy:
+        if not self._thread.busy:
             self._watching = None
             return
-        if self._lane.overrun > STUCK_SECONDS:
+        if self._thread.overrun > STUCK_SECONDS:
             self._replace()
         loop.call_later(_LOOK_SECONDS, self._look, loop)
 
     def _replace(self) -> None:
         """Leave the thread and its model, and have the jobs that it never had done by fresh ones."""
         told = f"the model in the thread {self.name} is stuck"
-        old, self._lane = self._lane, Lane(self.name)
-        self._lost = [lane for lane in (*self._lost, old) if lane.alive]
+        old, self._thread = self._thread, ModelThread(self.name)
+        self._lost = [thread for thread in (*self._lost, old) if thread.alive]
         jobs = old.abandon(Lost(told))
         if self.renew is None or len(self._lost) > MOST_LOST:
-            self._fail(Lost(f"{told}, and was not loaded anew"), jobs)
+            self._fail(Lost(f"{told}, and was not loaded again"), jobs)
             return
-        log.error("%s: it doesn't stop when it is told to. It is being loaded anew", told)
+        log.error("%s: it doesn't stop when it is told to. It is being loaded again", told)
         self._renewing = True
         renewal = Job(in_one_step(self.renew), Stop(), first=True)
-        renewal.result.add_done_callback(partial(self._renewed, self._lane))
+        renewal.result.add_done_callback(partial(self._renewed, self._thread))
         for job in (renewal, *jobs):
-            self._lane.submit(job)
+            self._thread.submit(job)
 
-    def _renewed(self, lane: Lane, renewal: Future[None]) -> None:
+    def _renewed(self, thread: ModelThread, renewal: Future[None]) -> None:
         """In the fresh thread, before it begins with the jobs that wait for it."""
         error = renewal.exception()
         if error is not None:
-            words = f"the model in the thread {self.name} was stuck and can't be loaded anew: {error}"
-            self._fail(Lost(words), lane.take_fresh())
+            words = f"the model in the thread {self.name} was stuck and can't be loaded again: {error}"
+            self._fail(Lost(words), thread.take_fresh())
         else:
             log.warning("the model in the thread %s works again", self.name)
         self._renewing = False

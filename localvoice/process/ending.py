@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
-from localvoice.engines.lane import leave_all
+from localvoice.engines.model_thread import end_threads
 from localvoice.process.output import last_words, outlive_output
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def exit_without_threads() -> None:
     """
     signal.signal(_HANGUP, signal.SIG_IGN)
     others = (each for each in threading.enumerate() if each is not threading.main_thread())
-    if not leave_all(0.0) or not all(each.daemon for each in others):
+    if not end_threads(0.0) or not all(each.daemon for each in others):
         _exit_at_once(0)
 
 
@@ -107,7 +107,7 @@ def stop_threads_at_exit() -> None:
 
 
 def _stop_threads() -> None:
-    if not leave_all(EXIT_SECONDS):
+    if not end_threads(EXIT_SECONDS):
         log.error("A model is stuck and doesn't end: the process ends without it.")
         _exit_at_once(1)
 

@@ -17,9 +17,8 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.cgroups import memory_limit
 from localvoice.engines.loading import EngineFiles, EngineOptions, Part, try_part
-from localvoice.engines.threads import available_cores
+from localvoice.engines.threads import available_cores, memory_limit
 from localvoice.engines.whisper import gpu_count
 
 _ANY_PART: Final = 1 << 30

@@ -19,7 +19,7 @@ from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.conversations import Sessions
 from localvoice.conversation.store import SessionStore
-from localvoice.engines.work import counted
+from localvoice.engines.jobs import counted
 from localvoice.engines.worker import troubles
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.server.access import TokenAuth

@@ -29,7 +29,7 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.conversations import Sessions
 from localvoice.conversation.floor_events import Transition
 from localvoice.conversation.session import Session
-from localvoice.engines.work import Work
+from localvoice.engines.jobs import Work
 from localvoice.observability.log_context import failure, log_context
 from localvoice.server.admission import ConnectionLimits, Refusals
 from localvoice.server.inbound import InboundMessages, report_failure

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.audio.sound_file import SEND_INSTEAD, read_sound
+from localvoice.audio.recordings import SEND_INSTEAD, read_sound
 from localvoice.contract.client_messages import MAX_CHUNK_SECONDS, Attachment, AudioChunk, invalid_message
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.llama.vision import checked_image
+from localvoice.engines.llama.images import checked_image
 from localvoice.engines.types import Image
 from localvoice.engines.worker import Worker
 from localvoice.transports.limits import rate_limited

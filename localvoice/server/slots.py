@@ -14,7 +14,7 @@ from localvoice.application.stopwatch import now
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.floor_events import SPEECH_STARTED, TURN_STARTED, State, Transition
-from localvoice.engines.work import Work
+from localvoice.engines.jobs import Work
 from localvoice.transports.limits import rate_limited
 
 KEEP_SECONDS: Final = 15.0

@@ -22,7 +22,7 @@ from voice_client import PacedTrack
 
 from localvoice.audio.endpointing import Endpointing, SpeechEnded, Windows, as_model_input
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
-from localvoice.audio.resampling import Resampler
+from localvoice.audio.recordings import Resampler
 from localvoice.config import SYSTEM_PROMPT, AgentSettings, ListeningSettings
 from localvoice.engines.silero import SileroVad
 from peers.llm_server import CONTEXT_TOKENS, serve_app

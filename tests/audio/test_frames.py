@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localvoice.audio.frames import AudioFrame, concatenate
-from localvoice.audio.resampling import Resampler
+from localvoice.audio.recordings import Resampler
 from tests.support.fakes import loud, silent
 
 

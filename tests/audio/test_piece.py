@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from localvoice.audio.frames import AudioFrame, concatenate
-from localvoice.audio.piece import PieceSound
+from localvoice.audio.frames import AudioFrame, PieceSound, concatenate
 from tests.support.fakes import loud, silent
 
 RATE = 22_050

@@ -10,10 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from localvoice.audio import sound_file
-from localvoice.audio.frames import AudioFrame
-from localvoice.audio.mixing import mixed_down
-from localvoice.audio.sound_file import read_sound
+from localvoice.audio import recordings
+from localvoice.audio.frames import AudioFrame, mixed_down
+from localvoice.audio.recordings import read_sound
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.contract.errors import ErrorCode, VoiceError
 from tests.support.fakes import FakeStt, fake_engines, loud
@@ -151,7 +150,7 @@ def test_packets_that_hold_nothing_are_bounded_too(
     """By their number and by the time that they take, whatever sound comes of them."""
     data = recorded("webm", "libopus", tone(1))
     assert read_sound(data, 60).seconds < 2
-    monkeypatch.setattr(sound_file, bound, value)
+    monkeypatch.setattr(recordings, bound, value)
     with pytest.raises(VoiceError, match=told):
         read_sound(data, 60)
 

@@ -8,11 +8,9 @@ from difflib import SequenceMatcher
 import numpy as np
 import pytest
 
-from localvoice.audio.frames import AUDIBLE, SPEECH_RATE, AudioFrame, concatenate
-from localvoice.audio.piece import PieceSound
+from localvoice.audio.frames import AUDIBLE, SPEECH_RATE, AudioFrame, PieceSound, concatenate
 from localvoice.audio.playout import Playout
-from localvoice.engines.alignment import WordEnds
-from localvoice.engines.piper import ALIGNED_CHARACTERS, PiperTts
+from localvoice.engines.piper import ALIGNED_CHARACTERS, PiperTts, WordEnds
 from localvoice.engines.whisper import WhisperStt
 from tests.support.folders import MODELS
 

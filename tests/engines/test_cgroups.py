@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.engines.cgroups import cpu_quota, memory_limit
+from localvoice.engines.threads import cpu_quota, memory_limit
 
 GIB = 1 << 30
 

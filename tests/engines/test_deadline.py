@@ -11,12 +11,12 @@ import pytest
 from localvoice.application.stopwatch import now
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.engines import job as job_module
-from localvoice.engines.deadline import MOST_WAIT, Deadline, TooBusy
-from localvoice.engines.resilience import DeadlineStt, reply_within
+from localvoice.engines import jobs as job_module
+from localvoice.engines.deadlines import MOST_WAIT, Deadline, DeadlineStt, TooBusy, reply_within
+from localvoice.engines.jobs import After, Stop
 from localvoice.engines.types import Transcript
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.worker import After, Stop, Worker
+from localvoice.engines.worker import Worker
 from tests.support.fakes import loud, until
 from tests.support.worker_jobs import worker as worker
 

@@ -16,6 +16,7 @@ from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines import loading
 from localvoice.engines.loading import EngineOptions, close_all, load_engines, warm_up_all
+from localvoice.engines.threads import choose_device
 from localvoice.engines.types import ChatMessage, Engines, Sampling
 from tests.support.folders import SPEECH
 from tests.support.tiny_engines import FILES, ON_CPU, need_files, speak, words
@@ -136,14 +137,13 @@ async def test_a_gpu_that_is_not_there_is_said_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(loading, "gpu_count", lambda: 0)
     with pytest.raises(VoiceError, match="No CUDA GPU"):
         await load_engines(FILES, EngineOptions(device="cuda"))
-    assert loading._device("auto") == "cpu"
+    assert choose_device("auto", gpus=0) == "cpu"
 
 
 def test_layers_go_to_a_gpu_that_the_binding_can_use(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(loading, "gpu_count", lambda: 1)
-    assert loading._device("auto") == "cuda"
+    assert choose_device("auto", gpus=1) == "cuda"
     monkeypatch.setattr(loading, "supports_gpu", lambda: True)
     assert loading._gpu_layers(None, "cuda") == -1
     assert loading._gpu_layers(None, "cpu") == 0

@@ -15,16 +15,17 @@ import pytest
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.fallback import LlmSource, Patience, ResilientLlm, load_with_fallback
+from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
+from localvoice.engines.fallback import LlmSource, ResilientLlm, RetryPolicy, load_with_fallback
+from localvoice.engines.jobs import After, Stop
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.loading import close_all
 from localvoice.engines.piper import PiperTts
-from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.silero import SileroStream
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import Engines, Llm, Transcript
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.worker import After, Stop, Worker
+from localvoice.engines.worker import Worker
 from tests.support.error_watch import SAID, Watch, ask, goes_on
 from tests.support.fakes import LLM_FAILED, FakeLlm, FakeStt, FakeTts, FakeVad, fake_engines, loud, silent
 from tests.support.server_site import Client, serving
@@ -33,7 +34,7 @@ from tests.support.session_room import STEP, Rooms
 SECONDS = 0.6
 """Every deadline here."""
 REPLY = f"All about {SAID}."
-QUICK = Patience(first_token_seconds=SECONDS, reply_seconds=2 * SECONDS, retries=3, backoff_seconds=0.01)
+QUICK = RetryPolicy(first_token_seconds=SECONDS, reply_seconds=2 * SECONDS, retries=3, backoff_seconds=0.01)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from memory import allocated_mb
 from piper import espeakbridge
 from piper.phonemize_espeak import EspeakPhonemizer
 
-from localvoice.engines import espeak
+from localvoice.engines import patches
 
 TEXTS = (
     "The weather is mild in spring, with some rain, and warm in summer.",
@@ -18,18 +18,23 @@ TEXTS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def patched() -> None:
+    patches.load_espeak_voices_once()
+
+
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The voices that are really loaded."""
     names: list[str] = []
-    load = espeak._load
+    load = patches._load
 
     def counted(name: str) -> None:
         names.append(name)
         load(name)
 
-    monkeypatch.setattr(espeak, "_load", counted)
-    monkeypatch.setattr(espeak, "_loaded", None)
+    monkeypatch.setattr(patches, "_load", counted)
+    monkeypatch.setattr(patches, "_loaded", None)
     yield names
 
 
@@ -38,10 +43,10 @@ def test_phonemes_are_those_of_a_voice_that_is_loaded_each_time(monkeypatch: pyt
     asked = [(voice, text) for text, voice in product(TEXTS * 2, ("en-us", "de"))]
     asked += [(voice, text) for voice, text in product(("en-us", "de"), TEXTS * 2)]
     once = [phonemizer.phonemize(voice, text) for voice, text in asked]
-    monkeypatch.setattr(espeakbridge, "set_voice", espeak._load)
+    monkeypatch.setattr(espeakbridge, "set_voice", patches._load)
     each_time = [phonemizer.phonemize(voice, text) for voice, text in asked]
     monkeypatch.undo()
-    espeak._loaded = None
+    patches._loaded = None
     assert once == each_time
 
 

@@ -8,8 +8,8 @@ import pytest
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import (
     LlmSource,
-    Patience,
     ResilientLlm,
+    RetryPolicy,
     load_with_fallback,
     log_switch,
 )
@@ -50,7 +50,7 @@ async def test_after_three_failures_the_fallback_answers_and_stays() -> None:
 
 async def test_few_retries_still_reach_the_fallback_over_several_requests() -> None:
     mind, spare = Mind([FAILED]), Spare(small())
-    llm = ResilientLlm(mind, Patience(retries=0), spare.source)
+    llm = ResilientLlm(mind, RetryPolicy(retries=0), spare.source)
     for _ in range(2):
         with pytest.raises(VoiceError):
             await ask(llm)
@@ -100,7 +100,7 @@ async def test_a_failure_while_the_fallback_loads_loads_no_second() -> None:
 async def test_a_request_that_fails_on_the_primary_after_the_switch_goes_to_the_fallback() -> None:
     mind, told = Mind([20.0, FAILED], [FAILED]), Told()
     spare = Spare(small())
-    llm = ResilientLlm(mind, Patience(retries=0), spare.source, told)
+    llm = ResilientLlm(mind, RetryPolicy(retries=0), spare.source, told)
     late = asyncio.create_task(ask(llm))
     await asyncio.sleep(0.1)
     for _ in range(2):

@@ -43,7 +43,7 @@ async def test_a_model_that_is_stuck_while_it_is_loaded_is_named_and_the_others_
 ) -> None:
     monkeypatch.setattr(loading, "LOADING_SECONDS", 0.3)
     closed = other_models_are_fakes(monkeypatch)
-    monkeypatch.setattr(whisper, "_Ears", lambda *_: hole.step("load"))
+    monkeypatch.setattr(whisper, "_Model", lambda *_: hole.step("load"))
     hole.traps.append("load")
     with pytest.raises(VoiceError, match=r"The model ears was not loaded within 0\.3 s"):
         await load_engines(SOME_FILES, EngineOptions(device="cpu"))
@@ -56,7 +56,7 @@ async def test_loading_that_is_cancelled_between_two_models_leaves_none(
     after: int, loaded: list[str], hole: Hole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = other_models_are_fakes(monkeypatch)
-    monkeypatch.setattr(whisper, "_Ears", lambda *_: "ears")  # its real thread is to be gone, too
+    monkeypatch.setattr(whisper, "_Model", lambda *_: "ears")  # its real thread is to be gone, too
     count = itertools.count(1)
     monkeypatch.setattr(loading, "give_all_back", lambda: hole.step(f"after {next(count)}"))
     hole.traps.append(f"after {after}")

@@ -5,9 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from localvoice.engines.onnx import open_session, run_stoppable
-from localvoice.engines.onnx_graph import Graph, _as_varint, _fields, _part
-from localvoice.engines.worker import Stop
+from localvoice.engines.jobs import Stop
+from localvoice.engines.onnx import Graph, _as_varint, _field, _fields, open_session, run_stoppable
 from tests.support.folders import MODELS
 
 VOICE = MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx"
@@ -15,23 +14,23 @@ VOICE = MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx"
 
 def node(operator: str, reads: str, makes: str, inner: bytes = b"") -> bytes:
     """Space-separated names; `inner`: a graph that the node holds."""
-    names = [_part(1, name.encode()) for name in reads.split()] + [_part(2, makes.encode())]
-    held = _part(5, _part(6, inner)) if inner else b""
-    return _part(1, b"".join(names) + _part(4, operator.encode()) + held)
+    names = [_field(1, name.encode()) for name in reads.split()] + [_field(2, makes.encode())]
+    held = _field(5, _field(6, inner)) if inner else b""
+    return _field(1, b"".join(names) + _field(4, operator.encode()) + held)
 
 
 def value(number: int, name: str) -> bytes:
     """A float input (11) or output (12)."""
-    return _part(number, _part(1, name.encode()) + _part(2, b"\x0a\x02\x08\x01"))
+    return _field(number, _field(1, name.encode()) + _field(2, b"\x0a\x02\x08\x01"))
 
 
 def weight(name: str, number: float) -> bytes:
-    return _part(5, b"\x10\x01" + _part(8, name.encode()) + _part(9, np.float32(number).tobytes()))
+    return _field(5, b"\x10\x01" + _field(8, name.encode()) + _field(9, np.float32(number).tobytes()))
 
 
 def model(*parts: bytes) -> bytes:
     """IR version 8, opset 15."""
-    return b"\x08\x08" + _part(8, b"\x10\x0f") + _part(7, b"".join([*parts, _part(2, b"g")]))
+    return b"\x08\x08" + _field(8, b"\x10\x0f") + _field(7, b"".join([*parts, _field(2, b"g")]))
 
 
 # y = (x * a + b) * c, and beside it the rounded-up x.
@@ -118,7 +117,7 @@ def test_numbers_are_encoded_as_protocol_buffers_do(number: int) -> None:
 
 
 def test_fields_of_every_kind_are_walked() -> None:
-    message = b"\x08\x96\x01" + b"\x11" + bytes(8) + _part(3, b"text") + b"\x25" + bytes(4)
+    message = b"\x08\x96\x01" + b"\x11" + bytes(8) + _field(3, b"text") + b"\x25" + bytes(4)
     walked = [
         (number, bytes(field), bytes(content)) for number, field, content in _fields(memoryview(message))
     ]

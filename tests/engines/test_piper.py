@@ -13,9 +13,9 @@ import pytest
 
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.jobs import Stop
 from localvoice.engines.piper import PiperTts
-from localvoice.engines.piper_model import FIRST_FRAMES, MOST_FRAMES, Chunk, PiperModel
-from localvoice.engines.worker import Stop
+from localvoice.engines.piper_voice import FIRST_FRAMES, MOST_FRAMES, Chunk, PiperModel
 from tests.support.folders import MODELS
 
 VOICE = MODELS / "en_US-joe-medium"

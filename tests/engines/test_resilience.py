@@ -11,8 +11,8 @@ import pytest
 from localvoice.application.stopwatch import now as now
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.deadlines import DeadlineStt, DeadlineTts, reply_within
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.resilience import DeadlineStt, DeadlineTts, reply_within
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import ChatMessage, Sampling, Stt, Transcript, Tts
 from localvoice.engines.worker import Worker

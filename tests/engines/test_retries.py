@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.fallback import Patience, ResilientLlm
+from localvoice.engines.fallback import ResilientLlm, RetryPolicy
 from localvoice.engines.types import Llm, ReplyItem, Sampling
 from tests.support.failing_minds import (
     FAILED,
@@ -48,7 +48,7 @@ async def test_retries_wait_longer_each_time() -> None:
 async def test_the_pause_has_a_limit() -> None:
     mind = Mind([FAILED])
     with pytest.raises(VoiceError):
-        await ask(ResilientLlm(mind, Patience(retries=4, backoff_seconds=2)))
+        await ask(ResilientLlm(mind, RetryPolicy(retries=4, backoff_seconds=2)))
     assert mind.times == [0, 2, 6, 10, 14]
 
 
@@ -63,7 +63,7 @@ async def test_the_last_failure_says_how_often_it_was_tried() -> None:
 async def test_without_retries_the_failure_is_as_it_was() -> None:
     mind = Mind([FAILED])
     with pytest.raises(VoiceError, match=r"^LLM_ERROR: The mind failed\.$"):
-        await ask(ResilientLlm(mind, Patience(retries=0)))
+        await ask(ResilientLlm(mind, RetryPolicy(retries=0)))
     assert mind.times == [0]
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines import loading
+from localvoice.engines.jobs import Stop
 from localvoice.engines.loading import warm_up_all
-from localvoice.engines.loudness import Loudness
 from localvoice.engines.piper import _Voice
+from localvoice.engines.piper_voice import Loudness
 from localvoice.engines.silero import SileroStream
 from localvoice.engines.smart_turn import SmartTurn
-from localvoice.engines.worker import Stop, Worker
+from localvoice.engines.worker import Worker
 from tests.support.fakes import FakeLlm, FakeTts, loud
 from tests.support.session_room import Rooms
 

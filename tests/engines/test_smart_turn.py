@@ -10,8 +10,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.log_mel import log_mel
-from localvoice.engines.smart_turn import SECONDS, SmartTurn, features
+from localvoice.engines.smart_turn import SECONDS, SmartTurn, features, log_mel
 from tests.support.folders import MODELS, SPEECH
 
 MODEL = MODELS / "smart-turn-v3.2" / "smart-turn-v3.2-cpu.onnx"

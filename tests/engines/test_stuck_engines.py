@@ -1,4 +1,4 @@
-"""Models whose thread does not come back: the turn ends, the model is loaded anew, all others go on."""
+"""Models whose thread does not come back: the turn ends, the model is loaded again, all others go on."""
 
 import asyncio
 import base64
@@ -12,15 +12,16 @@ import pytest
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
-from localvoice.engines.fallback import Patience, ResilientLlm
+from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
+from localvoice.engines.fallback import ResilientLlm, RetryPolicy
+from localvoice.engines.jobs import After, Stop
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.loading import close_all
 from localvoice.engines.piper import PiperTts
-from localvoice.engines.resilience import DeadlineStt, DeadlineTts
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.types import Engines, Prompt, Sampling, Transcript
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.worker import After, Stop, troubles
+from localvoice.engines.worker import troubles
 from tests.support.fakes import FakeVad, loud, until
 from tests.support.server_site import Client, Site, serving
 from tests.support.stuck_models import Hole, worker
@@ -30,7 +31,9 @@ from tests.support.stuck_models import soon_stuck as soon_stuck
 SECONDS = 1.0
 """Every deadline here. It passes in the code under test, which can't know that its threads wait for a core,
 as they do for a quarter of a second beside busy neighbours: no test is to fail of that."""
-PATIENCE = Patience(first_token_seconds=SECONDS, reply_seconds=2 * SECONDS, retries=0, backoff_seconds=0.01)
+PATIENCE = RetryPolicy(
+    first_token_seconds=SECONDS, reply_seconds=2 * SECONDS, retries=0, backoff_seconds=0.01
+)
 
 
 class Model:
@@ -78,7 +81,7 @@ def ears(hole: Hole) -> DeadlineStt:
     return DeadlineStt(WhisperStt("ears", worker(hole, "stt"), Model(hole)), SECONDS)  # type: ignore[arg-type]
 
 
-def mind(hole: Hole, patience: Patience = PATIENCE) -> ResilientLlm:
+def mind(hole: Hole, patience: RetryPolicy = PATIENCE) -> ResilientLlm:
     return ResilientLlm(LlamaLlm("mind", worker(hole, "llm"), Model(hole)), patience)  # type: ignore[arg-type]
 
 
@@ -88,7 +91,7 @@ def voice(hole: Hole) -> DeadlineTts:
 
 @asynccontextmanager
 async def site_with(
-    hole: Hole, patience: Patience = PATIENCE, **groups: dict[str, Any]
+    hole: Hole, patience: RetryPolicy = PATIENCE, **groups: dict[str, Any]
 ) -> AsyncIterator[Site]:
     """A server with the real adapters and deadlines, around models that may fall into the hole."""
     engines = Engines(FakeVad(), ears(hole), mind(hole, patience), voice(hole))
@@ -130,7 +133,7 @@ async def well_again(site: Site) -> None:
         ("speak on", "TTS_TIMEOUT"),
     ],
 )
-async def test_a_stuck_model_ends_the_turn_and_is_loaded_anew_for_everybody(
+async def test_a_stuck_model_ends_the_turn_and_is_loaded_again_for_everybody(
     hole: Hole, trap: str, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with site_with(hole) as site, site.client() as unlucky, site.client() as other:
@@ -210,7 +213,7 @@ async def test_a_model_that_is_stuck_each_time_is_given_up_and_that_is_said(hole
         assert error["code"] == "STT_ERROR" and "restart localvoice" in error["message"]
         status, told = await health(site)
         assert status == 503 and told["ok"] is False
-        assert told["trouble"] == ["the model in the thread stt is stuck, and was not loaded anew"]
+        assert told["trouble"] == ["the model in the thread stt is stuck, and was not loaded again"]
         await client.send("text", text="Hello?")
         await client.expect("tts-complete")  # what needs no ears goes on
     assert hole.loaded == 2
@@ -224,13 +227,13 @@ async def test_a_model_that_cannot_be_loaded_again_is_told(
         hole.traps.append("transcribe")
         await say(client)
         await client.expect("error")
-        await until(lambda: "can't be loaded anew: 12 GB more" in caplog.text)
+        await until(lambda: "can't be loaded again: 12 GB more" in caplog.text)
         await say(client)
         assert (await client.expect("error"))["code"] == "STT_ERROR"
         assert (await health(site))[0] == 503
 
 
-async def test_a_stuck_turn_detector_is_loaded_anew_and_nobody_waits_for_it(hole: Hole) -> None:
+async def test_a_stuck_turn_detector_is_loaded_again_and_nobody_waits_for_it(hole: Hole) -> None:
     detector = SmartTurn("tact", worker(hole, "turn"), Model(hole))  # type: ignore[arg-type]
     hole.traps.append("judge")
     judging = asyncio.create_task(detector.complete(loud(0.5)))

@@ -7,7 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from localvoice.engines.worker import Lost, Stop, troubles
+from localvoice.engines.jobs import Lost, Stop
+from localvoice.engines.worker import troubles
 from tests.support.fakes import until
 from tests.support.stuck_models import Hole, worker
 from tests.support.stuck_models import hole as hole
@@ -73,6 +74,6 @@ async def test_a_model_that_was_given_up_is_no_trouble_once_it_is_closed(hole: H
     stuck = asyncio.create_task(own.run(hole.step, "native"))
     await until(lambda: hole.inside == 1)
     stuck.cancel()
-    await until(lambda: "can't be loaded anew" in "".join(troubles()))
+    await until(lambda: "can't be loaded again" in "".join(troubles()))
     await own.close()
     assert own.trouble not in troubles()

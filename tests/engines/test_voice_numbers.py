@@ -11,8 +11,8 @@ import pytest
 
 from localvoice.contract.errors import VoiceError
 from localvoice.engines.piper import PiperTts
+from localvoice.engines.piper_voice import check_numbers
 from localvoice.engines.silero import WINDOW, SileroStream
-from localvoice.engines.voice_numbers import check_numbers
 
 GOOD: Mapping[str, Any] = {
     "audio": {"sample_rate": 22_050, "quality": "medium"},

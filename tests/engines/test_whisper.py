@@ -11,11 +11,11 @@ import pytest
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines import job as job_module
+from localvoice.engines import jobs as job_module
 from localvoice.engines import whisper as whisper_module
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.whisper_guard import (
-    Heard,
+from localvoice.engines.whisper_text import (
+    Decoded,
     is_doubtful,
     is_invented,
     is_silence,
@@ -27,8 +27,8 @@ from tests.support.folders import MODELS, SPEECH
 MODEL = MODELS / "whisper-tiny.en"
 
 
-def heard(text: str, logprob: float = -0.2, no_speech: float = 0.05, cut: bool = False) -> Heard:
-    return Heard(text, "en", logprob, no_speech, cut)
+def heard(text: str, logprob: float = -0.2, no_speech: float = 0.05, cut: bool = False) -> Decoded:
+    return Decoded(text, "en", logprob, no_speech, cut)
 
 
 def sound(seconds: float, amplitude: float = 3000) -> AudioFrame:
@@ -47,7 +47,7 @@ def sound(seconds: float, amplitude: float = 3000) -> AudioFrame:
         (heard(""), True),
     ],
 )
-def test_silence_is_told_from_speech(said: Heard, silence: bool) -> None:
+def test_silence_is_told_from_speech(said: Decoded, silence: bool) -> None:
     assert is_silence(said) is silence
 
 
@@ -62,7 +62,7 @@ def test_silence_is_told_from_speech(said: Heard, silence: bool) -> None:
         (heard(" I'm gonna be right here, and" * 6), 12.0),
     ],
 )
-def test_doubtful_words_get_a_second_look(said: Heard, seconds: float) -> None:
+def test_doubtful_words_get_a_second_look(said: Decoded, seconds: float) -> None:
     assert is_doubtful(said, seconds)
 
 
@@ -83,7 +83,7 @@ def test_ordinary_words_get_none() -> None:
         (heard(" You"), sound(2, amplitude=100)),
     ],
 )
-def test_invented_words_are_dropped(said: Heard, speech: AudioFrame) -> None:
+def test_invented_words_are_dropped(said: Decoded, speech: AudioFrame) -> None:
     assert is_invented(said, speech)
 
 
@@ -96,7 +96,7 @@ def test_invented_words_are_dropped(said: Heard, speech: AudioFrame) -> None:
         (heard(" Thank you for the weather report.", no_speech=0.4), sound(2)),
     ],
 )
-def test_spoken_words_are_kept(said: Heard, speech: AudioFrame) -> None:
+def test_spoken_words_are_kept(said: Decoded, speech: AudioFrame) -> None:
     assert not is_invented(said, speech)
 
 

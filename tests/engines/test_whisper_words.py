@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from localvoice.catalog import load_catalog, models_folder, ready
-from localvoice.engines.whisper_words import WhisperWords
+from localvoice.engines.whisper_text import WhisperWords
 
 pytestmark = pytest.mark.integration
 
@@ -20,7 +20,7 @@ def tokenizer() -> Tokenizer:
 
 
 def test_any_tokens_give_the_text_that_the_tokenizer_gives(tokenizer: Tokenizer) -> None:
-    words = WhisperWords(tokenizer, multilingual=False)
+    words = WhisperWords(tokenizer, languages=["en"])
     end = tokenizer.token_to_id("<|endoftext|>")
     assert end is not None
 
@@ -36,16 +36,16 @@ def test_any_tokens_give_the_text_that_the_tokenizer_gives(tokenizer: Tokenizer)
 @pytest.mark.parametrize("text", ["What's the weather in Paris?", "Grüße aus Köln", "こんにちは", "naïve 🙂"])
 def test_words_of_all_writings_come_back(tokenizer: Tokenizer, text: str) -> None:
     encoded = tokenizer.encode(text, add_special_tokens=False)
-    assert WhisperWords(tokenizer, multilingual=False).text(encoded.tokens, encoded.ids) == text
+    assert WhisperWords(tokenizer, languages=["en"]).text(encoded.tokens, encoded.ids) == text
 
 
 def test_an_english_model_has_one_prompt(tokenizer: Tokenizer) -> None:
-    prompts = WhisperWords(tokenizer, multilingual=False).prompts
+    prompts = WhisperWords(tokenizer, languages=["en"]).prompts
     names = ("<|startoftranscript|>", "<|notimestamps|>")
     assert prompts == {"en": tuple(tokenizer.token_to_id(name) for name in names)}
 
 
 def test_a_language_that_the_model_lacks_has_none(tokenizer: Tokenizer) -> None:
     # The vocabulary of tiny.en knows the languages of the first models, but not Cantonese.
-    prompts = WhisperWords(tokenizer, multilingual=True).prompts
+    prompts = WhisperWords(tokenizer, languages=["en", "de", "yue"]).prompts
     assert "de" in prompts and "yue" not in prompts

@@ -5,9 +5,9 @@ import time
 from collections.abc import Generator
 from contextlib import aclosing
 
-from localvoice.engines.rehearsal import rehearse
-from localvoice.engines.work import Work, counted
-from localvoice.engines.worker import Stop, Worker
+from localvoice.engines.jobs import Stop, Work, counted
+from localvoice.engines.loading import rehearse
+from localvoice.engines.worker import Worker
 from tests.support.fakes import FakeLlm, FakeStt, FakeTurn, fake_engines
 
 STEP = 0.05

@@ -7,7 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from localvoice.engines.worker import Stop, Worker
+from localvoice.engines.jobs import Stop
+from localvoice.engines.worker import Worker
 from tests.support.fakes import until
 from tests.support.worker_jobs import worker as worker
 

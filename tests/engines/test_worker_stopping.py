@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from localvoice.engines import job as job_module
+from localvoice.engines import jobs as job_module
 from localvoice.engines import worker as worker_module
-from localvoice.engines.worker import Stop, Stopped, Worker
+from localvoice.engines.jobs import Stop, Stopped
+from localvoice.engines.worker import Worker
 from tests.support.fakes import until
 from tests.support.worker_jobs import blocks_until
 from tests.support.worker_jobs import worker as worker

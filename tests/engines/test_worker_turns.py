@@ -8,8 +8,9 @@ from contextlib import aclosing
 
 import pytest
 
-from localvoice.engines import job as job_module
-from localvoice.engines.worker import Stop, Worker
+from localvoice.engines import jobs as job_module
+from localvoice.engines.jobs import Stop
+from localvoice.engines.worker import Worker
 from tests.support.fakes import until
 from tests.support.worker_jobs import blocks_until
 from tests.support.worker_jobs import worker as worker

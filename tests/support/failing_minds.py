@@ -9,12 +9,12 @@ import pytest
 
 from localvoice.application.stopwatch import now as now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.fallback import LlmSource, Patience
+from localvoice.engines.fallback import LlmSource, RetryPolicy
 from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer, ToolSpec
 
 QUESTION = [ChatMessage("user", "How are you?")]
 OFFER = ToolOffer((ToolSpec("clock", "Tells the time.", {"type": "object"}),))
-PATIENCE = Patience()
+PATIENCE = RetryPolicy()
 FAILED = VoiceError(ErrorCode.LLM_ERROR, Component.LLM, "The mind failed.")
 FINE = ("I ", "am ", "fine.")
 HANGS = 1e6

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from localvoice.config import Settings
-from localvoice.engines.llama.image_file import image_size
+from localvoice.engines.llama.images import image_size
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.playbook import KeywordCondition, Playbook, Stage, Transition, TransitionAction
 from localvoice.server.app import VoiceServer

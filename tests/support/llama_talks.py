@@ -1,4 +1,4 @@
-"""Conversations at one small language model, which at the beginning of each test knows nothing."""
+"""PromptCache at one small language model, which at the beginning of each test knows nothing."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def loaded() -> Iterator[LlamaLlm]:
 @pytest.fixture
 def llm(loaded: LlamaLlm) -> LlamaLlm:
     """It knows nothing."""
-    loaded._model._talks = llama_state.Conversations(loaded._model._llama)
+    loaded._model._cache = llama_state.PromptCache(loaded._model._llama)
     loaded._model._llama.n_tokens = 0
     return loaded
 

@@ -25,7 +25,7 @@ class Hole:
         """Where the next job falls in, once for each entry."""
         self.inside = 0
         self.loaded = 0
-        """How often a model was loaded anew."""
+        """How often a model was loaded again."""
         self.cannot_load: Exception | None = None
 
     def step(self, place: str) -> None:

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from localvoice.engines.worker import Stop, Worker
+from localvoice.engines.jobs import Stop
+from localvoice.engines.worker import Worker
 
 
 @pytest.fixture

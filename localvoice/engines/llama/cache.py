@@ -1,4 +1,4 @@
-"""What the binding leaves out of llama.cpp: stopping amid a step, and many conversations at one model."""
+"""The model's cache: many conversations that take turns in it, and stopping in the middle of a step."""
 
 import ctypes
 from collections.abc import Iterator, Sequence
@@ -10,40 +10,35 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
-from localvoice.engines.worker import Stop
+from localvoice.engines.jobs import Stop
+from localvoice.engines.llama.patches import sampler_of, set_sampler
 
 Tokens = npt.NDArray[np.intc]
 """Shape (tokens,)."""
 
 MOST_KEPT: Final = 8
-"""Conversations kept beside the one in the cache."""
-
+"""PromptCache kept beside the one in the cache."""
 KEPT_MB: Final = 256
 """What they may take together, where a profile doesn't say it. On `base` eight conversations of 2600 tokens,
 on `quality` of 1100."""
-
 ASIDE_SHARE: Final = 2
 """A question aside isn't kept if it takes more than one part of so many: the room is for conversations."""
-
 WORTH_A_CHANGE: Final = 16
 """Tokens whose reading must be saved by keeping a conversation, or by changing to one. The change itself
 takes as long as reading 1 to 4."""
-
 READ_STEP: Final = 32
 """Tokens of a prompt that the CPU computes at a time, and reads before others may have the model. More are
 hardly faster, and 512 at a time take up to 90 MB more."""
-
 _ABORT_IF_NOT_EMPTY: Final = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
 """llama.cpp asks some 600 times a token whether to abort. A callback into Python would take the interpreter's
 lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, 1 when it isn't."""
-
 _SEQUENCE: Final = 0
 """The one that the binding uses."""
 
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """A conversation out of the cache."""
+    """A conversation outside of the cache."""
 
     tokens: Tokens
     """What was read and written of it."""
@@ -51,8 +46,8 @@ class Kept:
     """As llama.cpp writes it: 12 to 30 kB a token."""
 
 
-class Passage:
-    """What one job reads and writes in the cache. Between its steps others may have the cache."""
+class CacheLease:
+    """One job's use of the cache. Between its steps other jobs may have the cache."""
 
     def __init__(self, stop: Stop, aside: bool = False) -> None:
         self.stop = stop
@@ -77,6 +72,11 @@ def shared(one: Sequence[int] | Tokens, other: Sequence[int] | Tokens) -> int:
     return int(differ[0]) if differ.size else length
 
 
+def cut(llama: llama_cpp.Llama, length: int) -> bool:
+    """Take back what the cache holds behind so many tokens; False where the model can't."""
+    return bool(llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(llama.ctx), _SEQUENCE, length, -1))
+
+
 def best_start(prompt: Sequence[int], present: Tokens, kept: Sequence[Tokens], cuts: bool) -> int | None:
     """Index of the kept conversation to read the prompt on from; None: the one in the cache, `present`.
 
@@ -92,10 +92,10 @@ def best_start(prompt: Sequence[int], present: Tokens, kept: Sequence[Tokens], c
     return best if best is not None and each[best][0] >= saved(present) + WORTH_A_CHANGE else None
 
 
-class Conversations:
-    """The one conversation in the model's cache, and those out of it that may be asked for again.
+class PromptCache:
+    """The one conversation in the model's cache, and those that are kept outside of it.
 
-    Changing takes some ms; reading a conversation anew would take seconds.
+    Changing takes some ms; reading a conversation again would take seconds.
     """
 
     def __init__(self, llama: llama_cpp.Llama, read_step: int = READ_STEP, kept_mb: float = KEPT_MB) -> None:
@@ -109,24 +109,24 @@ class Conversations:
         self._kept: list[Kept] = []  # the first is forgotten first
         self._interrupted: Kept | None = None
         """Whose conversation goes on after the latest question aside. It is kept however large it is."""
-        self._open: Passage | None = None
-        """Who has the cache, and goes on."""
+        self._open: CacheLease | None = None
+        """The lease that has the cache, and goes on."""
         self._prompt = 0
-        """Tokens of the prompt of who had it last and goes on no more."""
+        """Tokens of the prompt of the lease that had it last and is over."""
         self._aside = False
         """Whether that was a question aside."""
         self._worth = 0
-        """Tokens in the cache that may be asked for again, while nobody goes on."""
+        """Tokens in the cache that may be asked for again, while no lease is open."""
 
     @contextmanager
-    def held(self, passage: Passage) -> Iterator[None]:
-        """Inside, the cache is as the passage left it, or anybody's if it is new.
+    def held(self, lease: CacheLease) -> Iterator[None]:
+        """Inside, the cache is as the user left it, or anybody's if it is new.
 
-        Raises `Stopped` if the passage is stopped there.
+        Raises `Stopped` if the user is stopped there.
         """
-        if self._open is not passage:
-            self._change(passage)
-        llama, flag = self._llama, ctypes.cast(passage.abort, ctypes.c_void_p)
+        if self._open is not lease:
+            self._change(lease)
+        llama, flag = self._llama, ctypes.cast(lease.abort, ctypes.c_void_p)
         llama_cpp.llama_set_abort_callback(llama.ctx, _ABORT_IF_NOT_EMPTY, flag)
         try:
             yield
@@ -134,23 +134,23 @@ class Conversations:
             # After an aborted step the last token's logits are gone. Without that token the next prompt can't
             # be taken for one that is evaluated already.
             llama.n_tokens = max(0, llama.n_tokens - 1)
-            passage.stop.check()
+            lease.stop.check()
             raise
         finally:
             llama_cpp.llama_set_abort_callback(llama.ctx, llama_cpp.ggml_abort_callback(), None)
 
-    def end(self, passage: Passage, whole: bool) -> None:
-        """The passage goes on no more. What one that isn't `whole` wrote behind its prompt is not kept."""
-        passage.kept = passage.sampler = None
-        if self._open is not passage:
+    def end(self, lease: CacheLease, whole: bool) -> None:
+        """The lease is over. What one that isn't `whole` wrote behind its prompt is not kept."""
+        lease.kept = lease.sampler = None
+        if self._open is not lease:
             return
         self._open = None
-        if passage.prompt:
+        if lease.prompt:
             count = self._llama.n_tokens
-            cut = min(count, passage.prompt) if self.cuts else 0
-            self._prompt, self._aside = passage.prompt, passage.aside
-            self._worth = count if whole else cut
-        if passage.aside:
+            left = min(count, lease.prompt) if self.cuts else 0
+            self._prompt, self._aside = lease.prompt, lease.aside
+            self._worth = count if whole else left
+        if lease.aside:
             if self._size() > self._kept_bytes / ASIDE_SHARE:
                 self._worth = 0
             if self._interrupted is not None:
@@ -160,7 +160,7 @@ class Conversations:
         """Keep no conversation, in the cache or out of it, but for those of passages that go on."""
         llama = self._llama
         if self._open is not None:
-            self._open.sampler = llama._sampler
+            self._open.sampler = sampler_of(llama)
             self._open.kept = self._put_away()
         self._kept, self._open, self._interrupted = [], None, None
         self._prompt, self._aside, self._worth = 0, False, 0
@@ -169,18 +169,18 @@ class Conversations:
         llama.reset()  # type: ignore[no-untyped-call]
         llama.input_ids.fill(0)
 
-    def read(self, passage: Passage, prompt: Sequence[int]) -> Iterator[None]:
+    def read(self, lease: CacheLease, prompt: Sequence[int]) -> Iterator[None]:
         """Have the prompt evaluated but for its last tokens, in steps, each to be taken inside of `held`.
 
         Afterwards the cache holds what is evaluated of it, or more.
         """
         llama = self._llama
-        self._find(prompt, passage.aside)
-        passage.prompt = len(prompt)
+        self._find(prompt, lease.aside)
+        lease.prompt = len(prompt)
         known = shared(prompt, self._tokens())
         if known == len(prompt):
             return
-        if llama._ctx.kv_cache_seq_rm(-1, known, -1):
+        if cut(llama, known):
             llama.n_tokens = known
         else:
             llama.reset()  # type: ignore[no-untyped-call]
@@ -190,18 +190,18 @@ class Conversations:
             llama.eval(prompt[llama.n_tokens : llama.n_tokens + self._read_step])
             yield
 
-    def _change(self, passage: Passage) -> None:
+    def _change(self, lease: CacheLease) -> None:
         if self._open is not None:
-            self._open.sampler = self._llama._sampler
+            self._open.sampler = sampler_of(self._llama)
             self._open.kept = self._put_away()
-        if passage.kept is not None:
-            self._kept = [kept for kept in self._kept if kept is not passage.kept]
+        if lease.kept is not None:
+            self._kept = [kept for kept in self._kept if kept is not lease.kept]
             if self._worth >= WORTH_A_CHANGE:
                 self._put_away()
-            self._load(passage.kept)
-            self._llama._sampler = passage.sampler
-            passage.kept = passage.sampler = None
-        self._open = passage
+            self._load(lease.kept)
+            set_sampler(self._llama, lease.sampler)
+            lease.kept = lease.sampler = None
+        self._open = lease
 
     def _go_back(self, waiting: Kept) -> None:
         """The cache is again the conversation's that waited for a question aside: its next prompt is in a
@@ -240,7 +240,7 @@ class Conversations:
     def _put_away(self, interrupted: bool = False) -> Kept:
         """Keep what is in the cache; `interrupted`: for a question aside."""
         llama = self._llama
-        llama._ctx.kv_cache_seq_rm(-1, llama.n_tokens, -1)  # what a step that was aborted left behind
+        cut(llama, llama.n_tokens)  # what a step that was aborted left behind
         state = np.empty(self._size(), np.uint8)
         if not llama_cpp.llama_state_seq_get_data(llama.ctx, _pointer(state), state.size, _SEQUENCE):
             raise RuntimeError("llama.cpp gave no state of the conversation")

@@ -6,8 +6,6 @@ code, so that a barge-in also ends a long prompt in the middle.
 """
 
 import asyncio
-import ctypes
-import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,47 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import llama_cpp
-from llama_cpp._utils import suppress_stdout_stderr
-
 from localvoice.contract.errors import VoiceError
+from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.llama.cache import KEPT_MB
 from localvoice.engines.llama.model import KeyBits, LlamaModel
 from localvoice.engines.llama.prompt import failure
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import CALL_NOTHING, ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer
-from localvoice.engines.worker import Stop, Stopped, Worker
+from localvoice.engines.worker import Worker
 
 ALL_LAYERS: Final = -1
 """For `gpu_layers`: everything on the GPU."""
-
-logger = logging.getLogger(__name__)
-
-_TOLD_LEVELS: Final = (3, 4)
-"""ggml's warnings and errors. For developers only: what fails comes as an exception as well, and a stopped
-prompt, which is no failure, is an error to ggml."""
-
-
-def _log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
-    if level in _TOLD_LEVELS:
-        logger.debug("%s", text.decode("utf-8", "replace").rstrip())
-
-
-_LOG_CALLBACK: Final = llama_cpp.llama_log_callback(_log)
-"""Held here for as long as the library may call it."""
-
-llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
-
-# While it loads a model, the binding points the process's standard output and error at /dev/null, under all
-# other threads. With the log callback in place there is nothing left to hide.
-suppress_stdout_stderr.__init__ = lambda self, disable=True: setattr(self, "disable", True)  # type: ignore[method-assign]
 
 
 class LlamaLlm:
     """One chat model in a worker of its own. Made by `load`."""
 
     def __init__(self, name: str, worker: Worker, model: LlamaModel) -> None:
-        self._name = name
+        self.name: Final = name
         self._worker = worker
         self._model = model
 
@@ -77,25 +52,18 @@ class LlamaLlm:
         What it has read of conversations other than the one that it is at may take `kept_mb`. Raises
         `VoiceError` LLM_ERROR naming the file.
         """
-        worker = Worker("llm")
         make = partial(LlamaModel, model_path, plan, gpu_layers, context_tokens, projector, key_bits, kept_mb)
         try:
-            model = await worker.run(make)
-        except BaseException as error:
-            await worker.close()
-            if not isinstance(error, Exception) or isinstance(error, VoiceError):
-                raise
+            worker, model = await Worker.loaded("llm", make)
+        except VoiceError:
+            raise
+        except Exception as error:
             raise failure(
                 f"The language model {model_path.name} can't be loaded ({error}). Download it again."
             ) from error
         llm = cls(name, worker, model)
         worker.renew = lambda: setattr(llm, "_model", make())
         return llm
-
-    @property
-    def name(self) -> str:
-        """The model's catalogue name."""
-        return self._name
 
     @property
     def sees(self) -> bool:

@@ -7,16 +7,12 @@ from typing import Any, Final
 
 LONGEST_STRING: Final = 200
 """Characters; what a user says in a sentence."""
-
 LONGEST_ARRAY: Final = 16
 """Items."""
-
 _DEEPEST: Final = 12
 """Levels of a schema. Deeper, one that contains itself gets no optional parts any more."""
-
 _COUNTED: Final = 64
 """Integers of a range that is written out number by number."""
-
 _DESCRIBING: Final = frozenset(
     "$ref type const enum allOf anyOf oneOf properties required additionalProperties items "
     "prefixItems".split()
@@ -24,7 +20,6 @@ _DESCRIBING: Final = frozenset(
 """Keywords that say what a value is; without any of them it may be anything."""
 
 _TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
-
 _BASE: Final = {
     "char": r'[^"\\\x00-\x1F\x7F] | "\\" ["\\/bnrt]',
     "digits": "[0-9]{0,14}",

@@ -12,13 +12,15 @@ import llama_cpp
 from llama_cpp import LogitsProcessorList
 from llama_cpp.llama_grammar import LlamaGrammar
 
+from localvoice.engines.jobs import Stop
 from localvoice.engines.llama import tool_prompt
-from localvoice.engines.llama.cache import READ_STEP, Conversations, Passage
-from localvoice.engines.llama.choice import Chooser
+from localvoice.engines.llama.cache import READ_STEP, CacheLease, PromptCache
 from localvoice.engines.llama.grammar import call_grammar
 from localvoice.engines.llama.pace import Pace
+from localvoice.engines.llama.patches import tame_output
 from localvoice.engines.llama.prompt import Prompts, failure
-from localvoice.engines.llama.seeing import IMAGE_TOKENS, SeeingLlama
+from localvoice.engines.llama.tool_choice import Chooser
+from localvoice.engines.llama.vision import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import (
     ChatMessage,
@@ -29,23 +31,21 @@ from localvoice.engines.types import (
     ToolOffer,
     ToolSpec,
 )
-from localvoice.engines.worker import Stop
 
 GPU_BATCH: Final = 512
 """Tokens of a prompt that a GPU computes at a time."""
-
 SEED: Final = 1
 """The same conversation gets the same answers, at any temperature."""
 
 KeyBits = Literal[8, 16]
 _KEY_TYPES: Final[dict[KeyBits, int]] = {8: llama_cpp.GGML_TYPE_Q8_0, 16: llama_cpp.GGML_TYPE_F16}
-
 _CALL_TOKENS: Final = 512
 """For the arguments of one call: a model in a loop must come to an end."""
 
 
 def supports_gpu() -> bool:
     """Whether llama-cpp-python was built for a GPU."""
+    tame_output()
     return bool(llama_cpp.llama_supports_gpu_offload())
 
 
@@ -62,6 +62,7 @@ class LlamaModel:
         key_bits: KeyBits,
         kept_mb: int,
     ) -> None:
+        tame_output()
         if gpu_layers and not supports_gpu():
             raise failure(
                 "llama-cpp-python was built without GPU support: set gpu_layers to 0, or install it again "
@@ -91,8 +92,8 @@ class LlamaModel:
         self.context_tokens = context_tokens
         self.prompts = Prompts(self._llama, context_tokens)
         self._pace = Pace(self._llama, plan)
-        self._talks = Conversations(self._llama, GPU_BATCH if gpu_layers else READ_STEP, kept_mb)
-        self._chooser = Chooser(self._llama, self.prompts, self._talks.cuts)
+        self._cache = PromptCache(self._llama, GPU_BATCH if gpu_layers else READ_STEP, kept_mb)
+        self._chooser = Chooser(self._llama, self.prompts, self._cache.cuts)
 
     def reply(
         self,
@@ -107,42 +108,42 @@ class LlamaModel:
         Raises `VoiceError` LLM_ERROR, or `Stopped`.
         It may be left between two items for another one, and gone on with: "" is an item that brings no text.
         """
-        passage = Passage(stop, aside)
-        return self._held(passage, self._reply(messages, sampling, offer, passage))
+        lease = CacheLease(stop, aside)
+        return self._held(lease, self._reply(messages, sampling, offer, lease))
 
     def read(
         self, messages: Sequence[ChatMessage], offer: ToolOffer | None, stop: Stop
     ) -> Generator[ReplyItem, None, None]:
         """Read messages that the next prompt will begin with; the items are all ""."""
-        passage = Passage(stop)
-        return self._held(passage, self._read(messages, offer, passage))
+        lease = CacheLease(stop)
+        return self._held(lease, self._read(messages, offer, lease))
 
     def forget(self) -> None:
         """Keep nothing of any conversation, but for those that go on."""
-        self._talks.forget()
+        self._cache.forget()
 
     def _held(
-        self, passage: Passage, steps: Generator[ReplyItem, None, None]
+        self, lease: CacheLease, steps: Generator[ReplyItem, None, None]
     ) -> Generator[ReplyItem, None, None]:
         """The steps, each with the model's cache as the one before left it."""
         whole = False
         try:
             with closing(steps):
                 while not whole:
-                    with self._talks.held(passage):
+                    with self._cache.held(lease):
                         item = next(steps, None)
                     whole = item is None
                     if item is not None:
                         yield item
         finally:
-            self._talks.end(passage, whole)
+            self._cache.end(lease, whole)
 
     def _read(
-        self, messages: Sequence[ChatMessage], offer: ToolOffer | None, passage: Passage
+        self, messages: Sequence[ChatMessage], offer: ToolOffer | None, lease: CacheLease
     ) -> Generator[str, None, None]:
-        with self._seen(messages, passage.stop):
+        with self._seen(messages, lease.stop):
             prompt = self.prompts.tokens(messages, offer)
-            for _ in self._talks.read(passage, prompt):
+            for _ in self._cache.read(lease, prompt):
                 yield ""
             if rest := prompt[self._llama.n_tokens :]:
                 self._llama.eval(rest)
@@ -152,11 +153,11 @@ class LlamaModel:
         messages: Sequence[ChatMessage],
         sampling: Sampling,
         offer: ToolOffer | None,
-        passage: Passage,
+        lease: CacheLease,
     ) -> Generator[ReplyItem, None, None]:
-        with self._seen(messages, passage.stop):
+        with self._seen(messages, lease.stop):
             prompt = self.prompts.tokens(messages, offer)
-            for _ in self._talks.read(passage, prompt):
+            for _ in self._cache.read(lease, prompt):
                 yield ""
             if offer is None:
                 yield from self._talk(prompt, sampling)

@@ -9,15 +9,12 @@ import llama_cpp
 from localvoice.engines.threads import ThreadPlan
 
 T = TypeVar("T")
-
 FIRST_TOKENS: Final = 6
 """Of a reply: about as many as its first speakable piece has. Until that is whole nothing else of a turn
 computes, and somebody waits."""
-
 _SLOW: Final = 1.5
 """Times the usual time of a token on the plan's threads, at which all cores are no gain: another program has
 one of them, and the threads wait for one another there."""
-
 _WEIGHT: Final = 0.1
 """Of the latest token in what is usual."""
 

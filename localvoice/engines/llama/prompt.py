@@ -10,7 +10,7 @@ from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatte
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.llama import tool_prompt
-from localvoice.engines.llama.seeing import SeeingLlama
+from localvoice.engines.llama.vision import SeeingLlama
 from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec, unseen
 
 _READ_AS_TOKENS: Final = (

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.llama import engine as llama_module
+from localvoice.engines.jobs import Stop, Stopped
+from localvoice.engines.llama import patches
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.types import ChatMessage, CutOff, ReplyItem, Sampling
-from localvoice.engines.worker import Stop, Stopped
 from tests.support.small_llama import MODEL, PLAN
 
 QUESTION = [
@@ -233,9 +233,9 @@ async def test_layers_on_a_gpu_need_a_build_for_it(tmp_path: Path, monkeypatch: 
 
 
 def test_the_librarys_errors_go_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, logger="localvoice.engines.llama.engine"):
+    with caplog.at_level(logging.DEBUG, logger="localvoice.engines.llama.patches"):
         for level, text in ((2, b"hello\n"), (3, b"a warning\n"), (4, b"an error\n")):
-            llama_module._LOG_CALLBACK(level, text, ctypes.c_void_p(0))
+            patches._LOG_CALLBACK(level, text, ctypes.c_void_p(0))
     assert [(record.levelno, record.message) for record in caplog.records] == [
         (logging.DEBUG, "a warning"),
         (logging.DEBUG, "an error"),

@@ -5,7 +5,7 @@ import asyncio
 import llama_cpp
 import pytest
 
-from localvoice.engines import job as job_module
+from localvoice.engines import jobs as job_module
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.types import ChatMessage
 from tests.support.llama_talks import eggs, france, reply
@@ -16,7 +16,7 @@ from tests.support.llama_talks import reads as reads
 
 def known(llm: LlamaLlm) -> str:
     """The words of all that is kept, in the cache or out of it, also behind the end of it."""
-    llama, talks = llm._model._llama, llm._model._talks
+    llama, talks = llm._model._llama, llm._model._cache
     ids = [llama.input_ids.tolist(), *(kept.tokens.tolist() for kept in talks._kept)]
     # Behind the end it may be memory that was never written: numbers that are no tokens end the process.
     tokens = [[each for each in some if 0 <= each < llama.n_vocab()] for some in ids]

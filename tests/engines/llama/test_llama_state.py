@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localvoice.engines import job as job_module
+from localvoice.engines import jobs as job_module
 from localvoice.engines.llama import cache as llama_state
 from localvoice.engines.llama.cache import WORTH_A_CHANGE, best_start, shared
 from localvoice.engines.llama.engine import LlamaLlm
@@ -62,9 +62,9 @@ def test_a_prompt_is_read_on_from_where_most_of_it_is_known(
 @pytest.mark.integration
 async def test_conversations_in_turns_cost_only_their_new_words(llm: LlamaLlm, reads: list[int]) -> None:
     alone = [[await talk.goes_on() for _ in range(3)] for talk in (france(llm), eggs(llm))]
-    llm._model._talks._kept.clear()
+    llm._model._cache._kept.clear()
     await reply(llm, [ChatMessage("user", "Hello")])
-    llm._model._talks._kept.clear()
+    llm._model._cache._kept.clear()
 
     await llm.prepare([SYSTEM])
     assert sum(reads) > 100
@@ -110,7 +110,7 @@ async def test_a_question_aside_costs_the_conversation_nothing(
 async def test_a_conversation_waits_for_a_question_aside_however_little_may_be_kept(
     llm: LlamaLlm, reads: list[int], monkeypatch: pytest.MonkeyPatch, kept_mb: int
 ) -> None:
-    talks = llm._model._talks
+    talks = llm._model._cache
     monkeypatch.setattr(talks, "_kept_bytes", kept_mb * 2**20)
     talk = france(llm)
     await talk.goes_on()
@@ -129,13 +129,13 @@ async def test_replies_at_the_same_time_say_what_they_would_say_alone(
     expected = [await talk.goes_on(24) for talk in (france(llm), eggs(llm))]
     monkeypatch.setattr(job_module, "TURN_SECONDS", 1e-6)  # they change at each token
     loads: list[int] = []
-    load = llm._model._talks._load
+    load = llm._model._cache._load
 
     def watched(kept: llama_state.Kept) -> None:
         loads.append(kept.tokens.size)
         load(kept)
 
-    monkeypatch.setattr(llm._model._talks, "_load", watched)
+    monkeypatch.setattr(llm._model._cache, "_load", watched)
     said = await asyncio.gather(*(talk.goes_on(24) for talk in (france(llm), eggs(llm))))
     assert said == expected
     assert len(loads) > 8, "they were written in turns"
@@ -191,7 +191,7 @@ async def test_what_is_taken_back_of_a_reply_is_not_kept(llm: LlamaLlm, reads: l
     reads.clear()
     await talk.goes_on(4)
     assert sum(reads) <= FEW
-    assert not llm._model._talks._kept
+    assert not llm._model._cache._kept
 
 
 @pytest.mark.integration
@@ -213,16 +213,16 @@ async def test_the_longest_unused_is_forgotten(
     notes = [[ChatMessage("user", f"{word} " * 100)] for word in ("One", "Two", "Three", "Four")]
     for note in notes:
         await reply(llm, note, 2)
-    assert len(llm._model._talks._kept) == 2
+    assert len(llm._model._cache._kept) == 2
     for note, known in ((notes[2], True), (notes[1], True), (notes[0], False)):
         reads.clear()
         await reply(llm, note, 2)
         assert (sum(reads) < 20) is known
 
-    talks = llm._model._talks
+    talks = llm._model._cache
     monkeypatch.setattr(talks, "_kept_bytes", max(kept.state.nbytes for kept in talks._kept))
     await reply(llm, notes[2], 2)
-    assert len(llm._model._talks._kept) == 1
+    assert len(llm._model._cache._kept) == 1
 
 
 @pytest.mark.integration

@@ -1,22 +1,108 @@
-"""Deadlines: an engine that takes too long is stopped, and whoever waits for it is told why.
+"""Deadlines: an engine that takes too long is stopped, and its caller is told why.
 
-Only the time in which an engine is awaited and works counts. Between two items the reader may take as long
-as it likes: the playout, for one, takes sound no faster than it is heard. Nor does the time count in which a
-job waits behind those of others, unless that is several times as long.
+Only the time counts in which an engine is awaited and works. Between two items the reader may take as long as
+it likes: the playout, for one, takes sound no faster than it is heard. Nor does the time count in which a job
+waits for the model's thread behind those of others, unless that is several times as long: otherwise a short
+question behind another user's long one would be told that the model is slow.
 
-Past its deadline a model is told to stop. One that doesn't, since its thread hangs in native code, is left
-behind and loaded again by its worker.
+Past its deadline a model is told to stop. One whose thread hangs in native code doesn't; its worker leaves it
+and loads it again.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.deadline import Deadline, TooBusy
 from localvoice.engines.types import Stt, Transcript, Tts
+
+MOST_WAIT: Final = 4.0
+"""How many times as long as the work the whole may take, with the wait for the thread."""
+
+
+class TooBusy(TimeoutError):
+    """The model had too much else to do."""
+
+
+class Deadline:
+    """For one caller, who asks for one thing after the other. To be made on a running event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout: asyncio.Timeout | None = None
+        self._left = 0.0
+        self._since: float | None = None  # when it began to run; None while it stands still
+        self._waits = False
+
+    @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """Inside, models may work for so long. Past it `TimeoutError`; `TooBusy` if they never came to it."""
+        token = _deadline.set(self)
+        self._left = seconds
+        whole = asyncio.timeout(MOST_WAIT * seconds)
+        try:
+            async with whole, asyncio.timeout(None) as self._timeout:
+                if not self._waits:
+                    self._start()
+                yield
+        except TimeoutError as error:
+            if whole.expired():
+                raise TooBusy from error
+            raise
+        finally:
+            self._stand()
+            self._timeout = None
+            _deadline.reset(token)
+
+    @property
+    def left(self) -> float:
+        """Seconds that were left of it at its end."""
+        return max(0.0, self._left)
+
+    def wait(self) -> None:
+        """A job of this caller waits for its thread; from any thread."""
+        self._call(True)
+
+    def work(self) -> None:
+        """The thread has begun with it, or goes on; from any thread."""
+        self._call(False)
+
+    def _call(self, waits: bool) -> None:
+        with suppress(RuntimeError):  # the loop is closed: its callers are gone
+            self._loop.call_soon_threadsafe(self._turn, waits)
+
+    def _turn(self, waits: bool) -> None:
+        self._waits = waits
+        if self._timeout is None or self._timeout.expired():  # then its caller is on the way out
+            return
+        if waits:
+            self._stand()
+            self._timeout.reschedule(None)
+        elif self._since is None:
+            self._start()
+
+    def _start(self) -> None:
+        assert self._timeout is not None
+        self._since = self._loop.time()
+        self._timeout.reschedule(self._since + self._left)
+
+    def _stand(self) -> None:
+        if self._since is not None:
+            self._left -= self._loop.time() - self._since
+            self._since = None
+
+
+_deadline: Final[ContextVar[Deadline | None]] = ContextVar("deadline", default=None)
+
+
+def current_deadline() -> Deadline | None:
+    """The deadline of the caller that makes a job here; None where there is none."""
+    return _deadline.get()
+
 
 T = TypeVar("T")
 

@@ -1,23 +1,55 @@
-"""A piece of work for a model's thread, in steps, and the flag that stops it."""
+"""Jobs for a model's thread, in steps: what stops one, what it returns, and for whom the model worked."""
 
 import contextvars
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from enum import Enum, auto
 from typing import Final, Generic, TypeVar
 
-from localvoice.engines.deadline import current_deadline
-from localvoice.engines.work import asker
+from localvoice.engines.deadlines import current_deadline
 
 T = TypeVar("T")
-
 TURN_SECONDS: Final = 0.6
-"""Work of a job that counts as one turn at the model: jobs that had fewer turns go first. It is what an LLM
-of 20 tokens a second needs for its first clause: with less, of two who ask at once both hear it late."""
+"""Work of a job that counts as one turn at the model: jobs that had fewer turns go first. An LLM of 20 tokens
+a second needs this long for its first clause: with less, of two users who ask at once both hear it late."""
+
+
+class Work:
+    """Seconds that models worked for one asker, added up from the threads of all models."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """A model has worked for so long; from any thread."""
+        with self._lock:
+            self._seconds += seconds
+
+    def take(self) -> float:
+        """Seconds since the last call."""
+        with self._lock:
+            seconds, self._seconds = self._seconds, 0.0
+            return seconds
+
+
+_asker: Final[ContextVar[Work | None]] = ContextVar("asker", default=None)
+
+
+@contextmanager
+def counted() -> Iterator[Work]:
+    """Count what models do for the code in this block, and for the tasks that it starts."""
+    work = Work()
+    token = _asker.set(work)
+    try:
+        yield work
+    finally:
+        _asker.reset(token)
 
 
 class Stopped(Exception):
@@ -25,7 +57,7 @@ class Stopped(Exception):
 
 
 class Lost(Exception):
-    """The job was under way in a thread that does not come back."""
+    """The job was in a thread that does not come back."""
 
 
 class Stop:
@@ -65,7 +97,7 @@ class Stop:
 
 
 class After(Enum):
-    """How it is after a step of a job."""
+    """What follows a step of a job."""
 
     GOES_ON = auto()
     """There are more steps."""
@@ -94,7 +126,7 @@ class Job(Generic[T]):
         self._seconds = 0.0
         # What the thread logs belongs to the session that asked for it.
         self._context = contextvars.copy_context()
-        self._asker = asker() if urgent else None  # what gives way to everybody takes nothing from anybody
+        self._asker = _asker.get() if urgent else None  # what gives way to all takes nothing from anyone
         self._deadline = current_deadline()
 
     @property
@@ -103,16 +135,16 @@ class Job(Generic[T]):
         if self._first:
             return -2.0
         if self.stop.is_set():
-            return -1.0  # to leave takes no time, and somebody waits for it
+            return -1.0  # leaving takes no time, and its asker waits for it
         return self._seconds // TURN_SECONDS if self._urgent else math.inf
 
     def wait(self) -> None:
-        """It waits for the thread, which another job has: that is not its own time."""
+        """Another job has the thread: the wait doesn't count against this one's deadline."""
         if self._deadline is not None:
             self._deadline.wait()
 
     def work(self) -> None:
-        """The thread is its own."""
+        """This job has the thread."""
         if self._deadline is not None:
             self._deadline.work()
 
@@ -140,7 +172,7 @@ class Job(Generic[T]):
         return After.ENDS
 
     def give_up(self, error: BaseException) -> None:
-        """Whoever waits for it gets this, unless there is a result; any thread."""
+        """Fail with this, unless there is a result; any thread."""
         with suppress(InvalidStateError):
             self.result.set_exception(error)
 

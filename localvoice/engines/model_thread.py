@@ -1,4 +1,4 @@
-"""A thread and the jobs that wait for it, in the order of their rank."""
+"""The thread of one model, which does the most urgent job next, and the end of all such threads."""
 
 import threading
 import time
@@ -6,14 +6,14 @@ import weakref
 from queue import SimpleQueue
 from typing import Any
 
-from localvoice.engines.job import After, Job, Stopped
+from localvoice.engines.jobs import After, Job, Stopped
 
 
-class Lane:
-    """One thread. It begins with the first job."""
+class ModelThread:
+    """One thread, and the jobs that wait for it in the order of their rank. It begins with the first job."""
 
     def __init__(self, name: str) -> None:
-        # Python waits at its end for all others, also for one that never comes back.
+        # A daemon: at its end Python waits for all other threads, also for one that never comes back.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._calls: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
@@ -21,7 +21,7 @@ class Lane:
         self._begun: set[Job[Any]] = set()
         self._present: Job[Any] | None = None
         self._ended = False
-        _lanes.add(self)
+        _threads.add(self)
 
     @property
     def busy(self) -> bool:
@@ -30,23 +30,23 @@ class Lane:
 
     @property
     def alive(self) -> bool:
-        """Whether its thread lives."""
+        """Whether it runs."""
         return self._thread.is_alive()
 
     @property
     def overrun(self) -> float:
-        """Seconds for which the thread has gone on with a job that was told to stop; 0 if it has not."""
+        """Seconds for which it has gone on with a job that was told to stop; 0 if it has not."""
         job = self._present
         if job is None or job.stop.since is None:
             return 0.0
         return time.monotonic() - max(job.stop.since, job.step_since)
 
     def has(self, job: Job[Any]) -> bool:
-        """Whether its thread has begun this job and not ended it."""
+        """Whether it has begun this job and not ended it."""
         return job in self._begun
 
     def submit(self, job: Job[Any]) -> None:
-        """Have it done, or gone on with. Raises `Stopped` if the lane was ended."""
+        """Do this job, or go on with it. Raises `Stopped` if the thread was ended."""
         with self._lock:
             if self._ended and not job.begun:
                 raise Stopped("the worker is closed")
@@ -57,7 +57,7 @@ class Lane:
         self._calls.put(True)
 
     def end(self, wait: bool) -> None:
-        """Let the thread go when all that was submitted is done; `wait` until it has gone."""
+        """End the thread when all that was submitted is done; `wait` until it has ended."""
         with self._lock:
             self._ended = True
         self._calls.put(False)
@@ -65,9 +65,9 @@ class Lane:
             self._thread.join()
 
     def abandon(self, error: Exception) -> list[Job[Any]]:
-        """The thread doesn't come back: its jobs fail, and those that it never had are given to the caller.
+        """The thread doesn't come back: fail its jobs, and return those that it has not begun.
 
-        Should it come back after all, it ends what it has, with the model that it has, and goes.
+        If it comes back after all, it ends the jobs that it has, with the model that it has, and ends.
         """
         fresh = self.take_fresh()
         for job in list(self._begun):
@@ -77,7 +77,7 @@ class Lane:
         return fresh
 
     def leave(self, seconds: float) -> bool:
-        """At the end of the process: stop the thread; whether it has gone within so many seconds."""
+        """At the end of the process: stop the thread; whether it has ended within so many seconds."""
         for job in list(self._begun):
             job.stop.set()
         self.end(wait=False)
@@ -86,7 +86,7 @@ class Lane:
         return not self.alive
 
     def take_fresh(self) -> list[Job[Any]]:
-        """Jobs that wait and that the thread never had; they are no longer its."""
+        """Take back the queued jobs that the thread has not begun."""
         with self._lock:
             fresh = [job for job in self._waiting if not job.begun]
             self._waiting = [job for job in self._waiting if job.begun]
@@ -112,23 +112,23 @@ class Lane:
             job = self._next(job)
 
     def _next(self, job: Job[Any] | None = None) -> Job[Any] | None:
-        """The most urgent of those that wait and `job`; among equals `job`, then who waits longest."""
+        """The most urgent of those that wait and `job`; of equals `job`, then the one that waits longest."""
         with self._lock:
             every = self._waiting if job is None else [job, *self._waiting]
             first = min(every, key=lambda each: each.rank, default=None)
             if first is not None and first is not job:
                 self._waiting.remove(first)
                 first.work()
-                if job is not None:  # who gives way to one that only leaves goes on right after it
+                if job is not None:  # one that gives way to a job that only leaves goes on right after it
                     job.wait()
                     self._waiting.insert(0 if first.rank < 0 else len(self._waiting), job)
         return first
 
 
-_lanes: "weakref.WeakSet[Lane]" = weakref.WeakSet()
+_threads: "weakref.WeakSet[ModelThread]" = weakref.WeakSet()
 
 
-def leave_all(seconds: float) -> bool:
-    """At the end of the process: stop all threads; whether all have gone within so many seconds."""
+def end_threads(seconds: float) -> bool:
+    """At the end of the process: stop all threads; whether all have ended within so many seconds."""
     deadline = time.monotonic() + seconds
-    return all([lane.leave(deadline - time.monotonic()) for lane in list(_lanes)])
+    return all([thread.leave(deadline - time.monotonic()) for thread in list(_threads)])
