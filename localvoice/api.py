@@ -132,7 +132,7 @@ class LocalVoice:
         )
 
     async def _run(self, ending: Ending) -> None:
-        from localvoice.server.banner import announced
+        from localvoice.server.endpoint import announced
 
         async with self._serving() as (server, endpoint):
             with announced(self._console, endpoint, server.links):

@@ -34,7 +34,7 @@ from localvoice.observability.log_context import failure, log_context
 from localvoice.server.admission import ConnectionLimits, Refusals
 from localvoice.server.inbound import InboundMessages, report_failure
 from localvoice.server.payloads import PayloadDecoder
-from localvoice.server.slots import ConversationSlots, Seat
+from localvoice.server.slots import ConnectionSlot, ConversationSlots
 from localvoice.server.webrtc import WebRtcTransport
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.liveness import SocketLiveness, Watchdog
@@ -96,7 +96,7 @@ class ClientConnection:
         self._heartbeat = Watchdog(services.agent.settings.server.ping_seconds)
         self._resumes = resumes
         self._interim = interim
-        self._seat = Seat(services.slots, work, lambda: self._session.conversation.id)
+        self._slot = ConnectionSlot(services.slots, work, lambda: self._session.conversation.id)
         self._session = Session(
             services.agent,
             services.sessions.create(),
@@ -111,7 +111,7 @@ class ClientConnection:
             settings.limits,
             self._session,
             self._inbox,
-            self._seat,
+            self._slot,
             self.leave,
             services.decoder,
             settings.listening.max_utterance_seconds,
@@ -167,7 +167,7 @@ class ClientConnection:
             return  # the audio track carries it
         if isinstance(message, TranscriptMessage) and not (message.is_final or self._interim):
             return  # a client that didn't ask for it would show it as a question of its own
-        if self._outgoing.full() or self._seat.refusal is not None:
+        if self._outgoing.full() or self._slot.refusal is not None:
             self.leave()
             return
         self._outgoing.put_nowait(message)
@@ -179,7 +179,7 @@ class ClientConnection:
         return self._gone
 
     def _on_transition(self, transition: Transition) -> None:
-        if not self._seat.follow(transition):
+        if not self._slot.follow(transition):
             self.leave()
 
     def _on_gone(self) -> None:
@@ -258,7 +258,7 @@ class ClientConnection:
             )  # also at once: the client may be gone before it has the other
             await self._until_handed_over()
             await self._session.resume(earlier)
-            self._seat.rest()  # the turn that the older WebSocket left, if there is one
+            self._slot.rest()  # the turn that the older WebSocket left, if there is one
             self._services.slots.free(own.id)
         self._agent.metrics.increment(Metric.RECONNECTIONS)
         self.emit(ReconnectAck(True, earlier.id, True))
@@ -285,14 +285,14 @@ class ClientConnection:
             )
 
     async def _close(self) -> None:
-        if self._seat.refusal is not None:
-            await self._services.refusals.close(self._socket, self._seat.refusal)
+        if self._slot.refusal is not None:
+            await self._services.refusals.close(self._socket, self._slot.refusal)
         await self._session.close()
         await self._until_handed_over()  # a connection that takes over from this one waits for that, too
         self._gone.set()
         if self._taken.leave == self.leave:
             self._taken.leave = None
-            self._seat.leave(cleanly=self._socket.close_code not in (None, WSCloseCode.ABNORMAL_CLOSURE))
+            self._slot.leave(cleanly=self._socket.close_code not in (None, WSCloseCode.ABNORMAL_CLOSURE))
         await self._webrtc.close()
         self._on_sound(True)
         await self._socket.close(code=WSCloseCode.GOING_AWAY if self._leaving.is_set() else WSCloseCode.OK)

@@ -26,7 +26,7 @@ from localvoice.contract.errors import VoiceError
 from localvoice.conversation.session import Session
 from localvoice.observability.log_context import log_context
 from localvoice.server.payloads import PayloadDecoder, decode_chunk
-from localvoice.server.slots import Seat
+from localvoice.server.slots import ConnectionSlot
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.limits import TokenBucket, rate_limited
 
@@ -97,7 +97,7 @@ class InboundMessages:
         limits: LimitSettings,
         session: Session,
         inbox: FrameInbox,
-        seat: Seat,
+        slot: ConnectionSlot,
         leave: Callable[[], object],
         decoder: PayloadDecoder,
         max_seconds: float,
@@ -111,7 +111,7 @@ class InboundMessages:
         self._decoder = decoder
         self._max_seconds = max_seconds
         self._inbox = inbox
-        self._seat = seat
+        self._slot = slot
         self._leave = leave
         self._channel: asyncio.Queue[str] = asyncio.Queue(_QUEUED_MESSAGES)
         self._queued_chars = 0
@@ -131,7 +131,7 @@ class InboundMessages:
 
     async def handle(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
         """Act on a message that isn't signalling. Raises `VoiceError` if that fails."""
-        if isinstance(message, Audio | Text) and not self._seat.may_converse():
+        if isinstance(message, Audio | Text) and not self._slot.may_converse():
             self._leave()
             return
         match message:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from localvoice.application.stopwatch import now
-from localvoice.server.pending import PendingConnection, PendingConnections
+from localvoice.server.access import PendingConnection, PendingConnections
 
 log = logging.getLogger(__name__)
 

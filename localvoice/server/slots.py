@@ -170,21 +170,21 @@ class ConversationSlots:
         self._on_change(len(self._slots), self.count)
 
 
-class Seat:
-    """One connection's part in it: follows the transitions of its session's floor."""
+class ConnectionSlot:
+    """One connection's slot: follows the transitions of its session's floor."""
 
     def __init__(self, slots: ConversationSlots, work: Work, conversation_id: Callable[[], str]) -> None:
-        """`work` is what the models do for this connection."""
+        """`work` counts what the models do for this connection."""
         self._slots = slots
         self._work = work
         self._conversation_id = conversation_id
         self._asked = False
         self._answers = 0
         self.refusal: VoiceError | None = None
-        """What the client is to be told before its connection ends."""
+        """The error that the client gets before its connection ends."""
 
     def may_converse(self) -> bool:
-        """Whether the user may have a turn; otherwise the connection is to end with the refusal."""
+        """Whether the user may have a turn; otherwise sets `refusal`, with which the connection has to end."""
         try:
             self._slots.check(self._conversation_id())
         except VoiceError as error:
@@ -193,7 +193,7 @@ class Seat:
         return True
 
     def follow(self, transition: Transition) -> bool:
-        """Notice what happens. False if it must not go on, as where `may_converse` says so."""
+        """Take or keep the slot. False if there is none, as with `may_converse`."""
         if transition.event == SPEECH_STARTED and not self.may_converse():
             return False
         match transition.target:
@@ -208,14 +208,14 @@ class Seat:
         return True
 
     def rest(self) -> None:
-        """Nobody speaks any more."""
+        """No turn is under way any more."""
         if self._answers:
             self._slots.note_work(self._work.take() / self._answers)
         self._slots.rest(self._conversation_id(), self._answers > 0)
         self._answers, self._asked = 0, False
 
     def leave(self, cleanly: bool) -> None:
-        """The connection ends. A client that was cut off may come back, and keeps its place meanwhile."""
+        """The connection ends. Unless it ended cleanly, the slot is kept for the client to return."""
         if cleanly:
             self._slots.free(self._conversation_id())
         else:

@@ -119,7 +119,7 @@ ONLY_IN = {
     "jsonschema": {"tools/tool.py", "tools/schema.py"},
     "yaml": {"playbook/yaml_text.py"},
     "cryptography": {"conversation/store.py", "server/certificate.py"},
-    "segno": {"server/banner.py"},
+    "segno": {"server/endpoint.py"},
     "prometheus_client": {"observability/prometheus.py"},
     "opentelemetry": {"observability/opentelemetry.py"},
     "pythonjsonlogger": {"process/logs.py"},

@@ -12,9 +12,8 @@ import segno
 from rich.console import Console
 
 from localvoice.config import ConfigError, ServerSettings
-from localvoice.server.banner import announced
 from localvoice.server.certificate import Certificate, keep_certificate
-from localvoice.server.endpoint import Endpoint, open_endpoint
+from localvoice.server.endpoint import Endpoint, announced, open_endpoint
 
 TOKEN = "x" * 32
 LINK, OTHER = f"https://192.168.1.5:8787/?token={TOKEN}", f"https://localhost:8787/?token={TOKEN}"

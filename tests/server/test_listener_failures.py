@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
+from localvoice.server.access import PendingConnections
 from localvoice.server.listener import Listener
-from localvoice.server.pending import PendingConnections
 
 
 class Greeting(asyncio.Protocol):

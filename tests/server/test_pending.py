@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.server.pending import PendingConnection, PendingConnections
+from localvoice.server.access import PendingConnection, PendingConnections
 
 
 class Arrival(PendingConnection):
