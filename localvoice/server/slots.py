@@ -184,7 +184,7 @@ class ConnectionSlot:
         """The error that the client gets before its connection ends."""
 
     def may_converse(self) -> bool:
-        """Whether the user may have a turn; otherwise sets `refusal`, with which the connection has to end."""
+        """Whether the user may have a turn; otherwise sets `refusal`, which ends the connection."""
         try:
             self._slots.check(self._conversation_id())
         except VoiceError as error:
