@@ -218,8 +218,10 @@ def _leave(floor: Floor) -> Step:
     left: Step = replace(floor, dismissed=False, undecided=()), ()
     for each in floor.undecided:
         left = _then(left, _begin, each.opening)
-    floor, effects = _then(left, _cut)
-    return replace(floor, moving=True), effects
+    cut = _then(left, _cut)
+    if cut[0].state is State.HELD:
+        cut = _then(cut, _enter, State.LISTENING, "left")
+    return replace(cut[0], moving=True), cut[1]
 
 
 def _arrive(floor: Floor) -> Step:
