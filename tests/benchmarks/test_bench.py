@@ -5,19 +5,18 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import bench_words
 import numpy as np
 import pytest
-from bench_browser import voice_to_voice
-from bench_figures import GOALS, Result, first_turn_ratio, late_turn_ratio, percentile, show, work_ratio
-from bench_site import cpu_seconds, machine, with_pause
-from bench_threads import contenders, thread_counts
 from rich.console import Console
-from voice_client import RATE, Mouth
 
+from benchmarks import words
+from benchmarks.call import RATE, Mouth
+from benchmarks.clips import with_pause
+from benchmarks.latency_goals import GOALS, Result, first_turn_ratio, late_turn_ratio, show, work_ratio
+from benchmarks.report import machine, percentile
+from benchmarks.servers import cpu_seconds
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
-from localvoice.engines.threads import plan_threads
 
 
 def result(**figures: Any) -> Result:
@@ -79,46 +78,30 @@ def test_a_pause_is_put_where_a_clip_is_quietest() -> None:
 
 
 def test_numbers_and_spellings_count_as_what_is_said() -> None:
-    assert bench_words.normalised("Mr. Smith’s 17 dogs, OK?") == "mister smith's seventeen dogs okay".split()
-    assert bench_words.normalised("1,250") == "one thousand two hundred fifty".split()
-    assert bench_words.normalised("ill-disposed 10%") == "ill disposed ten percent".split()
-    assert bench_words.in_words(340_021) == "three hundred forty thousand twenty one".split()
+    assert words.normalised("Mr. Smith’s 17 dogs, OK?") == "mister smith's seventeen dogs okay".split()
+    assert words.normalised("1,250") == "one thousand two hundred fifty".split()
+    assert words.normalised("ill-disposed 10%") == "ill disposed ten percent".split()
+    assert words.in_words(340_021) == "three hundred forty thousand twenty one".split()
 
 
 def test_wrong_words_are_counted_as_few_as_possible() -> None:
-    assert bench_words.wrong_words("ten of clubs".split(), "ten of clubs ten of clubs".split()) == 3
-    assert bench_words.wrong_words("hello world".split(), []) == 2
-    assert bench_words.wrong_words("a b c".split(), "a x c".split()) == 1
+    assert words.wrong_words("ten of clubs".split(), "ten of clubs ten of clubs".split()) == 3
+    assert words.wrong_words("hello world".split(), []) == 2
+    assert words.wrong_words("a b c".split(), "a x c".split()) == 1
 
 
 def test_a_folder_of_recordings_says_what_is_said_in_them(tmp_path: Path) -> None:
     (tmp_path / "one.wav").write_bytes(wav_bytes(AudioFrame(np.ones(4800, np.int16), 48_000)))
     readme = tmp_path / "README.md"
     readme.write_text("| file | words | from |\n| --- | --- | --- |\n| one.wav | hello world | me |\n")
-    (clip,) = bench_words.recordings(tmp_path)
+    (clip,) = words.recordings(tmp_path)
     assert clip.words == ["hello", "world"] and clip.sound.rate == 16_000
     readme.write_text("| two.wav | nothing |\n")
     with pytest.raises(SystemExit, match=r"two\.wav, which the folder doesn't hold"):
-        bench_words.recordings(tmp_path)
+        words.recordings(tmp_path)
     readme.unlink()
     with pytest.raises(SystemExit, match="has no table"):
-        bench_words.recordings(tmp_path)
-
-
-def test_the_thread_benchmark_compares_our_plan_with_others_on_any_machine() -> None:
-    assert thread_counts(1) == [1] and thread_counts(2) == [1, 2] and thread_counts(6) == [1, 2, 4, 6]
-    ours, *_, defaults = contenders(8)
-    assert ours.threads == plan_threads(8, "cpu") and not ours.libgomp_default
-    assert defaults.threads.llm_decode == 8 and defaults.onnxruntime_default
-
-
-def test_the_browser_s_answers_are_timed_from_the_end_of_each_question() -> None:
-    quiet, word = [0] * 400, [2000] * 100
-    user = [*word, *quiet[:200], *word, *[0] * 9600, *word, *[0] * 5000]
-    agent = [0] * 15_000
-    agent[1_000:2_000] = [3000] * 1000
-    agent[10_250:11_000] = [3000] * 750
-    assert voice_to_voice(user, agent) == [601.0, 151.0]
+        words.recordings(tmp_path)
 
 
 async def test_the_client_sends_a_sample_only_when_it_has_been_spoken() -> None:

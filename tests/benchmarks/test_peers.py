@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from peers.caller import GAP, Ears
-from peers.contenders import Contender, PeerDied, running
-from peers.figures import Figures, better, blocks, goals, median, p95, ratio
 
+from benchmarks.call import GAP, Ears
+from benchmarks.contenders.figures import Figures, better, blocks, goals, median, p95, ratio
+from benchmarks.contenders.processes import Contender, PeerDied, running
 from tests.support.folders import ROOT
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loopback_only import NotPossible, loopback_only
-from prove_offline import sight
-from silence import SET_BY_OURSELVES, Sighting
 
 import localvoice
+from benchmarks.loopback import NotPossible, loopback_only
+from benchmarks.offline import sight
+from benchmarks.offline_watch import SET_BY_OURSELVES, Sighting
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 
 Look = Callable[[list[str]], Sighting]

@@ -5,8 +5,9 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
-from soak import Soak, come_and_go, show, slowdown, soak_server, trend
-from soak_server import Counts
+
+from benchmarks.soak import Soak, come_and_go, show, slowdown, soak_server, trend
+from benchmarks.soak_server import Counts
 
 
 def talk(growth_mb: float, last_ms: float) -> list[tuple[float, float, float]]:

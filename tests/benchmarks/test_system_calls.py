@@ -3,14 +3,15 @@
 import io
 from collections.abc import Callable
 
-import prove_offline
 import pytest
 import typer
-from loopback_only import NotPossible
-from prove_offline import show
 from rich.console import Console
-from silence import Sighting, Turn
-from system_calls import read_calls
+
+from benchmarks import offline
+from benchmarks.loopback import NotPossible
+from benchmarks.offline import show
+from benchmarks.offline_watch import Sighting, Turn
+from benchmarks.system_calls import read_calls
 
 OWN = ("192.168.7.20", "fe80::1%eth0", "2001:db8::20")
 
@@ -143,10 +144,10 @@ def prove(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[list
                 raise seen
             return seen
 
-        monkeypatch.setattr(prove_offline, "sight", sight)
-        monkeypatch.setattr(prove_offline, "loopback_only", lambda: ["unshare"])
+        monkeypatch.setattr(offline, "sight", sight)
+        monkeypatch.setattr(offline, "loopback_only", lambda: ["unshare"])
         try:
-            prove_offline.main("tiny", 1)
+            offline.main("tiny", 1)
         except typer.Exit as ended:
             return ended.exit_code, ran
         return 0, ran
@@ -159,8 +160,8 @@ def test_the_exit_code_tells_what_was_found(prove: Callable[..., tuple[int, list
     assert prove(sighting()) == (0, both)
     assert prove(sighting(f"4243  connect(5, {inet('192.0.2.7', 443)}, 16) = 0")) == (1, both)
     assert prove(sighting(kept=("Microsoft",))) == (1, both)
-    assert prove(prove_offline.NotProven("it did not answer"))[0] == 1
-    assert prove(NotPossible("no unshare"))[0] == prove_offline.NOT_POSSIBLE
+    assert prove(offline.NotProven("it did not answer"))[0] == 1
+    assert prove(NotPossible("no unshare"))[0] == offline.NOT_POSSIBLE
 
 
 def test_the_verdict_follows_the_findings() -> None:

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from loopback_only import NotPossible, loopback_only
 
+from benchmarks.loopback import NotPossible, loopback_only
 from localvoice.catalog import ModelFiles
 from tests.support.folders import ROOT
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
-from memory import allocated_mb
 from piper import espeakbridge
 from piper.phonemize_espeak import EspeakPhonemizer
 
 from localvoice.engines import patches
+from tests.support.memory import allocated_mb
 
 TEXTS = (
     "The weather is mild in spring, with some rain, and warm in summer.",

@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from memory import resident_mb
 
 from localvoice.process import memory
 from localvoice.process.memory import kept_small
 from tests.support.fakes import until
+from tests.support.memory import resident_mb
 
 glibc = ctypes.CDLL(None)
 pytestmark = pytest.mark.skipif(not hasattr(glibc, "malloc_trim"), reason="this is not glibc")
@@ -112,7 +112,7 @@ def test_threads_share_one_arena() -> None:
 
 LIBRARIES = """
 import numpy, av, ssl
-from memory import resident_mb
+from tests.support.memory import resident_mb
 from localvoice.process.memory import give_all_back
 before = resident_mb()
 give_all_back()

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from bench_site import spoken
-from voice_client import VoiceClient, voice_client
 
+from benchmarks.client import VoiceClient, voice_client
+from benchmarks.clips import spoken
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from tests.support.folders import ROOT
 

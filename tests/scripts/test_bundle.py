@@ -10,12 +10,12 @@ from pathlib import Path
 
 import bundle
 import pytest
-from bench_site import QUESTIONS, spoken
 from build_llama import Build
 from locked import locked
-from loopback_only import NotPossible, loopback_only
 from steps import Failed
 
+from benchmarks.clips import QUESTIONS, spoken
+from benchmarks.loopback import NotPossible, loopback_only
 from localvoice.audio.wav import wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from tests.support.small_wheel import write_wheel

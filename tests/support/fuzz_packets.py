@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
-from memory import resident_mb
+from tests.support.memory import resident_mb
 
 atheris: Any = import_module("atheris")  # is not there on every machine, nor are its types
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from memory import peak_mb, resident_mb
+from tests.support.memory import peak_mb, resident_mb
 
 STALL_SECONDS: Final = 0.1
 """What one message may keep the loop for."""

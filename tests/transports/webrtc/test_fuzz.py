@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
-from memory import resident_mb
 
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines
 from tests.support.large_messages import any_large_message
+from tests.support.memory import resident_mb
 from tests.support.metronome import queued_seconds
 from tests.support.mutations import mutated_lines, mutated_message
 from tests.support.server_site import Client, serving

@@ -31,7 +31,7 @@ def test_no_packet_stalls_swells_or_breaks_the_server(
     target: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     runs, seed = pytestconfig.getoption("--fuzz") or SOME[target], pytestconfig.getoption("--fuzz-seed")
-    path = os.pathsep.join(map(str, (PACKAGE, FUZZER.parent, PACKAGE / "scripts")))
+    path = os.pathsep.join(map(str, (PACKAGE, FUZZER.parent)))
     # Linux counts the most that this process has ever taken as the fuzzer's own.
     most_mb = MEMORY_MB + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     options = [target, str(tmp_path), f"-runs={runs}", f"-seed={seed}", f"-rss_limit_mb={most_mb}"]

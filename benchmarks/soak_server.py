@@ -1,4 +1,4 @@
-"""The server under endurance: `soak_server.py PROFILE`. Prints its address, and at each SIGUSR1 its counts.
+"""The server that `soak` measures, with a profile as argument. Prints its address, and its counts at SIGUSR1.
 
 It is what `localvoice serve` runs, but for limits on how often clients may come, and for the counting: how
 many tasks there are, only the process itself knows.
@@ -13,10 +13,9 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from memory import allocated_mb, anonymous_mb, peak_mb
-
 from localvoice.process.memory import give_back, use_one_arena
 from localvoice.setting_sources import load_settings
+from tests.support.memory import allocated_mb, anonymous_mb, peak_mb
 
 OFTEN: Final = 1e6
 """No limit."""
@@ -33,14 +32,14 @@ class Counts:
     tasks: int
     """Of the event loop."""
     threads: int
-    """Of the process, those of native libraries among them."""
+    """Those of native libraries among them."""
     held_mb: float
-    """In 10^6 bytes, without what is free and was not yet returned to the system, and without pages of files,
+    """In 10^6 bytes, without free memory that wasn't returned to the system yet, and without pages of files,
     which come and go as they are read."""
     allocated_mb: float
     """Of that, what native code and large arrays have allocated and not freed."""
     peak_mb: float
-    """The most that was ever resident, its start included."""
+    """The most that was ever resident."""
 
 
 def counts() -> Counts:

@@ -1,8 +1,8 @@
 """Proves that the server works offline, and that it tries nothing else where there is a network.
 
-Runs silence.py twice: in a network of the loopback alone, where the voice goes over the WebSocket, and in
-this machine's own, over WebRTC. Exit code 1: something was found, or the conversation failed. 2: this machine
-can't show it.
+Runs `benchmarks.offline_watch` twice: in a network of the loopback alone, where the voice goes over the
+WebSocket, and in this machine's own, over WebRTC. Exit code 1: something was found, or the conversation
+failed. 2: this machine can't show it.
 """
 
 import shutil
@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from loopback_only import NotPossible, loopback_only
 from rich.console import Console
 from rich.table import Table
-from silence import Sighting
 
-WATCHER: Final = Path(__file__).with_name("silence.py")
+from benchmarks.loopback import NotPossible, loopback_only
+from benchmarks.offline_watch import Sighting
+from benchmarks.report import Profile
+from benchmarks.servers import ROOT
+
+WATCHER: Final = "benchmarks.offline_watch"
 NOT_POSSIBLE: Final = 2
 
 
@@ -27,15 +30,14 @@ class NotProven(RuntimeError):
 
 
 def sight(prefix: list[str], profile: str, spoken_turns: int) -> Sighting:
-    """Run silence.py behind `prefix`, and read what it saw. Raises `NotPossible` or `NotProven`."""
+    """Run the watcher behind `prefix`, and read what it saw. Raises `NotPossible` or `NotProven`."""
     if shutil.which("strace") is None:
         raise NotPossible("Seeing a server's system calls needs strace (Debian: apt install strace).")
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "sighting.json"
         options = ["--profile", profile, "--spoken-turns", str(spoken_turns), "--out", str(out)]
-        done = subprocess.run(
-            [*prefix, sys.executable, str(WATCHER), *options], stderr=subprocess.PIPE, text=True, check=False
-        )
+        command = [*prefix, sys.executable, "-m", WATCHER, *options]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
         if done.returncode != 0:
             raise NotProven(done.stderr.strip())
         return Sighting.model_validate_json(out.read_text("utf-8"))
@@ -64,9 +66,7 @@ def _faults(seen: Sighting) -> list[str]:
 
 
 def main(
-    profile: Annotated[
-        str, typer.Option(help="Set of models: tiny, base, quality, gpu or your own.")
-    ] = "tiny",
+    profile: Profile = "tiny",
     spoken_turns: Annotated[int, typer.Option(min=1, max=10, help="Questions to speak.")] = 3,
 ) -> None:
     """Watch the server in both networks, and say what it tried."""
@@ -81,7 +81,3 @@ def main(
         raise typer.Exit(NOT_POSSIBLE if isinstance(reason, NotPossible) else 1) from reason
     if not show(sightings, profile, console):
         raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,16 +1,25 @@
-"""The measuring itself: turns spoken into a real server, alone, interrupting, and two at once."""
+"""Voice-to-voice time and its stages, measured at a loopback client over WebRTC, against the project's goals.
+
+Starts a real server, speaks clips into it in real time, and hears when the answer begins: from the last
+voiced sample of the clip to the first audible frame at the client. A turn without an answer counts as the
+time-out, and so does one that is answered before it has ended. Prints tables and writes JSON.
+"""
 
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
 
-from bench_cli import progress
-from bench_figures import Result
-from bench_site import Server, server, with_pause
-from voice_client import ServerReported, VoiceClient, voice_client
+import typer
+from rich.console import Console
 
+from benchmarks.client import ServerReported, VoiceClient, voice_client
+from benchmarks.clips import recorded, spoken, with_pause
+from benchmarks.latency_goals import Result, show
+from benchmarks.report import RESULTS, Out, Profile, machine, progress, write_figures
+from benchmarks.servers import Server, server
 from localvoice.audio.frames import AudioFrame
 
 TIMEOUT: Final = 15.0
@@ -30,27 +39,42 @@ class Scale:
     """How much is measured."""
 
     turns: int
-    """Plain ones, one after the other."""
     interruptions: int
-    """Answers that are spoken into."""
     rounds: int
     """Turns of each of two sessions that speak at the same time."""
     idle_seconds: float
-    """For which a client is silent."""
     work: bool
     """Whether eager and patient turns are compared, on two more servers."""
 
 
 @dataclass
 class _Turn:
-    """What came of one."""
-
     milliseconds: float = 1000 * TIMEOUT
     """Voice to voice."""
     failed: bool = True
     """Nothing was heard, or something too soon."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """As the server tells them."""
+
+
+def main(
+    profile: Profile = "base",
+    turns: int = 30,
+    interruptions: int = 5,
+    rounds: Annotated[int, typer.Option(help="Of two sessions that speak at the same time.")] = 8,
+    idle: Annotated[float, typer.Option(help="Seconds of silence, for the CPU they cost.")] = 20,
+    work: Annotated[bool, typer.Option("--work", help="Compare the CPU of eager and patient turns.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only turns and the interruptions.")] = False,
+    clips: Annotated[Path | None, typer.Option(help="Folder of WAV files to speak.")] = None,
+    out: Out = RESULTS,
+) -> None:
+    """Measure."""
+    scale = Scale(turns, interruptions, 0 if quick else rounds, 0.0 if quick else idle, work)
+    said = recorded(clips) if clips else asyncio.run(spoken(profile))
+    result = Result(profile, machine())
+    asyncio.run(measure(result, said, scale))
+    show(result, Console())
+    write_figures(out, profile, asdict(result))
 
 
 async def measure(result: Result, clips: list[AudioFrame], scale: Scale) -> None:
@@ -109,10 +133,10 @@ async def _turn(client: VoiceClient, clip: AudioFrame) -> _Turn:
     ended = client.mouth.say(clip)
     onset = client.mouth.onset
     await asyncio.sleep(ended - loop.time())
-    too_soon = client.last_sound > onset  # it took a pause for the end
+    too_soon = client.ears.last > onset  # it took a pause for the end
     with suppress(TimeoutError, ServerReported):
         async with asyncio.timeout_at(ended + TIMEOUT):
-            heard = await client.first_sound_after(ended)
+            heard = await client.ears.first_sound_after(ended)
             turn.metrics = await client.wait_for("turn-metrics")
         if not too_soon:
             turn.milliseconds, turn.failed = 1000 * (heard - ended), False
@@ -128,14 +152,14 @@ async def _interruption(client: VoiceClient, clip: AudioFrame, result: Result) -
     ended = client.mouth.say(clip)
     try:
         async with asyncio.timeout_at(ended + TIMEOUT):
-            await client.first_sound_after(ended)
+            await client.ears.first_sound_after(ended)
             await asyncio.sleep(INTO_ANSWER)
             ended = client.mouth.say(clip)
             await client.wait_for("tts-cancelled")
             await asyncio.sleep(0.4)
-            result.barge_in.append(1000 * (client.last_sound - client.mouth.onset))
+            result.barge_in.append(1000 * (client.ears.last - client.mouth.onset))
         async with asyncio.timeout_at(ended + TIMEOUT):
-            result.after_barge_in.append(1000 * (await client.first_sound_after(ended) - ended))
+            result.after_barge_in.append(1000 * (await client.ears.first_sound_after(ended) - ended))
         async with asyncio.timeout(REPLY_SECONDS):
             await client.wait_for("tts-complete")
     except (TimeoutError, ServerReported):

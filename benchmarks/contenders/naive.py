@@ -1,4 +1,4 @@
-"""The voice agent one writes first: `python -m peers.naive WHISPER GGUF VOICE VAD`.
+"""The voice agent one writes first: `python -m benchmarks.contenders.naive WHISPER GGUF VOICE VAD`.
 
 700 ms of silence end the turn. Then the whole of it is transcribed by faster-whisper's own call, the whole
 reply is written, the whole of it is spoken. Each library at its defaults; no interruptions.
@@ -18,14 +18,14 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 from faster_whisper import WhisperModel
 from piper import PiperVoice
-from voice_client import PacedTrack
 
+from benchmarks.call import PacedTrack
+from benchmarks.contenders.llm_server import CONTEXT_TOKENS, serve_app
 from localvoice.audio.endpointing import Endpointing, SpeechEnded, Windows, as_model_input
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.recordings import Resampler
 from localvoice.config import SYSTEM_PROMPT, AgentSettings, ListeningSettings
 from localvoice.engines.silero import SileroVad
-from peers.llm_server import CONTEXT_TOKENS, serve_app
 
 SILENCE_MS: Final = 700
 AGENT: Final = AgentSettings()

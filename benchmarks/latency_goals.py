@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bench_cli import mark
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.report import mark, percentile
 
 STAGES: Final = {
     "endpointMs": "end of the turn known",
@@ -72,12 +73,6 @@ class Goal:
     """Takes it from a result; None if it wasn't measured."""
     profile: str | None = None
     """The goal is for this profile only; a ratio holds for all."""
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """The nearest rank: a value that was measured."""
-    ranked = sorted(values)
-    return ranked[max(0, -(-len(ranked) * percent // 100) - 1)]
 
 
 def first_turn_ratio(result: Result) -> float | None:

@@ -1,7 +1,7 @@
-"""The real server under strace, from its start through a conversation: what it said to whom.
+"""The real server under strace, from its start through a conversation: what it sent to whom.
 
-`python scripts/silence.py --out FILE` writes what was seen as JSON. It looks at the network that it
-is run in: `prove_offline.py` runs it in one of the loopback alone, and in the machine's own.
+`python -m benchmarks.offline_watch --out FILE` writes what it saw as JSON, in the network that it is run in.
+The command `offline` runs it in one of the loopback alone, and in the machine's own.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from bench_site import QUESTIONS, spoken
 from pydantic import BaseModel
-from socket_client import socket_client
-from system_calls import TRACED, Calls, read_calls
-from voice_client import Caller, voice_client
 
+from benchmarks.client import Client, socket_client, voice_client
+from benchmarks.clips import QUESTIONS, spoken
+from benchmarks.report import Profile
+from benchmarks.system_calls import TRACED, Calls, read_calls
 from localvoice.audio.frames import AudioFrame
 from localvoice.files import local_path
 from localvoice.transports.webrtc.addresses import has_network, host_addresses
@@ -136,7 +136,7 @@ async def _address(process: Process) -> str | None:
     return None
 
 
-async def _talk(client: Caller, clips: list[AudioFrame]) -> list[Turn]:
+async def _talk(client: Client, clips: list[AudioFrame]) -> list[Turn]:
     """One typed question, then the spoken ones; each answered to its end, and heard."""
     typed = "Hello."
     await client.send({"type": "text", "text": typed})
@@ -150,20 +150,20 @@ async def _talk(client: Caller, clips: list[AudioFrame]) -> list[Turn]:
     return turns
 
 
-async def _answer(client: Caller) -> str:
+async def _answer(client: Client) -> str:
     """The words of the next reply, once they were heard."""
-    before = client.last_sound
+    before = client.ears.last
     async with asyncio.timeout(TURN_SECONDS):
         words: str = (await client.wait_for("llm"))["text"]
         await client.wait_for("tts-complete")
-    if client.last_sound <= before:
+    if client.ears.last <= before:
         raise CannotWatch(f"The reply {words!r} was not heard.")
     return words
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Where what was seen goes, as JSON.", parser=local_path)],
-    profile: Annotated[str, typer.Option(help="Set of models.")] = "tiny",
+    profile: Profile = "tiny",
     spoken_turns: Annotated[int, typer.Option(help="Questions to speak after the typed one.")] = 1,
 ) -> None:
     """Watch one server in the network that this runs in."""

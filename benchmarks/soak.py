@@ -16,18 +16,19 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import typer
 from aiohttp import ClientSession, WSServerHandshakeError
-from bench_cli import mark, parser_of, progress, write_figures
-from bench_measure import REPLY_SECONDS, TIMEOUT
-from bench_site import machine, spoken
-from program import SCRIPTS, program
 from rich.console import Console
 from rich.table import Table
-from soak_server import Counts
-from voice_client import VoiceClient, voice_client
 
+from benchmarks.client import VoiceClient, voice_client
+from benchmarks.clips import spoken
+from benchmarks.latency import REPLY_SECONDS, TIMEOUT
+from benchmarks.report import RESULTS, Out, Profile, machine, mark, progress, write_figures
+from benchmarks.servers import program
+from benchmarks.soak_server import Counts
 from localvoice.audio.frames import AudioFrame
 
 MORE_MB: Final = 5.0
@@ -67,7 +68,7 @@ class Soak:
 
 
 class SoakServer:
-    """The process under endurance."""
+    """The process that has to endure."""
 
     def __init__(self, process: asyncio.subprocess.Process, address: str) -> None:
         self.address = address
@@ -82,27 +83,26 @@ class SoakServer:
 
 @asynccontextmanager
 async def soak_server(profile: str) -> AsyncIterator[SoakServer]:
-    """A server in a process of its own, ended when the block is left."""
-    async with program(SCRIPTS / "soak_server.py", profile, quiet=True) as (process, address):
+    async with program("benchmarks.soak_server", profile, quiet=True) as (process, address):
         yield SoakServer(process, address)
 
 
 async def hang_up(address: str) -> None:
-    """Connect by WebRTC, and take leave as one should."""
+    """Connect by WebRTC, and close the connection."""
     async with voice_client(address):
         pass
 
 
 async def vanish(address: str) -> None:
     """Connect by WebRTC, and be killed."""
-    # A fork of a process that has imported all: 300 new interpreters would take longer than all the rest.
+    # A fork of a process that has imported all: 300 new interpreters would take longer than all other work.
     child = multiprocessing.get_context("forkserver").Process(target=_connect_and_die, args=(address,))
     child.start()
     await asyncio.to_thread(child.join)
 
 
 async def be_refused(address: str) -> None:
-    """Come from a page of somebody else's."""
+    """Come from the page of another site."""
     async with ClientSession() as http:
         try:
             await http.ws_connect(f"{address}/ws", origin="https://evil.example")
@@ -153,7 +153,7 @@ async def _turn(client: VoiceClient, clip: AudioFrame) -> float | None:
     await asyncio.sleep(ended - loop.time())
     try:
         async with asyncio.timeout_at(ended + TIMEOUT):
-            heard = await client.first_sound_after(ended)
+            heard = await client.ears.first_sound_after(ended)
         async with asyncio.timeout(REPLY_SECONDS):
             await client.wait_for("tts-complete")
     except TimeoutError:
@@ -233,19 +233,16 @@ async def _measure(result: Soak, connections: int, minutes: float) -> None:
     progress("")
 
 
-def main() -> None:
-    """Run it."""
-    parser = parser_of(__doc__, profile="tiny")
-    parser.add_argument("--connections", type=int, default=1000)
-    parser.add_argument("--minutes", type=float, default=30, help="of turns")
-    options = parser.parse_args()
-    multiprocessing.set_forkserver_preload(["__main__", "voice_client"])
-    result = Soak(options.profile, machine())
-    asyncio.run(_measure(result, options.connections, options.minutes))
+def main(
+    profile: Profile = "tiny",
+    connections: int = 1000,
+    minutes: Annotated[float, typer.Option(help="Of turns.")] = 30,
+    out: Out = RESULTS,
+) -> None:
+    """Measure."""
+    multiprocessing.set_forkserver_preload(["benchmarks.soak"])
+    result = Soak(profile, machine())
+    asyncio.run(_measure(result, connections, minutes))
     met = show(result, Console())
-    write_figures(options.out, f"soak-{options.profile}", asdict(result))
+    write_figures(out, f"soak-{profile}", asdict(result))
     sys.exit(0 if met else 1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""llama-cpp-python behind OpenAI's streaming chat API: `python -m peers.llm_server GGUF THREADS`.
+"""llama-cpp-python behind OpenAI's streaming chat API, with a GGUF file and a count of threads as arguments.
 
 For pipecat. It is the project's own build of llama.cpp: all contenders compute with the same code.
 """

@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from bench_cli import parser_of, progress, write_figures
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.report import RESULTS, Out, Profile, progress, write_figures
 from localvoice.catalog import load_catalog, models_folder, ready
 from localvoice.config import SYSTEM_PROMPT
 from localvoice.engines.llama.engine import LlamaLlm
@@ -29,7 +30,7 @@ from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall, ToolO
 from localvoice.tools import ToolContext, ToolError
 from localvoice.tools.builtin import builtin_tools
 
-SUITES: Final = Path(__file__).parents[1] / "tests" / "data"
+SUITE: Final = Path(__file__).parents[1] / "tests" / "support" / "data" / "tool_requests.toml"
 TOOLS: Final = {tool.name: tool for tool in builtin_tools()}
 OFFER: Final = ToolOffer(tuple(tool.spec for tool in TOOLS.values()))
 FAILED: Final = "error: "
@@ -54,21 +55,24 @@ class Answer:
     first_ms: float
     """Until the first words or the call."""
     spoken: str = ""
-    """What the model made of the tool's result, if it was asked to."""
+    """What the model said of the tool's result, if it was asked to."""
 
 
-def main() -> None:
-    """Run the benchmark."""
-    parser = parser_of(__doc__, "quality")
-    parser.add_argument("--suite", type=Path, default=SUITES / "tool_requests.toml", help="TOML of requests")
-    parser.add_argument("--speak", action="store_true", help="run the tools, and have the results spoken")
-    options = parser.parse_args()
-    requests = tomllib.loads(options.suite.read_text())["request"]
-    answers = asyncio.run(_measure(options.profile, requests, options.speak))
-    result = {"profile": options.profile, "suite": options.suite.stem, "cores": os.cpu_count()}
+def main(
+    profile: Profile = "quality",
+    suite: Annotated[Path, typer.Option(help="TOML of requests.")] = SUITE,
+    speak: Annotated[
+        bool, typer.Option("--speak", help="Run the tools, and have the results spoken.")
+    ] = False,
+    out: Out = RESULTS,
+) -> None:
+    """Measure."""
+    requests = tomllib.loads(suite.read_text())["request"]
+    answers = asyncio.run(_measure(profile, requests, speak))
+    result: dict[str, Any] = {"profile": profile, "suite": suite.stem, "cores": os.cpu_count()}
     result |= {"figures": _figures(answers), "answers": [asdict(answer) for answer in answers]}
     _show(result, answers, Console())
-    write_figures(options.out, f"tools-{options.profile}", result)
+    write_figures(out, f"tools-{profile}", result)
 
 
 async def _measure(profile: str, requests: list[dict[str, Any]], speak: bool) -> list[Answer]:
@@ -177,7 +181,3 @@ def _show(result: dict[str, Any], answers: list[Answer], console: Console) -> No
             console.print(f"wrong: {answer.said!r} → {answer.got!r} instead of {answer.wanted}", markup=False)
         if answer.spoken:
             console.print(f"spoken: {answer.said!r} → {answer.spoken!r}", markup=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,28 +5,37 @@ first turn of a block isn't counted. From the last voiced sample of a clip to th
 answer at a loopback WebRTC client; a turn without an answer counts as the time-out.
 """
 
-import argparse
 import asyncio
 import signal
 import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import typer
 from aiohttp import ClientError
-from bench_cli import parser_of, write_figures
-from bench_site import QUESTIONS, machine, recorded, spoken
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.call import Call
+from benchmarks.client import ServerReported
+from benchmarks.clips import QUESTIONS, recorded, spoken
+from benchmarks.contenders.calls import called, one_interruption, one_turn
+from benchmarks.contenders.figures import OURS, Figures, blocks, goals, median, p95, ratio
+from benchmarks.contenders.processes import (
+    PEERS_PYTHON,
+    Contender,
+    PeerDied,
+    Processes,
+    contenders,
+    running,
+)
+from benchmarks.report import RESULTS, Out, Profile, machine, write_figures
 from localvoice.audio.frames import AudioFrame
 from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.contract.errors import VoiceError
-from peers.caller import Caller, call, one_interruption, one_turn
-from peers.contenders import PEERS_PYTHON, Contender, PeerDied, Processes, contenders, running
-from peers.figures import OURS, Figures, blocks, goals, median, p95, ratio
 
 LONG_QUESTIONS: Final = (
     "Explain in ten sentences how a bicycle works.",
@@ -37,53 +46,59 @@ LONG_QUESTIONS: Final = (
 TIMED_OUT: Final = "An answer did not end, or the call broke off. "
 
 
-def main() -> None:
-    """Run the comparison."""
-    parser = parser_of(__doc__)
-    parser.add_argument(
-        "--turns", type=int, default=16, help="turns of each contender, in all rounds together"
-    )
-    parser.add_argument("--interruptions", type=int, default=6, help="interruptions of each, likewise")
-    parser.add_argument("--rounds", type=int, default=2, help="blocks of each; an even number is fair")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these contenders")
-    parser.add_argument("--clips", type=Path, help="folder of WAV files to speak instead of made ones")
-    options = parser.parse_args()
+def main(
+    profile: Profile = "base",
+    turns: Annotated[int, typer.Option(help="Of each, in all rounds together.")] = 16,
+    interruptions: Annotated[int, typer.Option(help="Of each, likewise.")] = 6,
+    rounds: Annotated[int, typer.Option(help="Blocks of each; an even number is fair.")] = 2,
+    only: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    clips: Annotated[Path | None, typer.Option(help="Folder of WAV files to speak.")] = None,
+    out: Out = RESULTS,
+) -> None:
+    """Measure."""
     if not PEERS_PYTHON.exists():
-        parser.error("pipecat's environment .venv-peers isn't there: `make bench-peers` makes it.")
-    if options.turns < options.rounds:
-        parser.error("each round needs a turn: give more --turns or fewer --rounds.")
+        sys.exit("pipecat's environment .venv-peers isn't there: `make bench-peers` makes it.")
+    if turns < rounds:
+        sys.exit("Each round needs a turn: give more --turns or fewer --rounds.")
     try:
-        every = contenders(ready(load_catalog(), options.profile, models_folder()))
-        chosen = [each for each in every if not options.only or each.name in options.only]
+        every = contenders(ready(load_catalog(), profile, models_folder()))
+        chosen = [each for each in every if not only or each.name in only]
         if not chosen:
-            parser.error(f"--only takes {', '.join(each.name for each in every)}.")
-        figures = asyncio.run(_compare(chosen, options))
+            sys.exit(f"--only takes {', '.join(each.name for each in every)}.")
+        said = recorded(clips) if clips else asyncio.run(spoken(profile, QUESTIONS))
+        if not all(len(clip.audible) for clip in said):
+            sys.exit(f"A WAV file in {clips} holds only silence: take it away.")
+        long_questions = asyncio.run(spoken(profile, LONG_QUESTIONS))
+        figures = asyncio.run(_compare(chosen, said, long_questions, turns, interruptions, rounds))
     except (VoiceError, CatalogError, ModelFilesError) as error:
         sys.exit(str(error))
-    _show(chosen, figures, options.profile, Console())
+    _show(chosen, figures, profile, Console())
     found = {"machine": machine(), **{name: asdict(each) for name, each in figures.items()}}
-    write_figures(options.out, f"peers-{options.profile}", found)
+    write_figures(out, f"peers-{profile}", found)
 
 
-async def _compare(chosen: list[Contender], options: argparse.Namespace) -> dict[str, Figures]:
+async def _compare(
+    chosen: list[Contender],
+    clips: list[AudioFrame],
+    long_questions: list[AudioFrame],
+    turns: int,
+    interruptions: int,
+    rounds: int,
+) -> dict[str, Figures]:
     task = asyncio.current_task()
     assert task is not None
     # Otherwise the contenders' processes would outlive it; a second signal must not stop their ending.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task.cancelling() or task.cancel())
-    long_questions = await spoken(options.profile, LONG_QUESTIONS)
-    clips = recorded(options.clips) if options.clips else await spoken(options.profile, QUESTIONS)
-    if not all(len(clip.audible) for clip in clips):
-        sys.exit(f"A WAV file in {options.clips} holds only silence: take it away.")
     by_name = {each.name: each for each in chosen}
     figures = {each.name: Figures() for each in chosen}
-    turns, interruptions = options.turns // options.rounds, options.interruptions // options.rounds
+    each_round = turns // rounds
     with tempfile.TemporaryDirectory() as logs:
-        for number, name in blocks(list(by_name), options.rounds):
+        for number, name in blocks(list(by_name), rounds):
             print(f"round {number + 1}: {name}", flush=True)
             # All of them speak the same clips in a round.
-            said = [clips[(number * turns + index) % len(clips)] for index in range(turns)]
+            said = [clips[(number * each_round + index) % len(clips)] for index in range(each_round)]
             block = Block(by_name[name], figures[name], said, long_questions)
-            await block.run(Path(logs), interruptions)
+            await block.run(Path(logs), interruptions // rounds)
     return figures
 
 
@@ -105,15 +120,15 @@ class Block:
         self._interruptions = 0
 
     async def run(self, logs: Path, interruptions: int) -> None:
-        """Measure. What a contender doesn't live to do is counted as failed."""
+        """Measure. Turns that a contender doesn't complete count as failed."""
         trouble = ""
         try:
             async with running(self._contender, logs) as processes:
                 try:
-                    async with call(processes.address, self._contender.by_websocket) as caller:
-                        await one_turn(caller, self._clips[-1])
-                        await self._talk(caller, processes, interruptions)
-                except (TimeoutError, OSError, ClientError) as error:
+                    async with called(processes.address, self._contender.by_websocket) as call:
+                        await one_turn(call, self._clips[-1])
+                        await self._talk(call, processes, interruptions)
+                except (TimeoutError, OSError, ClientError, ServerReported) as error:
                     processes.check()
                     trouble = f"{TIMED_OUT}{error}"
         except PeerDied as error:
@@ -127,9 +142,9 @@ class Block:
             for _ in range(interruptions - self._interruptions):
                 self._figures.interruption(None)
 
-    async def _talk(self, caller: Caller, processes: Processes, interruptions: int) -> None:
+    async def _talk(self, call: Call, processes: Processes, interruptions: int) -> None:
         for clip in self._clips:
-            milliseconds, cut_in = await one_turn(caller, clip)
+            milliseconds, cut_in = await one_turn(call, clip)
             processes.check()
             self._figures.turn(milliseconds, cut_in)
             self._turns += 1
@@ -141,7 +156,7 @@ class Block:
         for number in range(interruptions if self._contender.interruptible else 0):
             question = self._long_questions[number % len(self._long_questions)]
             clip = self._clips[number % len(self._clips)]
-            speaking, milliseconds = await one_interruption(caller, question, clip)
+            speaking, milliseconds = await one_interruption(call, question, clip)
             processes.check()
             self._interruptions += 1
             if speaking:
@@ -179,7 +194,3 @@ def _show(chosen: list[Contender], figures: dict[str, Figures], profile: str, co
 
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-if __name__ == "__main__":
-    main()

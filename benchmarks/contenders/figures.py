@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench_figures import percentile
+from benchmarks.report import percentile
 
 TIMEOUT: Final = 15.0
 """Seconds after which a turn without an answer, or an answer that goes on over the user, has failed."""

@@ -14,22 +14,32 @@ import tomllib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from bench_cli import RECORDINGS, mark, parser_of, progress, write_figures
-from bench_figures import percentile
-from bench_site import QUESTIONS, machine, spoken
+import typer
 from faster_whisper import WhisperModel
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.clips import QUESTIONS, spoken
+from benchmarks.report import (
+    RECORDINGS,
+    RESULTS,
+    Out,
+    Profile,
+    machine,
+    mark,
+    percentile,
+    progress,
+    write_figures,
+)
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.wav import read_wav
 from localvoice.catalog import ModelFiles, load_catalog, models_folder, ready
 from localvoice.engines.threads import plan_threads
 from localvoice.engines.whisper import WhisperStt
 
-REQUESTS: Final = Path(__file__).parents[1] / "tests" / "data" / "tool_requests.toml"
+REQUESTS: Final = Path(__file__).parents[1] / "tests" / "support" / "data" / "tool_requests.toml"
 BEAMS: Final = (1, 5)
 MOST_WORSE: Final = 0.5
 """Points of word error rate by which we may be above the stock way."""
@@ -71,27 +81,25 @@ class Way:
     """One way to transcribe, and what came of it, clip by clip."""
 
     name: str
-    """As it is shown."""
     wrong: list[int] = field(default_factory=list)
     """Words too many, too few or others."""
     milliseconds: list[float] = field(default_factory=list)
-    """Taken."""
     texts: list[str] = field(default_factory=list)
-    """Heard."""
 
 
-def main() -> None:
-    """Run the benchmark."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--speech", type=Path, help="folder of recordings with their words in its README.md")
-    options = parser.parse_args()
-    folder = options.speech or (RECORDINGS if RECORDINGS.is_dir() else None)
-    clips = [*(recordings(folder) if folder else ()), *asyncio.run(_made(options.profile))]
-    ways = asyncio.run(_measure(options.profile, clips))
-    _show(options.profile, clips, ways, Console())
+def main(
+    profile: Profile = "base",
+    speech: Annotated[Path | None, typer.Option(help="Recordings, with their words in README.md.")] = None,
+    out: Out = RESULTS,
+) -> None:
+    """Measure."""
+    folder = speech or (RECORDINGS if RECORDINGS.is_dir() else None)
+    clips = [*(recordings(folder) if folder else ()), *asyncio.run(_made(profile))]
+    ways = asyncio.run(_measure(profile, clips))
+    _show(profile, clips, ways, Console())
     said = [{"clip": clip.name, "words": " ".join(clip.words)} for clip in clips]
     figures = {"machine": machine(), "clips": said, "ways": [asdict(way) for way in ways]}
-    write_figures(options.out, f"words-{options.profile}", figures)
+    write_figures(out, f"words-{profile}", figures)
 
 
 def recordings(folder: Path) -> list[Clip]:
@@ -228,7 +236,3 @@ def _show(profile: str, clips: list[Clip], ways: list[Way], console: Console) ->
         if wrong:
             said = " ".join(clip.words)
             console.print(f"{wrong} wrong in {clip.name}: {said!r} heard as {text!r}", markup=False)
-
-
-if __name__ == "__main__":
-    main()

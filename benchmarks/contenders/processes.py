@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from benchmarks.servers import ROOT
 from localvoice.catalog import ModelFiles
 from localvoice.config import SYSTEM_PROMPT
 from localvoice.engines.threads import available_cores
 
-SCRIPTS: Final = Path(__file__).resolve().parent.parent
-PEERS_PYTHON: Final = SCRIPTS.parent / ".venv-peers" / "bin" / "python"
+PEERS_PYTHON: Final = ROOT / ".venv-peers" / "bin" / "python"
 READY_SECONDS: Final = 120.0
 PREVIOUS: Final = "{previous}"
 """In a command: the address of the process started before."""
 _QUIET: Final = {
     "PYTHONUNBUFFERED": "1",
-    "PYTHONPATH": str(SCRIPTS),
+    "PYTHONPATH": str(ROOT),
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -70,7 +70,7 @@ def contenders(files: ModelFiles) -> list[Contender]:
         Contender(
             "naive",
             "700 ms of silence, the libraries' own calls one after the other",
-            ((sys.executable, "-m", "peers.naive", stt, llm, voice, str(files.vad_file)),),
+            ((sys.executable, "-m", "benchmarks.contenders.naive", stt, llm, voice, str(files.vad_file)),),
             interruptible=False,
         ),
         # llama.cpp's own server decodes on every core unless told otherwise.
@@ -84,9 +84,9 @@ def contenders(files: ModelFiles) -> list[Contender]:
 
 
 def _pipecat(stt: str, llm: str, voice: str, threads: int, *more: str) -> tuple[tuple[str, ...], ...]:
-    bot = str(SCRIPTS / "peers" / "pipecat_bot.py")
+    bot = str(Path(__file__).with_name("pipecat_bot.py"))
     return (
-        (sys.executable, "-m", "peers.llm_server", llm, str(threads)),
+        (sys.executable, "-m", "benchmarks.contenders.llm_server", llm, str(threads)),
         # -E: our folders are not for it; -u as it then can't read that either.
         (str(PEERS_PYTHON), "-Eu", bot, PREVIOUS, stt, voice, SYSTEM_PROMPT, *more),
     )

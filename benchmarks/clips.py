@@ -1,0 +1,57 @@
+"""What is spoken into a server: sentences in a profile's own voice, and recordings."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from localvoice.audio.frames import AudioFrame, concatenate
+from localvoice.audio.wav import read_wav
+from localvoice.catalog import load_catalog, models_folder, ready
+from localvoice.engines.piper import PiperTts
+
+QUESTIONS: Final = (
+    "What is the capital of France?",
+    "How many days are there in a week?",
+    "Can you tell me what a volcano is?",
+    "What should I cook for dinner tonight?",
+    "Why is the sky blue?",
+    "Who wrote the play Romeo and Juliet?",
+    "What is a good name for a small brown dog?",
+    "How do I make a cup of tea?",
+    "Tell me something about the moon.",
+    "What do bees make?",
+)
+
+
+async def spoken(profile: str, sentences: Sequence[str] = QUESTIONS) -> list[AudioFrame]:
+    """Sentences in the profile's own voice, a clip each, at the voice's rate."""
+    files = ready(load_catalog(), profile, models_folder())
+    voice = await PiperTts.load(files.profile.tts, files.voice_file, files.voice_config_file, 1)
+    try:
+        return [concatenate([frame async for frame in voice.synthesize(text)]) for text in sentences]
+    finally:
+        await voice.close()
+
+
+def recorded(folder: Path) -> list[AudioFrame]:
+    """The WAV files of a folder in the order of their names; the program ends where there is none."""
+    return [read_wav(path) for path in sorted(folder.glob("*.wav"))] or sys.exit(
+        f"There is no WAV file in {folder}: name a folder that holds some."
+    )
+
+
+def with_pause(clip: AudioFrame, seconds: float) -> AudioFrame:
+    """The clip with silence where it is quietest between a third and two thirds, as if to think."""
+    block = clip.rate // 50
+    energy = np.square(clip.samples[: len(clip.samples) // block * block].astype(np.float64))
+    loudness = energy.reshape(-1, block).sum(axis=1)
+    first = len(loudness) // 3
+    middle = loudness[first : 2 * len(loudness) // 3 + 1]
+    if not len(middle):
+        return clip
+    cut = (first + int(middle.argmin())) * block + block // 2
+    pause = np.zeros(round(seconds * clip.rate), np.int16)
+    return AudioFrame(np.concatenate([clip.samples[:cut], pause, clip.samples[cut:]]), clip.rate)
