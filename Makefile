@@ -20,14 +20,51 @@ TSC := build/page_types/node_modules/.bin/tsc
 INSTALLER := scripts/install.py scripts/build_llama.py scripts/steps.py scripts/lean.cmake
 LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.lock scripts/build.lock
 
+# What `make bench` and `make prove` take as WHAT; the first is what they do without it.
+WHAT ?=
+BENCHES := latency words tools soak trace
+PROOFS := offline faults fuzz injections
+benched := $(or $(WHAT),$(firstword $(BENCHES)))
+proven := $(or $(WHAT),$(firstword $(PROOFS)))
+space := $(subst ,, )
+unknown = $(if $(filter $(2),$(WHAT)),,$(error There is no WHAT=$(WHAT) for `make $(1)`: give one of $(2)))
+ifneq ($(WHAT),)
+$(if $(filter bench,$(MAKECMDGOALS)),$(call unknown,bench,$(BENCHES)))
+$(if $(filter prove,$(MAKECMDGOALS)),$(call unknown,prove,$(PROOFS)))
+endif
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run talk download-models test test-unit lint types format docs bench bench-words bench-endpointing bench-threads bench-browser bench-tools bench-peers load soak fuzz prove-offline licences sbom audit bundle injections faults overload load-peers lock clean distclean FORCE
+.PHONY: help run talk download-models bundle install test test-unit lint types format docs licences sbom audit lock clean distclean bench bench-peers prove FORCE
 
-help: ## list the targets
-	@echo "localvoice: a voice agent that runs wholly on this machine. Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Options: PROFILE=tiny|base|quality|gpu (now $(PROFILE)), CUDA=0|1 (now $(CUDA)), PYTHON=..., ARGS=\"...\""
+define HELP
+localvoice, a voice agent that runs wholly on this machine. To use it:
+  make run              install, download the models of PROFILE, serve the page
+  make talk             the same by microphone and loudspeaker, no browser
+  make download-models  download the models of PROFILE; then it runs offline
+  make bundle           make a folder that installs all of it without a network
+To develop it:
+  make install          make .venv with what is needed to run
+  make test test-unit   run all tests; run those without models and browser
+  make lint types       check style and formatting; check the types
+  make format           format the code, and correct what ruff can correct
+  make docs             build the documentation into build/docs
+  make licences         list the licences of PROFILE; an unknown one is an error
+  make sbom audit       write a bill of materials; ask for known vulnerabilities
+  make lock             write the lock files again, UPGRADE=1 with new packages
+  make clean distclean  remove results; also remove .venv and the models
+To measure it:
+  make bench            WHAT=$(subst $(space),|,$(BENCHES)), for PROFILE
+  make bench-peers      compare it with a plain pipeline and pipecat
+  make prove            WHAT=$(subst $(space),|,$(PROOFS))
+  make help             show this
+Options: PROFILE=tiny|base|quality|gpu (now $(PROFILE)), CUDA=0|1 (now $(CUDA)),
+         PYTHON=path, ARGS="more options", as in: make run ARGS="--port 9000"
+endef
+
+help:
+	$(info $(HELP))
+	@:
 
 # One stamp file per kind of installation; install.py writes those that hold. pip runs only when one is older
 # than what it depends on, or when the folder was moved, since .venv holds absolute paths.
@@ -39,32 +76,32 @@ ifneq ($(shell cat .venv/.checkout 2>/dev/null),$(CURDIR))
 $(RUNTIME) $(DEV): FORCE
 endif
 
-install: $(RUNTIME) ## make .venv and install what is needed to run
+install: $(RUNTIME)
 	@echo "Installed in .venv."
 
-run: $(RUNTIME) ## install, download the models of PROFILE, and serve the page to talk to
+run: $(RUNTIME)
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	@$(BIN)/localvoice serve --profile $(PROFILE) $(ARGS)
 
-talk: $(RUNTIME) ## the same conversation through microphone and loudspeaker, without a browser
+talk: $(RUNTIME)
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	@$(BIN)/localvoice talk --profile $(PROFILE) $(ARGS)
 
-download-models: $(RUNTIME) ## download and verify the models of PROFILE; afterwards no network is needed
+download-models: $(RUNTIME)
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 
-test: $(DEV) ## all tests, with the models of the tiny profile and, where there is one, a Chromium
+test: $(DEV)
 	@$(BIN)/localvoice models download --profile tiny
 	$(BIN)/python scripts/run_tests.py $(ARGS)
 
-test-unit: $(DEV) ## the fast tests, without models and browser
+test-unit: $(DEV)
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -m pytest -m "not integration and not e2e" $(ARGS)
 
-lint: $(DEV) ## check style and formatting
+lint: $(DEV)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
-types: $(DEV) $(TSC) ## check the types, of the page as well
+types: $(DEV) $(TSC)
 	$(BIN)/python -m mypy
 	$(TSC) -p tests/support/page_types
 	$(TSC) -p tests/support/page_types/tsconfig.worklet.json
@@ -76,84 +113,55 @@ $(TSC): tests/support/page_types/package.json tests/support/page_types/package-l
 	@npm ci --prefix build/page_types
 	@touch $@
 
-format: $(DEV) ## format the code and mend what can be mended by itself
+format: $(DEV)
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-docs: $(DEV) ## build the documentation into build/docs
+docs: $(DEV)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "Built. Open build/docs/index.html."
 
-bench: $(RUNTIME) ## measure the voice-to-voice time and each stage with PROFILE, against the goals
+# A trace has no models, but the tests' scripted engines.
+benched_with := $(if $(filter trace,$(benched)),,--profile $(if $(filter soak,$(benched)),$(PROVED),$(PROFILE)))
+bench: $(if $(benched_with),$(RUNTIME),$(DEV))
+	$(if $(benched_with),@$(BIN)/localvoice models download $(benched_with))
+	$(BIN)/python -m benchmarks $(benched) $(benched_with) $(ARGS)
+
+bench-peers: $(RUNTIME) $(PEERS)
 	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/python scripts/bench.py --profile $(PROFILE) $(ARGS)
+	$(BIN)/python -m benchmarks peers --profile $(PROFILE) $(ARGS)
 
-bench-words: $(RUNTIME) ## count wrong words and time of PROFILE's speech recognition, ours and the stock way
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/python scripts/bench_words.py --profile $(PROFILE) $(ARGS)
+prove: $(if $(filter offline,$(proven)),$(RUNTIME),$(DEV))
+	$(if $(proven_with),@$(BIN)/localvoice models download --profile $(proven_with))
+	$(prove_$(proven)) $(ARGS)
 
-bench-endpointing: $(RUNTIME) ## measure how soon the end of a turn is known, and how often a pause is taken for it
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/python scripts/bench_endpointing.py --profile $(PROFILE) $(ARGS)
+proven_with = $(with_$(proven))
+with_offline = $(PROVED)
+with_faults = tiny
+with_injections = $(PROFILE)
+# The server under strace, with the network off and on.
+prove_offline = $(BIN)/python -m benchmarks offline --profile $(PROVED)
+# Connections are cut and signals sent at every stage of a turn, 50 times where it is random.
+prove_faults = $(BIN)/pytest tests/server/test_vanishing.py tests/server/test_vanishing_unread.py tests/transports/test_packet_liveness.py tests/server/test_reconnects.py tests/process/test_signals.py tests/transports/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP
+# 100,000 broken messages, offers, candidates and packets each, which takes hours.
+prove_fuzz = $(BIN)/pytest tests/transports/webrtc/test_fuzz.py tests/transports/webrtc/test_packet_fuzz.py --fuzz 100000 --timeout 0
+# 50 prompt injections on the LLM of PROFILE.
+prove_injections = $(BIN)/pytest tests/conversation/test_injection.py tests/conversation/test_injection_models.py --injections $(PROFILE) --timeout 0
 
-bench-threads: $(RUNTIME) ## measure PROFILE's engines under our thread plan and under others
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/python scripts/bench_threads.py --profile $(PROFILE) $(ARGS)
-
-bench-browser: $(DEV) ## measure what a real Chromium adds to the voice-to-voice time, and what our client adds
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/python scripts/bench_browser.py --profile $(PROFILE) $(ARGS)
-
-bench-tools: $(RUNTIME) ## measure how reliably PROFILE chooses between calling a tool and talking
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/python scripts/bench_tools.py --profile $(PROFILE) $(ARGS)
-
-bench-peers: $(RUNTIME) $(PEERS) ## measure localvoice beside a naive pipeline and pipecat, on the models of PROFILE
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	PYTHONPATH=scripts $(BIN)/python -m peers.run --profile $(PROFILE) $(ARGS)
-
-load: $(DEV) ## measure what attackers cost a client that behaves
-	$(BIN)/python scripts/load.py $(ARGS)
-
-soak: $(RUNTIME) ## 1,000 connections that come and go, then half an hour of turns: what is left behind
-	@$(BIN)/localvoice models download --profile $(PROVED)
-	$(BIN)/python scripts/soak.py --profile $(PROVED) $(ARGS)
-
-overload: $(DEV) ## measure what those who are refused cost those who are served; ARGS="--profile base" with models
-	$(BIN)/python scripts/overload.py $(ARGS)
-
-load-peers: $(DEV) ## let 20 WebRTC clients speak and be spoken to for ten minutes: frames, delays, processor
-	$(BIN)/python scripts/duplex.py $(ARGS)
-
-fuzz: $(DEV) ## send 100,000 broken messages, offers, candidates and packets each to a server; takes hours
-	$(BIN)/pytest tests/transports/webrtc/test_fuzz.py tests/transports/webrtc/test_packet_fuzz.py --fuzz 100000 --timeout 0 $(ARGS)
-
-injections: $(DEV) ## try 50 prompt injections on the language model of PROFILE
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/pytest tests/conversation/test_injection.py tests/conversation/test_injection_models.py --injections $(PROFILE) --timeout 0 $(ARGS)
-
-faults: $(DEV) ## cut connections and send signals at every stage of a turn, 50 times where it is random
-	@$(BIN)/localvoice models download --profile tiny
-	$(BIN)/pytest tests/server/test_vanishing.py tests/server/test_vanishing_unread.py tests/transports/test_packet_liveness.py tests/server/test_reconnects.py tests/process/test_signals.py tests/transports/test_cable.py tests/e2e/test_muted.py tests/e2e/test_server_goes.py --faults 50 -rP $(ARGS)
-
-prove-offline: $(RUNTIME) ## show that PROFILE (here: tiny) converses with the network off, and asks nobody with it on
-	@$(BIN)/localvoice models download --profile $(PROVED)
-	@$(BIN)/python scripts/prove_offline.py --profile $(PROVED) $(ARGS)
-
-licences: $(DEV) ## show the licences of all that runs with PROFILE; one that isn't agreed to is an error
+licences: $(DEV)
 	@$(BIN)/python scripts/licences.py --profile $(PROFILE) $(ARGS)
 
-sbom: $(DEV) ## write dist/sbom-PROFILE.cdx.json, the packages and model files that run, as CycloneDX
+sbom: $(DEV)
 	@$(BIN)/python scripts/sbom.py --profile $(PROFILE) $(ARGS)
 
-audit: $(DEV) ## ask whether vulnerabilities are known of the packages that run
+audit: $(DEV)
 	@$(BIN)/python scripts/audit.py $(ARGS)
 
-bundle: $(DEV) ## make a folder in dist/ that installs localvoice and the models of PROFILE without a network
+bundle: $(DEV)
 	@$(BIN)/localvoice models download --profile $(PROFILE)
 	@$(BIN)/python scripts/bundle.py --profile $(PROFILE) $(if $(gpu),--cuda) $(ARGS)
 
-# pipecat in an environment of its own, made anew when its lock has changed.
+# pipecat in an environment of its own, made again when its lock has changed.
 $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)
 	@echo "Installing pipecat in .venv-peers ..."
 	@rm -rf .venv-peers && $(BIN)/python -m venv .venv-peers
@@ -161,13 +169,13 @@ $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)
 	@.venv-peers/bin/python -m pip check --disable-pip-version-check
 	@touch $@
 
-lock: ## make the lock files anew after a change of pyproject.toml; UPGRADE=1 takes the newest of everything
+lock:
 	sh scripts/lock.sh $(PYTHON)
 
-clean: ## remove caches and build results
+clean:
 	rm -rf build dist bench-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find localvoice scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find localvoice scripts benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean ## also remove .venv, .venv-peers and the downloaded models
+distclean: clean
 	rm -rf .venv .venv-peers
 	find models -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +

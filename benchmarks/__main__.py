@@ -11,7 +11,6 @@ COMMANDS: Final = {
     "words": "wrong words and time of speech recognition, and those of faster-whisper's own way",
     "tools": "how reliably the LLM chooses between a tool and speech",
     "peers": "localvoice, a plain pipeline and pipecat on the same models",
-    "load": "what attackers and refused clients cost the clients that are served",
     "soak": "what 1,000 connections and half an hour of turns leave behind",
     "offline": "that a conversation sends nothing, with the network off and on",
     "trace": "the files, functions and hops of one spoken turn",

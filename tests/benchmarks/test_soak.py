@@ -1,4 +1,4 @@
-"""What `make soak` makes of its figures, and a short run of it."""
+"""What `make bench WHAT=soak` makes of its figures, and a short run of it."""
 
 from dataclasses import replace
 from io import StringIO
@@ -44,7 +44,7 @@ def test_what_connections_leave_behind_is_a_fault(more_mb: float, tasks: int, me
 
 @pytest.mark.integration
 async def test_connections_of_every_kind_leave_nothing_behind() -> None:
-    """A dozen of them; `make soak` has a thousand."""
+    """A dozen of them; `make bench WHAT=soak` has a thousand."""
     async with soak_server("tiny") as server:
         await come_and_go(server, 6, settle=6)
         before = await server.counts()

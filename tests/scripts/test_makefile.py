@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import COMMANDS
 from tests.support.folders import ROOT
 
 SCRIPTS = ROOT / "scripts"
@@ -26,7 +27,7 @@ def checkout(folder: Path) -> Path:
 
 def make(*arguments: str, cwd: Path = ROOT) -> str:
     # What a `make test PROFILE=...` around this test hands down must not reach the make under test.
-    passed_down = ("MAKE", "MFLAGS", "PROFILE", "CUDA", "ARGS", "PYTHON")
+    passed_down = ("MAKE", "MFLAGS", "PROFILE", "CUDA", "ARGS", "PYTHON", "WHAT")
     env = {name: value for name, value in os.environ.items() if not name.startswith(passed_down)}
     done = subprocess.run(["make", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=True)
     return done.stdout
@@ -35,11 +36,44 @@ def make(*arguments: str, cwd: Path = ROOT) -> str:
 def test_help_is_the_default_and_lists_every_target() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None
-    listed = re.findall(r"^  make ([a-z-]+) +\S", make(), re.MULTILINE)
-    assert set(listed) == set(phony[1].split()) - {"FORCE"}
+    rows = re.findall(r"^  make ([a-z -]+?)  +\S", make(), re.MULTILINE)
+    assert sorted(" ".join(rows).split()) == sorted(set(phony[1].split()) - {"FORCE"})
 
 
-@pytest.mark.parametrize("target", ["run", "talk", "test", "test-unit", "lint", "types", "bench"])
+def test_help_fits_a_screen() -> None:
+    lines = make("help").splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("target", "module"),
+    [
+        ("bench", "latency"),
+        *(("bench", each) for each in ("words", "tools", "soak", "trace")),
+        ("prove", "offline"),
+    ],
+)
+def test_what_is_measured_or_proven_is_a_command_of_the_benchmarks(target: str, module: str) -> None:
+    chosen = [] if module in ("latency", "offline") else [f"WHAT={module}"]
+    lines = make("-n", target, *chosen).splitlines()
+    assert f".venv/bin/python -m benchmarks {module} " in lines[-1]
+    assert module in COMMANDS
+
+
+@pytest.mark.parametrize("what", ["faults", "fuzz", "injections"])
+def test_what_is_proven_by_tests_names_tests_that_exist(what: str) -> None:
+    *_, command = make("-n", "prove", f"WHAT={what}").splitlines()
+    files = re.findall(r"tests/\S+\.py", command)
+    assert files and all((ROOT / file).is_file() for file in files)
+
+
+def test_an_unknown_thing_to_measure_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        make("-n", "bench", "WHAT=speed")
+    assert "There is no WHAT=speed" in failed.value.stderr and "latency words" in failed.value.stderr
+
+
+@pytest.mark.parametrize("target", ["run", "talk", "test", "test-unit", "lint", "types", "bench", "prove"])
 def test_a_fresh_checkout_installs_first(target: str, tmp_path: Path) -> None:
     lines = make("-n", target, cwd=checkout(tmp_path)).splitlines()
     assert any("scripts/install.py" in line for line in lines[:2])

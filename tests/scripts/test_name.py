@@ -19,7 +19,9 @@ STRANGERS = "|".join(
 
 
 def texts() -> list[Path]:
-    folders = (ROOT / name for name in ("localvoice", "docs", "examples", "scripts", "tests", ".ci"))
+    folders = (
+        ROOT / name for name in ("localvoice", "docs", "examples", "scripts", "benchmarks", "tests", ".ci")
+    )
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     files += [path for path in ROOT.iterdir() if path.is_file()]
     wanted = (".md", ".py", ".toml", ".sh", ".html", ".js", ".in", ".lock", ".yaml", ".json", "")

@@ -18,7 +18,7 @@ from tests.support.full_server import converse, full, refusal
 from tests.support.server_site import LONG, Client, Site
 
 GOAL_SECONDS = 0.25
-"""For a refusal. A busy machine is given twice the time: `make overload` measures it."""
+"""For a refusal. A busy machine is given twice the time."""
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Connections that drop at a random moment of each stage, and come back: nothing is lost, nor done twice.
 
-`make faults` drops 50 in each stage. A failure names the seed.
+`make prove WHAT=faults` drops 50 in each stage. A failure names the seed.
 """
 
 import asyncio

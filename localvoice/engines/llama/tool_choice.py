@@ -22,7 +22,7 @@ Look = Callable[[Sequence[int]], Logits]
 
 _RELUCTANCE: Final = 1.2
 """Nats by which calling must be likelier than talking. Small models call a little too gladly: measured with
-`make bench-tools`."""
+`make bench WHAT=tools`."""
 
 
 class Chooser:

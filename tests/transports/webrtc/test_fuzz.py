@@ -2,8 +2,8 @@
 
 None keeps the event loop for long, whatever it costs its sender, or takes much memory for a moment.
 
-`make fuzz` runs 100,000 of each kind, and other ones with ARGS="--fuzz-seed 2". A failure names the seed and
-the number that it happened at.
+`make prove WHAT=fuzz` runs 100,000 of each kind, and other ones with ARGS="--fuzz-seed 2". A failure names
+the seed and the number that it happened at.
 """
 
 import asyncio
