@@ -103,12 +103,11 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The instruction sets that a build for this very machine may use."""
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.is_file() else ():
-        name, _, value = line.partition(":")
-        if name.strip() == "flags":
-            return " ".join(sorted(f for f in value.split() if re.match(X86_INSTRUCTION_SETS, f)))
-        if name.strip() == "Features":
-            return " ".join(sorted(value.split()))
+    known = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    if flags := re.search(r"^flags\s*:(.*)", known, re.MULTILINE):
+        return " ".join(sorted(flag for flag in flags[1].split() if re.match(X86_INSTRUCTION_SETS, flag)))
+    if features := re.search(r"^Features\s*:(.*)", known, re.MULTILINE):
+        return " ".join(sorted(features[1].split()))
     if sysctl := shutil.which("sysctl"):
         names = ("machdep.cpu.brand_string", "machdep.cpu.features", "machdep.cpu.leaf7_features")
         return subprocess.run([sysctl, "-n", *names], capture_output=True, text=True).stdout.strip()

@@ -23,11 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "install.log"
-# The folder that the environment was made in: it holds absolute paths, so after a move it is made again.
+# The folder that the environment was made in: it holds absolute paths, so after a move it is made again. The
+# file is gone while pip unpacks, because a package that was cut off half-way can look whole to pip later.
 CHECKOUT = VENV / ".checkout"
 STAMPS = (".installed", ".installed-dev", ".installed-cuda", ".installed-dev-cuda")
-# Stands while pip unpacks: a package that was cut off half-way can look whole to pip the next time.
-UNFINISHED = VENV / ".unfinished"
 # Which of the builds of llama-cpp-python is installed: one version can be compiled in several ways.
 INSTALLED_BUILD = VENV / ".llama-build"
 # pip names a package so when it comes to it; "Processing" is what it says of a local index's file.
@@ -75,9 +74,9 @@ def install(dev: bool, cuda: bool) -> None:
     lock = Path("scripts", "requirements-dev.lock" if dev else "requirements.lock")
     pins = len(re.findall(r"^[\w.-]+==", lock.read_text(), re.MULTILINE))
     print(f"2/4 Packages: {pins}, each checked against {lock}", flush=True)
-    UNFINISHED.touch()
+    CHECKOUT.unlink(missing_ok=True)
     run("packages", pip(PYTHON, "install", *LOCKED, lock), LOG, env, packages_of(pins))
-    UNFINISHED.unlink()
+    CHECKOUT.write_text(f"{ROOT}\n")
     print("3/4 llama-cpp-python", flush=True)
     install_llama(build, env)
     print("4/4 localvoice itself", flush=True)
@@ -106,16 +105,13 @@ def packages_of(pins: int) -> Callable[[str], str | None]:
 
 def make_venv() -> None:
     """Make .venv, or keep the one that is there if it is whole, works and was made in this folder."""
-    moved = CHECKOUT.is_file() and CHECKOUT.read_text().strip() != str(ROOT)
-    if moved or UNFINISHED.exists() or not _works():
-        check_space(ROOT, 2_000_000_000, "The packages need")
-        VENV.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory() as scratch:
-            # Not in .venv, which --clear empties.
-            run(".venv", [sys.executable, "-m", "venv", "--clear", VENV], Path(scratch, "venv.log"))
-    else:
+    if CHECKOUT.is_file() and CHECKOUT.read_text().strip() == str(ROOT) and _works():
         print("      already there", flush=True)
-    CHECKOUT.write_text(f"{ROOT}\n")
+        return
+    check_space(ROOT, 2_000_000_000, "The packages need")
+    VENV.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:  # a log in .venv wouldn't outlive --clear
+        run(".venv", [sys.executable, "-m", "venv", "--clear", VENV], Path(scratch, "venv.log"))
 
 
 def _works() -> bool:
@@ -132,34 +128,33 @@ def drop_old_name(env: Mapping[str, str]) -> None:
 
 def install_llama(build: Build, env: Mapping[str, str]) -> None:
     """Install `build`'s wheel, compiling it first where there is none that loads on this machine."""
-    if INSTALLED_BUILD.is_file() and INSTALLED_BUILD.read_text().strip() == build.folder.name:
-        if probe(PYTHON, build.cuda, env) is None:
-            print("      already there", flush=True)
-            return
+    installed = INSTALLED_BUILD.is_file() and INSTALLED_BUILD.read_text().strip() == build.folder.name
+    if installed and probe(PYTHON, build.cuda, env) is None:
+        print("      already there", flush=True)
+        return
+    INSTALLED_BUILD.unlink(missing_ok=True)
+    fault = None
     if kept := build.wheel:
         print(f"      Taking the wheel that was compiled earlier: {kept}", flush=True)
-        if (fault := _put_in(kept, build, env)) is None:
-            return
-        print(f"      It does not load here ({fault}).", flush=True)
-        check_tools(build)
-        kept.unlink(missing_ok=True)
-    fault = _put_in(make_wheel(build, env, LOG), build, env)
-    if fault is not None:
+        if fault := _put_in(kept, build, env):
+            print(f"      It does not load here ({fault}).", flush=True)
+            check_tools(build)
+            kept.unlink(missing_ok=True)
+    if not kept or fault:
+        fault = _put_in(make_wheel(build, env, LOG), build, env)
+    if fault:
         raise Failed(
             f"llama-cpp-python was compiled but does not load: {fault}.\n(The whole output: {LOG})\n"
             "Unset CFLAGS, CXXFLAGS and CMAKE_ARGS if you have set them, then run the same command again."
         )
+    INSTALLED_BUILD.write_text(f"{build.folder.name}\n")
 
 
 def _put_in(wheel: Path, build: Build, env: Mapping[str, str]) -> str | None:
     """Install `wheel`; say why it doesn't load, or None if it does."""
-    INSTALLED_BUILD.unlink(missing_ok=True)
-    words = ("install", "--no-deps", "--no-index", "--force-reinstall")
-    run("llama-cpp-python", pip(PYTHON, *words, wheel), LOG, env)
-    fault = probe(PYTHON, build.cuda, env)
-    if fault is None:
-        INSTALLED_BUILD.write_text(f"{build.folder.name}\n")
-    return fault
+    words = ("install", "--no-deps", "--no-index", "--force-reinstall", wheel)
+    run("llama-cpp-python", pip(PYTHON, *words), LOG, env)
+    return probe(PYTHON, build.cuda, env)
 
 
 if __name__ == "__main__":
