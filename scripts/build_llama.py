@@ -32,6 +32,8 @@ COMPILER_VARIABLES = ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS", "CUDACXX"
 # change with a kernel update and would make every one of them a reason to compile again.
 X86_INSTRUCTION_SETS = r"sse|ssse|avx|amx|fma|f16c|bmi|abm|popcnt|lzcnt|movbe|gfni|vaes|vpclmul|sha|adx|xop"
 BUILD_SPACE = 1_000_000_000
+# Minutes on one core; they only have to tell minutes from hours.
+CORE_MINUTES, CORE_MINUTES_CUDA = 6.6, 53
 NO_COMPILER = """\
 No working {} compiler was found (tried: {}), and llama-cpp-python has to be compiled.
 Install one, then run the same command again:
@@ -153,7 +155,10 @@ def _nvcc() -> str | None:
 
 def make_wheel(build: Build, env: Mapping[str, str], log: Path) -> Path:
     """Compile `build` and put the wheel into its folder, whole or not at all; return where it is."""
-    print("      Compiling it for this machine, once; that takes minutes. The result is kept.", flush=True)
+    cores = os.cpu_count() or 1
+    minutes = max(1, round((CORE_MINUTES_CUDA if build.cuda else CORE_MINUTES) / cores))
+    told = f"for this machine's processor, once: about {minutes} min on {cores} cores. The result is kept"
+    print(f"      Compiling it {told} and used again.", flush=True)
     build.folder.mkdir(parents=True, exist_ok=True)
     # In the same file system as its final place, where a rename is atomic.
     with tempfile.TemporaryDirectory(prefix="compiling-", dir=build.folder.parent) as scratch:
