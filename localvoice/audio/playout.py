@@ -18,10 +18,10 @@ import numpy as np
 from localvoice.audio.frames import AUDIBLE, AudioFrame, Samples
 
 _AHEAD_SECONDS: Final = 8.0
-"""Sound that may wait unplayed: two sentences, so that speech never starves, yet little is made in vain
+"""Sound that may wait unplayed: two sentences, so that speech never starves, yet little is wasted
 when the user interrupts."""
 _REWIND_SECONDS: Final = 1.5
-"""How far back it can go, beside what was read ahead: more than the longest words take."""
+"""How far back it can go, in addition to what was read ahead: more than the longest words take."""
 _UNSURE_SECONDS: Final = 0.05
 """How exactly it is known what was heard when the sound was cut."""
 _FADE_SECONDS: Final = 0.005

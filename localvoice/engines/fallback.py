@@ -14,7 +14,7 @@ from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampli
 FAILURES_TO_SWITCH: Final = 3
 """Failures in a row, of all requests together, after which the fallback takes over."""
 LONGEST_PAUSE_SECONDS: Final = 4.0
-"""Between two tries. Somebody is waiting for the answer."""
+"""Between two tries. The user is waiting for the answer."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +115,6 @@ class ResilientLlm:
         """Tokenise the messages for the model in use; another that takes over does so again."""
         return await self._llm.prompt(messages, offer)
 
-    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
-        """About how many tokens of its context the prompt takes; never fewer than it really does."""
-        return self._llm.prompt_tokens(messages, offer)
-
     async def reply(
         self,
         messages: Sequence[ChatMessage],
@@ -159,13 +155,13 @@ class ResilientLlm:
                 await asyncio.sleep(self._pause(tries))
 
     async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
-        """Read messages that the next prompt will begin with. Nobody waits for it, so it is tried once."""
+        """Read messages that the next prompt will begin with. No user waits for it, so it is tried once."""
         await self._llm.prepare(messages, offer)
 
     async def forget(self) -> None:
         """Keep nothing of any conversation, also in a model that is in use no more.
 
-        Raises `VoiceError` LLM_ERROR, or LLM_TIMEOUT if one is stuck: somebody waits to hear that it is done.
+        Raises `VoiceError` LLM_ERROR, or LLM_TIMEOUT if one is stuck: the user waits to hear that it is done.
         """
         seconds = self._patience.first_token_seconds
         try:

@@ -39,7 +39,7 @@ logging.getLogger("piper").setLevel(logging.INFO)
 ALIGNED_CHARACTERS: Final = 1000
 """Longer texts get no word ends: to find them takes time that grows with the square of the length."""
 _TO_WARM_UP: Final = "The weather is mild in spring, with some rain, and warm in summer."
-"""A sentence of usual loudness, for the voice's level is learnt from what it says."""
+"""A sentence of usual loudness: the voice's level is learnt from what it says."""
 _STRESS: Final = "ˈˌː"
 """Letters to Unicode, but no sounds of their own."""
 

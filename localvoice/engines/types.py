@@ -163,7 +163,7 @@ class Sampling:
     max_tokens: int = 256
     """Tokens of one reply at most. Spoken answers are short."""
     stop: tuple[str, ...] = field(default=())
-    """Texts that end the reply, beside the model's own end-of-turn token."""
+    """Texts that end the reply, in addition to the model's own end-of-turn token."""
 
 
 class VadStream(Protocol):
@@ -246,11 +246,7 @@ class Llm(Engine, Protocol):
         ...
 
     async def forget(self) -> None:
-        """Keep nothing of what was read and written, of any conversation, but for what still goes on."""
-        ...
-
-    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
-        """About how many tokens of context the prompt takes; never fewer than it really does."""
+        """Keep nothing of what was read and written, of any conversation, except what still goes on."""
         ...
 
     @property

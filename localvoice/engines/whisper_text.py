@@ -23,7 +23,7 @@ from tokenizers import Tokenizer as TextTokenizer
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 
 _UNSPOKEN: Final = (-1,)
-"""Stands for the symbols that nobody speaks, such as brackets and notes."""
+"""Stands for the symbols that are never spoken, such as brackets and notes."""
 
 
 def _bytes_of_letters() -> dict[str, int]:
@@ -75,13 +75,13 @@ SURE_LOGPROB: Final = -0.9
 LOST_LOGPROB: Final = -1.3
 """Below this even the full window makes no sense of the sound."""
 NO_SPEECH: Final = 0.5
-"""Whisper's own probability that nobody speaks: above 0.5 on noise, below 0.3 on clean speech."""
+"""Whisper's own probability of no speech: above 0.5 on noise, below 0.3 on clean speech."""
 ELEVATED_NO_SPEECH: Final = 0.3
-"""Enough, beside a stock phrase, to call it invented."""
+"""Enough, together with a stock phrase, to call it invented."""
 MAX_COMPRESSION: Final = 2.4
 """How well text may be compressed (Whisper's own measure) before it counts as a loop."""
 WORDS_PER_SECOND: Final = 6.0
-"""Faster than anybody speaks; sustained speech has 2 to 4."""
+"""Faster than people speak; sustained speech has 2 to 4."""
 STOCK_PHRASES: Final = frozenset(
     {
         "you",
@@ -103,7 +103,7 @@ STOCK_PHRASES: Final = frozenset(
         "so",
     }
 )
-"""What Whisper writes where nobody speaks. People say some of it too: it takes a second sign to drop it."""
+"""What Whisper writes without speech. People say some of it too: a second sign is needed to drop it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Decoded:
     logprob: float
     """Mean log-probability a token."""
     no_speech: float
-    """Probability that nobody speaks, 0 to 1."""
+    """Probability of no speech, 0 to 1."""
     cut: bool
     """Whether it ended at the limit of tokens, not by itself."""
 
@@ -132,7 +132,7 @@ def loudest_dbfs(sound: AudioFrame) -> float:
 
 
 def is_silence(decoding: Decoded) -> bool:
-    """Whether nobody spoke: no words, or improbable words where Whisper hears no speech."""
+    """Whether there was no speech: no words, or improbable words where Whisper hears no speech."""
     wordless = not any(character.isalnum() for character in decoding.text)
     return wordless or (decoding.no_speech > NO_SPEECH and decoding.logprob < SURE_LOGPROB)
 

@@ -36,7 +36,7 @@ LEAVE_SECONDS: Final = 2.0
 that does not must not hold up a barge-in or the end of the process."""
 STUCK_SECONDS: Final = 20.0
 """How long a thread may go on with a job that was told to stop before it counts as stuck. Whisper can't be
-stopped amid an utterance, which takes a slow machine several seconds."""
+stopped within an utterance, which takes a slow machine several seconds."""
 MOST_LOST: Final = 2
 """Threads of one model that may be stuck while it is loaded once more. Each keeps the memory of its model."""
 _LOOK_SECONDS: Final = 1.0

@@ -17,7 +17,7 @@ Tokens = npt.NDArray[np.intc]
 """Shape (tokens,)."""
 
 MOST_KEPT: Final = 8
-"""PromptCache kept beside the one in the cache."""
+"""Conversations kept in addition to the one in the cache."""
 KEPT_MB: Final = 256
 """What they may take together, where a profile doesn't say it. On `base` eight conversations of 2600 tokens,
 on `quality` of 1100."""
@@ -51,7 +51,7 @@ class CacheLease:
 
     def __init__(self, stop: Stop, aside: bool = False) -> None:
         self.stop = stop
-        """Ends it, also amid a step."""
+        """Ends it, also in the middle of a step."""
         self.aside = aside
         """Whether it is no part of a talk: where there are too many, it is forgotten first."""
         self.abort = ctypes.create_string_buffer(2)
@@ -99,7 +99,7 @@ class PromptCache:
     """
 
     def __init__(self, llama: llama_cpp.Llama, read_step: int = READ_STEP, kept_mb: float = KEPT_MB) -> None:
-        """Reads a prompt in steps of so many tokens; keeps so many MB beside the cache."""
+        """Reads a prompt in steps of so many tokens; keeps so many MB outside of the cache."""
         self._llama = llama
         self._read_step = read_step
         self._kept_bytes = kept_mb * 2**20
@@ -120,7 +120,7 @@ class PromptCache:
 
     @contextmanager
     def held(self, lease: CacheLease) -> Iterator[None]:
-        """Inside, the cache is as the user left it, or anybody's if it is new.
+        """Inside, the cache is as the lease left it; with a new lease it holds any conversation.
 
         Raises `Stopped` if the user is stopped there.
         """
@@ -157,7 +157,7 @@ class PromptCache:
                 self._go_back(self._interrupted)
 
     def forget(self) -> None:
-        """Keep no conversation, in the cache or out of it, but for those of passages that go on."""
+        """Keep no conversation, in the cache or outside of it, except those of open leases."""
         llama = self._llama
         if self._open is not None:
             self._open.sampler = sampler_of(llama)
@@ -170,7 +170,7 @@ class PromptCache:
         llama.input_ids.fill(0)
 
     def read(self, lease: CacheLease, prompt: Sequence[int]) -> Iterator[None]:
-        """Have the prompt evaluated but for its last tokens, in steps, each to be taken inside of `held`.
+        """Evaluate the prompt except for its last tokens, in steps, each to be taken inside of `held`.
 
         Afterwards the cache holds what is evaluated of it, or more.
         """

@@ -119,7 +119,7 @@ class LlamaModel:
         return self._held(lease, self._read(messages, offer, lease))
 
     def forget(self) -> None:
-        """Keep nothing of any conversation, but for those that go on."""
+        """Keep nothing of any conversation except those that go on."""
         self._cache.forget()
 
     def _held(

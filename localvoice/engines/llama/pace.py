@@ -10,8 +10,8 @@ from localvoice.engines.threads import ThreadPlan
 
 T = TypeVar("T")
 FIRST_TOKENS: Final = 6
-"""Of a reply: about as many as its first speakable piece has. Until that is whole nothing else of a turn
-computes, and somebody waits."""
+"""Of a reply: about as many as its first speakable piece has. Until it is complete, nothing else of the turn
+computes, and the user waits."""
 _SLOW: Final = 1.5
 """Times the usual time of a token on the plan's threads, at which all cores are no gain: another program has
 one of them, and the threads wait for one another there."""
