@@ -20,8 +20,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from localvoice.engines.jobs import After, Job, Lost, Stop, Stopped, in_one_step
-from localvoice.engines.model_thread import ModelThread
+from localvoice.engines.jobs import After, Job, Lost, ModelThread, Stop, Stopped, in_one_step
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +187,7 @@ class Worker:
     def _wake(self, job: Job[Any]) -> None:
         """Go on with a job that rested, in the thread that began it."""
         for thread in (self._thread, *self._lost):
-            if thread.has(job):
+            if job in thread.begun:
                 thread.submit(job)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -13,6 +13,8 @@ from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.vision import SeeingLlama
 from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec, unseen
 
+SEED: Final = 1
+"""The same conversation gets the same answers, at any temperature."""
 _READ_AS_TOKENS: Final = (
     llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
     | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
@@ -93,10 +95,7 @@ class Prompts:
         )
 
     def _formatted(
-        self,
-        messages: Sequence[ChatMessage],
-        offer: ToolOffer | None,
-        words: Callable[[ChatMessage], str],
+        self, messages: Sequence[ChatMessage], offer: ToolOffer | None, words: Callable[[ChatMessage], str]
     ) -> tuple[bytes, bool]:
         """The prompt as text, and whether a token for its beginning is still to be added."""
         turns = [
