@@ -66,7 +66,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, eq=False)
 class Continued:
-    """The user goes on speaking, for a while already."""
+    """The user goes on speaking; told at intervals."""
 
     speech: AudioFrame
     """The utterance so far, at 16 kHz."""

@@ -121,11 +121,11 @@ class Playout:
 
     @property
     def held(self) -> bool:
-        """Whether it is silent until it is known what the user means, who speaks."""
+        """Whether it is silent while the user speaks, until it is clear what they mean."""
         return self._held is not None
 
     async def released(self) -> None:
-        """Wait until what is held resumes. What is stopped never does: cancel who waits."""
+        """Wait until playout that is held resumes. After `stop` it never does: cancel the waiting task."""
         if self._held is not None:
             await self._held.wait()
 

@@ -147,7 +147,7 @@ class Graph:
 
     @property
     def outputs(self) -> list[str]:
-        """Names of what the model gives, in order."""
+        """Names of the outputs, in order."""
         return list(self._outputs)
 
     def made_by(self, operator: str) -> list[str]:

@@ -49,7 +49,7 @@ class SileroStream:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the stream so far."""
+        """Start again, as a fresh stream."""
         self._state = np.zeros((2, 1, 128), np.float32)
         self._input = np.zeros((1, CONTEXT + WINDOW), np.float32)
         self._quiet_windows = 0
@@ -85,7 +85,7 @@ class SileroStream:
             ) from error
         self._latest = float(probability.item())
         if not math.isfinite(self._latest):
-            self.reset()  # the state is as useless, and would make the stream deaf for ever
+            self.reset()  # the state is useless too: with it the stream would never hear speech again
             raise VoiceError(
                 ErrorCode.VAD_ERROR,
                 Component.VAD,

@@ -50,11 +50,11 @@ class ToolCall:
     """The LLM wants a tool to run. Decoded under a grammar, so its arguments fit the schema's types."""
 
     call_id: str
-    """Of this process, unique."""
+    """Unique in this process."""
     name: str
     """A tool of the offer."""
     arguments: Mapping[str, Any]
-    """As JSON gives them."""
+    """Decoded from JSON."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class CutOff:
 
 
 ReplyItem = str | ToolCall | CutOff
-"""What an LLM's reply is made of: text deltas, at whose end it may be cut off, or one whole call."""
+"""Items of an LLM's reply: text deltas, after which a `CutOff` may follow, or one whole call."""
 
 
 _WHERE_FROM: Final = ("camera frame", "screen frame")
@@ -79,7 +79,7 @@ def describes(alt: str) -> bool:
 
 
 def unseen(alt: str) -> str:
-    """What a model that reads text only is told of a picture, of which its client says that it shows this."""
+    """What a model that reads only text is told of a picture that its client describes so."""
     if describes(alt):
         return f"[The user sent a picture. You cannot see it. In words, it shows: {alt.strip()}]"
     return "[The user sent a picture. You cannot see it, and do not know what it shows.]"
@@ -174,7 +174,7 @@ class VadStream(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget the stream so far."""
+        """Start again, as a fresh stream."""
         ...
 
 

@@ -53,7 +53,7 @@ class CacheLease:
         self.stop = stop
         """Ends it, also in the middle of a step."""
         self.aside = aside
-        """Whether it is no part of a talk: where there are too many, it is forgotten first."""
+        """Whether it is no part of a conversation: where there are too many, it is dropped first."""
         self.abort = ctypes.create_string_buffer(2)
         """What the C code asks: of each job its own, or one that is stopped late would stop the next."""
         stop.on_set(lambda: setattr(self.abort, "value", b"1"))
@@ -66,7 +66,7 @@ class CacheLease:
 
 
 def shared(one: Sequence[int] | Tokens, other: Sequence[int] | Tokens) -> int:
-    """With how many tokens both begin alike."""
+    """How many tokens both have in common at their beginning."""
     length = min(len(one), len(other))
     differ = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
     return int(differ[0]) if differ.size else length
@@ -204,8 +204,10 @@ class PromptCache:
         self._open = lease
 
     def _go_back(self, waiting: Kept) -> None:
-        """The cache is again the conversation's that waited for a question aside: its next prompt is in a
-        hurry, and until then both would take room."""
+        """Give the cache back to the conversation that waited for a question aside.
+
+        Its next prompt is urgent, and until then both would take room.
+        """
         self._kept = [kept for kept in self._kept if kept is not waiting]
         self._interrupted = None
         if self._worth >= WORTH_A_CHANGE:
@@ -228,7 +230,7 @@ class PromptCache:
         if start is not None:
             self._load(start)
             if len(start.tokens) - shared(prompt, start.tokens) >= WORTH_A_CHANGE:
-                self._keep(start)  # another's, of which only the beginning is of use
+                self._keep(start)  # another conversation, of which only the beginning is of use
 
     def _size(self) -> int:
         """Bytes that it takes to put away what is in the cache."""
@@ -238,9 +240,9 @@ class PromptCache:
         return self._llama.input_ids[: self._llama.n_tokens]
 
     def _put_away(self, interrupted: bool = False) -> Kept:
-        """Keep what is in the cache; `interrupted`: for a question aside."""
+        """Keep what is in the cache; `interrupted`: by a question aside."""
         llama = self._llama
-        cut(llama, llama.n_tokens)  # what a step that was aborted left behind
+        cut(llama, llama.n_tokens)  # what an aborted step left there
         state = np.empty(self._size(), np.uint8)
         if not llama_cpp.llama_state_seq_get_data(llama.ctx, _pointer(state), state.size, _SEQUENCE):
             raise RuntimeError("llama.cpp gave no state of the conversation")

@@ -134,7 +134,7 @@ class LlamaLlm:
             pass  # the model is being shut down, and takes with it all that it knew
         except Exception as error:
             raise failure(
-                f"The language model could not forget ({error}). Restart localvoice, and it will have."
+                f"The language model could not forget ({error}). Restart localvoice: that clears its memory."
             ) from error
 
     async def _stream(
