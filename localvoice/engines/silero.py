@@ -22,11 +22,11 @@ _SETTLED: Final = 32
 
 
 class SileroVad:
-    """The model, shared by all streams. Its constructor reads the file (about 2 MB)."""
+    """The model, shared by all streams. Its constructor reads the file."""
 
     def __init__(self, model_path: Path) -> None:
         try:
-            # One thread: a window takes 0.1 ms, less than waking a second one.
+            # One thread: a window takes less time than waking a second one.
             self._session = open_session(model_path, threads=1)
         except Exception as error:
             raise VoiceError(

@@ -167,7 +167,7 @@ class Sampling:
 
 
 class VadStream(Protocol):
-    """Voice activity of one audio stream. Runs inline: 0.1 ms a window."""
+    """Voice activity of one audio stream. Runs inline on the event loop."""
 
     def __call__(self, window: npt.NDArray[np.float32]) -> float:
         """Speech probability, 0 to 1, of the next 512 samples at 16 kHz, shape (512,), float32 in [-1, 1)."""

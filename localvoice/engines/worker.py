@@ -28,8 +28,7 @@ T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
 AHEAD: Final = 16
-"""Items a job may be ahead of its reader. A stall of the loop (some ms) then never stalls a model (the
-fastest makes an item in 10 ms), and 16 stretches of speech are about 2 MB."""
+"""Items a job may be ahead of its reader: enough that a short stall of the loop never stalls a model."""
 LEAVE_SECONDS: Final = 2.0
 """How long a closing stream or worker waits for the thread. Models check their flag every 0.1 s or so; one
 that does not must not hold up a barge-in or the end of the process."""

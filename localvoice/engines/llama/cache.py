@@ -19,19 +19,18 @@ Tokens = npt.NDArray[np.intc]
 MOST_KEPT: Final = 8
 """Conversations kept in addition to the one in the cache."""
 KEPT_MB: Final = 256
-"""What they may take together, where a profile doesn't say it. On `base` eight conversations of 2600 tokens,
-on `quality` of 1100."""
+"""What they may take together, where a profile doesn't say it."""
 ASIDE_SHARE: Final = 2
 """A question aside isn't kept if it takes more than one part of so many: the room is for conversations."""
 WORTH_A_CHANGE: Final = 16
 """Tokens whose reading must be saved by keeping a conversation, or by changing to one. The change itself
-takes as long as reading 1 to 4."""
+takes as long as reading a few."""
 READ_STEP: Final = 32
 """Tokens of a prompt that the CPU computes at a time, and reads before others may have the model. More are
-hardly faster, and 512 at a time take up to 90 MB more."""
+hardly faster, and take more memory."""
 _ABORT_IF_NOT_EMPTY: Final = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
-"""llama.cpp asks some 600 times a token whether to abort. A callback into Python would take the interpreter's
-lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, 1 when it isn't."""
+"""llama.cpp asks hundreds of times a token whether to abort. A callback into Python would take the
+interpreter's lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, else 1."""
 _SEQUENCE: Final = 0
 """The one that the binding uses."""
 
@@ -43,7 +42,7 @@ class Kept:
     tokens: Tokens
     """What was read and written of it."""
     state: npt.NDArray[np.uint8]
-    """As llama.cpp writes it: 12 to 30 kB a token."""
+    """As llama.cpp writes it."""
 
 
 class CacheLease:

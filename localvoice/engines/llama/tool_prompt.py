@@ -34,7 +34,7 @@ _GUIDE: Final = "Begin each answer with a tool:"
 _TALK_GUIDE: Final = "Anything else: small talk, knowledge, opinions, stories, advice."
 _LONGEST_TYPE: Final = 160
 """Characters. A parameter whose type takes more is described by its kind alone: each token of a prompt takes
-a small machine 5 to 15 ms."""
+time."""
 
 Turn = tuple[str, str]
 """A message for a chat template: role and text."""
