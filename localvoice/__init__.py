@@ -12,7 +12,6 @@ from localvoice.application.hooks import (
     LlmResult,
     PlaybookContext,
     Rejection,
-    Timing,
     ToolResult,
     TurnContext,
 )
@@ -59,6 +58,7 @@ from localvoice.observability.in_memory import InMemoryMetrics
 from localvoice.observability.log_context import session_tag
 from localvoice.observability.opentelemetry import OpenTelemetryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics
+from localvoice.observability.stopwatch import Timing
 from localvoice.playbook import (
     CustomCondition,
     IntentCondition,

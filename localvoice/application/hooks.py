@@ -18,6 +18,7 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer, Transcript
 from localvoice.observability.log_context import failure
+from localvoice.observability.stopwatch import Timing
 
 log = logging.getLogger(__name__)
 
@@ -58,20 +59,6 @@ class TurnContext:
     """The session's id, as the client knows it."""
     start_time: float
     """When the user had finished speaking, Unix ms."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long something took."""
-
-    start_time: float
-    """Unix ms."""
-    end_time: float
-    """Unix ms."""
-    duration_ms: float
-    """On the monotonic clock."""
-    ttft_ms: float | None = None
-    """For the LLM: from the request to its first token."""
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from localvoice.application.stopwatch import now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.text import in_utf8
 from localvoice.conversation.director import Director
 from localvoice.conversation.history import History
 from localvoice.conversation.reminders import Reminders
 from localvoice.engines.types import Image
+from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import Confirmation
 
 log = logging.getLogger(__name__)

@@ -12,41 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from localvoice.audio.endpointing import WINDOW_MS
-from localvoice.conversation.floor_events import (
-    SPEECH_STARTED,
-    TURN_STARTED,
-    Await,
-    Begin,
-    Cut,
-    Dismiss,
-    Effect,
-    Entered,
-    Event,
-    Hold,
-    Left,
-    Opening,
-    PauseUnderstood,
-    Release,
-    ReplyStarted,
-    Requested,
-    SoundStarted,
-    SpeechEnded,
-    SpeechLasts,
-    SpeechResumed,
-    SpeechStarted,
-    State,
-    Transition,
-    TurnEnded,
-    TurnSpent,
-    Understood,
-)
+from localvoice.conversation import moves
+from localvoice.conversation.moves import State, Transition
 
 
 @dataclass(frozen=True)
 class Undecided:
     """An utterance that has ended over a held turn."""
 
-    opening: Opening
+    opening: moves.Opening
     """What the user's turn would begin with."""
     wants_floor: bool | None = None
     """Whether its words ask for the floor; None while they are not known."""
@@ -57,7 +31,7 @@ class Floor:
     """The whole state of the machine."""
 
     state: State = State.IDLE
-    turn: Opening | None = None
+    turn: moves.Opening | None = None
     """The agent's turn, as long as something of it is left to interrupt."""
     answering: bool = False
     """Whether that turn has begun its reply: the user's words are in the history, and it can be cancelled."""
@@ -75,7 +49,7 @@ class Floor:
     """How much of the utterance was voice by then."""
     moving: bool = False
     """Whether the session is between two conversations: openings wait for the next one."""
-    postponed: tuple[Opening, ...] = ()
+    postponed: tuple[moves.Opening, ...] = ()
     """Those that wait, oldest first."""
     can_hold: bool = True
     """Whether the client's sound can be held; otherwise speech over it cuts the turn short."""
@@ -93,42 +67,42 @@ class Floor:
         return self.turn is None and not self.user_speaks and not self.undecided and not self.moving
 
 
-Step = tuple[Floor, tuple[Effect, ...]]
+Step = tuple[Floor, tuple[moves.Effect, ...]]
 
 
-def step(floor: Floor, event: Event) -> Step:  # noqa: C901 - a table, a line for each event
+def step(floor: Floor, event: moves.Event) -> Step:  # noqa: C901 - a table, a line for each event
     """The floor after an event, and what is to be done, in order."""
     match event:
-        case SpeechStarted(since_ms):
-            return _listen(replace(floor, user_speaks=True), SPEECH_STARTED, since_ms)
-        case SpeechResumed(voiced_ms, since_ms):
+        case moves.SpeechStarted(since_ms):
+            return _listen(replace(floor, user_speaks=True), moves.SPEECH_STARTED, since_ms)
+        case moves.SpeechResumed(voiced_ms, since_ms):
             return _listen(floor, "speech resumed", since_ms, voiced_ms)
-        case SpeechLasts(voiced_ms):
+        case moves.SpeechLasts(voiced_ms):
             lasts = floor.user_speaks and voiced_ms - floor.voiced_before_ms >= floor.interrupt_ms
             return _cut_short(floor) if lasts else (floor, ())
-        case PauseUnderstood(wants_floor):
+        case moves.PauseUnderstood(wants_floor):
             if floor.state is not State.HELD:
                 return floor, ()
             return _cut_short(floor) if wants_floor else _go_on(replace(floor, dismissed=True))
-        case SpeechEnded(opening):
+        case moves.SpeechEnded(opening):
             return _finish(replace(floor, user_speaks=False), opening)
-        case Understood(opening, wants_floor):
+        case moves.Understood(opening, wants_floor):
             return _decide(_with_words(floor, opening, wants_floor))
-        case Requested(opening, name):
+        case moves.Requested(opening, name):
             return _begin(floor, opening, name)
-        case ReplyStarted(opening):
+        case moves.ReplyStarted(opening):
             return replace(floor, answering=floor.answering or floor.turn is opening), ()
-        case SoundStarted(opening):
+        case moves.SoundStarted(opening):
             sounds = floor.turn is opening and floor.state is State.THINKING
             return _enter(floor, State.SPEAKING, "first sound") if sounds else (floor, ())
-        case TurnSpent(opening):
+        case moves.TurnSpent(opening):
             return _spend(floor) if floor.turn is opening else (floor, ())
-        case TurnEnded(opening):
+        case moves.TurnEnded(opening):
             spent = _spend(floor) if floor.turn is opening else (floor, ())
             return _then(spent, _rest, "turn ended")
-        case Left():
+        case moves.Left():
             return _leave(floor)
-        case Entered():
+        case moves.Entered():
             return _arrive(floor)
 
 
@@ -142,15 +116,15 @@ def _listen(floor: Floor, event: str, since_ms: float, voiced_ms: float = 0.0) -
     if not floor.can_hold:
         return _then(_cut(floor, since_ms), _enter, State.LISTENING, event)
     held = replace(floor, held_from=floor.state, held_after_ms=since_ms, voiced_before_ms=voiced_ms)
-    return _then((held, (Hold(),)), _enter, State.HELD, event)
+    return _then((held, (moves.Hold(),)), _enter, State.HELD, event)
 
 
-def _finish(floor: Floor, opening: Opening) -> Step:
+def _finish(floor: Floor, opening: moves.Opening) -> Step:
     """The user's utterance is answered, forgotten, or decided about when its words are known."""
     if floor.dismissed:
-        return _then((replace(floor, dismissed=False), (Dismiss(opening),)), _rest, "no interruption")
+        return _then((replace(floor, dismissed=False), (moves.Dismiss(opening),)), _rest, "no interruption")
     if floor.state is State.HELD or floor.undecided:  # what they said before it comes first
-        return replace(floor, undecided=(*floor.undecided, Undecided(opening))), (Await(opening),)
+        return replace(floor, undecided=(*floor.undecided, Undecided(opening))), (moves.Await(opening),)
     return _begin(floor, opening)
 
 
@@ -165,7 +139,7 @@ def _decide(floor: Floor) -> Step:
         if more:  # the next turn waits in silence, too, to hear what else they want
             decided = _then(decided, _listen, "speech goes on", WINDOW_MS)
     else:
-        decided = floor, (Dismiss(first.opening),)
+        decided = floor, (moves.Dismiss(first.opening),)
         if not more:
             decided = _then(decided, _go_on)
     return _then(decided, _decide)
@@ -183,21 +157,21 @@ def _go_on(floor: Floor) -> Step:
     if floor.state is not State.HELD:
         return _rest(floor, "no interruption")
     floor, effects = _enter(floor, floor.held_from, "no interruption")
-    return floor, (*effects, Release())
+    return floor, (*effects, moves.Release())
 
 
-def _begin(floor: Floor, opening: Opening, event: str = TURN_STARTED) -> Step:
+def _begin(floor: Floor, opening: moves.Opening, event: str = moves.TURN_STARTED) -> Step:
     """A turn begins, in place of the one before."""
     if floor.moving:
         return replace(floor, postponed=(*floor.postponed, opening)), ()
     floor, effects = _then(_cut(floor), _enter, State.THINKING, event)
-    return replace(floor, turn=opening), (*effects, Begin(opening))
+    return replace(floor, turn=opening), (*effects, moves.Begin(opening))
 
 
 def _cut(floor: Floor, after_ms: float | None = None) -> Step:
     if floor.turn is None:
         return floor, ()
-    cut = Cut(floor.turn, floor.answering, after_ms)
+    cut = moves.Cut(floor.turn, floor.answering, after_ms)
     return replace(floor, turn=None, answering=False), (cut,)
 
 
@@ -205,7 +179,7 @@ def _spend(floor: Floor) -> Step:
     """The turn can't be interrupted any more."""
     held = floor.state is State.HELD
     floor = replace(floor, turn=None, answering=False)
-    return _then((floor, (Release(),)), _enter, State.LISTENING, "turn over") if held else (floor, ())
+    return _then((floor, (moves.Release(),)), _enter, State.LISTENING, "turn over") if held else (floor, ())
 
 
 def _rest(floor: Floor, event: str) -> Step:
@@ -233,7 +207,7 @@ def _arrive(floor: Floor) -> Step:
     return arrived
 
 
-def _with_words(floor: Floor, opening: Opening, wants_floor: bool) -> Floor:
+def _with_words(floor: Floor, opening: moves.Opening, wants_floor: bool) -> Floor:
     known = (
         replace(each, wants_floor=wants_floor) if each.opening is opening else each
         for each in floor.undecided
@@ -244,7 +218,7 @@ def _with_words(floor: Floor, opening: Opening, wants_floor: bool) -> Floor:
 def _enter(floor: Floor, state: State, event: str) -> Step:
     # Said again where another turn takes the place of one that thinks, or the client would not know whose
     # words come next; and each time that the user begins to speak.
-    again = state is State.THINKING or event == SPEECH_STARTED
+    again = state is State.THINKING or event == moves.SPEECH_STARTED
     if state is floor.state and not again:
         return floor, ()
     return replace(floor, state=state), (Transition(floor.state, event, state),)

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from localvoice.contract.messages import Forgotten, StageChangeMessage
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.compression import compress
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.director import StageChange
-from localvoice.conversation.floor_events import State, Transition
+from localvoice.conversation.moves import State, Transition
+from localvoice.conversation.phrases import ForgetRequest, outcome
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
 
@@ -21,15 +22,14 @@ class Housekeeping:
         conversation: Conversation,
         reporter: Reporter,
         speculation: Speculation,
-        save: Callable[[], Awaitable[object]],
-        on_stage_change: Callable[[StageChange], None],
+        save: Callable[[Conversation], Awaitable[bool]] | None,
     ) -> None:
+        """`save` puts the conversation away for a restart of the process, and says whether it could."""
         self._agent = agent
         self._conversation = conversation
         self._reporter = reporter
         self._speculation = speculation
         self._save = save
-        self._on_stage_change = on_stage_change
         self._tidying: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -53,6 +53,24 @@ class Housekeeping:
         """The floor is idle: now the stage's time may run out."""
         self._watching = asyncio.create_task(self._watch_stage(), name="stage timeout")
 
+    async def save(self) -> bool:
+        """Put the conversation away; whether that could be done, where it is to be."""
+        return self._save is None or await self._save(self._conversation)
+
+    async def forget(self, wanted: ForgetRequest) -> str:
+        """Forget it in the history, on disk, in recordings and in the LLM; what to say then."""
+        agent, conversation = self._agent, self._conversation
+        count = conversation.forget(wanted.everything)
+        # What still reads or sums up the past ends first, or it would have the LLM read it again.
+        await self.close()
+        await self._speculation.close()
+        saved = await self.save()
+        if wanted.everything and agent.delete_recordings is not None:
+            saved = await agent.delete_recordings(conversation.id) and saved
+        await agent.engines.llm.forget()
+        self._reporter.emit(Forgotten(count, wanted.everything, wanted.said))
+        return outcome(wanted, count, saved, logged=agent.settings.monitor.transcripts)
+
     async def close(self) -> None:
         """End all of it."""
         tasks = [task for task in (self._tidying, self._watching) if task is not None]
@@ -64,7 +82,7 @@ class Housekeeping:
     async def _tidy(self) -> None:
         agent, history = self._agent, self._conversation.history
         limit = agent.settings.agent.history_messages
-        await self._save()
+        await self.save()
         await self._speculation.read_ahead(self._conversation)  # first: the user may speak at once
         if agent.settings.agent.summarise and history.passage(limit) is not None:
             await agent.quiet.use(compress(history, agent.engines.llm, limit))
@@ -79,4 +97,7 @@ class Housekeeping:
                 self._reporter.report(problem, None)
             if change is None:
                 return
-            self._on_stage_change(change)
+            self._reporter.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
+            self._conversation.leave_stage(change.clear_history)
+            if change.say:
+                self._conversation.announce(change.say)

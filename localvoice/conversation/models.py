@@ -1,6 +1,6 @@
-"""The models as one turn uses them: with their hooks and figures. Deadlines and retries are the engines'."""
+"""What one turn wants of the models, with their hooks and figures. Deadlines and retries are the engines'."""
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -8,30 +8,82 @@ from localvoice.application.hooks import (
     LlmRequest,
     LlmResult,
     StopReason,
-    Timing,
     TurnContext,
     consult,
     notify,
 )
-from localvoice.application.stopwatch import Stopwatch
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.speculation import Written
-from localvoice.engines.types import CutOff, ToolCall, Transcript
+from localvoice.conversation.director import Brief
+from localvoice.conversation.history import History
+from localvoice.conversation.openings import Heard
+from localvoice.conversation.phrases import asks_about
+from localvoice.conversation.sentences import Pieces
+from localvoice.engines.types import CutOff, Image, Llm, ReplyItem, ToolCall, ToolOffer, unseen
+from localvoice.observability.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the user said, with the time that it took to know it."""
+class Written:
+    """A part of the reply's text, and the pieces that it completed."""
 
-    transcript: Transcript
-    """Its words."""
-    timing: Timing | None
-    """The transcription alone; None for a typed message."""
-    known: float | None = None
-    """When its words were known, the event loop's time; None for a typed message."""
+    text: str
+    pieces: list[str]
+
+
+async def written(
+    reply: AsyncGenerator[ReplyItem, None], splitter: Pieces
+) -> AsyncGenerator[Written | ToolCall | CutOff, None]:
+    """What the LLM writes, its text cut into pieces."""
+    async with aclosing(reply):
+        async for item in reply:
+            yield Written(item, splitter.feed(item)) if isinstance(item, str) else item
+
+
+def as_text(words: str, images: Sequence[Image]) -> str:
+    """What the user said, as the model reads it that can't see what came with it."""
+    return "\n".join([*(unseen(image.alt) for image in images), words])
+
+
+def answers_blind(llm: Llm, words: str, images: Sequence[Image]) -> bool:
+    """Whether the answer is that this model can't see these pictures."""
+    return not llm.sees and asks_about(words, images)
+
+
+def add_user(llm: Llm, history: History, words: str, images: Sequence[Image]) -> None:
+    """Add what the user said to the history; pictures too, if the model can see them."""
+    if llm.sees:
+        history.add_user(words, images)
+    else:
+        history.add_user(as_text(words, images))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request, tokenised, and where the past begins that it holds."""
+
+    request: LlmRequest
+    start: int
+    """Index in the history: what is before it is left out from now on (`History.trim`)."""
+
+
+async def prepare(agent: Agent, history: History, brief: Brief, offer: ToolOffer | None) -> Prepared:
+    """The request for the next pass of the LLM. The history stays as it is.
+
+    The template and the tokens are made off the event loop. Raises the LLM's `VoiceError`.
+    """
+    llm, settings = agent.engines.llm, agent.settings.agent
+    # The longest reply may be as long as the context; half of it is left for what was said.
+    room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2)
+    shorter = history.copy().prompts(brief.system_prompt, settings.history_messages)
+    messages, start = next(shorter)
+    prompt = await llm.prompt(messages, offer)
+    while prompt.tokens > room and (next_one := next(shorter, None)) is not None:
+        messages, start = next_one
+        prompt = await llm.prompt(messages, offer)
+    return Prepared(LlmRequest(prompt, brief.sampling, offer, llm.name), start)
 
 
 @dataclass(frozen=True, eq=False)

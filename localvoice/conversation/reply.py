@@ -5,22 +5,21 @@ from contextlib import aclosing
 from typing import Final
 
 from localvoice.application.hooks import Rejection, ToolResult, TurnContext
-from localvoice.application.stopwatch import now
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
 from localvoice.contract.text import in_utf8
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.director import Brief, Exchange, StageChange
-from localvoice.conversation.models import Models, Piece, Reply
-from localvoice.conversation.prompting import prepare
+from localvoice.conversation.models import Models, Piece, Reply, Written, prepare, written
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.sentences import Pieces, ends_within_sentence
 from localvoice.conversation.speaking import Speaker
-from localvoice.conversation.speculation import Draft, Written, written
+from localvoice.conversation.speculation import Draft
 from localvoice.conversation.tool_calls import ToolCalls
 from localvoice.engines.speech_text import speakable
 from localvoice.engines.types import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall, ToolOffer
+from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Settled
 from localvoice.tools.consent import Consent
 from localvoice.tools.executor import content_of

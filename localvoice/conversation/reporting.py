@@ -1,17 +1,21 @@
-"""Failures and hooks outside a turn: told to the client, the application, the figures and the log."""
+"""What a session tells: messages, failures, hooks outside a turn, and the trace of its floor."""
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final, TypeVarTuple
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, TypeVarTuple
 
 from localvoice.application.hooks import ErrorContext, Outcome, notify
-from localvoice.application.stopwatch import unix_ms
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.contract.messages import ErrorMessage, ServerMessage
+from localvoice.contract.messages import ErrorMessage, ServerMessage, SpeechStart, StateMessage
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
+from localvoice.conversation.moves import SPEECH_STARTED, State, Transition
 from localvoice.observability.log_context import failure, spoken
+from localvoice.observability.stopwatch import unix_ms
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +37,19 @@ class Reporter:
         self._session_id = session_id
         self.emit = emit
         """Sends a message to the client; never waits."""
+        self.trace = Trace()
+        """The latest transitions of the floor."""
         self._running: set[asyncio.Task[None]] = set()
+
+    def follow(self, transition: Transition) -> None:
+        """Tell the client what it is to know of a transition of the floor, and keep it in the trace."""
+        self.trace.add(transition.source, transition.event, transition.target)
+        if transition.event == SPEECH_STARTED:
+            self.emit(SpeechStart())
+        told = transition.target.told
+        # A turn may take another's place while that one thinks: the client must know whose words come next.
+        if told != transition.source.told or transition.target is State.THINKING:
+            self.emit(StateMessage(told))
 
     def report(self, error: VoiceError, turn_id: str | None = None) -> None:
         """Tell everyone what failed."""
@@ -52,6 +68,11 @@ class Reporter:
             self.report(error, turn_id)
         else:
             self.report_unforeseen(error, turn_id)
+
+    def report_failed(self, task: asyncio.Task[Any]) -> None:
+        """What a task has raised, if anything."""
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            self.report_any(error)
 
     def report_unforeseen(self, error: BaseException, turn_id: str | None = None) -> None:
         """An exception that nobody foresaw: a bug, told and logged as such."""
@@ -75,3 +96,52 @@ class Reporter:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=_LEAVE_SECONDS)
+
+
+SIZE: Final = 256
+"""Transitions that are kept: some 60 turns; 50 KB."""
+
+
+@dataclass(frozen=True)
+class TraceEntry:
+    """One change of state."""
+
+    time: float
+    """Seconds since the epoch, as in the log."""
+    source: str
+    """The state that ended."""
+    event: str
+    """What ended it."""
+    target: str
+    """The state that began."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types: time, from, event, to."""
+        return {"time": self.time, "from": self.source, "event": self.event, "to": self.target}
+
+
+class Trace:
+    """The transitions of one session, oldest first; old ones make room for new ones."""
+
+    def __init__(self, size: int = SIZE, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives seconds since the epoch."""
+        self._transitions: deque[TraceEntry] = deque(maxlen=size)
+        self._clock = clock
+
+    def __len__(self) -> int:
+        """Transitions kept."""
+        return len(self._transitions)
+
+    def __iter__(self) -> Iterator[TraceEntry]:
+        """Oldest first; what is added meanwhile is not seen."""
+        return iter(tuple(self._transitions))
+
+    def add(self, source: str, event: str, target: str) -> None:
+        """Keep a transition and log it at debug level, with the structured field `transition`."""
+        transition = TraceEntry(self._clock(), source, event, target)
+        self._transitions.append(transition)
+        log.debug("%s: %s -> %s", event, source, target, extra={"transition": transition.as_dict()})
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """All as JSON types, oldest first."""
+        return [transition.as_dict() for transition in self]

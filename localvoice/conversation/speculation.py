@@ -12,30 +12,21 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from localvoice.application.stopwatch import now
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.blind import add_user, answers_blind
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.dropping import Dropped
-from localvoice.conversation.forgetting import forget_request
 from localvoice.conversation.history import History
-from localvoice.conversation.prompting import Prepared, prepare
+from localvoice.conversation.models import Prepared, Written, add_user, answers_blind, prepare, written
+from localvoice.conversation.phrases import forget_request
 from localvoice.conversation.sentences import Pieces
-from localvoice.engines.types import CutOff, ReplyItem, ToolCall
+from localvoice.conversation.transcribing import Dropped
+from localvoice.engines.types import CutOff, ToolCall
+from localvoice.observability.stopwatch import now
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Written:
-    """A part of the reply's text, and the pieces that it completed."""
-
-    text: str
-    pieces: list[str]
 
 
 class Draft:
@@ -155,15 +146,6 @@ class Speculation:
             await self._agent.engines.llm.prepare(prepared.request.messages, prepared.request.offer)
         except VoiceError as error:
             log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell
-
-
-async def written(
-    reply: AsyncGenerator[ReplyItem, None], splitter: Pieces
-) -> AsyncGenerator[Written | ToolCall | CutOff, None]:
-    """What the LLM writes, its text cut into pieces."""
-    async with aclosing(reply):
-        async for item in reply:
-            yield Written(item, splitter.feed(item)) if isinstance(item, str) else item
 
 
 def past_with(agent: Agent, conversation: Conversation, words: str) -> History:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from localvoice.application.hooks import Rejection, ToolResult, TurnContext, consult, notify
-from localvoice.application.stopwatch import Stopwatch
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.contract.metrics import Metric
@@ -13,6 +12,7 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.director import Brief
 from localvoice.conversation.reporting import Reporter
 from localvoice.engines.types import ToolCall
+from localvoice.observability.stopwatch import Stopwatch
 from localvoice.tools import ToolContext, ToolRegistry
 from localvoice.tools.confirmation import (
     NOT_AGREED,

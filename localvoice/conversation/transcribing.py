@@ -2,12 +2,36 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from localvoice.application.stopwatch import Stopwatch, now
 from localvoice.audio.frames import AudioFrame
-from localvoice.conversation.dropping import Dropped
-from localvoice.conversation.models import Heard
+from localvoice.conversation.openings import Heard
 from localvoice.engines.types import Stt
+from localvoice.observability.stopwatch import Stopwatch, now
+
+
+class Dropped:
+    """Tasks that were cancelled. A model leaves its work only after a while, and is not closed before."""
+
+    def __init__(self) -> None:
+        self._ending: set[asyncio.Task[Any]] = set()
+
+    def add(self, task: asyncio.Task[Any] | None) -> None:
+        """Cancel it, if there is one. If it has failed already, that concerns nobody any more."""
+        if task is not None:
+            self._ending.add(task)
+            task.cancel()
+            task.add_done_callback(self._forget)
+
+    async def ended(self) -> None:
+        """Wait until all of them have."""
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled():
+            task.exception()
 
 
 class Transcriber:

@@ -8,73 +8,27 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from localvoice.application.hooks import Rejection, TurnContext, consult, notify
-from localvoice.application.stopwatch import Stopwatch
-from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.contract.messages import ReplyHeard, TranscriptMessage, TurnMetrics
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.blind import BLIND, add_user, answers_blind
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.floor_events import Event, ReplyStarted, SoundStarted, TurnSpent
-from localvoice.conversation.forgetting import ForgetRequest, forget_request
-from localvoice.conversation.models import Heard, Models
+from localvoice.conversation.models import Models, add_user, answers_blind
+from localvoice.conversation.moves import Event, ReplyStarted, SoundStarted, TurnSpent
+from localvoice.conversation.openings import Announced, Forget, Heard, Spoken, TurnOpening, Typed
+from localvoice.conversation.phrases import BLIND, ForgetRequest, forget_request
 from localvoice.conversation.reply import ReplyWriter
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speaking import Speaker
 from localvoice.conversation.speculation import Draft
 from localvoice.engines.types import Transcript
 from localvoice.observability.log_context import log_context
+from localvoice.observability.stopwatch import Stopwatch
 from localvoice.tools.confirmation import Confirmation, Settled
 
 log = logging.getLogger(__name__)
-
-
-# --- what a turn begins with; times are the event loop's ---
-
-
-@dataclass(eq=False)
-class Spoken:
-    """The user has said something."""
-
-    transcription: asyncio.Task[Heard]
-    """Its words, which may still be under way."""
-    speech: AudioFrame
-    """The sound, at 16 kHz."""
-    at: float
-    """When their voice ended."""
-    endpoint: float | None = None
-    """When that was certain; None for an utterance that was sent as a whole."""
-
-
-@dataclass(frozen=True, eq=False)
-class Typed:
-    """The user has written something."""
-
-    text: str
-    at: float
-
-
-@dataclass(frozen=True, eq=False)
-class Announced:
-    """The agent says something of its own accord."""
-
-    text: str
-    at: float
-
-
-@dataclass(frozen=True, eq=False)
-class Forget:
-    """The user has pressed the button that forgets."""
-
-    request: ForgetRequest
-    at: float
-
-
-TurnOpening = Spoken | Typed | Announced | Forget
 
 
 class Turn:

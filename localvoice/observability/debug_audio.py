@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from localvoice.application.hooks import Hooks, Timing, TurnContext
+from localvoice.application.hooks import Hooks, TurnContext
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.wav import wav_bytes
 from localvoice.config import ConfigError
 from localvoice.observability.log_context import session_tag
+from localvoice.observability.stopwatch import Timing
 
 log = logging.getLogger(__name__)
 

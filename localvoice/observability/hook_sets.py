@@ -18,7 +18,6 @@ from localvoice.application.hooks import (
     LlmResult,
     PlaybookContext,
     Rejection,
-    Timing,
     ToolResult,
     TurnContext,
 )
@@ -26,6 +25,7 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, VoiceError
 from localvoice.engines.types import ToolCall, Transcript
 from localvoice.observability.log_context import session_tag, spoken
+from localvoice.observability.stopwatch import Timing
 
 log = logging.getLogger(__name__)
 

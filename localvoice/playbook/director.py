@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from localvoice.application.hooks import Hooks, PlaybookContext, Timing, notify
-from localvoice.application.stopwatch import Stopwatch, now
+from localvoice.application.hooks import Hooks, PlaybookContext, notify
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric, Metrics
 from localvoice.conversation.director import Brief, Exchange, StageChange, sampling_of
 from localvoice.engines.types import Llm, Sampling
+from localvoice.observability.stopwatch import Stopwatch, Timing, now
 from localvoice.playbook.conditions import (
     Evidence,
     Intent,

@@ -19,13 +19,13 @@ from typing import Final
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from localvoice.application.hooks import ErrorContext, notify
-from localvoice.application.stopwatch import now, unix_ms
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import Reconnect, parse
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ErrorMessage, Ready
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
+from localvoice.observability.stopwatch import now, unix_ms
 from localvoice.server.slots import ConversationSlots
 from localvoice.transports.limits import TokenBucket, rate_limited
 

@@ -10,7 +10,6 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from localvoice.application.stopwatch import now
 from localvoice.config import ServerSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.contract.errors import VoiceError
@@ -22,6 +21,7 @@ from localvoice.conversation.store import SessionStore
 from localvoice.engines.jobs import counted
 from localvoice.engines.worker import troubles
 from localvoice.observability.prometheus import PrometheusMetrics
+from localvoice.observability.stopwatch import now
 from localvoice.server.access import TokenAuth
 from localvoice.server.admission import (
     ConnectionLimits,

@@ -10,7 +10,6 @@ from typing import Final
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from localvoice.application.hooks import notify
-from localvoice.application.stopwatch import Stopwatch
 from localvoice.audio.playout import Playout
 from localvoice.contract.client_messages import Offer, Ping, Reconnect
 from localvoice.contract.errors import VoiceError
@@ -27,10 +26,11 @@ from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.conversations import Sessions
-from localvoice.conversation.floor_events import Transition
+from localvoice.conversation.moves import Transition
 from localvoice.conversation.session import Session
 from localvoice.engines.jobs import Work
 from localvoice.observability.log_context import failure, log_context
+from localvoice.observability.stopwatch import Stopwatch
 from localvoice.server.admission import ConnectionLimits, Refusals
 from localvoice.server.inbound import InboundMessages, report_failure
 from localvoice.server.payloads import PayloadDecoder

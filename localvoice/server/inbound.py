@@ -5,7 +5,6 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from localvoice.application.stopwatch import now
 from localvoice.config import LimitSettings
 from localvoice.contract.client_messages import (
     MAX_MESSAGE_BYTES,
@@ -25,6 +24,7 @@ from localvoice.contract.client_messages import (
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.session import Session
 from localvoice.observability.log_context import log_context
+from localvoice.observability.stopwatch import now
 from localvoice.server.payloads import PayloadDecoder, decode_chunk
 from localvoice.server.slots import ConnectionSlot
 from localvoice.transports.inbox import FrameInbox

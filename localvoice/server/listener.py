@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from localvoice.application.stopwatch import now
+from localvoice.observability.stopwatch import now
 from localvoice.server.access import PendingConnection, PendingConnections
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from localvoice.application.stopwatch import now
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import VoiceError
-from localvoice.conversation.floor_events import SPEECH_STARTED, TURN_STARTED, State, Transition
+from localvoice.conversation.moves import SPEECH_STARTED, TURN_STARTED, State, Transition
 from localvoice.engines.jobs import Work
+from localvoice.observability.stopwatch import now
 from localvoice.transports.limits import rate_limited
 
 KEEP_SECONDS: Final = 15.0

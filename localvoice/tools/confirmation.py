@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from localvoice.application.hooks import ToolResult
-from localvoice.application.stopwatch import now
 from localvoice.engines.types import ToolCall
+from localvoice.observability.stopwatch import now
 from localvoice.tools.consent import Consent, consent
 from localvoice.tools.question import Question
 

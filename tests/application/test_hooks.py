@@ -6,7 +6,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from localvoice.application.hooks import Hooks, Rejection, Timing, TurnContext, consult, notify
+from localvoice.application.hooks import Hooks, Rejection, TurnContext, consult, notify
+from localvoice.observability.stopwatch import Timing
 
 # The names that the contract promises.
 TURN = ["on_turn_start", "on_turn_end"]

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from localvoice.application.hooks import Hooks, LlmResult, Rejection, Timing, TurnContext
+from localvoice.application.hooks import Hooks, LlmResult, Rejection, TurnContext
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.history import History
 from localvoice.engines.types import CALL_NOTHING, ToolCall
+from localvoice.observability.stopwatch import Timing
 from localvoice.tools.confirmation import PATIENCE_SECONDS
 from tests.support.fakes import TTS_FAILED, FakeLlm, FakeStt, FakeTts, loud
 from tests.support.post import AGAIN, AGREED, QUESTION, Post, ask, call

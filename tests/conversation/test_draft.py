@@ -12,7 +12,8 @@ from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, TranscriptMessage
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.speculation import Draft, Speculation, Written
+from localvoice.conversation.models import Written
+from localvoice.conversation.speculation import Draft, Speculation
 from localvoice.engines.types import Image, ToolCall
 from localvoice.tools import tool
 from tests.support.fakes import LLM_FAILED, FakeLlm, FakeStt, FakeTts, fake_engines, loud, silent

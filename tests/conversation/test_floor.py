@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localvoice.conversation.floor import Floor, step
-from localvoice.conversation.floor_events import (
+from localvoice.conversation.moves import (
     Await,
     Begin,
     Cut,

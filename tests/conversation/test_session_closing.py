@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from localvoice.application.hooks import Hooks
-from localvoice.application.stopwatch import now
 from localvoice.conversation.conversation import Conversation
+from localvoice.observability.stopwatch import now
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, loud
 from tests.support.session_room import LONG, STEP, Rooms
 

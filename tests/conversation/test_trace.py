@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from localvoice.conversation.trace import Trace, Transition
+from localvoice.conversation.reporting import Trace, TraceEntry
 
 
 def test_transitions_are_kept_in_their_order() -> None:
@@ -13,8 +13,8 @@ def test_transitions_are_kept_in_their_order() -> None:
     trace.add("idle", "speech began", "listening")
     trace.add("listening", "speech ended", "thinking")
     assert list(trace) == [
-        Transition(1.0, "idle", "speech began", "listening"),
-        Transition(2.5, "listening", "speech ended", "thinking"),
+        TraceEntry(1.0, "idle", "speech began", "listening"),
+        TraceEntry(2.5, "listening", "speech ended", "thinking"),
     ]
     assert trace.as_dicts()[1] == {
         "time": 2.5,
@@ -45,7 +45,7 @@ def test_adding_while_iterating_is_harmless() -> None:
 
 def test_each_transition_is_logged_with_structured_fields(caplog: pytest.LogCaptureFixture) -> None:
     trace = Trace(clock=lambda: 7.0)
-    with caplog.at_level(logging.DEBUG, "localvoice.conversation.trace"):
+    with caplog.at_level(logging.DEBUG, "localvoice.conversation.reporting"):
         trace.add("speaking", "barge-in", "listening")
     (record,) = caplog.records
     assert record.levelno == logging.DEBUG

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from localvoice.application.hooks import Hooks, LlmResult, Rejection, Timing, TurnContext
+from localvoice.application.hooks import Hooks, LlmResult, Rejection, TurnContext
 from localvoice.contract.messages import LlmReply
 from localvoice.conversation.reply import DONE, MORE, NO_WORDS
 from localvoice.engines.types import CutOff, ReplyItem, ToolCall
+from localvoice.observability.stopwatch import Timing
 from localvoice.tools import tool
 from tests.support.fakes import FakeLlm
 from tests.support.post import Post

@@ -8,7 +8,6 @@ from contextlib import aclosing
 
 import pytest
 
-from localvoice.application.stopwatch import now
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines import jobs as job_module
@@ -17,6 +16,7 @@ from localvoice.engines.jobs import After, Stop
 from localvoice.engines.types import Transcript
 from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.worker import Worker
+from localvoice.observability.stopwatch import now
 from tests.support.fakes import loud, until
 from tests.support.worker_jobs import worker as worker
 

@@ -8,7 +8,6 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
-from localvoice.application.stopwatch import now as now
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.deadlines import DeadlineStt, DeadlineTts, reply_within
@@ -16,6 +15,7 @@ from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import ChatMessage, Sampling, Stt, Transcript, Tts
 from localvoice.engines.worker import Worker
+from localvoice.observability.stopwatch import now as now
 from tests.support.small_llama import MODEL
 
 SPEECH = AudioFrame(np.zeros(SPEECH_RATE, np.int16), SPEECH_RATE)

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localvoice.application.hooks import Timing, TurnContext, notify
+from localvoice.application.hooks import TurnContext, notify
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import read_wav
 from localvoice.config import ConfigError
 from localvoice.observability import debug_audio
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.log_context import session_tag
+from localvoice.observability.stopwatch import Timing
 
 TIMING = Timing(0.0, 1.0, 1.0)
 NOON = 1_735_732_800_250.0  # 2025-01-01 12:00:00.250 UTC

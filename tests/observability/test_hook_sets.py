@@ -15,7 +15,6 @@ from localvoice.application.hooks import (
     LlmResult,
     PlaybookContext,
     Rejection,
-    Timing,
     ToolResult,
     TurnContext,
     notify,
@@ -25,6 +24,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec, Transcript
 from localvoice.observability.hook_sets import error_hooks, logging_hooks, timing_hooks, verbose_hooks
 from localvoice.observability.log_context import session_tag, show_transcripts
+from localvoice.observability.stopwatch import Timing
 
 LOGGER = "localvoice.observability.hook_sets"
 SECRET = "my password is swordfish"

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from localvoice.application.hooks import Hooks, PlaybookContext, Timing
+from localvoice.application.hooks import Hooks, PlaybookContext
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.director import StageChange
+from localvoice.observability.stopwatch import Timing
 from localvoice.playbook import (
     CustomCondition,
     MaxTurnsCondition,

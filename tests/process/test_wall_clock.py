@@ -25,8 +25,8 @@ from tests.support.server_site import Client, Site
 HOUR = 3600
 
 SHOWN_OR_KEPT = {
-    "application/stopwatch.py": "hooks get the time of day",
-    "conversation/trace.py": "for people",
+    "observability/stopwatch.py": "hooks get the time of day",
+    "conversation/reporting.py": "for people",
     "conversation/conversations.py": "what is on disk outlives every other clock",
     "tools/builtin/clock.py": "what the user asks for",
     "server/certificate.py": "certificates hold dates",

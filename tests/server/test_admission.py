@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
-from localvoice.application.stopwatch import now as now
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.observability.stopwatch import now as now
 from localvoice.server.admission import ASK_SECONDS, BEAT_SECONDS, SUBPROTOCOL, returning_session
 from localvoice.server.slots import ConversationSlots
 from tests.support.full_server import full

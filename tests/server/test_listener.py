@@ -154,7 +154,7 @@ async def test_without_file_descriptors_others_wait_and_the_log_says_so_once(
 def test_the_command_line_may_open_as_many_files_as_the_system_allows() -> None:
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 3000));"
-        "from localvoice import cli; cli._outlive();"
+        "import localvoice; localvoice.configure_process();"
         "print(*resource.getrlimit(resource.RLIMIT_NOFILE), flush=True)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from localvoice.application.stopwatch import now
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
 from localvoice.conversation.agent import Agent
+from localvoice.observability.stopwatch import now
 from localvoice.server.app import VoiceServer
 from localvoice.server.security import HEADERS
 from tests.support.fakes import fake_engines

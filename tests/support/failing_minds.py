@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from localvoice.application.stopwatch import now as now
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.fallback import LlmSource, RetryPolicy
 from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer, ToolSpec
+from localvoice.observability.stopwatch import now as now
 
 QUESTION = [ChatMessage("user", "How are you?")]
 OFFER = ToolOffer((ToolSpec("clock", "Tells the time.", {"type": "object"}),))
@@ -62,7 +62,10 @@ class Mind:
             raise part
 
     async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
-        return Prompt(messages, offer, len(messages) + len(self.name))
+        return Prompt(messages, offer, self.prompt_tokens(messages, offer))
+
+    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
+        return len(messages) + len(self.name)
 
     async def forget(self) -> None:
         self.forgets += 1

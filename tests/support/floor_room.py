@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from localvoice.conversation.floor import Floor, step
-from localvoice.conversation.floor_events import (
+from localvoice.conversation.moves import (
     Await,
     Begin,
     Cut,

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from localvoice.application.hooks import Hooks
-from localvoice.application.stopwatch import now as now
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.config import Settings
@@ -18,6 +17,7 @@ from localvoice.contract.messages import ErrorMessage, ServerMessage, StateMessa
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
 from localvoice.observability.in_memory import InMemoryMetrics
+from localvoice.observability.stopwatch import now as now
 from localvoice.playbook import Playbook
 from localvoice.tools import Tool, ToolRegistry
 from tests.support.directors import agent_of

@@ -2,8 +2,21 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 
-from localvoice.application.hooks import Timing
+
+@dataclass(frozen=True)
+class Timing:
+    """How long something took."""
+
+    start_time: float
+    """Unix ms."""
+    end_time: float
+    """Unix ms."""
+    duration_ms: float
+    """On the monotonic clock."""
+    ttft_ms: float | None = None
+    """For the LLM: from the request to its first token."""
 
 
 def now() -> float:
