@@ -25,10 +25,9 @@ def main() -> None:
         sys.exit(0 if name in ("", "-h", "--help") else f"There is no command {name!r}.")
     # Only this one is imported, as each loads libraries of its own.
     command = import_module(f"benchmarks.{name}")
-    sys.argv[:2] = [f"python -m benchmarks {name}"]
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(help=command.__doc__)(command.main)
-    app()
+    app(sys.argv[2:], prog_name=f"python -m benchmarks {name}")
 
 
 if __name__ == "__main__":

@@ -36,19 +36,15 @@ PATIENT: Final = {"LOCALVOICE_LISTENING_EAGER": "false"}
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured."""
-
     turns: int
     interruptions: int
     rounds: int
-    """Turns of each of two sessions that speak at the same time."""
     idle_seconds: float
     work: bool
-    """Whether eager and patient turns are compared, on two more servers."""
 
 
 @dataclass
-class _Turn:
+class Turn:
     milliseconds: float = 1000 * TIMEOUT
     """Voice to voice."""
     failed: bool = True
@@ -103,7 +99,7 @@ async def _one_session(result: Result, site: Server, clips: list[AudioFrame], sc
             result.idle_percent = await _idle_percent(site, scale.idle_seconds)
         for number in range(scale.turns):
             progress(f"turn {number + 1}/{scale.turns}")
-            turn = await _turn(client, clips[number % len(clips)])
+            turn = await one_turn(client, clips[number % len(clips)])
             result.voice_to_voice.append(turn.milliseconds)
             result.failures += turn.failed
             for name, values in result.stages.items():
@@ -119,16 +115,16 @@ async def _two_sessions(result: Result, site: Server, clips: list[AudioFrame], r
         for number in range(rounds):
             progress(f"two at once, round {number + 1}/{rounds}")
             both = await asyncio.gather(
-                _turn(one, clips[number % len(clips)]), _turn(other, clips[(number + 1) % len(clips)])
+                one_turn(one, clips[number % len(clips)]), one_turn(other, clips[(number + 1) % len(clips)])
             )
             result.two_at_once += [turn.milliseconds for turn in both]
             result.failures += sum(turn.failed for turn in both)
 
 
-async def _turn(client: VoiceClient, clip: AudioFrame) -> _Turn:
+async def one_turn(client: VoiceClient, clip: AudioFrame) -> Turn:
     """Say something, hear the whole answer."""
     loop = asyncio.get_running_loop()
-    turn = _Turn()
+    turn = Turn()
     client.forget()
     ended = client.mouth.say(clip)
     onset = client.mouth.onset
@@ -180,7 +176,7 @@ async def _work(result: Result, site: Server, clips: list[AudioFrame], name: str
         await asyncio.sleep(2)
         before = site.cpu_seconds()
         for number in range(WORK_TURNS):
-            turn = await _turn(client, clips[number % len(clips)])
+            turn = await one_turn(client, clips[number % len(clips)])
             result.failures += turn.failed
         await asyncio.sleep(2)  # what is done between turns belongs to them
         after = site.cpu_seconds()

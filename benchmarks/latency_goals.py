@@ -32,13 +32,10 @@ class Result:
     """All figures of one run, in ms where nothing else is said."""
 
     profile: str
-    """Its models."""
     machine: dict[str, Any]
-    """What it ran on."""
     clips: int = 0
     """How many there are; they are spoken in turn."""
     ready_seconds: float = 0.0
-    """Until the server was ready."""
     memory_mb: float | None = None
     """The server's largest resident size; None where the system has no /proc."""
     voice_to_voice: list[float] = field(default_factory=list)
@@ -64,13 +61,10 @@ class Goal:
     """A figure and what it should be at most."""
 
     what: str
-    """Is measured."""
     most: float
-    """That is wanted."""
     unit: str
-    """Of both: " ms", " ×", " %"."""
     figure: Callable[[Result], float | None]
-    """Takes it from a result; None if it wasn't measured."""
+    """None if it wasn't measured."""
     profile: str | None = None
     """The goal is for this profile only; a ratio holds for all."""
 

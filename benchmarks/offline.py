@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.loopback import NotPossible, loopback_only
 from benchmarks.offline_watch import Sighting
 from benchmarks.report import Profile
 from benchmarks.servers import ROOT
+from tests.support.loopback import NotPossible, loopback_only
 
 WATCHER: Final = "benchmarks.offline_watch"
 NOT_POSSIBLE: Final = 2

@@ -47,12 +47,9 @@ class CannotWatch(RuntimeError):
 
 
 class Turn(BaseModel):
-    """One question and its answer."""
-
     asked: str
     """What the server understood, or what was typed."""
     answered: str
-    """The reply's words."""
 
 
 class Sighting(BaseModel):
@@ -61,15 +58,13 @@ class Sighting(BaseModel):
     voice: str
     """How speech came and went: WebRTC or WebSocket."""
     turns: list[Turn]
-    """The conversation."""
     calls: Calls
-    """Its system calls."""
     kept: list[str]
     """Files that it left in the user's home."""
 
     @property
     def silent(self) -> bool:
-        """Whether nothing was sent, looked up or kept."""
+        """Whether it sent, looked up and kept nothing."""
         return not self.calls.findings and not self.kept
 
 

@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -102,31 +102,27 @@ async def _compare(
     return figures
 
 
+@dataclass
 class Block:
     """Some turns and interruptions of one contender, in a row, in one call."""
 
-    def __init__(
-        self,
-        contender: Contender,
-        figures: Figures,
-        clips: list[AudioFrame],
-        long_questions: list[AudioFrame],
-    ) -> None:
-        self._contender = contender
-        self._figures = figures
-        self._clips = clips
-        self._long_questions = long_questions
-        self._turns = 0
-        self._interruptions = 0
+    contender: Contender
+    figures: Figures
+    clips: list[AudioFrame]
+    long_questions: list[AudioFrame]
+    turns: int = 0
+    """Done."""
+    interruptions: int = 0
+    """Done."""
 
     async def run(self, logs: Path, interruptions: int) -> None:
         """Measure. Turns that a contender doesn't complete count as failed."""
         trouble = ""
         try:
-            async with running(self._contender, logs) as processes:
+            async with running(self.contender, logs) as processes:
                 try:
-                    async with called(processes.address, self._contender.by_websocket) as call:
-                        await one_turn(call, self._clips[-1])
+                    async with called(processes.address, self.contender.by_websocket) as call:
+                        await one_turn(call, self.clips[-1])
                         await self._talk(call, processes, interruptions)
                 except (TimeoutError, OSError, ClientError, ServerReported) as error:
                     processes.check()
@@ -134,35 +130,32 @@ class Block:
         except PeerDied as error:
             trouble = str(error)
         if trouble:
-            self._figures.troubles.append(trouble)
-            print(f"{self._contender.name}: {trouble}", flush=True)
-        for _ in range(len(self._clips) - self._turns):
-            self._figures.turn(None)
-        if self._contender.interruptible:
-            for _ in range(interruptions - self._interruptions):
-                self._figures.interruption(None)
+            self.figures.troubles.append(trouble)
+            print(f"{self.contender.name}: {trouble}", flush=True)
+        for _ in range(len(self.clips) - self.turns):
+            self.figures.turn(None)
+        if self.contender.interruptible:
+            for _ in range(interruptions - self.interruptions):
+                self.figures.interruption(None)
 
     async def _talk(self, call: Call, processes: Processes, interruptions: int) -> None:
-        for clip in self._clips:
+        for clip in self.clips:
             milliseconds, cut_in = await one_turn(call, clip)
             processes.check()
-            self._figures.turn(milliseconds, cut_in)
-            self._turns += 1
-            print(
-                "  turn",
-                "without an answer" if milliseconds is None else f"{milliseconds:.0f} ms",
-                flush=True,
-            )
-        for number in range(interruptions if self._contender.interruptible else 0):
-            question = self._long_questions[number % len(self._long_questions)]
-            clip = self._clips[number % len(self._clips)]
+            self.figures.turn(milliseconds, cut_in)
+            self.turns += 1
+            shown = "without an answer" if milliseconds is None else f"{milliseconds:.0f} ms"
+            print("  turn", shown, flush=True)
+        for number in range(interruptions if self.contender.interruptible else 0):
+            question = self.long_questions[number % len(self.long_questions)]
+            clip = self.clips[number % len(self.clips)]
             speaking, milliseconds = await one_interruption(call, question, clip)
             processes.check()
-            self._interruptions += 1
+            self.interruptions += 1
             if speaking:
-                self._figures.interruption(milliseconds)
+                self.figures.interruption(milliseconds)
             else:
-                self._figures.not_interrupted += 1
+                self.figures.not_interrupted += 1
             shown = "went on" if milliseconds is None else f"{milliseconds:.0f} ms"
             print("  interruption", shown if speaking else "without an answer", flush=True)
 

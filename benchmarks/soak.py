@@ -1,4 +1,4 @@
-"""Endurance: many connections that come and go, then turns without rest; what the server holds afterwards.
+"""Endurance: many connections that come and go, then turns; what the server holds afterwards.
 
 The connections are of three kinds in turn: one that talks by WebRTC and hangs up, one whose process is
 killed, and one that is refused. The turns are spoken and heard to the end, in one conversation; memory and
@@ -13,6 +13,7 @@ import signal
 import statistics
 import sys
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,9 +24,9 @@ from aiohttp import ClientSession, WSServerHandshakeError
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.client import VoiceClient, voice_client
+from benchmarks.client import voice_client
 from benchmarks.clips import spoken
-from benchmarks.latency import REPLY_SECONDS, TIMEOUT
+from benchmarks.latency import one_turn
 from benchmarks.report import RESULTS, Out, Profile, machine, mark, progress, write_figures
 from benchmarks.servers import program
 from benchmarks.soak_server import Counts
@@ -60,25 +61,22 @@ class Soak:
     turns: list[tuple[float, float, float]] = field(default_factory=list)
     """Of each: seconds since the first began, voice-to-voice ms, MB held after it."""
     allocated_mb: list[float] = field(default_factory=list)
-    """After each turn: what native code has allocated and not freed."""
+    """By native code, after each turn."""
     largest_mb: float = 0.0
-    """Resident at most, at any time: while the models are loaded, and amid turns."""
+    """Resident at any time, the start included."""
     failed: int = 0
     """Turns without an answer."""
 
 
+@dataclass(frozen=True)
 class SoakServer:
-    """The process that has to endure."""
-
-    def __init__(self, process: asyncio.subprocess.Process, address: str) -> None:
-        self.address = address
-        self._process = process
+    process: Process
+    address: str
 
     async def counts(self) -> Counts:
-        """What it holds now."""
-        assert self._process.stdout is not None
-        self._process.send_signal(signal.SIGUSR1)
-        return Counts(**json.loads(await self._process.stdout.readline()))
+        assert self.process.stdout is not None
+        self.process.send_signal(signal.SIGUSR1)
+        return Counts(**json.loads(await self.process.stdout.readline()))
 
 
 @asynccontextmanager
@@ -132,33 +130,17 @@ async def come_and_go(server: SoakServer, count: int, settle: float = SETTLE_SEC
 
 
 async def converse(server: SoakServer, clips: list[AudioFrame], seconds: float, result: Soak) -> None:
-    """Turns without rest."""
+    """Turns, one after the other."""
     async with voice_client(server.address) as client:
         begun = time.monotonic()
         while (passed := time.monotonic() - begun) < seconds:
             progress(f"turn {len(result.turns) + 1}, {passed / 60:.1f} of {seconds / 60:.0f} min")
-            waited = await _turn(client, clips[len(result.turns) % len(clips)])
-            result.failed += waited is None
+            turn = await one_turn(client, clips[len(result.turns) % len(clips)])
+            result.failed += turn.failed
             now = await server.counts()
-            result.turns.append((passed, 1000 * TIMEOUT if waited is None else waited, now.held_mb))
+            result.turns.append((passed, turn.milliseconds, now.held_mb))
             result.allocated_mb.append(now.allocated_mb)
             result.largest_mb = now.peak_mb
-
-
-async def _turn(client: VoiceClient, clip: AudioFrame) -> float | None:
-    """Milliseconds from the end of what is said to the first sound of the answer; None without one."""
-    loop = asyncio.get_running_loop()
-    client.forget()
-    ended = client.say(clip)
-    await asyncio.sleep(ended - loop.time())
-    try:
-        async with asyncio.timeout_at(ended + TIMEOUT):
-            heard = await client.ears.first_sound_after(ended)
-        async with asyncio.timeout(REPLY_SECONDS):
-            await client.wait_for("tts-complete")
-    except TimeoutError:
-        return None
-    return 1000 * (heard - ended)
 
 
 def trend(turns: list[tuple[float, float, float]]) -> float:

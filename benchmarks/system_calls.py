@@ -33,15 +33,12 @@ class Finding:
     """A system call that should not have been made."""
 
     what: str
-    """What is wrong with it."""
     line: str
-    """strace's line."""
+    """strace's."""
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What was seen."""
-
     count: int
     """Of the `TRACED` system calls."""
     addresses: Mapping[str, int]

@@ -43,46 +43,39 @@ class Answer:
     """What came of one request."""
 
     said: str
-    """By the user."""
     wanted: str
     """The tool, or "talk"."""
     got: str
-    """The call, or what was said."""
     tool_right: bool
     """Whether the right tool was called, or none where none was wanted."""
     right: bool
     """Whether its arguments are right as well."""
     first_ms: float
     """Until the first words or the call."""
-    spoken: str = ""
-    """What the model said of the tool's result, if it was asked to."""
 
 
 def main(
     profile: Profile = "quality",
     suite: Annotated[Path, typer.Option(help="TOML of requests.")] = SUITE,
-    speak: Annotated[
-        bool, typer.Option("--speak", help="Run the tools, and have the results spoken.")
-    ] = False,
     out: Out = RESULTS,
 ) -> None:
     """Measure."""
     requests = tomllib.loads(suite.read_text())["request"]
-    answers = asyncio.run(_measure(profile, requests, speak))
+    answers = asyncio.run(_measure(profile, requests))
     result: dict[str, Any] = {"profile": profile, "suite": suite.stem, "cores": os.cpu_count()}
     result |= {"figures": _figures(answers), "answers": [asdict(answer) for answer in answers]}
     _show(result, answers, Console())
     write_figures(out, f"tools-{profile}", result)
 
 
-async def _measure(profile: str, requests: list[dict[str, Any]], speak: bool) -> list[Answer]:
+async def _measure(profile: str, requests: list[dict[str, Any]]) -> list[Answer]:
     files = ready(load_catalog(), profile, models_folder())
     llm = await LlamaLlm.load(files.profile.llm, files.llm_file, plan_threads(device="cpu"))
     try:
         await llm.prepare([ChatMessage("system", SYSTEM_PROMPT)], OFFER)
         answers = []
         for number, request in enumerate(requests):
-            answers.append(await _answer(llm, request, speak))
+            answers.append(await _answer(llm, request))
             progress(f"request {number + 1}/{len(requests)}")
         progress("")
         return answers
@@ -90,7 +83,7 @@ async def _measure(profile: str, requests: list[dict[str, Any]], speak: bool) ->
         await llm.close()
 
 
-async def _answer(llm: Llm, request: Mapping[str, Any], speak: bool) -> Answer:
+async def _answer(llm: Llm, request: Mapping[str, Any]) -> Answer:
     messages = [ChatMessage("system", SYSTEM_PROMPT)]
     for index, words in enumerate([*request.get("before", ()), request["said"]]):
         messages.append(ChatMessage("assistant" if index % 2 else "user", words))
@@ -98,15 +91,9 @@ async def _answer(llm: Llm, request: Mapping[str, Any], speak: bool) -> Answer:
     wanted = request.get("tool", "talk")
     if call is None:
         return Answer(request["said"], wanted, words, wanted == "talk", wanted == "talk", first_ms)
-    result, right = await _judge(call, wanted, request.get("arguments", {}))
-    spoken = ""
-    if speak:
-        answer = ChatMessage("tool", json.dumps(result), tool_call_id=call.call_id)
-        messages += [ChatMessage("assistant", "", (call,)), answer]
-        again, spoken, _ = await _ask(llm, messages)
-        spoken = spoken if again is None else f"calls {again.name} again: {json.dumps(again.arguments)}"
+    right = await _judge(call, wanted, request.get("arguments", {}))
     got = f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}"
-    return Answer(request["said"], wanted, got, call.name == wanted, right, first_ms, spoken)
+    return Answer(request["said"], wanted, got, call.name == wanted, right, first_ms)
 
 
 async def _ask(llm: Llm, messages: list[ChatMessage]) -> tuple[ToolCall | None, str, float]:
@@ -122,18 +109,18 @@ async def _ask(llm: Llm, messages: list[ChatMessage]) -> tuple[ToolCall | None, 
     return None, words, first_ms
 
 
-async def _judge(call: ToolCall, wanted: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
-    """What the tool answers, and whether the call is as good as the one that was wanted."""
+async def _judge(call: ToolCall, wanted: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether the call is as good as the one that was wanted."""
     if "seconds" in arguments:
         arguments = {"duration": f"{arguments['seconds']} seconds"}
     result, seconds = await _run(call.name, call.arguments)
     if call.name != wanted or result.startswith(FAILED):
-        return result, False
+        return False
     if wanted == "get_time":
         said, meant = (str(each.get("place", "")).lower() for each in (call.arguments, arguments))
-        return result, meant in said if meant else not result.startswith("In ")
+        return meant in said if meant else not result.startswith("In ")
     best, best_seconds = await _run(wanted, arguments)
-    return result, seconds == best_seconds if wanted == "set_timer" else result == best
+    return seconds == best_seconds if wanted == "set_timer" else result == best
 
 
 async def _run(name: str, arguments: Mapping[str, Any]) -> tuple[str, float]:
@@ -179,5 +166,3 @@ def _show(result: dict[str, Any], answers: list[Answer], console: Console) -> No
     for answer in answers:
         if not answer.right:
             console.print(f"wrong: {answer.said!r} → {answer.got!r} instead of {answer.wanted}", markup=False)
-        if answer.spoken:
-            console.print(f"spoken: {answer.said!r} → {answer.spoken!r}", markup=False)

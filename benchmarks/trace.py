@@ -55,8 +55,6 @@ _FOLDED: Final = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 @dataclass(frozen=True)
 class Figures:
-    """The size of what ran."""
-
     files: int
     functions: int
     hops: int
@@ -83,7 +81,7 @@ class Trace:
 
     def figures(self, left_out: tuple[str, ...] = ()) -> Figures:
         """Without what lies in these folders of the package."""
-        functions = [code for code in self.functions if folder_of(code) not in left_out]
+        functions = [code for code in self.functions if path_of(code).parts[0] not in left_out]
         hops = {hop: times for hop, times in self.hops.items() if all(code in functions for code in hop)}
         files = {code.co_filename for code in functions}
         return Figures(len(files), len(functions), len(hops), sum(hops.values()))
@@ -110,11 +108,6 @@ class Trace:
 def path_of(code: CodeType) -> Path:
     """Within the package."""
     return Path(code.co_filename).relative_to(PACKAGE)
-
-
-def folder_of(code: CodeType) -> str:
-    """The package's folder in which it lies; empty at the top."""
-    return path_of(code).parts[0] if len(path_of(code).parts) > 1 else ""
 
 
 def _counts(code: CodeType) -> bool:

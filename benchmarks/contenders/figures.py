@@ -23,7 +23,7 @@ class Figures:
     barge_in: list[float] = field(default_factory=list)
     """From the first voiced sample spoken over the answer until the client hears nothing any more."""
     failures: int = 0
-    """Turns without an answer and interruptions without silence."""
+    """Turns without an answer, and interruptions without silence."""
     cut_ins: int = 0
     """Turns in which an answer began before the user had finished."""
     not_interrupted: int = 0
@@ -45,10 +45,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Goal:
-    """How localvoice is meant to compare with a peer, and how it does."""
-
     text: str
-    """What is compared."""
     limit: float
     """The highest ratio that reaches the goal."""
     ratio: float | None
@@ -56,27 +53,19 @@ class Goal:
 
     @property
     def reached(self) -> bool:
-        """Whether the ratio is known and within the limit."""
         return self.ratio is not None and self.ratio <= self.limit
 
 
 def blocks(names: Sequence[str], rounds: int) -> list[tuple[int, str]]:
-    """Who is measured when, as (round, name): A B C D, then D C B A, and so on.
-
-    What changes slowly, such as the machine's temperature, meets all of them alike.
-    """
-    return [
-        (number, name) for number in range(rounds) for name in (names if number % 2 == 0 else reversed(names))
-    ]
+    """The order, as (round, name): A B C D, D C B A, and so on, so that slow changes meet all alike."""
+    return [(number, name) for number in range(rounds) for name in names[:: -1 if number % 2 else 1]]
 
 
 def median(values: Sequence[float]) -> float | None:
-    """The middle value; None of nothing."""
     return statistics.median(values) if values else None
 
 
 def p95(values: Sequence[float]) -> float | None:
-    """The 95th percentile by nearest rank, a value that was measured; None of nothing."""
     return percentile(values, 95) if values else None
 
 

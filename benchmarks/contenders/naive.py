@@ -1,4 +1,4 @@
-"""The voice agent one writes first: `python -m benchmarks.contenders.naive WHISPER GGUF VOICE VAD`.
+"""The voice agent that one writes first, with the files WHISPER GGUF VOICE VAD as arguments.
 
 700 ms of silence end the turn. Then the whole of it is transcribed by faster-whisper's own call, the whole
 reply is written, the whole of it is spoken. Each library at its defaults; no interruptions.
@@ -6,7 +6,6 @@ reply is written, the whole of it is spoken. Each library at its defaults; no in
 
 import asyncio
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +59,7 @@ class Models:
 
 
 class Conversation:
-    """One caller. While the answer is made and spoken, nobody listens."""
+    """One caller. While the answer is made and spoken, it doesn't listen."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
@@ -71,7 +70,6 @@ class Conversation:
         self._peer.on("track", self._on_track)
 
     async def answer(self, offer: dict[str, str]) -> dict[str, str]:
-        """Negotiate."""
         await self._peer.setRemoteDescription(RTCSessionDescription(offer["sdp"], offer["type"]))
         self._peer.addTrack(self._loudspeaker)
         await self._peer.setLocalDescription(await self._peer.createAnswer())
@@ -109,21 +107,16 @@ class Conversation:
             self._loudspeaker.put(sound)
 
 
-def offers(models: Models) -> Callable[[web.Request], Any]:
-    """The handler of POST /api/offer."""
-    conversations = []
+async def serve(*files: str) -> None:
+    """Serve until the process is ended."""
+    models, conversations = Models(*files), list[Conversation]()
 
-    async def handle(request: web.Request) -> web.Response:
+    async def offer(request: web.Request) -> web.Response:
         conversations.append(Conversation(models))
         return web.json_response(await conversations[-1].answer(await request.json()))
 
-    return handle
-
-
-async def serve(*files: str) -> None:
-    """Serve until the process is ended."""
     app = web.Application()
-    app.router.add_post("/api/offer", offers(Models(*files)))
+    app.router.add_post("/api/offer", offer)
     await serve_app(app)
 
 

@@ -40,21 +40,16 @@ class Contender:
     """One way to build a voice agent."""
 
     name: str
-    """What it is called in the report."""
     about: str
-    """What it does, in a line."""
     commands: tuple[tuple[str, ...], ...]
-    """Processes in the order of their start. Each prints its address when ready; the last is talked to."""
+    """In the order of their start. Each prints its address when ready; the last is talked to."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to each process's environment."""
     by_websocket: bool = False
     """Whether offers go to its WebSocket /ws rather than to POST /api/offer."""
     interruptible: bool = True
-    """Whether one can speak over its answers."""
 
 
 def contenders(files: ModelFiles) -> list[Contender]:
-    """All of them, on the same model files."""
     profile = files.profile.name
     serve = ("serve", "--profile", profile, "--port", "0", "--log-level", "warning")
     stt, llm, voice = str(files.stt_dir), str(files.llm_file), str(files.voice_file)
@@ -97,7 +92,6 @@ class Processes:
 
     def __init__(self) -> None:
         self.address = ""
-        """Of the one that is talked to."""
         self._running: list[tuple[asyncio.subprocess.Process, Path]] = []
 
     async def start(self, command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
@@ -126,7 +120,6 @@ class Processes:
                 raise PeerDied(f"A process ended with code {process.returncode}. {_tail(log)}")
 
     async def stop(self) -> None:
-        """End them all."""
         for process, _ in reversed(self._running):
             if process.returncode is None:
                 process.terminate()

@@ -14,7 +14,7 @@ from typing import Final
 from localvoice.config import Eagerness
 
 LONGEST_MS: Final = 1248
-"""Nobody is waited for longer, whatever was said: 1.2 s, and the window in which a voice is heard again."""
+"""The longest silence that is waited for: 1.2 s, and the window in which a voice is heard again."""
 
 
 class Hint(Enum):

@@ -1,7 +1,7 @@
 """End-pointing: from windows with their speech probability to the user's turns.
 
 A pure state machine. It counts time in samples of its own stream and holds the sound of the utterance, so
-that whoever gets an event gets the speech with it.
+that each event carries the speech that it is about.
 """
 
 from bisect import insort
@@ -27,7 +27,7 @@ the VAD's threshold."""
 _HYSTERESIS: Final = 0.15
 """Speech goes on until the probability falls this far below the one that started it."""
 _CERTAIN: Final = 0.97
-"""What the VAD says amid speech. It falls slowly behind the end of it, and says so for 32 to 64 ms more."""
+"""What the VAD says within speech. It falls slowly behind the end of it, and says so for 32 to 64 ms more."""
 _FALL_DB: Final = 30.0
 """How far below the utterance's own level a window is that holds none of its speech, unless the VAD is
 certain. Before a louder background that doesn't happen."""
@@ -66,7 +66,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, eq=False)
 class Continued:
-    """The user goes on speaking, for a while already."""
+    """The user goes on speaking; told at intervals."""
 
     speech: AudioFrame
     """The utterance so far, at 16 kHz."""
@@ -241,7 +241,7 @@ class Endpointing:
         return Paused(self._so_far())
 
     def _was_alone(self) -> bool:
-        """Whether nobody else was heard between the words, before the voice grew faint."""
+        """Whether no other voice was heard between the words, before the voice grew faint."""
         faint = (self._position - self._lately[0][0]) // WINDOW
         energies = sorted(map(_energy, self._utterance[: len(self._utterance) - faint]))
         gap = energies[int(_LOUD_SHARE * (len(energies) - 1))] * 10 ** (-_GAP_DB / 10)

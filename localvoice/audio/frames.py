@@ -144,7 +144,7 @@ class PieceSound:
         if self._cut_lead_in:
             frame, self._cut_lead_in = frame.without_lead_in(), False
         if self._cut_tail:
-            # Amid the piece it is a pause, and played before what comes after it.
+            # Within the piece it is a pause, and played before what comes after it.
             cut = frame.without_tail()
             self._held = AudioFrame(frame.samples[len(cut.samples) :], frame.rate)
             frame = cut
@@ -154,7 +154,7 @@ class PieceSound:
         """There are no more; what is left to play. A piece without an audible sample is played as it is."""
         rest = self._held or AudioFrame(_NOTHING, self._rate)
         if self._taken:
-            # Left out but for a sample if a word is said to end in it: the sound that tells of it.
+            # Left out except for a sample if a word is said to end in it: the sound that tells of it.
             rest = AudioFrame(rest.samples[: bool(rest.word_ends)], rest.rate, rest.word_ends)
         return self._resampled(rest, last=True)
 

@@ -18,10 +18,10 @@ import numpy as np
 from localvoice.audio.frames import AUDIBLE, AudioFrame, Samples
 
 _AHEAD_SECONDS: Final = 8.0
-"""Sound that may wait unplayed: two sentences, so that speech never starves, yet little is made in vain
+"""Sound that may wait unplayed: two sentences, so that speech never starves, yet little is wasted
 when the user interrupts."""
 _REWIND_SECONDS: Final = 1.5
-"""How far back it can go, beside what was read ahead: more than the longest words take."""
+"""How far back it can go, in addition to what was read ahead: more than the longest words take."""
 _UNSURE_SECONDS: Final = 0.05
 """How exactly it is known what was heard when the sound was cut."""
 _FADE_SECONDS: Final = 0.005
@@ -121,11 +121,11 @@ class Playout:
 
     @property
     def held(self) -> bool:
-        """Whether it is silent until it is known what the user means, who speaks."""
+        """Whether it is silent while the user speaks, until it is clear what they mean."""
         return self._held is not None
 
     async def released(self) -> None:
-        """Wait until what is held resumes. What is stopped never does: cancel who waits."""
+        """Wait until playout that is held resumes. After `stop` it never does: cancel the waiting task."""
         if self._held is not None:
             await self._held.wait()
 

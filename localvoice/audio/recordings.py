@@ -3,7 +3,7 @@
 Recordings come from strangers. So the file decides nothing but its sound: what it is follows from its first
 bytes, it opens no other file, only a few codecs are used, and what comes out is bounded while it is decoded.
 
-The library takes 50 ms to import, and a command that hears nothing needs none of it.
+The library takes long to import, and a command that hears nothing needs none of it.
 """
 
 import io
@@ -55,7 +55,7 @@ class Resampler:
     def __call__(self, frame: AudioFrame) -> Samples:
         """The samples that are ready, shape (n,), int16; n may be 0 while the filter fills.
 
-        From 48 to 16 kHz it holds back 1 ms; what soxr offers holds back 11 ms or more, or lets in aliases.
+        It holds back about a millisecond. What soxr offers holds back more, or lets in aliases.
         """
         if frame.rate != self._source_rate:
             source = {"sample_rate": str(frame.rate), "sample_fmt": "s16", "channel_layout": "mono"}

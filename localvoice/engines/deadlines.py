@@ -111,13 +111,9 @@ class DeadlineStt:
     """Speech to text, each utterance within a deadline. Implements `Stt`."""
 
     def __init__(self, stt: Stt, seconds: float) -> None:
+        self.name: Final = stt.name
         self._stt = stt
         self._seconds = seconds
-
-    @property
-    def name(self) -> str:
-        """The model's catalogue name."""
-        return self._stt.name
 
     async def transcribe(self, speech: AudioFrame) -> Transcript:
         """The words of one utterance at 16 kHz, 0.1 to 60 s.
@@ -146,13 +142,9 @@ class DeadlineTts:
     """Text to speech, each frame within a deadline. Implements `Tts`."""
 
     def __init__(self, tts: Tts, seconds: float) -> None:
+        self.name: Final = tts.name
         self._tts = tts
         self._seconds = seconds
-
-    @property
-    def name(self) -> str:
-        """The voice's catalogue name."""
-        return self._tts.name
 
     async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
         """The text as sound at the voice's own rate. Hold it in `aclosing()`.

@@ -14,7 +14,7 @@ from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampli
 FAILURES_TO_SWITCH: Final = 3
 """Failures in a row, of all requests together, after which the fallback takes over."""
 LONGEST_PAUSE_SECONDS: Final = 4.0
-"""Between two tries. Somebody is waiting for the answer."""
+"""Between two tries. The user is waiting for the answer."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def log_switch(failed: str, successor: str, error: Exception) -> None:
 
 
 async def load_with_fallback(
-    primary: LlmSource, fallback: LlmSource | None, patience: RetryPolicy, on_switch: OnSwitch = log_switch
+    primary: LlmSource, fallback: LlmSource | None, policy: RetryPolicy, on_switch: OnSwitch = log_switch
 ) -> "ResilientLlm":
     """Load the primary, or the fallback where that fails.
 
@@ -60,7 +60,7 @@ async def load_with_fallback(
     that can't be loaded either.
     """
     try:
-        return ResilientLlm(await primary.load(), patience, fallback, on_switch)
+        return ResilientLlm(await primary.load(), policy, fallback, on_switch)
     except Exception as error:  # whatever the reason: without a model nothing works
         if fallback is None:
             raise
@@ -74,7 +74,7 @@ async def load_with_fallback(
                 f"Its fallback {fallback.name}: {_sentence(second)}",
             ) from second
         on_switch(primary.name, llm.name, error)
-        return ResilientLlm(llm, patience)
+        return ResilientLlm(llm, policy)
 
 
 class ResilientLlm:
@@ -83,13 +83,13 @@ class ResilientLlm:
     def __init__(
         self,
         primary: Llm,
-        patience: RetryPolicy,
+        policy: RetryPolicy,
         fallback: LlmSource | None = None,
         on_switch: OnSwitch = log_switch,
     ) -> None:
         self._primary = primary
         self._llm = primary  # the one in use
-        self._patience = patience
+        self._policy = policy
         self._fallback = fallback  # None also when it has taken over
         self._on_switch = on_switch
         self._failures = 0  # in a row, while there is a fallback
@@ -115,10 +115,6 @@ class ResilientLlm:
         """Tokenise the messages for the model in use; another that takes over does so again."""
         return await self._llm.prompt(messages, offer)
 
-    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
-        """About how many tokens of its context the prompt takes; never fewer than it really does."""
-        return self._llm.prompt_tokens(messages, offer)
-
     async def reply(
         self,
         messages: Sequence[ChatMessage],
@@ -139,7 +135,7 @@ class ResilientLlm:
                 await asyncio.wait({self._switching})
             if llm is not self._llm:
                 llm, tries = self._llm, 0
-            elif failure is not None and tries > self._patience.retries:
+            elif failure is not None and tries > self._policy.retries:
                 raise self._given_up(failure, tries) from failure
             given = False
             try:
@@ -155,19 +151,19 @@ class ResilientLlm:
                 if given or not error.retryable:
                     raise
                 failure, tries = error, tries + 1
-            if tries <= self._patience.retries and self._switching is None:
+            if tries <= self._policy.retries and self._switching is None:
                 await asyncio.sleep(self._pause(tries))
 
     async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
-        """Read messages that the next prompt will begin with. Nobody waits for it, so it is tried once."""
+        """Read messages that the next prompt will begin with. No user waits for it, so it is tried once."""
         await self._llm.prepare(messages, offer)
 
     async def forget(self) -> None:
         """Keep nothing of any conversation, also in a model that is in use no more.
 
-        Raises `VoiceError` LLM_ERROR, or LLM_TIMEOUT if one is stuck: somebody waits to hear that it is done.
+        Raises `VoiceError` LLM_ERROR, or LLM_TIMEOUT if one is stuck: the user waits to hear that it is done.
         """
-        seconds = self._patience.first_token_seconds
+        seconds = self._policy.first_token_seconds
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*(llm.forget() for llm in {self._primary, self._llm}))
@@ -175,8 +171,8 @@ class ResilientLlm:
             raise VoiceError(
                 ErrorCode.LLM_TIMEOUT,
                 Component.LLM,
-                f"The language model could not forget within {seconds:g} s. Restart localvoice, and it will "
-                "have.",
+                f"The language model could not forget within {seconds:g} s. Restart localvoice: that clears "
+                "its memory.",
             ) from error
 
     async def warm_up(self) -> None:
@@ -200,10 +196,10 @@ class ResilientLlm:
         aside: bool,
     ) -> AsyncGenerator[ReplyItem, None]:
         items = llm.reply(messages, sampling, offer, aside)
-        return reply_within(items, self._patience.first_token_seconds, self._patience.reply_seconds)
+        return reply_within(items, self._policy.first_token_seconds, self._policy.reply_seconds)
 
     def _pause(self, tries: int) -> float:
-        return min(self._patience.backoff_seconds * 2.0 ** (tries - 1), LONGEST_PAUSE_SECONDS)
+        return min(self._policy.backoff_seconds * 2.0 ** (tries - 1), LONGEST_PAUSE_SECONDS)
 
     def _count(self, llm: Llm, error: VoiceError) -> None:
         """Note a failure; begin to load the fallback if it was one too many."""

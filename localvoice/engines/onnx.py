@@ -24,9 +24,18 @@ Inputs = Mapping[str, npt.NDArray[Any]]
 
 
 _JUST_ENOUGH: Final = {"max_mem": 0, "arena_extend_strategy": 1}
-"""For a store that grows by what is asked for. By default it doubles, and a voice's is 45 MB larger."""
+"""For a store that grows by what is asked for. By default it doubles."""
 _SHARED_STORE: Final = ("session.use_env_allocators", "1")
 _GIVE_BACK: Final = ("memory.enable_memory_arena_shrinkage", "cpu:0")
+# Field numbers of onnx.proto.
+_MODEL_GRAPH: Final = 7
+_GRAPH_NODE, _GRAPH_WEIGHT, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE = 1, 5, 11, 12, 13
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 4, 5
+_VALUE_NAME, _VALUE_TYPE = 1, 2
+_ATTRIBUTE_GRAPHS: Final = (6, 11)
+_WEIGHT_NAME: Final = 8
+_OF_FLOATS: Final = b"\x0a\x02\x08\x01"
+"""A TypeProto: a tensor of float32, of any shape."""
 
 
 class OnnxSession(Protocol):
@@ -42,9 +51,9 @@ def open_session(
 ) -> OnnxSession:
     """The model, a file or its bytes, on the CPU, with that many threads. Raises what onnxruntime raises.
 
-    `keep_memory`: hold on to what one run took for the next. Without it a run of 0.1 ms takes half as long
-    again, one of many ms no longer; with it a single long input leaves the process hundreds of MB larger.
-    A session that doesn't is for `run_stoppable`. Setting `stop` ends the loading, which may take seconds,
+    `keep_memory`: hold on to what one run took for the next. Without it a very short run takes half as
+    long again, and a longer one no longer; with it a single long input leaves the process much larger. A
+    session that doesn't is for `run_stoppable`. Setting `stop` ends the loading, which may take seconds,
     and `Stopped` is raised.
     """
     options = ort.SessionOptions()  # type: ignore[attr-defined]
@@ -99,17 +108,6 @@ def run_stoppable(session: OnnxSession, inputs: Inputs, stop: Stop) -> list[npt.
         raise
 
 
-# Field numbers of onnx.proto.
-_MODEL_GRAPH: Final = 7
-_GRAPH_NODE, _GRAPH_WEIGHT, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE = 1, 5, 11, 12, 13
-_NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 4, 5
-_ATTRIBUTE_GRAPHS: Final = (6, 11)
-_WEIGHT_NAME: Final = 8
-_VALUE_NAME, _VALUE_TYPE = 1, 2
-_OF_FLOATS: Final = b"\x0a\x02\x08\x01"
-"""A TypeProto: a tensor of float32, of any shape."""
-
-
 @dataclass(frozen=True)
 class Submodel:
     """A model that is part of another."""
@@ -147,7 +145,7 @@ class Graph:
 
     @property
     def outputs(self) -> list[str]:
-        """Names of what the model gives, in order."""
+        """Names of the outputs, in order."""
         return list(self._outputs)
 
     def made_by(self, operator: str) -> list[str]:

@@ -13,7 +13,7 @@ from piper import espeakbridge  # noqa: E402 - only now: it imports onnxruntime
 def load_espeak_voices_once() -> None:
     """Have espeak-ng, which gives Piper its phonemes, load a voice once and not again for each text.
 
-    Loading it loses 1.7 kB each time, and takes most of the time of making phonemes. Piper does it for each
+    Loading it loses memory each time, and takes most of the time of making phonemes. Piper does it for each
     text, and the words of a reply are asked for one by one. Looked at: piper-tts 1.8.0.
     """
     espeakbridge.initialize = _initialize
@@ -45,7 +45,6 @@ def _set_voice(voice: str) -> None:
 def drop_model_bytes(session: Any) -> None:
     """Free the bytes that an `InferenceSession` was made of.
 
-    It keeps them in addition to the weights that it made of them: 60 MB of a voice. Looked at: onnxruntime
-    1.31.1.
+    It keeps them in addition to the weights that it made of them. Looked at: onnxruntime 1.31.1.
     """
     session._model_bytes = None

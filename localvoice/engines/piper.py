@@ -39,7 +39,7 @@ logging.getLogger("piper").setLevel(logging.INFO)
 ALIGNED_CHARACTERS: Final = 1000
 """Longer texts get no word ends: to find them takes time that grows with the square of the length."""
 _TO_WARM_UP: Final = "The weather is mild in spring, with some rain, and warm in summer."
-"""A sentence of usual loudness, for the voice's level is learnt from what it says."""
+"""A sentence of usual loudness: the voice's level is learnt from what it says."""
 _STRESS: Final = "ˈˌː"
 """Letters to Unicode, but no sounds of their own."""
 
@@ -160,7 +160,7 @@ class _Voice:
     def speak(self, text: str, stop: Stop) -> Generator[AudioFrame, None, None]:
         pieces = split_long(speakable(text))
         sentences = [sentence for piece in pieces for sentence in self._phonemes.phonemize(piece) if sentence]
-        # The words of the text as it was given, with its markup: it is them that are heard or not.
+        # The words of the text as it was given, with its markup: it is these that count as heard or not.
         words = text.split() if len(text) <= ALIGNED_CHARACTERS else []
         alone = [self._sounds(speakable(word)) for word in words]
         word_ends = WordEnds(alone, [phoneme for sentence in sentences for phoneme in sentence])

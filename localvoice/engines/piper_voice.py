@@ -24,14 +24,33 @@ FIRST_FRAMES: Final = 30
 """Of the first chunk: 0.35 s, in which the next is made several times over. A sentence of less than twice as
 many is made whole."""
 MOST_FRAMES: Final = 45
-"""Of any other chunk. It is longer than the first, since the frames round it are computed twice. Each frame
-takes half a MB while it is computed; with 60 the whole would take 7% less time."""
+"""Of any other chunk. It is longer than the first, since the frames around it are computed twice. Each frame
+takes memory while it is computed; more frames would hardly be faster."""
 CONTEXT_FRAMES: Final = 12
-"""On both sides of a chunk. With 10 its sound is the whole sentence's to the sixth digit, with 8 it isn't."""
+"""On both sides of a chunk: with fewer, its sound differs from the whole sentence's."""
 _DECODER_WEIGHT: Final = "dec.conv_pre.weight"
 """Of the second half's first node."""
 _SPEAKER: Final = "sid"
 """The model's input for who of several speaks."""
+Sound = npt.NDArray[np.float32]
+"""Shape (n,), float32, 1 is full scale."""
+SPEECH_LEVEL: Final = 0.1
+"""RMS of speech without its pauses, of full scale: -20 dBFS, with 10 dB and more left for peaks."""
+PEAK: Final = 0.99
+"""Of full scale; no sample goes beyond it."""
+MOST_GAIN: Final = 4.0
+"""So that a chunk of nearly nothing isn't blown up to a loud hiss."""
+_KNEE: Final = 0.8
+"""Of full scale; peaks beyond are rounded."""
+_RULE_SECONDS: Final = 0.5
+"""Of a sentence's speech that weigh as much as the rule: it leaves the least difference between them."""
+_RULE_FROM_SECONDS: Final = 20.0
+"""Of the latest speech that make the rule."""
+_BLOCKS: Final = 100
+"""A second, which are speech or not."""
+_PAUSE: Final = 1 / 1000
+"""Energy, of the loudest block's, below which a block is a pause."""
+Id = Annotated[int, Field(ge=0, lt=1 << 20)]
 
 
 @dataclass(frozen=True)
@@ -128,28 +147,6 @@ def _spans(frames: int) -> Iterator[tuple[int, int]]:
     yield begin, frames
 
 
-Sound = npt.NDArray[np.float32]
-"""Shape (n,), float32, 1 is full scale."""
-
-SPEECH_LEVEL: Final = 0.1
-"""RMS of speech without its pauses, of full scale: -20 dBFS, with 10 dB and more left for peaks."""
-PEAK: Final = 0.99
-"""Of full scale; no sample goes beyond it."""
-MOST_GAIN: Final = 4.0
-"""So that a chunk of nearly nothing isn't blown up to a loud hiss."""
-_KNEE: Final = 0.8
-"""Of full scale; peaks beyond are rounded. In 135 pieces of a voice it was one sample of 100,000."""
-_RULE_SECONDS: Final = 0.5
-"""Of a sentence's speech that weigh as much as the rule. On 135 pieces of 0.5 to 4.5 s this left the least
-difference between them: a standard deviation of 1.0 dB (1.2 with one gain for all), and no step over 1.8."""
-_RULE_FROM_SECONDS: Final = 20.0
-"""Of the latest speech that make the rule."""
-_BLOCKS: Final = 100
-"""A second, which are speech or not."""
-_PAUSE: Final = 1 / 1000
-"""Energy, of the loudest block's, below which a block is a pause."""
-
-
 class Loudness:
     """How loud a voice is as a rule: its sentences teach it."""
 
@@ -213,9 +210,6 @@ def _rounded(sound: Sound) -> Sound:
     np.clip(sound, -_KNEE, _KNEE, out=sound)
     sound += np.sign(sound) * room * np.tanh(beyond / room)
     return sound
-
-
-Id = Annotated[int, Field(ge=0, lt=1 << 20)]
 
 
 class _Group(BaseModel):

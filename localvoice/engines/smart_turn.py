@@ -16,6 +16,20 @@ from localvoice.engines.worker import Worker
 
 SECONDS: Final = 8
 """Of sound that the model reads: the last ones."""
+BANDS: Final = 80
+"""Mel bands from 0 Hz to 8 kHz."""
+HOP: Final = 160
+"""Samples from one frame to the next: 10 ms."""
+_FFT: Final = 400
+"""Samples a frame: 25 ms."""
+_AT_ONCE: Final = 100
+"""Frames: all at once would take most memory at the moment when Whisper does."""
+_RANGE: Final = 8.0
+"""Powers of ten below the loudest that are told apart."""
+_LINEAR_BELOW: Final = 1000.0
+"""Hz. Slaney's mel scale is linear up to here, and logarithmic above."""
+_HZ_PER_MEL: Final = 200 / 3
+_LOG_STEP: Final = np.log(6.4) / 27
 
 
 class SmartTurn:
@@ -87,22 +101,6 @@ def _judge(session: OnnxSession, speech: AudioFrame, stop: Stop) -> float:
 
 def _failure(message: str) -> VoiceError:
     return VoiceError(ErrorCode.VAD_ERROR, Component.VAD, message)
-
-
-BANDS: Final = 80
-"""Mel bands from 0 Hz to 8 kHz."""
-HOP: Final = 160
-"""Samples from one frame to the next: 10 ms."""
-_FFT: Final = 400
-"""Samples a frame: 25 ms."""
-_AT_ONCE: Final = 100
-"""Frames: all 8 s that a model reads would take 10 MB, at the moment when Whisper takes most."""
-_RANGE: Final = 8.0
-"""Powers of ten below the loudest that are told apart."""
-_LINEAR_BELOW: Final = 1000.0
-"""Hz. Slaney's mel scale is linear up to here, and logarithmic above."""
-_HZ_PER_MEL: Final = 200 / 3
-_LOG_STEP: Final = np.log(6.4) / 27
 
 
 def log_mel(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

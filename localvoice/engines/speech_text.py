@@ -9,8 +9,8 @@ import unicodedata
 from typing import Final
 
 LONGEST: Final = 240
-"""Characters in one go. Piper makes one huge sentence of text without punctuation, and 400 characters of it
-take 2 s and, for a moment, 400 MB."""
+"""Characters in one go. Piper makes one huge sentence of text without punctuation, which takes much time and
+memory at once."""
 _SPOKEN_SYMBOLS: Final = frozenset("°№+=±×÷−≤≥≈≠√∞")
 """Symbols that espeak has a word for and people use in sentences; currency has a category of its own."""
 _JOINERS: Final = frozenset("\u200c\u200d")

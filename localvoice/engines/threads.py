@@ -34,8 +34,8 @@ class ThreadPlan:
     a barrier many hundred times a token and spin there, so a single other busy thread (speech being
     synthesised, the event loop) on its cores makes it several times slower."""
     llm_prompt: int
-    """Reading the prompt, and writing the first words: every core. Little else runs then, and somebody
-    waits."""
+    """Reading the prompt, and writing the first words: every core. Little else runs then, and the
+    user waits."""
     stt: int
     """Whisper: every core, up to 8. The user has just stopped speaking, and nothing else has begun."""
     tts: int

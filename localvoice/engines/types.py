@@ -50,11 +50,11 @@ class ToolCall:
     """The LLM wants a tool to run. Decoded under a grammar, so its arguments fit the schema's types."""
 
     call_id: str
-    """Of this process, unique."""
+    """Unique in this process."""
     name: str
     """A tool of the offer."""
     arguments: Mapping[str, Any]
-    """As JSON gives them."""
+    """Decoded from JSON."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class CutOff:
 
 
 ReplyItem = str | ToolCall | CutOff
-"""What an LLM's reply is made of: text deltas, at whose end it may be cut off, or one whole call."""
+"""Items of an LLM's reply: text deltas, after which a `CutOff` may follow, or one whole call."""
 
 
 _WHERE_FROM: Final = ("camera frame", "screen frame")
@@ -79,7 +79,7 @@ def describes(alt: str) -> bool:
 
 
 def unseen(alt: str) -> str:
-    """What a model that reads text only is told of a picture, of which its client says that it shows this."""
+    """What a model that reads only text is told of a picture that its client describes so."""
     if describes(alt):
         return f"[The user sent a picture. You cannot see it. In words, it shows: {alt.strip()}]"
     return "[The user sent a picture. You cannot see it, and do not know what it shows.]"
@@ -163,18 +163,18 @@ class Sampling:
     max_tokens: int = 256
     """Tokens of one reply at most. Spoken answers are short."""
     stop: tuple[str, ...] = field(default=())
-    """Texts that end the reply, beside the model's own end-of-turn token."""
+    """Texts that end the reply, in addition to the model's own end-of-turn token."""
 
 
 class VadStream(Protocol):
-    """Voice activity of one audio stream. Runs inline: 0.1 ms a window."""
+    """Voice activity of one audio stream. Runs inline on the event loop."""
 
     def __call__(self, window: npt.NDArray[np.float32]) -> float:
         """Speech probability, 0 to 1, of the next 512 samples at 16 kHz, shape (512,), float32 in [-1, 1)."""
         ...
 
     def reset(self) -> None:
-        """Forget the stream so far."""
+        """Start again, as a fresh stream."""
         ...
 
 
@@ -246,11 +246,7 @@ class Llm(Engine, Protocol):
         ...
 
     async def forget(self) -> None:
-        """Keep nothing of what was read and written, of any conversation, but for what still goes on."""
-        ...
-
-    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
-        """About how many tokens of context the prompt takes; never fewer than it really does."""
+        """Keep nothing of what was read and written, of any conversation, except what still goes on."""
         ...
 
     @property

@@ -3,8 +3,8 @@
 Whisper was trained on subtitles and on 30 s windows. On sound without speech it writes what subtitles end
 with, and on a short window it now and then says the same words over and over, quite sure of itself.
 
-The tokens' meaning is taken from the model's tokenizer when the model is loaded. After that the tokenizer,
-which takes 12 MB, isn't needed: Whisper never reads text, and to write it takes a table of 256 bytes.
+The tokens' meaning is taken from the model's tokenizer when the model is loaded. After that the tokenizer
+isn't needed: Whisper never reads text, and to write it takes a table of 256 bytes.
 """
 
 import re
@@ -23,7 +23,45 @@ from tokenizers import Tokenizer as TextTokenizer
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 
 _UNSPOKEN: Final = (-1,)
-"""Stands for the symbols that nobody speaks, such as brackets and notes."""
+"""Stands for the symbols that are never spoken, such as brackets and notes."""
+QUIET_DBFS: Final = -42.0
+"""Below this, a stock phrase is more likely invented than said."""
+BRIEF_SECONDS: Final = 0.4
+"""Below this, likewise: the shortest of the phrases takes about as long to say."""
+SURE_LOGPROB: Final = -0.9
+"""Mean log-probability a token; spoken words have more, also in noise, invented ones mostly less."""
+LOST_LOGPROB: Final = -1.3
+"""Below this even the full window makes no sense of the sound."""
+NO_SPEECH: Final = 0.5
+"""Whisper's own probability of no speech: above 0.5 on noise, below 0.3 on clean speech."""
+ELEVATED_NO_SPEECH: Final = 0.3
+"""Enough, together with a stock phrase, to call it invented."""
+MAX_COMPRESSION: Final = 2.4
+"""How well text may be compressed (Whisper's own measure) before it counts as a loop."""
+WORDS_PER_SECOND: Final = 6.0
+"""Faster than people speak; sustained speech has 2 to 4."""
+STOCK_PHRASES: Final = frozenset(
+    {
+        "you",
+        "bye",
+        "bye bye",
+        "thank you",
+        "thank you very much",
+        "thank you so much",
+        "thanks for watching",
+        "thank you for watching",
+        "thank you so much for watching",
+        "please subscribe",
+        "please subscribe to my channel",
+        "see you next time",
+        "see you in the next video",
+        "subtitles by the amara org community",
+        "i'm sorry",
+        "oh",
+        "so",
+    }
+)
+"""What Whisper writes without speech. People say some of it too: a second sign is needed to drop it."""
 
 
 def _bytes_of_letters() -> dict[str, int]:
@@ -66,46 +104,6 @@ class WhisperWords:
         return bytes(map(_BYTES.__getitem__, letters)).decode("utf-8", "replace")
 
 
-QUIET_DBFS: Final = -42.0
-"""Below this, a stock phrase is more likely invented than said."""
-BRIEF_SECONDS: Final = 0.4
-"""Below this, likewise: the shortest of the phrases takes about as long to say."""
-SURE_LOGPROB: Final = -0.9
-"""Mean log-probability a token; spoken words have more, also in noise, invented ones mostly less."""
-LOST_LOGPROB: Final = -1.3
-"""Below this even the full window makes no sense of the sound."""
-NO_SPEECH: Final = 0.5
-"""Whisper's own probability that nobody speaks: above 0.5 on noise, below 0.3 on clean speech."""
-ELEVATED_NO_SPEECH: Final = 0.3
-"""Enough, beside a stock phrase, to call it invented."""
-MAX_COMPRESSION: Final = 2.4
-"""How well text may be compressed (Whisper's own measure) before it counts as a loop."""
-WORDS_PER_SECOND: Final = 6.0
-"""Faster than anybody speaks; sustained speech has 2 to 4."""
-STOCK_PHRASES: Final = frozenset(
-    {
-        "you",
-        "bye",
-        "bye bye",
-        "thank you",
-        "thank you very much",
-        "thank you so much",
-        "thanks for watching",
-        "thank you for watching",
-        "thank you so much for watching",
-        "please subscribe",
-        "please subscribe to my channel",
-        "see you next time",
-        "see you in the next video",
-        "subtitles by the amara org community",
-        "i'm sorry",
-        "oh",
-        "so",
-    }
-)
-"""What Whisper writes where nobody speaks. People say some of it too: it takes a second sign to drop it."""
-
-
 @dataclass(frozen=True)
 class Decoded:
     """One decoding of one stretch of sound."""
@@ -117,7 +115,7 @@ class Decoded:
     logprob: float
     """Mean log-probability a token."""
     no_speech: float
-    """Probability that nobody speaks, 0 to 1."""
+    """Probability of no speech, 0 to 1."""
     cut: bool
     """Whether it ended at the limit of tokens, not by itself."""
 
@@ -132,7 +130,7 @@ def loudest_dbfs(sound: AudioFrame) -> float:
 
 
 def is_silence(decoding: Decoded) -> bool:
-    """Whether nobody spoke: no words, or improbable words where Whisper hears no speech."""
+    """Whether there was no speech: no words, or improbable words where Whisper hears no speech."""
     wordless = not any(character.isalnum() for character in decoding.text)
     return wordless or (decoding.no_speech > NO_SPEECH and decoding.logprob < SURE_LOGPROB)
 

@@ -20,8 +20,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from localvoice.engines.jobs import After, Job, Lost, Stop, Stopped, in_one_step
-from localvoice.engines.model_thread import ModelThread
+from localvoice.engines.jobs import After, Job, Lost, ModelThread, Stop, Stopped, in_one_step
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +28,13 @@ T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
 AHEAD: Final = 16
-"""Items a job may be ahead of its reader. A stall of the loop (some ms) then never stalls a model (the
-fastest makes an item in 10 ms), and 16 stretches of speech are about 2 MB."""
+"""Items a job may be ahead of its reader: enough that a short stall of the loop never stalls a model."""
 LEAVE_SECONDS: Final = 2.0
 """How long a closing stream or worker waits for the thread. Models check their flag every 0.1 s or so; one
 that does not must not hold up a barge-in or the end of the process."""
 STUCK_SECONDS: Final = 20.0
 """How long a thread may go on with a job that was told to stop before it counts as stuck. Whisper can't be
-stopped amid an utterance, which takes a slow machine several seconds."""
+stopped within an utterance, which takes a slow machine several seconds."""
 MOST_LOST: Final = 2
 """Threads of one model that may be stuck while it is loaded once more. Each keeps the memory of its model."""
 _LOOK_SECONDS: Final = 1.0
@@ -188,7 +186,7 @@ class Worker:
     def _wake(self, job: Job[Any]) -> None:
         """Go on with a job that rested, in the thread that began it."""
         for thread in (self._thread, *self._lost):
-            if thread.has(job):
+            if job in thread.begun:
                 thread.submit(job)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
-from localvoice.engines.model_thread import end_threads
+from localvoice.engines.jobs import end_threads
 from localvoice.process.output import last_words, outlive_output
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import localvoice
-from benchmarks.loopback import NotPossible, loopback_only
 from benchmarks.offline import sight
 from benchmarks.offline_watch import SET_BY_OURSELVES, Sighting
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
+from tests.support.loopback import NotPossible, loopback_only
 
 Look = Callable[[list[str]], Sighting]
 

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 
 from benchmarks import offline
-from benchmarks.loopback import NotPossible
 from benchmarks.offline import show
 from benchmarks.offline_watch import Sighting, Turn
 from benchmarks.system_calls import read_calls
+from tests.support.loopback import NotPossible
 
 OWN = ("192.168.7.20", "fe80::1%eth0", "2001:db8::20")
 

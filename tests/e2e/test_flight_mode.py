@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from benchmarks.loopback import NotPossible, loopback_only
 from localvoice.catalog import ModelFiles
 from tests.support.folders import ROOT
+from tests.support.loopback import NotPossible, loopback_only
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 

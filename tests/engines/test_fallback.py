@@ -38,7 +38,7 @@ async def test_after_three_failures_the_fallback_answers_and_stays() -> None:
     assert await ask(llm) == "I am fine."
     assert mind.times == [0, 0.25, 0.75] and successor.asked == [(5.75, OFFER)]
     assert told.switches == [("big", "small", "LLM_ERROR: The mind failed.")]
-    assert (llm.name, llm.context_tokens, llm.prompt_tokens(QUESTION)) == ("small", 2048, 6)
+    assert (llm.name, llm.context_tokens, (await llm.prompt(QUESTION)).tokens) == ("small", 2048, 6)
 
     assert await ask(llm) == "I am fine."
     await llm.prepare(QUESTION)

@@ -107,7 +107,6 @@ ONLY_IN = {
         "engines/llama/cache.py",
         "engines/llama/images.py",
         "engines/llama/model.py",
-        "engines/llama/pace.py",
         "engines/llama/patches.py",
         "engines/llama/prompt.py",
         "engines/llama/tool_choice.py",

@@ -15,9 +15,9 @@ from locked import locked
 from steps import Failed
 
 from benchmarks.clips import QUESTIONS, spoken
-from benchmarks.loopback import NotPossible, loopback_only
 from localvoice.audio.wav import wav_bytes
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
+from tests.support.loopback import NotPossible, loopback_only
 from tests.support.small_wheel import write_wheel
 
 COMMAND = "import os, sys\ndef main(): print(os.environ['LOCALVOICE_PROFILE'], *sys.argv[1:])\n"

@@ -62,10 +62,7 @@ class Mind:
             raise part
 
     async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
-        return Prompt(messages, offer, self.prompt_tokens(messages, offer))
-
-    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
-        return len(messages) + len(self.name)
+        return Prompt(messages, offer, len(messages) + len(self.name))
 
     async def forget(self) -> None:
         self.forgets += 1

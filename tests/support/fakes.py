@@ -147,6 +147,7 @@ class FakeLlm(_FakeEngine):
         return Prompt(messages, offer, self.prompt_tokens(messages, offer))
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
+        """What a prompt of these counts as."""
         return sum(8 + len(message.content.split()) for message in messages)
 
     async def reply(

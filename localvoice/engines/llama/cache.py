@@ -17,21 +17,20 @@ Tokens = npt.NDArray[np.intc]
 """Shape (tokens,)."""
 
 MOST_KEPT: Final = 8
-"""PromptCache kept beside the one in the cache."""
+"""Conversations kept in addition to the one in the cache."""
 KEPT_MB: Final = 256
-"""What they may take together, where a profile doesn't say it. On `base` eight conversations of 2600 tokens,
-on `quality` of 1100."""
+"""What they may take together, where a profile doesn't say it."""
 ASIDE_SHARE: Final = 2
 """A question aside isn't kept if it takes more than one part of so many: the room is for conversations."""
 WORTH_A_CHANGE: Final = 16
 """Tokens whose reading must be saved by keeping a conversation, or by changing to one. The change itself
-takes as long as reading 1 to 4."""
+takes as long as reading a few."""
 READ_STEP: Final = 32
 """Tokens of a prompt that the CPU computes at a time, and reads before others may have the model. More are
-hardly faster, and 512 at a time take up to 90 MB more."""
+hardly faster, and take more memory."""
 _ABORT_IF_NOT_EMPTY: Final = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
-"""llama.cpp asks some 600 times a token whether to abort. A callback into Python would take the interpreter's
-lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, 1 when it isn't."""
+"""llama.cpp asks hundreds of times a token whether to abort. A callback into Python would take the
+interpreter's lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, else 1."""
 _SEQUENCE: Final = 0
 """The one that the binding uses."""
 
@@ -43,7 +42,7 @@ class Kept:
     tokens: Tokens
     """What was read and written of it."""
     state: npt.NDArray[np.uint8]
-    """As llama.cpp writes it: 12 to 30 kB a token."""
+    """As llama.cpp writes it."""
 
 
 class CacheLease:
@@ -51,9 +50,9 @@ class CacheLease:
 
     def __init__(self, stop: Stop, aside: bool = False) -> None:
         self.stop = stop
-        """Ends it, also amid a step."""
+        """Ends it, also in the middle of a step."""
         self.aside = aside
-        """Whether it is no part of a talk: where there are too many, it is forgotten first."""
+        """Whether it is no part of a conversation: where there are too many, it is dropped first."""
         self.abort = ctypes.create_string_buffer(2)
         """What the C code asks: of each job its own, or one that is stopped late would stop the next."""
         stop.on_set(lambda: setattr(self.abort, "value", b"1"))
@@ -66,7 +65,7 @@ class CacheLease:
 
 
 def shared(one: Sequence[int] | Tokens, other: Sequence[int] | Tokens) -> int:
-    """With how many tokens both begin alike."""
+    """How many tokens both have in common at their beginning."""
     length = min(len(one), len(other))
     differ = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
     return int(differ[0]) if differ.size else length
@@ -99,7 +98,7 @@ class PromptCache:
     """
 
     def __init__(self, llama: llama_cpp.Llama, read_step: int = READ_STEP, kept_mb: float = KEPT_MB) -> None:
-        """Reads a prompt in steps of so many tokens; keeps so many MB beside the cache."""
+        """Reads a prompt in steps of so many tokens; keeps so many MB outside of the cache."""
         self._llama = llama
         self._read_step = read_step
         self._kept_bytes = kept_mb * 2**20
@@ -120,7 +119,7 @@ class PromptCache:
 
     @contextmanager
     def held(self, lease: CacheLease) -> Iterator[None]:
-        """Inside, the cache is as the user left it, or anybody's if it is new.
+        """Inside, the cache is as the lease left it; with a new lease it holds any conversation.
 
         Raises `Stopped` if the user is stopped there.
         """
@@ -157,7 +156,7 @@ class PromptCache:
                 self._go_back(self._interrupted)
 
     def forget(self) -> None:
-        """Keep no conversation, in the cache or out of it, but for those of passages that go on."""
+        """Keep no conversation, in the cache or outside of it, except those of open leases."""
         llama = self._llama
         if self._open is not None:
             self._open.sampler = sampler_of(llama)
@@ -170,7 +169,7 @@ class PromptCache:
         llama.input_ids.fill(0)
 
     def read(self, lease: CacheLease, prompt: Sequence[int]) -> Iterator[None]:
-        """Have the prompt evaluated but for its last tokens, in steps, each to be taken inside of `held`.
+        """Evaluate the prompt except for its last tokens, in steps, each to be taken inside of `held`.
 
         Afterwards the cache holds what is evaluated of it, or more.
         """
@@ -204,8 +203,10 @@ class PromptCache:
         self._open = lease
 
     def _go_back(self, waiting: Kept) -> None:
-        """The cache is again the conversation's that waited for a question aside: its next prompt is in a
-        hurry, and until then both would take room."""
+        """Give the cache back to the conversation that waited for a question aside.
+
+        Its next prompt is urgent, and until then both would take room.
+        """
         self._kept = [kept for kept in self._kept if kept is not waiting]
         self._interrupted = None
         if self._worth >= WORTH_A_CHANGE:
@@ -228,7 +229,7 @@ class PromptCache:
         if start is not None:
             self._load(start)
             if len(start.tokens) - shared(prompt, start.tokens) >= WORTH_A_CHANGE:
-                self._keep(start)  # another's, of which only the beginning is of use
+                self._keep(start)  # another conversation, of which only the beginning is of use
 
     def _size(self) -> int:
         """Bytes that it takes to put away what is in the cache."""
@@ -238,9 +239,9 @@ class PromptCache:
         return self._llama.input_ids[: self._llama.n_tokens]
 
     def _put_away(self, interrupted: bool = False) -> Kept:
-        """Keep what is in the cache; `interrupted`: for a question aside."""
+        """Keep what is in the cache; `interrupted`: by a question aside."""
         llama = self._llama
-        cut(llama, llama.n_tokens)  # what a step that was aborted left behind
+        cut(llama, llama.n_tokens)  # what an aborted step left there
         state = np.empty(self._size(), np.uint8)
         if not llama_cpp.llama_state_seq_get_data(llama.ctx, _pointer(state), state.size, _SEQUENCE):
             raise RuntimeError("llama.cpp gave no state of the conversation")

@@ -75,10 +75,6 @@ class LlamaLlm:
         """Size of the model's context."""
         return self._model.context_tokens
 
-    def prompt_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> int:
-        """About how many tokens of context the prompt takes; never fewer than it really does."""
-        return self._model.prompts.prompt(messages, offer).tokens
-
     async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
         """Tokenise the messages, in a thread of its own: the model's may be at work on another's reply.
 
@@ -127,7 +123,7 @@ class LlamaLlm:
                 pass
 
     async def forget(self) -> None:
-        """Keep nothing of what was read and written, of any conversation, but for what still goes on.
+        """Keep nothing of what was read and written, of any conversation, except what still goes on.
 
         Which conversations hold the words of which can't be told: notes and questions aside repeat them.
         Raises `VoiceError` LLM_ERROR.
@@ -138,7 +134,7 @@ class LlamaLlm:
             pass  # the model is being shut down, and takes with it all that it knew
         except Exception as error:
             raise failure(
-                f"The language model could not forget ({error}). Restart localvoice, and it will have."
+                f"The language model could not forget ({error}). Restart localvoice: that clears its memory."
             ) from error
 
     async def _stream(

@@ -18,7 +18,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.llama.patches import tame_output
 
 MAX_IMAGE_BYTES: Final = 8_000_000
-"""Of an image file. A photograph of a telephone has 2 to 5 MB."""
+"""Of an image file: more than a photograph of a telephone has."""
 MAX_IMAGE_PIXELS: Final = 25_000_000
 """Of an image, whatever its file has."""
 MAX_DECODED_BYTES: Final = 160_000_000

@@ -1,46 +1,40 @@
 """The language model itself: blocking, for the one thread of its worker."""
 
-import json
 import math
-import secrets
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import llama_cpp
 from llama_cpp import LogitsProcessorList
-from llama_cpp.llama_grammar import LlamaGrammar
 
 from localvoice.engines.jobs import Stop
 from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.cache import READ_STEP, CacheLease, PromptCache
-from localvoice.engines.llama.grammar import call_grammar
-from localvoice.engines.llama.pace import Pace
 from localvoice.engines.llama.patches import tame_output
-from localvoice.engines.llama.prompt import Prompts, failure
-from localvoice.engines.llama.tool_choice import Chooser
+from localvoice.engines.llama.prompt import SEED, Prompts, failure
+from localvoice.engines.llama.tool_choice import Chooser, write_call
 from localvoice.engines.llama.vision import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.types import (
-    ChatMessage,
-    CutOff,
-    ReplyItem,
-    Sampling,
-    ToolCall,
-    ToolOffer,
-    ToolSpec,
-)
+from localvoice.engines.types import ChatMessage, CutOff, ReplyItem, Sampling, ToolOffer
 
 GPU_BATCH: Final = 512
 """Tokens of a prompt that a GPU computes at a time."""
-SEED: Final = 1
-"""The same conversation gets the same answers, at any temperature."""
 
 KeyBits = Literal[8, 16]
 _KEY_TYPES: Final[dict[KeyBits, int]] = {8: llama_cpp.GGML_TYPE_Q8_0, 16: llama_cpp.GGML_TYPE_F16}
-_CALL_TOKENS: Final = 512
-"""For the arguments of one call: a model in a loop must come to an end."""
+FIRST_TOKENS: Final = 6
+"""Of a reply: about as many as its first speakable piece has. Until it is complete, nothing else of the turn
+computes, and the user waits."""
+_SLOW: Final = 1.5
+"""Times the usual time of a token on the plan's threads, at which all cores are no gain: another program has
+one of them, and the threads wait for one another there."""
+_WEIGHT: Final = 0.1
+"""Of the latest token in what is usual."""
+
+T = TypeVar("T")
 
 
 def supports_gpu() -> bool:
@@ -119,7 +113,7 @@ class LlamaModel:
         return self._held(lease, self._read(messages, offer, lease))
 
     def forget(self) -> None:
-        """Keep nothing of any conversation, but for those that go on."""
+        """Keep nothing of any conversation except those that go on."""
         self._cache.forget()
 
     def _held(
@@ -149,11 +143,7 @@ class LlamaModel:
                 self._llama.eval(rest)
 
     def _reply(
-        self,
-        messages: Sequence[ChatMessage],
-        sampling: Sampling,
-        offer: ToolOffer | None,
-        lease: CacheLease,
+        self, messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer | None, lease: CacheLease
     ) -> Generator[ReplyItem, None, None]:
         with self._seen(messages, lease.stop):
             prompt = self.prompts.tokens(messages, offer)
@@ -165,7 +155,7 @@ class LlamaModel:
             heads = self.prompts.heads(offer)
             tool = self._chooser.choose(prompt, offer, heads)
             if tool is not None:
-                call = yield from self._call(prompt + heads[tool.name], tool)
+                call = yield from write_call(self._llama, prompt + heads[tool.name], tool)
                 # The model saw the answer and didn't understand that it is one: asking again gives no other.
                 repeated = (call.name, call.arguments) in tool_prompt.answered_calls(messages)
                 if not repeated or tool_prompt.talk_name(offer) not in heads:
@@ -215,45 +205,44 @@ class LlamaModel:
 
         return forbid
 
-    def _call(self, prompt: list[int], tool: ToolSpec) -> Generator[str, None, ToolCall]:
-        """The call of the tool, as its schema wants it; nothing is heard of it before it is whole."""
-        room = min(_CALL_TOKENS, self.context_tokens - len(prompt))
-        chunks: Any = self._llama.create_completion(
-            prompt,
-            temperature=0.0,
-            repeat_penalty=1.0,
-            max_tokens=room,
-            grammar=self._grammar(tool),
-            seed=SEED,
-            stream=True,
-        )
-        text, reason = "", None
-        for chunk in chunks:
-            text += chunk["choices"][0]["text"]
-            reason = chunk["choices"][0]["finish_reason"]
-            yield ""
-        if reason != "stop":
-            raise failure(
-                f"The language model's call of the tool {tool.name} had no end within {room} tokens. Ask for "
-                "less at once, give the tool fewer arguments, or set a larger context_tokens."
-            )
-        return ToolCall(f"call_{secrets.token_hex(8)}", tool.name, json.loads(text))
 
-    def _grammar(self, tool: ToolSpec) -> LlamaGrammar:
-        try:
-            text = call_grammar(tool.parameters)
-        except ValueError as error:
-            raise failure(
-                f"The tool {tool.name} can't be called: {error}. Change its parameters.", retryable=False
-            ) from error
-        # The binding takes a grammar that llama.cpp refuses for one that it accepts, and crashes with it.
-        vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
-        sampler = llama_cpp.llama_sampler_init_grammar(vocabulary, text.encode(), b"root")
-        if not sampler:
-            raise failure(
-                f"The tool {tool.name} can't be called: llama.cpp refuses the grammar of its parameters. "
-                "Give it fewer or simpler ones.",
-                retryable=False,
-            )
-        llama_cpp.llama_sampler_free(sampler)
-        return LlamaGrammar.from_string(text)
+class Pace:
+    """Sets the threads of one model before each token. Blocking, for the model's one thread."""
+
+    def __init__(self, llama: llama_cpp.Llama, plan: ThreadPlan) -> None:
+        self._llama = llama
+        self._plan = plan
+        self._usual = 0.0
+        """Seconds of a token on the plan's threads; 0 before there was one."""
+
+    def keep(self, tokens: Iterator[T]) -> Iterator[T]:
+        """The tokens of one reply, each written with as many threads as are quickest for the listener.
+
+        Between two tokens others may have the model, with any number of threads.
+        """
+        hurry = True
+        number = 0
+        while True:
+            hurry = hurry and number < FIRST_TOKENS
+            self._set(self._plan.llm_prompt if hurry else self._plan.llm_decode)
+            start = time.monotonic()
+            try:
+                token = next(tokens)
+            except StopIteration:
+                return
+            finally:
+                self._set(self._plan.llm_decode)
+            if number:  # with the first one the rest of the prompt was read
+                hurry = self._judge(time.monotonic() - start, hurry)
+            number += 1
+            yield token
+
+    def _judge(self, seconds: float, hurry: bool) -> bool:
+        """Whether to hurry on, now that a token took this long."""
+        if hurry:
+            return not self._usual or seconds < _SLOW * self._usual
+        self._usual += (_WEIGHT if self._usual else 1.0) * (seconds - self._usual)
+        return False
+
+    def _set(self, threads: int) -> None:
+        llama_cpp.llama_set_n_threads(self._llama.ctx, threads, self._plan.llm_prompt)

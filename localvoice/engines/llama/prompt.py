@@ -1,4 +1,4 @@
-"""Messages to tokens: the chat template, the tools, and what nobody may write into a prompt."""
+"""Messages to tokens: the chat template, the tools, and what no message may write into a prompt."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,6 +13,8 @@ from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.vision import SeeingLlama
 from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec, unseen
 
+SEED: Final = 1
+"""The same conversation gets the same answers, at any temperature."""
 _READ_AS_TOKENS: Final = (
     llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
     | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
@@ -93,10 +95,7 @@ class Prompts:
         )
 
     def _formatted(
-        self,
-        messages: Sequence[ChatMessage],
-        offer: ToolOffer | None,
-        words: Callable[[ChatMessage], str],
+        self, messages: Sequence[ChatMessage], offer: ToolOffer | None, words: Callable[[ChatMessage], str]
     ) -> tuple[bytes, bool]:
         """The prompt as text, and whether a token for its beginning is still to be added."""
         turns = [
@@ -127,7 +126,7 @@ class Prompts:
         return self._llama.content(text) if isinstance(self._llama, SeeingLlama) else text
 
     def _plain(self, text: str) -> str:
-        """The text without control tokens: nobody ends a turn, or speaks as the system, by typing."""
+        """The text without control tokens: typing can't end a turn, or speak as the system."""
         text, removed = text.encode("utf-8", "replace").decode(), 1
         while removed:  # what one leaves behind may be another
             text, removed = self._control.subn("", text)
@@ -135,7 +134,7 @@ class Prompts:
 
 
 def _marked_tokens(llama: llama_cpp.Llama) -> tuple[re.Pattern[str], list[int]]:
-    """What nobody else may write: a pattern of tokens such as <|im_end|> and <tool_call>, and of the
+    """What no message may write: a pattern of tokens such as <|im_end|> and <tool_call>, and of the
     marks round a tool's answer. And the tokens that a call, or what may be taken for one, begins with."""
     vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
     control = list(tool_prompt.MARKS)

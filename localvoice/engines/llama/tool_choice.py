@@ -1,6 +1,8 @@
-"""Whether the LLM's next message is speech or a tool's call: read from its logits, before it is written."""
+"""Whether the LLM's next message is speech or a tool's call, read from its logits, and the call itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import secrets
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -8,18 +10,22 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 from llama_cpp import LogitsProcessorList
+from llama_cpp.llama_grammar import LlamaGrammar
 
 from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.cache import cut, shared
+from localvoice.engines.llama.grammar import call_grammar
 from localvoice.engines.llama.patches import compute
-from localvoice.engines.llama.prompt import Prompts
-from localvoice.engines.types import ToolOffer, ToolSpec
+from localvoice.engines.llama.prompt import SEED, Prompts, failure
+from localvoice.engines.types import ToolCall, ToolOffer, ToolSpec
 
 Logits = npt.NDArray[np.floating[Any]]
 """What the model thinks of each token as the next one, shape (vocabulary,)."""
 Look = Callable[[Sequence[int]], Logits]
 """The model's logits behind these tokens."""
 
+_CALL_TOKENS: Final = 512
+"""For the arguments of one call: a model in a loop must come to an end."""
 _RELUCTANCE: Final = 1.2
 """Nats by which calling must be likelier than talking. Small models call a little too gladly: measured with
 `make bench WHAT=tools`."""
@@ -88,6 +94,51 @@ class Chooser:
         with closing(self._llama.generate(prompt, temp=0.0, logits_processor=processors)) as made:
             next(made)
         return seen[0]
+
+
+def write_call(llama: llama_cpp.Llama, prompt: list[int], tool: ToolSpec) -> Generator[str, None, ToolCall]:
+    """The call of the tool, as its schema wants it; nothing is heard of it before it is whole."""
+    room = min(_CALL_TOKENS, llama.n_ctx() - len(prompt))
+    chunks: Any = llama.create_completion(
+        prompt,
+        temperature=0.0,
+        repeat_penalty=1.0,
+        max_tokens=room,
+        grammar=_grammar(llama, tool),
+        seed=SEED,
+        stream=True,
+    )
+    text, reason = "", None
+    for chunk in chunks:
+        text += chunk["choices"][0]["text"]
+        reason = chunk["choices"][0]["finish_reason"]
+        yield ""
+    if reason != "stop":
+        raise failure(
+            f"The language model's call of the tool {tool.name} had no end within {room} tokens. Ask for "
+            "less at once, give the tool fewer arguments, or set a larger context_tokens."
+        )
+    return ToolCall(f"call_{secrets.token_hex(8)}", tool.name, json.loads(text))
+
+
+def _grammar(llama: llama_cpp.Llama, tool: ToolSpec) -> LlamaGrammar:
+    try:
+        text = call_grammar(tool.parameters)
+    except ValueError as error:
+        raise failure(
+            f"The tool {tool.name} can't be called: {error}. Change its parameters.", retryable=False
+        ) from error
+    # The binding takes a grammar that llama.cpp refuses for one that it accepts, and crashes with it.
+    vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
+    sampler = llama_cpp.llama_sampler_init_grammar(vocabulary, text.encode(), b"root")
+    if not sampler:
+        raise failure(
+            f"The tool {tool.name} can't be called: llama.cpp refuses the grammar of its parameters. "
+            "Give it fewer or simpler ones.",
+            retryable=False,
+        )
+    llama_cpp.llama_sampler_free(sampler)
+    return LlamaGrammar.from_string(text)
 
 
 def choose(paths: Sequence[Sequence[int]], look: Look, reserved: int | None = None, bias: float = 0.0) -> int:

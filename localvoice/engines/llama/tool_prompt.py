@@ -24,7 +24,7 @@ from localvoice.engines.types import (
 CHOICE: Final = "Tool:"
 """What each message of the assistant begins with; a space, a tool's name and a new line follow."""
 MARKS: Final = ("<tool_response>", "</tool_response>")
-"""Round what a tool answered. Nobody else may write them."""
+"""Around what a tool answered. No other text may have them."""
 CALL_STARTS: Final = ("{", "<", "Tool")
 """What a message of the assistant doesn't begin with when it talks."""
 NEVER_SAID: Final = (f"\n{CHOICE}", "<tool_")
@@ -34,7 +34,7 @@ _GUIDE: Final = "Begin each answer with a tool:"
 _TALK_GUIDE: Final = "Anything else: small talk, knowledge, opinions, stories, advice."
 _LONGEST_TYPE: Final = 160
 """Characters. A parameter whose type takes more is described by its kind alone: each token of a prompt takes
-a small machine 5 to 15 ms."""
+time."""
 
 Turn = tuple[str, str]
 """A message for a chat template: role and text."""

@@ -96,7 +96,7 @@ class SeeingLlama(llama_cpp.Llama):
         """
         super().__init__(str(model), **options)
         self.marker: Final = f"<image-{secrets.token_hex(8)}>"
-        """Stands for an image in a prompt's text. By chance: nobody can type it."""
+        """Stands for an image in a prompt's text. Random, so that it can't be typed."""
         self._halt = _Halt()
         self._on_step = llama_cpp.ggml_backend_sched_eval_callback(self._halt)
         self._images: Sequence[Image] = ()

@@ -85,7 +85,7 @@ async def test_a_known_beginning_is_not_read_again(llm: LlamaLlm) -> None:
 async def test_closing_a_reply_in_a_long_prompt_frees_the_model_at_once(llm: LlamaLlm) -> None:
     expected = await reply(llm, QUESTION)
     long = [ChatMessage("user", "The quick brown fox jumps over the lazy dog. " * 200)]
-    assert llm.prompt_tokens(long) > 2000
+    assert (await llm.prompt(long)).tokens > 2000
     task = asyncio.create_task(reply(llm, long))
     await asyncio.sleep(0.2)
     assert not task.done()
@@ -174,9 +174,9 @@ async def test_typed_control_tokens_have_no_power(llm: LlamaLlm, monkeypatch: py
 
 @pytest.mark.integration
 async def test_tokens_are_counted(llm: LlamaLlm) -> None:
-    short, long = (llm.prompt_tokens([ChatMessage("user", "word " * count)]) for count in (1, 101))
+    short, long = [(await llm.prompt([ChatMessage("user", "word " * count)])).tokens for count in (1, 101)]
     assert 0 < short < 60 and 90 <= long - short <= 200
-    assert llm.prompt_tokens([ChatMessage("user", "\ud800")]) > 0
+    assert (await llm.prompt([ChatMessage("user", "\ud800")])).tokens > 0
     assert llm.context_tokens == 4096
 
 

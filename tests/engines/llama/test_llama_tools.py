@@ -129,7 +129,7 @@ async def test_the_prompt_is_never_longer_than_told(llm: LlamaLlm) -> None:
     offer = ToolOffer((LIGHT, MUSIC))
     for messages in (ASKED, [*ASKED, ChatMessage("assistant", "Done."), ChatMessage("user", "Thanks " * 40)]):
         for each in (None, offer):
-            told = llm.prompt_tokens(messages, each)
+            told = (await llm.prompt(messages, each)).tokens
             assert len(llm._model.prompts.tokens(messages, each)) <= told
 
 
