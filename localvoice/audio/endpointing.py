@@ -18,7 +18,6 @@ from localvoice.config import ListeningSettings
 WINDOW: Final = 512
 """Samples a window: 32 ms at 16 kHz, the only size that Silero takes."""
 WINDOW_MS: Final = 1000 * WINDOW // SPEECH_RATE
-
 _LEAD_IN_WINDOWS: Final = 10
 """320 ms before the onset go with the utterance: the VAD hears a soft first consonant late."""
 _TAIL_WINDOWS: Final = 6
@@ -111,8 +110,10 @@ class Endpointing:
         self._end = self._usual_end
         self._partial = _windows(settings.partial_ms) if settings.partial_ms else None
         self._longest = int(settings.max_utterance_seconds * SPEECH_RATE) // WINDOW
-        self._position = 0
-        self._speaking = False
+        self.position = 0
+        """Samples heard so far."""
+        self.speaking = False
+        """Whether the stream is inside an utterance."""
         self._voiced_run = 0
         self._silent_run = 0
         self._voiced = 0
@@ -130,16 +131,6 @@ class Endpointing:
         self._utterance: list[Samples] = []
 
     @property
-    def speaking(self) -> bool:
-        """Whether the stream is inside an utterance."""
-        return self._speaking
-
-    @property
-    def position(self) -> int:
-        """Samples heard so far."""
-        return self._position
-
-    @property
     def voiced_ms(self) -> float:
         """How much of the present utterance is voice that the STT can hear, without its pauses."""
         return self._voiced * WINDOW_MS
@@ -149,15 +140,15 @@ class Endpointing:
 
         It holds for this pause only, and without one nothing changes.
         """
-        if self._speaking and self._silent_run >= self._pause:
+        if self.speaking and self._silent_run >= self._pause:
             # Where others were heard all along, their words were judged with the user's.
             most = self._usual_end if self._others and not self._alone else self._longest
             self._end = min(_windows(milliseconds), most)
 
     def __call__(self, window: Samples, probability: float) -> EndpointEvent | None:
         """Take the next window, shape (512,), int16 at 16 kHz, and say what it changed, if anything."""
-        self._position += len(window)
-        if self._speaking:
+        self.position += len(window)
+        if self.speaking:
             self._utterance.append(window)
             return self._during_speech(_energy(window), probability)
         self._before.append(window)
@@ -168,7 +159,7 @@ class Endpointing:
         self._voiced_run = self._voiced_run + 1 if is_speech else 0
         if self._voiced_run < self._onset:
             return None
-        self._speaking = True
+        self.speaking = True
         self._silent_run = 0
         self._end = self._usual_end
         self._voiced = self._onset
@@ -178,10 +169,10 @@ class Endpointing:
         self._lately.clear()
         self._others = False
         self._told = 0
-        self._voiced_until = self._position
+        self._voiced_until = self.position
         self._utterance = list(self._before)
         self._before.clear()
-        return SpeechStarted(self._position - self._onset * WINDOW)
+        return SpeechStarted(self.position - self._onset * WINDOW)
 
     def _during_speech(
         self, energy: float, probability: float
@@ -208,7 +199,7 @@ class Endpointing:
         if energy >= _FLOOR:
             self._voiced += 1
             self._energy += energy
-        self._voiced_until = self._position
+        self._voiced_until = self.position
         if paused:
             return Resumed()  # even when it is too long: what the pause held is no longer the whole
         if len(self._utterance) >= self._longest:
@@ -227,7 +218,7 @@ class Endpointing:
         level = sum(self._latest) / len(self._latest)
         insort(self._levels, level)
         loud = self._levels[int(_LOUD_SHARE * (len(self._levels) - 1))]
-        self._lately.append((self._position, level >= loud * 10 ** (-_FAINT_DB / 10)))
+        self._lately.append((self.position, level >= loud * 10 ** (-_FAINT_DB / 10)))
         enough = len(self._levels) >= _OWN_WINDOWS + _FAINT_WINDOWS and len(self._lately) == _FAINT_WINDOWS
         return enough and sum(is_loud for _, is_loud in self._lately) <= _LOUD_AMONG_FAINT
 
@@ -242,7 +233,7 @@ class Endpointing:
 
     def _was_alone(self) -> bool:
         """Whether no other voice was heard between the words, before the voice grew faint."""
-        faint = (self._position - self._lately[0][0]) // WINDOW
+        faint = (self.position - self._lately[0][0]) // WINDOW
         energies = sorted(map(_energy, self._utterance[: len(self._utterance) - faint]))
         gap = energies[int(_LOUD_SHARE * (len(energies) - 1))] * 10 ** (-_GAP_DB / 10)
         return sum(energy < gap for energy in energies) >= _GAP_SHARE * len(energies)
@@ -252,13 +243,13 @@ class Endpointing:
         self._others = False
         self._silent_run = 0
         self._end = self._usual_end
-        self._voiced_until = self._position
+        self._voiced_until = self.position
         self._lately.clear()
         return Resumed()
 
     def _finish(self) -> SpeechEnded:
         ended = SpeechEnded(self._speech(), self._voiced_until)
-        self._speaking = False
+        self.speaking = False
         self._voiced_run = self._voiced = 0
         self._utterance = []
         return ended
@@ -268,7 +259,7 @@ class Endpointing:
         return self._speech()
 
     def _speech(self) -> AudioFrame:
-        silent = (self._position - self._voiced_until) // WINDOW
+        silent = (self.position - self._voiced_until) // WINDOW
         surplus = max(0, silent - _TAIL_WINDOWS)
         kept = self._utterance[: len(self._utterance) - surplus]
         return AudioFrame(np.concatenate(kept), SPEECH_RATE)

@@ -212,21 +212,21 @@ def _rounded(sound: Sound) -> Sound:
     return sound
 
 
-class _Group(BaseModel):
+class _VoiceSettings(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
-class _Audio(_Group):
+class _Audio(_VoiceSettings):
     sample_rate: int = Field(ge=8_000, le=192_000)
 
 
-class _Inference(_Group):
+class _Inference(_VoiceSettings):
     noise_scale: float = Field(default=0.667, ge=0, le=4)
     length_scale: float = Field(default=1.0, ge=0.1, le=10)
     noise_w: float = Field(default=0.8, ge=0, le=4)
 
 
-class _Settings(_Group):
+class _AllSettings(_VoiceSettings):
     audio: _Audio
     inference: _Inference = _Inference()
     num_symbols: int = Field(ge=1, lt=1 << 20)
@@ -237,7 +237,7 @@ class _Settings(_Group):
     phoneme_id_map: dict[str, Annotated[list[Id], Field(max_length=16)]] = Field(max_length=20_000)
 
     @model_validator(mode="after")
-    def _speaker_is_there(self) -> "_Settings":
+    def _speaker_is_there(self) -> "_AllSettings":
         if self.default_speaker_id >= self.num_speakers:
             raise ValueError(f"there is no speaker {self.default_speaker_id} among {self.num_speakers}")
         return self
@@ -246,7 +246,7 @@ class _Settings(_Group):
 def check_numbers(settings: Any) -> None:
     """Raises `ValueError` naming the first number that is out of range, missing or none."""
     try:
-        _Settings.model_validate(settings)
+        _AllSettings.model_validate(settings)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"])

@@ -1,7 +1,7 @@
 """Tries the engines one by one: `python -m localvoice.process.probe_child`, which `probing.py` starts.
 
-The first line on its standard input is a `Job`; for each part, in order, it writes an `Outcome` as a line
-to its standard output. It ends with its parent, whatever it hangs in.
+The first line on its standard input is a `ProbeRequest`. For each part, in order, it writes an `Outcome` as
+a line to its standard output. It ends with its parent, whatever it hangs in.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _MOST_TEXT: Final = 2000
 
 
 @dataclass(frozen=True)
-class Job:
+class ProbeRequest:
     """What is to be tried."""
 
     parts: tuple[Part, ...]
@@ -54,28 +54,28 @@ class Outcome:
     message: str | None = None
 
 
-JOB = TypeAdapter(Job)
+REQUEST = TypeAdapter(ProbeRequest)
 OUTCOME = TypeAdapter(Outcome)
 
 
 def main() -> None:
-    """Try what the job says, and end without a look back: what was loaded may be broken."""
+    """Try what the request says, and end without a look back: what was loaded may be broken."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core dump of gigabytes
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # what native code prints is no answer
-    job = JOB.validate_json(sys.stdin.buffer.readline())
+    request = REQUEST.validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for part in job.parts:
-        _limit_memory(part, job)
-        outcome = asyncio.run(_outcome(part, job))
+    for part in request.parts:
+        _limit_memory(part, request)
+        outcome = asyncio.run(_outcome(part, request))
         print(OUTCOME.dump_json(outcome).decode(), file=answers)
     os._exit(0)
 
 
-async def _outcome(part: Part, job: Job) -> Outcome:
+async def _outcome(part: Part, request: ProbeRequest) -> Outcome:
     try:
-        await try_part(part, job.files, job.options)
+        await try_part(part, request.files, request.options)
     except VoiceError as error:
         return Outcome(error.code, error.component, _short(error.message))
     except Exception as error:  # a file of any content may lead anywhere
@@ -90,26 +90,26 @@ def _short(text: str) -> str:
     return cut.encode("utf-8", "replace").decode()
 
 
-def _limit_memory(part: Part, job: Job) -> None:
+def _limit_memory(part: Part, request: ProbeRequest) -> None:
     """Let the part take what its files and its context explain, and never more than the machine has.
 
     The limit counts what is written to, not files that are mapped. What a GPU's driver reserves counts too,
     and is a multiple of what is used: there only the machine's memory limits.
     """
     most = min(_machine_memory(), memory_limit() or _machine_memory())
-    if job.options.device == "cpu" or not gpu_count():
-        most = min(most, _memory_now() + allowance(part, job))
+    if request.options.device == "cpu" or not gpu_count():
+        most = min(most, _memory_now() + allowance(part, request))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or most <= hard:
         resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
-def allowance(part: Part, job: Job) -> int:
+def allowance(part: Part, request: ProbeRequest) -> int:
     """Bytes that the part may take on top of what the process has."""
-    path = job.files.parts()[part]
+    path = request.files.parts()[part]
     files = path.iterdir() if path.is_dir() else [path]
     size = sum(file.stat().st_size for file in files)
-    context = job.options.context_tokens if part in ("llm", "projector", "fallback") else 0
+    context = request.options.context_tokens if part in ("llm", "projector", "fallback") else 0
     return _ANY_PART + _A_CORE * available_cores() + _TIMES_ITS_FILES * size + _A_TOKEN * context
 
 

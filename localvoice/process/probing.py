@@ -22,7 +22,7 @@ import localvoice
 from localvoice.catalog import ModelFilesError, VerifiedCache
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.loading import EngineFiles, EngineOptions, Part
-from localvoice.process.probe_child import JOB, OUTCOME, Job, Outcome
+from localvoice.process.probe_child import OUTCOME, REQUEST, Outcome, ProbeRequest
 
 _SECONDS: Final = 60.0
 """For a part of any size, on a machine with other work."""
@@ -56,9 +56,9 @@ async def probe(
     unknown = tuple(part for part in paths if not _is_known(cache, part, paths[part], mark))
     if not unknown:
         return ()
-    job = Job(unknown, files, options)
+    request = ProbeRequest(unknown, files, options)
     try:
-        async with _child(job) as child:
+        async with _child(request) as child:
             for part in unknown:
                 outcome = await _outcome(child, part, paths[part], seconds)
                 if outcome.message is None:
@@ -76,8 +76,8 @@ async def probe(
 
 
 @asynccontextmanager
-async def _child(job: Job) -> AsyncIterator[Process]:
-    """The process, with its job; it is gone when the block is left."""
+async def _child(request: ProbeRequest) -> AsyncIterator[Process]:
+    """The process, with its request; it is gone when the block is left."""
     home = str(Path(localvoice.__file__).parents[1])
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     child = await asyncio.create_subprocess_exec(
@@ -92,7 +92,7 @@ async def _child(job: Job) -> AsyncIterator[Process]:
     )
     assert child.stdin is not None
     try:
-        child.stdin.write(JOB.dump_json(job) + b"\n")
+        child.stdin.write(REQUEST.dump_json(request) + b"\n")
         yield child
     finally:
         if child.returncode is None:

@@ -19,7 +19,7 @@ from localvoice.config import Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.loading import EngineFiles, EngineOptions
 from localvoice.process import probing as probe_module
-from localvoice.process.probe_child import JOB, Job
+from localvoice.process.probe_child import REQUEST, ProbeRequest
 from localvoice.process.probing import probe
 from localvoice.startup import _engine_files, loaded_engines
 from tests.support.broken_models import bottomless_vad, endless_vad, hungry_vad, spoil_ctranslate2, spoil_gguf
@@ -144,19 +144,19 @@ async def test_a_start_that_is_given_up_leaves_no_process(
     monkeypatch.setattr(asyncio, "create_subprocess_exec", watched)
     endless = tmp_path / "vad.onnx"
     endless.write_bytes(endless_vad())
-    job = asyncio.create_task(probe(replace(files, vad=endless), OPTIONS, tried))
+    probing = asyncio.create_task(probe(replace(files, vad=endless), OPTIONS, tried))
     while not started:  # noqa: ASYNC110 - it is another process
         await asyncio.sleep(0.01)
-    job.cancel()
+    probing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await job
+        await probing
     assert started[0].returncode is not None
 
 
 def test_it_ends_with_its_parent(files: EngineFiles, tmp_path: Path) -> None:
     endless = tmp_path / "vad.onnx"
     endless.write_bytes(endless_vad())
-    job = Job(("turn", "vad"), replace(files, vad=endless), OPTIONS)
+    request = ProbeRequest(("turn", "vad"), replace(files, vad=endless), OPTIONS)
     with subprocess.Popen(
         [sys.executable, "-m", "localvoice.process.probe_child"],
         stdin=subprocess.PIPE,
@@ -164,7 +164,7 @@ def test_it_ends_with_its_parent(files: EngineFiles, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(localvoice.__file__).parents[1])},
     ) as child:
         assert child.stdin is not None and child.stdout is not None
-        child.stdin.write(JOB.dump_json(job) + b"\n")
+        child.stdin.write(REQUEST.dump_json(request) + b"\n")
         child.stdin.flush()
         assert b'"message":null' in child.stdout.readline(), "Smart Turn works, and now it hangs"
         child.stdin.close()

@@ -11,14 +11,14 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.loading import EngineFiles, EngineOptions
 from localvoice.process import probe_child
 from localvoice.process import probing as probe
-from localvoice.process.probe_child import OUTCOME, Job
+from localvoice.process.probe_child import OUTCOME, ProbeRequest
 
 _LINE = 64 << 10
 """Bytes of a line that asyncio reads."""
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def asked(tmp_path: Path) -> ProbeRequest:
     (tmp_path / "whisper").mkdir()
     for name, size in (("whisper/model.bin", 700), ("whisper/config.json", 50), ("llm", 400), ("voice", 60)):
         with (tmp_path / name).open("wb") as file:
@@ -33,7 +33,7 @@ def job(tmp_path: Path) -> Job:
         voice_name="voice",
         vad=tmp_path / "vad",
     )
-    return Job(("llm",), files, EngineOptions(device="cpu", context_tokens=8192))
+    return ProbeRequest(("llm",), files, EngineOptions(device="cpu", context_tokens=8192))
 
 
 @pytest.mark.parametrize(
@@ -45,19 +45,21 @@ def job(tmp_path: Path) -> Job:
         MemoryError(),
     ],
 )
-async def test_any_error_fits_a_line(error: Exception, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_any_error_fits_a_line(
+    error: Exception, asked: ProbeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(probe_child, "try_part", fail)
-    outcome = await probe_child._outcome("llm", job)
+    outcome = await probe_child._outcome("llm", asked)
     line = OUTCOME.dump_json(outcome)
     assert len(line) < _LINE and b"\n" not in line
     assert outcome.message and OUTCOME.validate_json(line) == outcome
 
 
 @pytest.mark.parametrize("answer", [b"x" * 3 * _LINE, b"not JSON\n", b'{"code": 7}\n', b"\xff\n"])
-async def test_an_answer_that_is_none_is_a_sentence(answer: bytes, job: Job) -> None:
+async def test_an_answer_that_is_none_is_a_sentence(answer: bytes, asked: ProbeRequest) -> None:
     class Child:
         stdout = asyncio.StreamReader()
 
@@ -67,12 +69,12 @@ async def test_an_answer_that_is_none_is_a_sentence(answer: bytes, job: Job) -> 
     with pytest.raises(
         ModelFilesError, match="language model .*/llm can't be used: .* answer that can't be read"
     ):
-        await probe._outcome(cast(asyncio.subprocess.Process, child), "llm", job.files.llm, 5)
+        await probe._outcome(cast(asyncio.subprocess.Process, child), "llm", asked.files.llm, 5)
 
 
-def test_memory_is_allowed_by_files_and_context(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_allowed_by_files_and_context(asked: ProbeRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_child, "available_cores", lambda: 4)
     base, mib = (1 << 30) + 4 * (64 << 20), 1 << 20
-    assert probe_child.allowance("tts", job) == base + 6 * 60 * mib
-    assert probe_child.allowance("stt", job) == base + 6 * 750 * mib
-    assert probe_child.allowance("llm", job) == base + 6 * 400 * mib + 1024 * mib
+    assert probe_child.allowance("tts", asked) == base + 6 * 60 * mib
+    assert probe_child.allowance("stt", asked) == base + 6 * 750 * mib
+    assert probe_child.allowance("llm", asked) == base + 6 * 400 * mib + 1024 * mib

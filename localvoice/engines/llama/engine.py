@@ -31,6 +31,8 @@ class LlamaLlm:
 
     def __init__(self, name: str, worker: Worker, model: LlamaModel) -> None:
         self.name: Final = name
+        self.sees: Final = model.sees
+        self.context_tokens: Final = model.context_tokens
         self._worker = worker
         self._model = model
 
@@ -64,16 +66,6 @@ class LlamaLlm:
         llm = cls(name, worker, model)
         worker.renew = lambda: setattr(llm, "_model", make())
         return llm
-
-    @property
-    def sees(self) -> bool:
-        """Whether it looks at the images of a message; otherwise it is told their `alt` text."""
-        return self._model.sees
-
-    @property
-    def context_tokens(self) -> int:
-        """Size of the model's context."""
-        return self._model.context_tokens
 
     async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
         """Tokenise the messages, in a thread of its own: the model's may be at work on another's reply.
