@@ -232,7 +232,6 @@ class Playout:
         return piece.played - max((end for end in piece.word_ends() if end <= certain), default=0)
 
     def _fade_in(self) -> None:
-        """Have what is read next begin softly."""
         piece, samples = self._chunks.popleft()
         count = min(len(samples), int(_FADE_SECONDS * self.rate))
         if count < len(samples):

@@ -37,8 +37,6 @@ class OtherCoding(VoiceError):
 
 
 class _Format(NamedTuple):
-    """What the chunk `fmt ` says."""
-
     channels: int
     rate: int
 

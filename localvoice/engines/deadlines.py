@@ -194,8 +194,6 @@ async def reply_within(
 
 @dataclass(frozen=True)
 class _Late:
-    """What to say when a deadline has passed."""
-
     code: ErrorCode
     component: Component
     words: str
@@ -223,7 +221,6 @@ async def _within(deadline: Deadline, seconds: float, late: _Late) -> AsyncItera
 async def _next_within(
     items: AsyncGenerator[T, None], deadline: Deadline, seconds: float, late: _Late
 ) -> T | None:
-    """The next item, or None after the last."""
     async with _within(deadline, seconds, late):
         return await anext(items, None)
 

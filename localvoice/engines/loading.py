@@ -109,8 +109,6 @@ class EngineOptions:
 
 
 class _Loading:
-    """Loads one engine after another from the same files, with the same options."""
-
     def __init__(self, files: EngineFiles, options: EngineOptions) -> None:
         """Raises `VoiceError` if there is no GPU where one is wanted."""
         self._files = files

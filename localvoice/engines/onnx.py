@@ -219,7 +219,6 @@ def _texts(message: memoryview, wanted: int) -> list[str]:
 
 
 def _contents(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The contents of the fields of that number."""
     return (content for number, _, content in _fields(message) if number == wanted)
 
 
@@ -243,7 +242,6 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The number that begins there, and where it ends."""
     value = shift = 0
     while True:
         value |= (message[at] & 127) << shift

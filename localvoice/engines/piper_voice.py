@@ -118,8 +118,6 @@ class PiperModel:
 
 
 class _Network:
-    """Part of the voice, loaded."""
-
     def __init__(self, part: Submodel, threads: int, stop: Stop | None) -> None:
         self._session = open_session(part.model, threads, keep_memory=False, stop=stop)
         self._inputs = part.inputs
@@ -134,7 +132,6 @@ def _whole(sound: npt.NDArray[Any]) -> Generator[Chunk, None, None]:
 
 
 def _spans(frames: int) -> Iterator[tuple[int, int]]:
-    """Where the chunks of so many frames begin and end."""
     begin, size = 0, FIRST_FRAMES
     while frames - begin >= size + FIRST_FRAMES:
         yield begin, begin + size

@@ -135,7 +135,6 @@ def _filters() -> npt.NDArray[np.float32]:
 
 
 def _mel(hertz: float) -> float:
-    """Of a frequency above `_LINEAR_BELOW`."""
     return float(_LINEAR_BELOW / _HZ_PER_MEL + np.log(hertz / _LINEAR_BELOW) / _LOG_STEP)
 
 

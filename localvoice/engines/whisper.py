@@ -206,7 +206,6 @@ class _Model:
 
 
 def _window(seconds: float) -> float:
-    """Seconds that the encoder reads for an utterance of this length."""
     return max(WORD_WINDOW if seconds < WORD_SECONDS else SHORT_WINDOW, seconds + MARGIN)
 
 

@@ -166,7 +166,6 @@ def split_at_pauses(sound: AudioFrame, limit: float) -> list[AudioFrame]:
 
 
 def _is_too_fast(decoding: Decoded, seconds: float) -> bool:
-    """Whether it is more than can be said in that time."""
     return decoding.cut or len(decoding.text.split()) > 3 + WORDS_PER_SECOND * seconds
 
 

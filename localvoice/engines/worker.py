@@ -242,8 +242,6 @@ def troubles() -> list[str]:
 
 
 class _End(Enum):
-    """What a stream posts after its last item."""
-
     END = auto()
 
 

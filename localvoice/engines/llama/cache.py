@@ -232,7 +232,6 @@ class PromptCache:
                 self._keep(start)  # another conversation, of which only the beginning is of use
 
     def _size(self) -> int:
-        """Bytes that it takes to put away what is in the cache."""
         return int(llama_cpp.llama_state_seq_get_size(self._llama.ctx, _SEQUENCE))
 
     def _tokens(self) -> Tokens:
@@ -269,7 +268,6 @@ class PromptCache:
             self._interrupted = None
 
     def _load(self, kept: Kept) -> None:
-        """Have the cache hold this one."""
         llama = self._llama
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), False)
         llama.reset()  # type: ignore[no-untyped-call]  # the logits are those of the other conversation

@@ -183,7 +183,6 @@ class _Writer:
         return found if isinstance(found, dict) else {} if found else {"enum": []}
 
     def _joined(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """The schema with its `allOf` merged into it."""
         joined = {key: value for key, value in schema.items() if key != "allOf"}
         for part in schema["allOf"]:
             if part is False:

@@ -51,8 +51,6 @@ _RGB: Final = 3
 
 @dataclass(frozen=True)
 class _ImageFile:
-    """A picture that isn't decoded yet."""
-
     width: int
     """Pixels."""
     height: int
@@ -169,7 +167,6 @@ def _png_rows(data: bytes, width: int, height: int) -> int:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, begin and end of the body of each chunk."""
     at = len(_PNG_HEAD)
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
@@ -178,7 +175,6 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _png_bits(data: bytes) -> int:
-    """Of a pixel."""
     depth, colour = data[24:26]
     return int(depth) * _PNG_CHANNELS.get(colour, 4)
 

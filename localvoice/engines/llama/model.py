@@ -238,7 +238,6 @@ class Pace:
             yield token
 
     def _judge(self, seconds: float, hurry: bool) -> bool:
-        """Whether to hurry on, now that a token took this long."""
         if hurry:
             return not self._usual or seconds < _SLOW * self._usual
         self._usual += (_WEIGHT if self._usual else 1.0) * (seconds - self._usual)

@@ -41,8 +41,6 @@ _ALL_NEGATIVE: Final = np.int32(-(2**31))
 
 @dataclass(frozen=True)
 class _ImagePiece:
-    """An image, or a part of one, in a prompt."""
-
     chunk: Any
     """As the library holds it."""
     tokens: list[int]
@@ -69,7 +67,6 @@ def _each(chunks: Any) -> Iterator[Any]:
 
 
 def _text_tokens(chunk: Any) -> list[int]:
-    """The tokens of a chunk of text; none of an image."""
     length = ctypes.c_size_t()
     tokens: Any = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(length))
     return list(tokens[: length.value]) if length.value else []
