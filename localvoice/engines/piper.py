@@ -33,9 +33,6 @@ from piper import PiperConfig, PiperVoice  # noqa: E402 - only now: it imports o
 from piper.config import PhonemeType  # noqa: E402
 from piper.const import BOS, EOS, PAD  # noqa: E402
 
-# Its debug lines hold the text that is spoken, and logs are not to.
-logging.getLogger("piper").setLevel(logging.INFO)
-
 ALIGNED_CHARACTERS: Final = 1000
 """Longer texts get no word ends: to find them takes time that grows with the square of the length."""
 _TO_WARM_UP: Final = "The weather is mild in spring, with some rain, and warm in summer."
@@ -136,6 +133,8 @@ class _Voice:
 
     def __init__(self, model_path: Path, config_path: Path, threads: int, stop: Stop) -> None:
         load_espeak_voices_once()
+        # Its debug lines hold the text that is spoken, which logs must not.
+        logging.getLogger("piper").setLevel(logging.INFO)
         try:
             content = json.loads(config_path.read_text("utf-8-sig"))
             check_numbers(content)
