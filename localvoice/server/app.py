@@ -112,7 +112,7 @@ class VoiceServer:
         """Admit no new clients, and let answers under way end, if that takes only seconds."""
         self._draining = True
         if self._connections:
-            answers = [asyncio.create_task(each.settle(), name="drain") for each in self._connections]
+            answers = [asyncio.create_task(each.session.settle(), name="drain") for each in self._connections]
             await asyncio.wait(answers, timeout=_DRAIN_SECONDS)
             for answer in answers:
                 answer.cancel()
@@ -240,7 +240,7 @@ class VoiceServer:
             except VoiceError as error:
                 log.warning("%s", error)
             for connection in self._connections:
-                connection.read_ahead()  # or the next answers would wait for it
+                connection.session.read_ahead()  # or the next answers would wait for it
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         assert isinstance(self._agent.metrics, PrometheusMetrics)  # the route is there only then

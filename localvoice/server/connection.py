@@ -5,7 +5,7 @@ import logging
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
@@ -40,6 +40,9 @@ from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.liveness import SocketLiveness, Watchdog
 from localvoice.transports.webrtc.addresses import Route
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
+
+if TYPE_CHECKING:
+    from localvoice.transports.webrtc.peer import WebRtcPeer
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +99,8 @@ class ClientConnection:
         self._heartbeat = Watchdog(services.agent.settings.server.ping_seconds)
         self._resumes = resumes
         self._interim = interim
-        self._slot = ConnectionSlot(services.slots, work, lambda: self._session.conversation.id)
-        self._session = Session(
+        self._slot = ConnectionSlot(services.slots, work, lambda: self.session.conversation.id)
+        self.session = Session(
             services.agent,
             services.sessions.create(),
             self._playout,
@@ -105,36 +108,29 @@ class ClientConnection:
             services.sessions.save,
             [self._on_transition],
         )
-        self._take(self._session.conversation)
+        self._take(self.session.conversation)
         settings = services.agent.settings
         self._inbound = InboundMessages(
             settings.limits,
-            self._session,
+            self.session,
             self._inbox,
             self._slot,
             self.leave,
             services.decoder,
             settings.listening.max_utterance_seconds,
         )
-        self._webrtc = WebRtcTransport(
-            route,
-            self._inbox,
-            self._playout,
-            self._inbound.on_channel_text,
-            self._on_sound,
-            self._session.report,
-            self._on_gone,
-        )
+        self._route = route
+        self._webrtc = WebRtcTransport(self._make_peer, self._on_sound)
 
     async def serve(self) -> None:
         """Run the connection: read, send and listen, until one of them is done."""
         present = Stopwatch()
         self._on_sound(False)
         if self._resumes is None:
-            self.emit(Ready(self._session.conversation.id, ({"urls": self._stun_url},)))
+            self.emit(Ready(self.session.conversation.id, ({"urls": self._stun_url},)))
         else:
-            await report_failure(self._session, self._on_reconnect(self._resumes))
-        await notify(self._agent.hooks.on_connection, self._session.conversation.id, self.id)
+            await report_failure(self.session, self._on_reconnect(self._resumes))
+        await notify(self._agent.hooks.on_connection, self.session.conversation.id, self.id)
         jobs = [
             asyncio.create_task(job, name=f"connection {name}")
             for name, job in (
@@ -143,7 +139,7 @@ class ClientConnection:
                 ("heartbeat", self._watch_heartbeat()),
                 ("channel", self._inbound.read_channel()),
                 ("sender", self._send()),
-                ("listener", self._session.listen(aiter(self._inbox))),
+                ("listener", self.session.listen(aiter(self._inbox))),
                 ("leaving", self._leaving.wait()),
             )
         ]
@@ -159,7 +155,7 @@ class ClientConnection:
             try:
                 await self._close()
             finally:
-                await notify(self._agent.hooks.on_disconnect, self._session.conversation.id, present.timing())
+                await notify(self._agent.hooks.on_disconnect, self.session.conversation.id, present.timing())
 
     def emit(self, message: ServerMessage) -> None:
         """Send a message, payload on both channels; never waits."""
@@ -182,23 +178,26 @@ class ClientConnection:
         if not self._slot.follow(transition):
             self.leave()
 
+    def _make_peer(self, peer: "type[WebRtcPeer]") -> "WebRtcPeer":
+        return peer(
+            self._route,
+            self._inbox,
+            self._playout,
+            self._inbound.on_channel_text,
+            self._on_sound,
+            self.session.report,
+            self._on_gone,
+        )
+
     def _on_gone(self) -> None:
         log.info("a client sends nothing any more; its connection is closed")
         self.leave()
 
-    async def settle(self) -> None:
-        """Wait until no turn is under way."""
-        await self._session.settle()
-
-    def read_ahead(self) -> None:
-        """Have the LLM read again what it has forgotten."""
-        self._session.read_ahead()
-
     async def _read(self) -> None:
         """Handle messages until the client goes."""
         async for message in self._socket:
-            with self._liveness.busy(), log_context(session_id=self._session.conversation.id):
-                await report_failure(self._session, self._on_frame(message))
+            with self._liveness.busy(), log_context(session_id=self.session.conversation.id):
+                await report_failure(self.session, self._on_frame(message))
                 await asyncio.sleep(self._inbound.pause)
 
     async def _watch_heartbeat(self) -> None:
@@ -231,7 +230,7 @@ class ClientConnection:
             case None:
                 return
             case Ping(timestamp=timestamp):
-                self._session.conversation.touch()
+                self.session.conversation.touch()
                 self._heartbeat.reset()
                 self.emit(Pong(timestamp))
             case Offer(signal=description):
@@ -242,22 +241,21 @@ class ClientConnection:
                 await self._inbound.handle(message)
 
     async def _on_reconnect(self, session_id: str) -> None:
-        own = self._session.conversation
+        own = self.session.conversation
         try:
             earlier = self._services.sessions.resume(session_id)
         except VoiceError as error:
-            self._session.report(error)
+            self.session.report(error)
             self.emit(ReconnectAck(False, own.id, False))
             return
         if earlier is not own:
             # The newest WebSocket wins; before it goes on, the older one's turn has to end and be recorded.
             self._handover = earlier.leave() if earlier.leave is not None else None
-            self._take(earlier)  # at once: another WebSocket may ask for it meanwhile
-            self._services.sessions.discard(
-                own
-            )  # also at once: the client may be gone before it has the other
+            # At once: another WebSocket may ask for it, and the client may be gone before it has the other.
+            self._take(earlier)
+            self._services.sessions.discard(own)
             await self._until_handed_over()
-            await self._session.resume(earlier)
+            await self.session.resume(earlier)
             self._slot.rest()  # the turn that the older WebSocket left, if there is one
             self._services.slots.free(own.id)
         self._agent.metrics.increment(Metric.RECONNECTIONS)
@@ -287,7 +285,7 @@ class ClientConnection:
     async def _close(self) -> None:
         if self._slot.refusal is not None:
             await self._services.refusals.close(self._socket, self._slot.refusal)
-        await self._session.close()
+        await self.session.close()
         await self._until_handed_over()  # a connection that takes over from this one waits for that, too
         self._gone.set()
         if self._taken.leave == self.leave:

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ServerMessage
-from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.webrtc.addresses import Route, has_network
+from localvoice.transports.webrtc.addresses import has_network
 
 if TYPE_CHECKING:
     from localvoice.transports.webrtc.peer import WebRtcPeer
@@ -19,23 +17,14 @@ class WebRtcTransport:
     """At most one peer connection at a time; without one, everything goes over the WebSocket."""
 
     def __init__(
-        self,
-        route: Route,
-        inbox: FrameInbox,
-        playout: Playout,
-        on_message: Callable[[str], None],
-        on_sound: Callable[[bool], None],
-        on_failure: Callable[[VoiceError], None],
-        on_gone: Callable[[], None],
+        self, make: "Callable[[type[WebRtcPeer]], WebRtcPeer]", on_sound: Callable[[bool], None]
     ) -> None:
-        """The arguments are those of `WebRtcPeer`."""
-        self._route = route
-        self._inbox = inbox
-        self._playout = playout
-        self._on_message = on_message
+        """`make` makes a peer of the class, which is imported when it is needed.
+
+        `on_sound` is told False where the agent's voice is no longer on an audio track.
+        """
+        self._make = make
         self._on_sound = on_sound
-        self._on_failure = on_failure
-        self._on_gone = on_gone
         self._peer: WebRtcPeer | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -77,22 +66,14 @@ class WebRtcTransport:
 
     def _open(self) -> "WebRtcPeer":
         try:
-            # Imported when needed: without aiortc, clients still talk over the WebSocket.
+            # Without aiortc, clients still talk over the WebSocket.
             from localvoice.transports.webrtc.peer import WebRtcPeer
         except ImportError as error:
             raise _unavailable(f"aiortc can't be loaded here ({error})") from error
         if not has_network():
             # Neither browsers nor aioice connect over the loopback alone.
             raise _unavailable("this machine has no network interface up except its loopback")
-        return WebRtcPeer(
-            self._route,
-            self._inbox,
-            self._playout,
-            self._on_message,
-            self._on_sound,
-            self._on_failure,
-            self._on_gone,
-        )
+        return self._make(WebRtcPeer)
 
 
 def _unavailable(reason: str) -> VoiceError:
