@@ -61,7 +61,7 @@ def test_a_full_server_is_said_to_be_full_and_is_tried_again_by_itself(
         converse(other)
 
 
-def test_a_tab_that_begins_when_all_places_are_taken_keeps_its_session(
+def test_a_tab_that_begins_when_all_slots_are_taken_keeps_its_session(
     browse: Callable[..., Any], scripted: Callable[..., Any]
 ) -> None:
     with scripted("--conversations", "1") as address, browse() as one:

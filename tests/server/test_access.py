@@ -1,4 +1,4 @@
-"""The token: a client that shows it comes in, and guessing it takes for ever."""
+"""The token: a client that shows it is admitted, and guessing it takes for ever."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Newcomers to a full house: dealt with on one beat, in two packets, and in time."""
+"""New clients of a full server: handled on one beat, in two packets, and in time."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from tests.support.server_site import Site
 SOONEST = 0.02 + ASK_SECONDS
 
 
-class Newcomer:
+class NewClient:
     """A request and its WebSocket, without a network."""
 
     def __init__(self, *says: str, after: float = 0.0) -> None:
@@ -64,47 +64,45 @@ def full_slots() -> ConversationSlots:
 
 @pytest.mark.virtual_clock
 async def test_those_who_come_between_two_beats_are_told_and_refused_together() -> None:
-    slots, newcomers = full_slots(), [Newcomer() for _ in range(20)]
+    slots, clients = full_slots(), [NewClient() for _ in range(20)]
     async with asyncio.TaskGroup() as group:
-        for each in newcomers:
+        for each in clients:
             group.create_task(each.come(slots))
             await asyncio.sleep(BEAT_SECONDS / 10)
-    for each in newcomers:
+    for each in clients:
         waited = each.at["refused"] - each.at["came"]
         assert SOONEST - 1e-6 < waited < SOONEST + BEAT_SECONDS + 1e-6
         assert each.at["open"] == each.at["ready"], "both in one step"
     for what in ("ready", "refused"):
-        assert len({round(each.at[what], 6) for each in newcomers}) <= 3, "20 in two beats' time"
+        assert len({round(each.at[what], 6) for each in clients}) <= 3, "20 in two beats' time"
 
 
 @pytest.mark.virtual_clock
-async def test_whoever_hammers_waits_for_four_beats_each_time() -> None:
-    slots, newcomer = full_slots(), Newcomer()
-    await newcomer.come(slots)
+async def test_a_client_that_hammers_waits_for_four_beats_each_time() -> None:
+    slots, client = full_slots(), NewClient()
+    await client.come(slots)
     for _ in range(3):
         await asyncio.sleep(0.003)
-        begun = newcomer.at["refused"]
-        await newcomer.come(slots)
-        assert newcomer.at["refused"] - begun == pytest.approx(4 * BEAT_SECONDS)
+        begun = client.at["refused"]
+        await client.come(slots)
+        assert client.at["refused"] - begun == pytest.approx(4 * BEAT_SECONDS)
 
 
 @pytest.mark.virtual_clock
 async def test_who_comes_back_is_let_in_when_it_says_so_and_not_on_a_beat() -> None:
-    newcomer = Newcomer(
-        '{"type":"ping","timestamp":1}', '{"type":"reconnect","sessionId":"one"}', after=0.031
-    )
-    assert await newcomer.come(full_slots()) == "one"
-    assert now() - newcomer.at["ready"] == pytest.approx(0.062)
+    client = NewClient('{"type":"ping","timestamp":1}', '{"type":"reconnect","sessionId":"one"}', after=0.031)
+    assert await client.come(full_slots()) == "one"
+    assert now() - client.at["ready"] == pytest.approx(0.062)
 
 
 @pytest.mark.virtual_clock
-async def test_a_place_that_becomes_free_before_the_beat_is_the_newcomers() -> None:
-    slots, newcomer = full_slots(), Newcomer()
-    coming = asyncio.create_task(newcomer.come(slots))
+async def test_a_slot_that_becomes_free_before_the_beat_goes_to_the_new_client() -> None:
+    slots, client = full_slots(), NewClient()
+    coming = asyncio.create_task(client.come(slots))
     await asyncio.sleep(0.015)
     slots.free("one")
     await coming
-    assert "ready" not in newcomer.at and "refused" not in newcomer.at
+    assert "ready" not in client.at and "refused" not in client.at
 
 
 async def test_who_goes_before_the_beat_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:

@@ -56,7 +56,7 @@ def test_a_new_address_makes_a_new_one(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("days", "kept"), [(29, False), (31, True)])
-def test_near_its_end_it_is_made_anew(
+def test_near_its_end_it_is_replaced(
     folder: Path, monkeypatch: pytest.MonkeyPatch, days: int, kept: bool
 ) -> None:
     monkeypatch.setattr(certificate, "_VALIDITY", timedelta(days=days))
@@ -64,7 +64,7 @@ def test_near_its_end_it_is_made_anew(
     assert (keep_certificate(folder, NAMES).fingerprint == first.fingerprint) is kept
 
 
-def test_from_a_clock_that_went_ahead_it_is_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_a_clock_that_went_ahead_it_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificate, "_CLOCK_SKEW", timedelta(days=-2))
     first = keep_certificate(folder, NAMES)
     monkeypatch.undo()
@@ -80,7 +80,7 @@ def test_a_key_that_others_could_read_is_not_used_any_more(folder: Path) -> None
 
 
 @pytest.mark.parametrize("damage", ["cut", "nothing", "garbage", "another key", "no key"])
-def test_a_damaged_one_is_made_anew(folder: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_one_is_replaced(folder: Path, tmp_path: Path, damage: str) -> None:
     first = keep_certificate(folder, NAMES)
     keep_certificate(tmp_path / "other", NAMES)
     file, other = folder / "certificate.pem", tmp_path / "other" / "certificate.pem"

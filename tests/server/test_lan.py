@@ -1,4 +1,4 @@
-"""The server on the network: over TLS, and for nobody without the token."""
+"""The server on the network: over TLS, and only with the token."""
 
 import asyncio
 import json
@@ -190,7 +190,7 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "half a greeting"])
-async def test_whoever_never_agrees_on_tls_is_let_go(
+async def test_a_client_that_never_agrees_on_tls_is_dropped(
     sent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("localvoice.server.listener.HANDSHAKE_SECONDS", 0.5)
@@ -261,7 +261,7 @@ async def test_a_conversation_by_this_machines_address_on_the_network(tmp_path: 
 
 
 @needs_a_network_address
-async def test_who_finds_no_place_has_no_stun_answerer_opened(
+async def test_a_client_without_a_slot_has_no_stun_answerer_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = list[tuple[Any, ...]]()

@@ -73,7 +73,7 @@ def is_open(connection: socket.socket) -> bool:
         return False
 
 
-async def test_silent_connections_shut_nobody_out_and_are_told_once(
+async def test_silent_connections_shut_out_no_client_and_are_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with lan_site(tmp_path) as site, site.http.get(site.url + "/health", headers=BEARER) as first:

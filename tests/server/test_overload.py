@@ -1,4 +1,4 @@
-"""More clients than places: the served ones go on, the others are told when to come, and let go."""
+"""More clients than slots: the served ones go on, the others are told when to try again, and closed."""
 
 import asyncio
 import statistics
@@ -26,7 +26,7 @@ def watch(caplog: pytest.LogCaptureFixture) -> Watch:
     return Watch(caplog)
 
 
-async def test_a_newcomer_to_a_full_server_is_told_when_to_come_and_let_go(watch: Watch) -> None:
+async def test_a_new_client_of_a_full_server_is_told_when_to_try_again(watch: Watch) -> None:
     async with full(brought=watch.brought()) as (site, (served,)):
         begun = time.perf_counter()
         async with site.http.ws_connect(site.url, protocols=(SUBPROTOCOL,)) as socket:
@@ -42,7 +42,7 @@ async def test_a_newcomer_to_a_full_server_is_told_when_to_come_and_let_go(watch
 
 
 @pytest.mark.parametrize("how", ["typed", "spoken"])
-async def test_an_idle_tab_that_begins_when_all_places_are_taken_comes_back_to_its_session(how: str) -> None:
+async def test_an_idle_tab_that_begins_when_all_slots_are_taken_comes_back_to_its_session(how: str) -> None:
     stt, llm = FakeStt(), FakeLlm()
     async with full(fake_engines(stt, llm), idle=1) as (site, (served, idle)):
         asked = len(llm.asked)
@@ -59,7 +59,7 @@ async def test_an_idle_tab_that_begins_when_all_places_are_taken_comes_back_to_i
             await converse(again)
 
 
-async def test_idle_tabs_take_no_places() -> None:
+async def test_idle_tabs_take_no_slots() -> None:
     async with full(idle=5) as (site, (served, *_)):
         await served.socket.close()
         async with site.client() as another:
@@ -83,7 +83,7 @@ async def test_who_was_cut_off_is_not_kept_out_by_its_own_ghost() -> None:
             await converse(another)
 
 
-async def test_who_asks_for_a_session_without_a_place_is_refused() -> None:
+async def test_a_client_that_asks_for_a_session_without_a_slot_is_refused() -> None:
     async with full(idle=1) as (site, (_, idle)):
         for session_id in (idle.received[0]["id"], "made up"):
             async with site.http.ws_connect(site.url, protocols=(SUBPROTOCOL,)) as socket:
@@ -93,7 +93,7 @@ async def test_who_asks_for_a_session_without_a_place_is_refused() -> None:
         await idle.sync()
 
 
-async def test_a_place_whose_client_was_killed_is_kept_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slot_whose_client_was_killed_is_kept_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localvoice.server.slots.KEEP_SECONDS", 1.0)
     async with full() as (site, (served,)):
         await converse(served)

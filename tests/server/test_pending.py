@@ -77,7 +77,7 @@ def test_those_who_are_admitted_or_over_do_not_count() -> None:
     pending.authenticated(("10.9.9.9", 1))  # none of them
 
 
-def test_nobody_stays_for_more_than_a_minute() -> None:
+def test_none_stays_for_more_than_a_minute() -> None:
     pending = PendingConnections(8)
     old, new = Arrival("10.0.0.1", 1, since=0.0), Arrival("10.0.0.1", 2, since=30.0)
     for each in (old, new):
@@ -86,7 +86,7 @@ def test_nobody_stays_for_more_than_a_minute() -> None:
     assert (old.ended, new.ended, len(pending)) == (True, False, 1)
 
 
-def test_room_is_made_where_there_is_somebody_to_end() -> None:
+def test_room_is_made_where_there_is_one_to_end() -> None:
     pending = PendingConnections(8)
     assert not pending.make_room()
     came = arrivals(pending, "10.0.0.1", 2)

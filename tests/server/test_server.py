@@ -194,7 +194,7 @@ async def test_a_port_in_use_is_named() -> None:
 @pytest.mark.parametrize(
     "head", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "], ids=["none", "trickles"]
 )
-async def test_whoever_never_finishes_a_request_is_let_go(
+async def test_a_client_that_never_finishes_a_request_is_dropped(
     head: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("localvoice.server.patches._HEAD_SECONDS", 0.4)

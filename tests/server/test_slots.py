@@ -1,4 +1,4 @@
-"""Slots to converse: how many there are, who has one, and how long the others are told to wait."""
+"""Conversation slots: how many there are, which are taken, and how long the others are told to wait."""
 
 import asyncio
 
@@ -50,7 +50,7 @@ async def test_real_turns_count_after_the_rehearsal() -> None:
     assert room.count > 15
 
 
-async def test_who_has_a_place_keeps_it_through_a_pause_and_the_others_are_told_when_to_come() -> None:
+async def test_a_slot_is_kept_through_a_pause_and_the_others_are_told_when_to_come() -> None:
     room = slots(conversations=1)
     room.take("one")
     await asyncio.sleep(6)
@@ -65,7 +65,7 @@ async def test_who_has_a_place_keeps_it_through_a_pause_and_the_others_are_told_
     assert refused(room, "one") >= 4 + KEEP_SECONDS, "turns take 6 s here, and there is a pause after them"
 
 
-async def test_a_cough_takes_no_place_and_costs_none() -> None:
+async def test_a_cough_takes_no_slot_and_costs_none() -> None:
     room = slots(conversations=1)
     room.take("one")
     room.rest("one", answered=False)
@@ -80,7 +80,7 @@ async def test_a_cough_takes_no_place_and_costs_none() -> None:
     assert not room.has("one")
 
 
-async def test_a_place_is_free_as_soon_as_its_client_has_gone() -> None:
+async def test_a_slot_is_free_as_soon_as_its_client_has_gone() -> None:
     room = slots(conversations=2)
     for who in ("one", "two"):
         room.take(who)

@@ -43,7 +43,7 @@ async def turned_away(site: Site, path: str = "/") -> tuple[int, dict[str, Any]]
 
 
 @pytest.mark.parametrize("path", ["/", "/ws"])
-async def test_a_newcomer_without_our_subprotocol_gets_503_with_the_seconds_to_wait(
+async def test_a_new_client_without_our_subprotocol_gets_503_with_the_seconds_to_wait(
     path: str, watch: Watch
 ) -> None:
     async with full(brought=watch.brought()) as (site, (served,)):
@@ -66,14 +66,14 @@ async def test_so_does_one_for_whom_there_is_no_connection(limits: dict[str, Any
         await client.sync()
 
 
-async def test_while_there_are_places_it_is_served_as_any_other() -> None:
+async def test_while_there_are_slots_it_is_served_as_any_other() -> None:
     async with serving() as site, stock(site) as client:
         assert (await client.expect("ready"))["protocolVersion"] == 1
         assert client.socket.protocol is None
         await converse(client)
 
 
-async def test_it_returns_to_the_place_that_is_kept_for_it() -> None:
+async def test_it_returns_to_the_slot_that_is_kept_for_it() -> None:
     async with full() as (site, (served,)):
         served.socket._response.connection.transport.abort()  # type: ignore[union-attr]
         await site.until_alone()
@@ -86,7 +86,7 @@ async def test_it_returns_to_the_place_that_is_kept_for_it() -> None:
             await turned_away(site)  # the place has its client again
 
 
-async def test_one_that_begins_when_all_places_are_taken_is_closed_and_then_gets_503() -> None:
+async def test_one_that_begins_when_all_slots_are_taken_is_closed_and_then_gets_503() -> None:
     async with full(idle=1) as (site, (_, idle)):
         await idle.send("text", text="And me?")
         assert await idle.closed() == WSCloseCode.TRY_AGAIN_LATER

@@ -1,4 +1,4 @@
-"""A server whose places are all taken, and what a client is told that it turns away."""
+"""A server whose slots are all taken, and what a client is told that it refuses."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +13,7 @@ from tests.support.server_site import Client, Site, serving
 async def full(
     engines: Any = None, count: int = 1, idle: int = 0, **more: Any
 ) -> AsyncIterator[tuple[Site, list[Client]]]:
-    """A server and those who have all its places; behind them those who came before it was full."""
+    """A server and the clients that have all its slots; behind them those that came before it was full."""
     groups = {"limits": {"conversations": count, "sessions_per_minute": 10_000}}
     async with serving(engines, groups, **more) as site, AsyncExitStack() as clients:
         came = [await clients.enter_async_context(site.client()) for _ in range(count + idle)]

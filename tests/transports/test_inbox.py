@@ -27,7 +27,7 @@ async def test_frames_come_out_as_they_went_in() -> None:
     assert [id(frame) for frame in out] == [id(frame) for frame in frames]
 
 
-async def test_when_nobody_reads_the_oldest_give_way() -> None:
+async def test_when_nothing_is_read_the_oldest_are_dropped() -> None:
     inbox, frames = FrameInbox(), [loud(0.02) for _ in range(1_000)]
     for frame in frames:
         inbox.put(frame)

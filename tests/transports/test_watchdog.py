@@ -1,4 +1,4 @@
-"""Clients of a server that stood still: none is let go for what the server could not read meanwhile."""
+"""Clients of a server that stood still: none is dropped for what the server could not read in that time."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Candidates: nothing that an offer says makes us send a packet off this machine."""
+"""Candidates: nothing that an offer says makes the server send a packet off this machine."""
 
 import pytest
 from aioice import Candidate

@@ -105,7 +105,7 @@ async def test_a_pause_between_two_sentences_is_no_gap() -> None:
     assert {b.pts - a.pts for a, b in zip(sent, sent[1:], strict=False)} == {FRAME}
 
 
-async def test_when_somebody_speaks_it_is_awake_before_the_answer() -> None:
+async def test_when_the_user_speaks_it_is_awake_before_the_answer() -> None:
     """Out of a rest, a browser plays the first sound later."""
     listener = Listener()
     await listener.run(8.05)
