@@ -21,6 +21,7 @@ from rich.console import Console
 from localvoice.application.hooks import Hooks
 from localvoice.config import Settings
 from localvoice.contract.metrics import Metrics
+from localvoice.engines.types import OwnEngines
 from localvoice.process.configure import configure_process
 from localvoice.process.ending import Ending, run_until_signal
 from localvoice.process.terminal import open_terminal
@@ -48,12 +49,14 @@ class LocalVoice:
         playbook: "Playbook | Path | None" = None,
         handlers: Mapping[str, Callable[..., Any]] | None = None,
         metrics: Metrics | None = None,
+        engines: OwnEngines | None = None,
         console: Console | None = None,
     ) -> None:
         """All of it is optional; without settings they come from the file and the environment.
 
-        `tools` are offered beside the built-in ones. `playbook` is one made in Python or a path to YAML;
-        `handlers` are what it calls by name. `metrics` takes the place of what the settings name.
+        `tools` are offered with the built-in ones. `playbook` is one made in Python or a path to YAML;
+        `handlers` are what it calls by name. `metrics` replaces what the settings name, and `engines` the
+        profile's models.
         """
         self._settings = settings if settings is not None else load_settings()
         self._hooks = hooks
@@ -61,6 +64,7 @@ class LocalVoice:
         self._playbook = playbook
         self._handlers = handlers
         self._metrics = metrics
+        self._engines = engines
         self._console = console or open_terminal(stderr=True)
 
     def run(self) -> None:
@@ -129,6 +133,7 @@ class LocalVoice:
             self._playbook,
             self._handlers,
             self._metrics,
+            self._engines,
         )
 
     async def _run(self, ending: Ending) -> None:

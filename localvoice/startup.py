@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from localvoice.application.calls import contained_tasks
 from localvoice.application.hooks import Hooks
-from localvoice.catalog import ModelFiles, Profile, load_catalog, models_folder, ready
+from localvoice.catalog import ROLES, ModelFiles, Profile, Role, load_catalog, models_folder, ready
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.metrics import Metrics
 from localvoice.conversation.agent import Agent
@@ -26,7 +26,7 @@ from localvoice.engines.loading import (
     rehearse,
     warm_up_all,
 )
-from localvoice.engines.types import Engines
+from localvoice.engines.types import Engines, OwnEngines
 from localvoice.observability.adapting import ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
@@ -52,8 +52,9 @@ async def ready_agent(
     playbook: Playbook | Path | None = None,
     handlers: Mapping[str, Callable[..., Any]] | None = None,
     metrics: Metrics | None = None,
+    engines: OwnEngines | None = None,
 ) -> AsyncIterator[Agent]:
-    """An agent with the profile's models, closed when the block is left.
+    """An agent with the profile's models and the application's own, closed when the block is left.
 
     Raises `CatalogError`, `ModelFilesError`, `ConfigError` or `VoiceError` before the first turn rather than
     in it.
@@ -78,7 +79,7 @@ async def ready_agent(
         hook_sets.append(recording.hooks())
     combined = Hooks.combine(*hook_sets)
     begun = time.monotonic()
-    async with loaded_engines(settings, console) as engines:
+    async with loaded_engines(settings, console, engines) as loaded:
         direct = (
             None
             if script is None
@@ -87,14 +88,14 @@ async def ready_agent(
                 script,
                 registry,
                 settings.agent,
-                engines.llm,
+                loaded.llm,
                 combined,
                 own,
                 dict(handlers or {}),
             )
         )
         agent = Agent(
-            settings, engines, combined, own, registry, direct, recording.forget if recording else None
+            settings, loaded, combined, own, registry, direct, recording.forget if recording else None
         )
         try:
             with console.status(_WARMING_UP):
@@ -110,16 +111,18 @@ async def ready_agent(
 
 
 @asynccontextmanager
-async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[Engines]:
-    """The profile's engines, warm, and closed when the block is left."""
+async def loaded_engines(
+    settings: Settings, console: Console, own: OwnEngines | None = None
+) -> AsyncIterator[Engines]:
+    """The profile's engines and the application's own, warm, and closed when the block is left."""
     with console.status(Text(f"Checking the model files of profile {settings.profile} …")):
         # In a thread: an application's loop may be at work.
-        profile, files = await asyncio.to_thread(_checked_files, settings)
+        profile, files = await asyncio.to_thread(_checked_files, settings, own or OwnEngines())
     options = _engine_options(settings, profile)
     with console.status("Trying the models that were never loaded here …"):
         await probe(files, options, models_folder(settings.models_dir))
     with console.status("Loading the models …") as status:
-        engines = await load_engines(files, options)
+        engines = await load_engines(files, options, own)
         try:
             status.update(_WARMING_UP)
             await warm_up_all(engines)
@@ -132,11 +135,13 @@ async def loaded_engines(settings: Settings, console: Console) -> AsyncIterator[
             await close_all(engines)
 
 
-def _checked_files(settings: Settings) -> tuple[Profile, EngineFiles]:
-    """The profile, its files, and those of its fallback's LLM. Raises as `ready_agent` does."""
+def _checked_files(settings: Settings, own: OwnEngines) -> tuple[Profile, EngineFiles]:
+    """The profile, the files it needs, and those of its fallback's LLM. Raises as `ready_agent` does."""
     catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
-    found = ready(catalog, settings.profile, folder)
-    files = _engine_files(found)
+    brought = {each.name for each in fields(own) if getattr(own, each.name) is not None}
+    unneeded = [role for role in ROLES if role in brought]
+    found = ready(catalog, settings.profile, folder, unneeded)
+    files = _engine_files(found, unneeded)
     fallback = settings.agent.fallback_profile
     if fallback is None:
         return found.profile, files
@@ -150,19 +155,20 @@ def _checked_files(settings: Settings) -> tuple[Profile, EngineFiles]:
     return found.profile, files
 
 
-def _engine_files(files: ModelFiles) -> EngineFiles:
+def _engine_files(files: ModelFiles, unneeded: Collection[Role]) -> EngineFiles:
     profile = files.profile
+    needs = {role: role not in unneeded for role in ROLES}
     return EngineFiles(
-        whisper_dir=files.stt_dir,
+        whisper_dir=files.stt_dir if needs["stt"] else None,
         whisper_name=profile.stt,
-        llm=files.llm_file,
+        llm=files.llm_file if needs["llm"] else None,
         llm_name=profile.llm,
-        projector=files.projector_file,
-        voice=files.voice_file,
-        voice_config=files.voice_config_file,
+        projector=files.projector_file if needs["llm"] else None,
+        voice=files.voice_file if needs["tts"] else None,
+        voice_config=files.voice_config_file if needs["tts"] else None,
         voice_name=profile.tts,
-        vad=files.vad_file,
-        turn=files.turn_file,
+        vad=files.vad_file if needs["vad"] else None,
+        turn=files.turn_file if needs["turn"] else None,
         turn_name=profile.turn,
     )
 

@@ -11,16 +11,18 @@ from rich.console import Console
 from localvoice.catalog.catalogue import Catalog, load_catalog, models_folder
 from localvoice.catalog.errors import CatalogError, DownloadError, ModelFilesError
 from localvoice.catalog.listing import list_models, verify_profile
-from localvoice.catalog.schema import Profile
+from localvoice.catalog.schema import ROLES, Profile, Role
 from localvoice.catalog.verify import ModelFiles, VerifiedCache, ready
 
 __all__ = [
+    "ROLES",
     "Catalog",
     "CatalogError",
     "DownloadError",
     "ModelFiles",
     "ModelFilesError",
     "Profile",
+    "Role",
     "VerifiedCache",
     "download_profile",
     "list_models",

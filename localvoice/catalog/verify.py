@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +94,13 @@ class ModelFiles:
         return self._ending("turn", ".onnx")
 
 
-def ready(catalog: Catalog, profile: str, folder: Path) -> ModelFiles:
-    """The profile's files, after a check of every one of them.
+def ready(catalog: Catalog, profile: str, folder: Path, without: Collection[Role] = ()) -> ModelFiles:
+    """The profile's files, after a check of every one of them, but for the models of the roles in `without`.
 
     Raises ModelFilesError, with the files, what is wrong and the command that repairs it, if one is missing
     or damaged; CatalogError if there is no such profile.
     """
-    models = catalog.models_of(profile)
+    models = [model for model in catalog.models_of(profile) if model.role not in without]
     problems = find_problems(models, folder, hurry=True)
     if problems:
         heading = f"Profile {profile} cannot start: model files in {folder} are missing or damaged:"

@@ -23,7 +23,18 @@ from localvoice.engines.piper import PiperTts
 from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, choose_device, plan_threads
-from localvoice.engines.types import ChatMessage, Engine, Engines, Llm, Sampling, Stt, Tts
+from localvoice.engines.types import (
+    ChatMessage,
+    Engine,
+    Engines,
+    Llm,
+    OwnEngines,
+    Sampling,
+    Stt,
+    Tts,
+    TurnDetector,
+    Vad,
+)
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
 from localvoice.process.memory import give_all_back
@@ -46,20 +57,23 @@ Part = Literal["stt", "llm", "projector", "fallback", "tts", "vad", "turn"]
 
 @dataclass(frozen=True)
 class EngineFiles:
-    """Where the verified files of a profile are, and what the catalogue calls them."""
+    """Where the verified files of a profile are, and what the catalogue calls them.
 
-    whisper_dir: Path
+    A path is None where the profile has no such model, or the application brings its own.
+    """
+
+    whisper_dir: Path | None
     """Folder of the CTranslate2 Whisper model."""
     whisper_name: str
-    llm: Path
+    llm: Path | None
     """GGUF of the language model."""
     llm_name: str
-    voice: Path
+    voice: Path | None
     """ONNX of the Piper voice."""
-    voice_config: Path
+    voice_config: Path | None
     """Its JSON."""
     voice_name: str
-    vad: Path
+    vad: Path | None
     """ONNX of the Silero VAD."""
     projector: Path | None = None
     """GGUF with which the language model sees images; None where it doesn't."""
@@ -109,8 +123,9 @@ class EngineOptions:
 
 
 class _Loading:
-    def __init__(self, files: EngineFiles, options: EngineOptions) -> None:
+    def __init__(self, files: EngineFiles, options: EngineOptions, own: OwnEngines | None = None) -> None:
         """Raises `VoiceError` if there is no GPU where one is wanted."""
+        self._own = own or OwnEngines()
         self._files = files
         self._options = options
         self._device = choose_device(options.device, gpu_count())
@@ -119,7 +134,12 @@ class _Loading:
         logger.info("loading on %s with %s", self._device, self._plan)
 
     async def stt(self) -> Stt:
-        whisper = await WhisperStt.load(
+        stt = await self._whisper() if self._own.stt is None else self._own.stt
+        return DeadlineStt(stt, self._options.deadlines.stt_seconds)
+
+    async def _whisper(self) -> WhisperStt:
+        assert self._files.whisper_dir is not None
+        return await WhisperStt.load(
             self._files.whisper_name,
             self._files.whisper_dir,
             self._plan.stt,
@@ -127,11 +147,11 @@ class _Loading:
             compute_type=self._options.compute,
             language=self._options.language,
         )
-        return DeadlineStt(whisper, self._options.deadlines.stt_seconds)
 
-    async def bare_llm(self, name: str, gguf: Path, projector: Path | None = None) -> LlamaLlm:
+    async def bare_llm(self, name: str, gguf: Path | None, projector: Path | None = None) -> LlamaLlm:
         """A language model without retries and without its fallback."""
         options = self._options
+        assert gguf is not None
         return await LlamaLlm.load(
             name,
             gguf,
@@ -151,17 +171,27 @@ class _Loading:
         if other is not None:
             name = files.fallback_llm_name
             fallback = LlmSource(name, lambda: self.bare_llm(name, other))
-        primary = LlmSource(files.llm_name, lambda: self.bare_llm(files.llm_name, files.llm, files.projector))
+        primary = LlmSource(files.llm_name, self._primary)
         return await load_with_fallback(primary, fallback, policy)
 
-    async def tts(self) -> Tts:
-        files = self._files
-        piper = await PiperTts.load(files.voice_name, files.voice, files.voice_config, self._plan.tts)
-        return DeadlineTts(piper, self._options.deadlines.tts_seconds)
+    async def _primary(self) -> Llm:
+        files, own = self._files, self._own.llm
+        return own if own is not None else await self.bare_llm(files.llm_name, files.llm, files.projector)
 
-    async def turn(self) -> SmartTurn | None:
+    async def tts(self) -> Tts:
+        tts = await self._piper() if self._own.tts is None else self._own.tts
+        return DeadlineTts(tts, self._options.deadlines.tts_seconds)
+
+    async def _piper(self) -> PiperTts:
+        files = self._files
+        assert files.voice is not None and files.voice_config is not None
+        return await PiperTts.load(files.voice_name, files.voice, files.voice_config, self._plan.tts)
+
+    async def turn(self) -> TurnDetector | None:
         path = self._files.turn
-        return None if path is None else await SmartTurn.load(self._files.turn_name, path)
+        if self._own.turn is not None or path is None:
+            return self._own.turn
+        return await SmartTurn.load(self._files.turn_name, path)
 
     async def part(self, part: Part) -> Engine | None:
         """The engine that one file is for; the language model without its fallback."""
@@ -178,7 +208,10 @@ class _Loading:
                 return await self.bare_llm(files.fallback_llm_name, files.fallback_llm)
         return await self.bare_llm(files.llm_name, files.llm, files.projector if part != "llm" else None)
 
-    async def vad(self) -> SileroVad:
+    async def vad(self) -> Vad:
+        if self._own.vad is not None:
+            return self._own.vad
+        assert self._files.vad is not None
         # Later on it needs no worker, since it runs inline.
         worker = Worker("vad")
         try:
@@ -187,8 +220,8 @@ class _Loading:
             await worker.close()
 
 
-async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
-    """Load every model, each in its own worker.
+async def load_engines(files: EngineFiles, options: EngineOptions, own: OwnEngines | None = None) -> Engines:
+    """Load every model that the application doesn't bring, each in its own worker.
 
     One after another: loading a model takes up to four times the memory that it needs afterwards, and the
     largest come first. Raises `VoiceError` naming the first file that can't be loaded or the model that isn't
@@ -196,13 +229,13 @@ async def load_engines(files: EngineFiles, options: EngineOptions) -> Engines:
     loading task is cancelled. Loading Whisper or the language model can't be stopped: after two seconds the
     thread is left, and ends by itself when it has loaded the model.
     """
-    loading = _Loading(files, options)
+    loading = _Loading(files, options, own)
     async with AsyncExitStack() as loaded:
         tts = await _keep(files.voice_name, loading.tts, loaded)
         stt = await _keep(files.whisper_name, loading.stt, loaded)
         llm = await _keep(files.llm_name, loading.llm, loaded)
         turn = await _keep(files.turn_name, loading.turn, loaded)
-        async with _within(LOADING_SECONDS, f"The model {files.vad.stem} was not loaded"):
+        async with _within(LOADING_SECONDS, f"The model {files.vad and files.vad.stem} was not loaded"):
             vad = await loading.vad()
         loaded.pop_all()
         return Engines(vad, stt, llm, tts, turn)

@@ -273,6 +273,26 @@ class Tts(Engine, Protocol):
 
 
 @dataclass(frozen=True)
+class OwnEngines:
+    """Engines of the application's own. The profile's take the place of None; only they need model files.
+
+    The agent calls `warm_up` at the start of each run, and `close` at its end. It adds the settings'
+    deadlines, and to an LLM also retries and the fallback.
+    """
+
+    vad: Vad | None = None
+    """Voice activity."""
+    stt: Stt | None = None
+    """Speech to text."""
+    llm: Llm | None = None
+    """The language model."""
+    tts: Tts | None = None
+    """Text to speech."""
+    turn: TurnDetector | None = None
+    """Tells whether a speaker has finished."""
+
+
+@dataclass(frozen=True)
 class Engines:
     """The models of one process."""
 

@@ -33,7 +33,7 @@ ALL = ("vad", "turn", "tts", "stt", "llm")
 @pytest.fixture(scope="module")
 def files() -> EngineFiles:
     try:
-        return _engine_files(ready(load_catalog(), "tiny", models_folder()))
+        return _engine_files(ready(load_catalog(), "tiny", models_folder()), ())
     except ModelFilesError:
         pytest.skip("the models aren't downloaded: make download-models PROFILE=tiny")
 
@@ -62,13 +62,13 @@ async def test_what_works_is_tried_once(
 
 
 def whisper(files: EngineFiles, folder: Path) -> EngineFiles:
-    copy = Path(shutil.copytree(files.whisper_dir, folder / "whisper"))
+    copy = Path(shutil.copytree(files.parts()["stt"], folder / "whisper"))
     spoil_ctranslate2(copy / "model.bin")
     return replace(files, whisper_dir=copy)
 
 
 def llm(files: EngineFiles, folder: Path) -> EngineFiles:
-    copy = Path(shutil.copy(files.llm, folder / "llm.gguf"))
+    copy = Path(shutil.copy(files.parts()["llm"], folder / "llm.gguf"))
     spoil_gguf(copy)
     return replace(files, llm=copy)
 
@@ -122,7 +122,7 @@ async def test_a_file_that_fails_by_itself_is_told_as_ever(
     files: EngineFiles, tried: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut.gguf"
-    with files.llm.open("rb") as whole:
+    with files.parts()["llm"].open("rb") as whole:
         cut.write_bytes(whole.read(1_000_000))
     with pytest.raises(VoiceError, match=r"cut\.gguf") as caught:
         await probe(replace(files, llm=cut), OPTIONS, tried)

@@ -69,7 +69,7 @@ async def test_an_answer_that_is_none_is_a_sentence(answer: bytes, asked: ProbeR
     with pytest.raises(
         ModelFilesError, match="language model .*/llm can't be used: .* answer that can't be read"
     ):
-        await probe._outcome(cast(asyncio.subprocess.Process, child), "llm", asked.files.llm, 5)
+        await probe._outcome(cast(asyncio.subprocess.Process, child), "llm", asked.files.parts()["llm"], 5)
 
 
 def test_memory_is_allowed_by_files_and_context(asked: ProbeRequest, monkeypatch: pytest.MonkeyPatch) -> None:

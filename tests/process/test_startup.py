@@ -59,7 +59,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is loaded; fakes are there at once."""
 
     @asynccontextmanager
-    async def fakes(_settings: Settings, _console: Console) -> AsyncIterator[Engines]:
+    async def fakes(*_: object) -> AsyncIterator[Engines]:
         yield fake_engines()
 
     monkeypatch.setattr(startup, "loaded_engines", fakes)

@@ -12,6 +12,7 @@ from localvoice.api import LocalVoice
 from localvoice.application.hooks import Hooks
 from localvoice.contract.messages import StageChangeMessage, ToolCallEnd
 from localvoice.transports.dialogue import Answer
+from tests.support.chat_server import ChatServer
 from tests.support.example_stage import EXAMPLES, Stage, call, load, own_hooks, served
 from tests.support.example_stage import plain_settings as plain_settings
 from tests.support.example_stage import stage as stage
@@ -259,6 +260,15 @@ async def test_prometheus_metrics(example: ModuleType, stage: Stage) -> None:
             figures = await response.text()
     assert 'bar_drinks_total{drink="tea"} 1.0' in figures
     assert 'llmrtc_tool_calls_total{tool="order_drink"} 1.0' in figures
+
+
+async def test_own_llm(example: ModuleType, stage: Stage) -> None:
+    server = ChatServer("It is noon.")
+    async with server.serving() as url:
+        async with example.build(url, "small").dialogue() as dialogue:
+            assert (await dialogue.say("What time is it?")).reply == "It is noon."
+    assert server.asked[0]["messages"][-1] == {"role": "user", "content": "What time is it?"}
+    assert stage.llm.asked == []
 
 
 async def test_from_frames(example: ModuleType, stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from localvoice import startup
 from localvoice.api import LocalVoice
 from localvoice.application.hooks import Hooks
-from localvoice.engines.types import ToolCall
+from localvoice.engines.types import OwnEngines, ToolCall
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines
 from tests.support.folders import EXAMPLES_FOLDER
 from tests.support.server_site import Site
@@ -83,7 +83,13 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
     @asynccontextmanager
     async def loaded_engines(*args: Any) -> AsyncIterator[Any]:
-        yield fake_engines(stage.stt, stage.llm, stage.tts)
+        own = args[2] or OwnEngines()
+        fakes = fake_engines(stage.stt, stage.llm, stage.tts)
+        brought = {each.name: getattr(own, each.name) for each in fields(own)}
+        brought = {name: engine for name, engine in brought.items() if engine is not None}
+        yield replace(fakes, **brought)
+        for engine in brought.values():
+            await engine.close()
 
     def ready_agent(settings: Any, console: Any, hooks: Hooks | None, *rest: Any) -> Any:
         return real(settings, console, stage.watched(hooks or Hooks()), *rest)

@@ -25,7 +25,7 @@ ON_CPU = EngineOptions(device="cpu", context_tokens=2048)
 
 
 def need_files() -> None:
-    for path in (FILES.whisper_dir, FILES.llm, FILES.voice, FILES.vad):
+    for path in FILES.parts().values():
         if not path.exists():
             pytest.skip(f"models/{path.parent.name} is missing: make download-models PROFILE=tiny")
 
