@@ -113,7 +113,7 @@ print(json.dumps(atexit._ncallbacks() - before))
     assert child(program) == 1
 
 
-@pytest.mark.parametrize("module", ["loading", "onnx", "piper", "piper_voice", "silero"])
+@pytest.mark.parametrize("module", ["loading", "onnx", "piper", "piper_voice", "patches", "silero"])
 def test_engines_load_in_silence_also_where_the_process_is_not_configured(module: str) -> None:
     """The library reads the variable as it is imported: by then it is set."""
     program = f"""
