@@ -54,7 +54,11 @@ def test_where_there_is_a_network_it_is_left_alone(look: Look) -> None:
 
 
 def test_nothing_that_the_package_sets_reaches_the_watched_server_from_outside() -> None:
-    text = (Path(localvoice.__file__).parent / "engines" / "__init__.py").read_text()
-    names = re.findall(r'os\.environ(?:\[|\.setdefault\()"(\w+)"', text)
+    names = set()
+    for file in Path(localvoice.__file__).parent.rglob("*.py"):
+        text = file.read_text("utf-8")
+        constants = dict(re.findall(r'^(\w+): Final = "(\w+)"$', text, re.MULTILINE))
+        for name in re.findall(r'os\.environ(?:\[|\.setdefault\()("?\w+)', text):
+            names.add(name[1:] if name.startswith('"') else constants[name])
     assert names
     assert set(names) == set(SET_BY_OURSELVES)
