@@ -38,7 +38,7 @@ from localvoice.server.payloads import PayloadDecoder
 from localvoice.server.security import AccessPolicy, access_middleware, is_upgrade, own_end
 from localvoice.server.slots import ConversationSlots
 from localvoice.transports.liveness import SocketLiveness, limit_unacknowledged
-from localvoice.transports.webrtc.addresses import Route, is_loopback
+from localvoice.transports.webrtc.addresses import AddressPair, is_loopback
 from localvoice.transports.webrtc.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
 
@@ -195,10 +195,10 @@ class VoiceServer:
                 await socket.prepare(request)
                 self._on_authenticated(request)
                 liveness = SocketLiveness(request.get_extra_info("socket"), socket.pong)
-                route = Route(request.remote or "", own_end(request))
+                addresses = AddressPair(request.remote or "", own_end(request))
                 await self._serve(
                     ClientConnection(
-                        self._services, socket, liveness, route, stun_url, work, resumes, interim
+                        self._services, socket, liveness, addresses, stun_url, work, resumes, interim
                     )
                 )
 

@@ -38,7 +38,7 @@ from localvoice.server.slots import ConnectionSlot, ConversationSlots
 from localvoice.server.webrtc import WebRtcTransport
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.liveness import SocketLiveness, Watchdog
-from localvoice.transports.webrtc.addresses import Route
+from localvoice.transports.webrtc.addresses import AddressPair
 from localvoice.transports.websocket import OUT_RATE, speak_in_messages
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ class ClientConnection:
         services: Services,
         socket: web.WebSocketResponse,
         liveness: SocketLiveness,
-        route: Route,
+        addresses: AddressPair,
         stun_url: str,
         work: Work,
         resumes: str | None = None,
         interim: bool = False,
     ) -> None:
-        """`route` is the way that the WebSocket came; at `stun_url` this machine answers STUN.
+        """`addresses` are those of the WebSocket; at `stun_url` this machine answers STUN.
 
         `work` counts what the models do for this client. `resumes` is the session that a client to which
         `ready` was sent wants back. `interim` asks for transcripts of what is still being said.
@@ -119,7 +119,7 @@ class ClientConnection:
             services.decoder,
             settings.listening.max_utterance_seconds,
         )
-        self._route = route
+        self._addresses = addresses
         self._webrtc = WebRtcTransport(self._make_peer, self._on_sound)
 
     async def serve(self) -> None:
@@ -180,7 +180,7 @@ class ClientConnection:
 
     def _make_peer(self, peer: "type[WebRtcPeer]") -> "WebRtcPeer":
         return peer(
-            self._route,
+            self._addresses,
             self._inbox,
             self._playout,
             self._inbound.on_channel_text,

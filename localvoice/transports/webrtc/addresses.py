@@ -34,7 +34,7 @@ _CANDIDATE: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Route:
+class AddressPair:
     """The two ends of a client's WebSocket."""
 
     client: str

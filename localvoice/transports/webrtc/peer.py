@@ -14,7 +14,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.liveness import PacketLiveness, Watchdog
 from localvoice.transports.webrtc import patches
-from localvoice.transports.webrtc.addresses import Route, addresses_to_bind, client_addresses
+from localvoice.transports.webrtc.addresses import AddressPair, addresses_to_bind, client_addresses
 from localvoice.transports.webrtc.incoming import receive_at_once
 from localvoice.transports.webrtc.outgoing import SpeechTrack
 from localvoice.transports.webrtc.patches.ice import IceGuard
@@ -40,7 +40,7 @@ class WebRtcPeer:
 
     def __init__(
         self,
-        route: Route,
+        addresses: AddressPair,
         inbox: FrameInbox,
         playout: Playout,
         on_message: Callable[[str], None],
@@ -48,12 +48,12 @@ class WebRtcPeer:
         on_failure: Callable[[VoiceError], None],
         on_gone: Callable[[], None],
     ) -> None:
-        """`route` tells where to listen and where to send.
+        """`addresses` are those of the WebSocket: where to listen and where to send.
 
         `on_message` gets the data channel's texts; `on_sound`, whether the audio track carries the agent's
         voice; `on_gone` is called when the client sends nothing any more.
         """
-        self._route = route
+        self._addresses = addresses
         self._inbox = inbox
         self._speech = SpeechTrack(playout)
         self._on_message = on_message
@@ -83,9 +83,9 @@ class WebRtcPeer:
 
         If an offer can't be used, a connection that works goes on as it was.
         """
-        known = client_addresses(self._route.client)
+        known = client_addresses(self._addresses.client)
         self._guard.client = known
-        self._guard.bound = addresses_to_bind(self._route.own, sdp)
+        self._guard.bound = addresses_to_bind(self._addresses.own, sdp)
         try:
             # Once connected, aiortc doesn't use candidates, and would only collect them.
             offer = SdpOffer(sdp, self._in_use, frozenset() if self._connected else known)
@@ -113,10 +113,8 @@ class WebRtcPeer:
             return
         try:
             channel.send(text)
-        except ValueError as error:
-            log.debug(
-                "a message is not sent over the data channel: %s", error
-            )  # above the client's size limit
+        except ValueError as error:  # above the client's size limit
+            log.debug("a message is not sent over the data channel: %s", error)
 
     async def close(self) -> None:
         """End the connection and all its tasks."""
