@@ -164,7 +164,7 @@ async def _interruption(client: VoiceClient, clip: AudioFrame, result: Result) -
 
 
 async def _idle_percent(site: Server, seconds: float) -> float | None:
-    await asyncio.sleep(8)  # connected, the prompt is read, and for 5 s nobody has spoken: it is at rest
+    await asyncio.sleep(8)  # connected, the prompt is read, and for 5 s there was no speech: it is at rest
     before = site.cpu_seconds()
     await asyncio.sleep(seconds)
     after = site.cpu_seconds()

@@ -1,7 +1,7 @@
 """What a program said to the outside, read from strace's lines.
 
 Allowed are this machine's own addresses and the kernel (netlink). A finding is: any other address, multicast
-among them; the ports of name look-ups, whoever answers there; another program of this machine, which could
+among them; the ports of name look-ups at any address; another program of this machine, which could
 ask on its behalf (nscd, systemd-resolved, Avahi); and whatever these lines would not show.
 """
 
@@ -48,7 +48,7 @@ class Calls:
 
 
 def read_calls(lines: Iterable[str], own: Iterable[str]) -> Calls:
-    """Judge strace's lines; `own` are this machine's addresses, beside the loopback's."""
+    """Judge strace's lines; `own` are this machine's addresses other than the loopback's."""
     mine = frozenset(_ip(address) for address in own)
     count, addresses = 0, Counter[str]()
     findings: list[Finding] = []

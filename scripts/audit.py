@@ -1,4 +1,4 @@
-"""Known faults of the locked packages, by pip-audit, which takes what it could not ask about for harmless.
+"""Known faults of the locked packages, by pip-audit, to which a package that it could not ask about is harmless.
 
 pip-audit asks one of its services (`--service`), whatever index pip is configured for. Exit code 0: each
 package was asked about, and nothing is known. 1: something is. 2: not all could be asked about.
@@ -24,31 +24,26 @@ class Fault(BaseModel):
     """A known vulnerability."""
 
     id: str
-    """As its database calls it."""
     fix_versions: list[str]
     """Versions without it."""
     description: str = ""
-    """In words."""
 
 
 class Audited(BaseModel):
     """What pip-audit says of one package."""
 
     name: str
-    """As in the lock file."""
     version: str = ""
     """Empty where it could not be asked about."""
     skip_reason: str | None = None
     """Why it could not be asked about."""
     vulns: list[Fault] = []
-    """What is known."""
 
 
 class Report(BaseModel):
     """pip-audit's JSON."""
 
     dependencies: list[Audited]
-    """One for each package."""
 
 
 class NoAnswer(RuntimeError):
@@ -77,12 +72,12 @@ def judge(report: Report, wanted: tuple[Locked, ...], console: Console) -> int:
     faulty = [each for each in report.dependencies if each.vulns]
     if faulty:
         table = Table(
-            "package", "fault", "mended in", "what it is", title="Known faults", title_justify="left"
+            "package", "fault", "fixed in", "what it is", title="Known faults", title_justify="left"
         )
         for package in faulty:
             for fault in package.vulns:
-                mended = ", ".join(fault.fix_versions) or "no version yet"
-                table.add_row(f"{package.name} {package.version}", fault.id, mended, fault.description[:300])
+                fixed = ", ".join(fault.fix_versions) or "no version yet"
+                table.add_row(f"{package.name} {package.version}", fault.id, fixed, fault.description[:300])
         console.print(table)
     unasked = sorted({package.name for package in wanted} - answered.keys())
     if unasked:
@@ -92,7 +87,7 @@ def judge(report: Report, wanted: tuple[Locked, ...], console: Console) -> int:
             style="red",
         )
     if faulty:
-        console.print("Take mended versions: `make lock UPGRADE=1`.", style="red")
+        console.print("Take versions without them: `make lock UPGRADE=1`.", style="red")
         return 1
     if unasked:
         _advise(console)

@@ -34,7 +34,7 @@ ALLOWED: Final = frozenset(
     "MPL-2.0",  # asks for the source of its own files alone, which are published unaltered
 }
 ALLOWED_FOR: Final = {
-    "piper-tts": "GPL-3.0-or-later",  # as the README says: it binds whoever redistributes the whole
+    "piper-tts": "GPL-3.0-or-later",  # as the README says: it binds those who redistribute the whole
     "soxr": "LGPL-2.1-or-later",  # a module of its own, which anyone can replace
 }
 """Packages with a licence that would not be agreed to in any other."""
