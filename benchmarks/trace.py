@@ -168,7 +168,3 @@ def main(
 ) -> None:
     """Count the files, functions and hops between files of one plain spoken turn."""
     show(asyncio.run(trace_turn()), verbose, Console())
-
-
-if __name__ == "__main__":
-    typer.run(main)

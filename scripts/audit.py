@@ -1,4 +1,4 @@
-"""Known faults of the locked packages, by pip-audit, to which a package that it could not ask about is harmless.
+"""Known faults of the locked packages, by pip-audit, which passes over a package that it could not ask about.
 
 pip-audit asks one of its services (`--service`), whatever index pip is configured for. Exit code 0: each
 package was asked about, and nothing is known. 1: something is. 2: not all could be asked about.
