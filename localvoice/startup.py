@@ -23,9 +23,9 @@ from localvoice.engines.loading import (
     EngineOptions,
     close_all,
     load_engines,
-    rehearse,
     warm_up_all,
 )
+from localvoice.engines.rehearsal import rehearse
 from localvoice.engines.types import Engines, OwnEngines
 from localvoice.observability.adapting import ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio

@@ -1,21 +1,19 @@
-"""All engines of a process: loaded and warmed up one by one, rehearsed, closed together."""
+"""All engines of a process: loaded and warmed up one by one, closed together."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 
-from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
 from localvoice.engines.fallback import LlmSource, RetryPolicy, load_with_fallback
-from localvoice.engines.jobs import counted
 from localvoice.engines.llama.cache import KEPT_MB
 from localvoice.engines.llama.engine import ALL_LAYERS, LlamaLlm
 from localvoice.engines.llama.model import KeyBits, supports_gpu
@@ -23,18 +21,7 @@ from localvoice.engines.piper import PiperTts
 from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, choose_device, plan_threads
-from localvoice.engines.types import (
-    ChatMessage,
-    Engine,
-    Engines,
-    Llm,
-    OwnEngines,
-    Sampling,
-    Stt,
-    Tts,
-    TurnDetector,
-    Vad,
-)
+from localvoice.engines.types import Engine, Engines, Llm, OwnEngines, Stt, Tts, TurnDetector, Vad
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
 from localvoice.process.memory import give_all_back
@@ -45,9 +32,6 @@ LOADING_SECONDS: Final = 600.0
 """For one model, from however slow a disk."""
 WARM_UP_SECONDS: Final = 300.0
 """For the first, slow run of a model. One that takes longer is stuck, or useless on this machine."""
-_QUESTION: Final = "What should I cook for dinner tonight?"
-_REPLY_TOKENS: Final = 20
-"""A short sentence or two, as the agent is told to answer. The real turns correct it."""
 
 E = TypeVar("E", bound=Engine | None)
 
@@ -266,28 +250,9 @@ async def warm_up_all(engines: Engines) -> None:
             await engine.warm_up()
 
 
-async def rehearse(engines: Engines) -> float:
-    """Seconds that the models, when warm, work for a short question and its answer. Raises `VoiceError`."""
-    question = (await _spoken(engines.tts, _QUESTION)).resampled(SPEECH_RATE)
-    with counted() as work:
-        if engines.turn is not None:
-            await engines.turn.complete(question)
-        await engines.stt.transcribe(question)
-        messages, sampling = [ChatMessage("user", _QUESTION)], Sampling(max_tokens=_REPLY_TOKENS)
-        async with aclosing(engines.llm.reply(messages, sampling, aside=True)) as items:
-            reply = "".join([item async for item in items if isinstance(item, str)])
-        await _spoken(engines.tts, reply)
-        return work.take()
-
-
 async def close_all(engines: Engines) -> None:
     """End all workers."""
     await asyncio.gather(*(engine.close() for engine in _with_workers(engines)))
-
-
-async def _spoken(tts: Tts, text: str) -> AudioFrame:
-    async with aclosing(tts.synthesize(text)) as frames:
-        return concatenate([frame async for frame in frames])
 
 
 def _with_workers(engines: Engines) -> list[Engine]:

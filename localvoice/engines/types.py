@@ -59,15 +59,11 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class CutOff:
-    """The reply has come to its limit of tokens, or to the end of the context, before its own end.
-
-    Nothing follows it. A reply without it ended by itself.
-    """
+    """Ends a reply that came to its limit of tokens, or to the end of the context, before its own end."""
 
 
 ReplyItem = str | ToolCall | CutOff
 """Items of an LLM's reply: text deltas, after which a `CutOff` may follow, or one whole call."""
-
 
 _WHERE_FROM: Final = ("camera frame", "screen frame")
 """What LLMRTC's client says of all its pictures."""
@@ -114,10 +110,9 @@ class ChatMessage:
 
 
 class Prompt(tuple[ChatMessage, ...]):
-    """Messages, oldest first, together with what a model has made of them; made by `Llm.prompt`.
+    """Messages, oldest first, with their tokens; made by `Llm.prompt`, and taken wherever messages are.
 
-    It is read wherever messages are. The model that made it reads it without tokenising it again; for any
-    other model it is its messages, and so is a part of it.
+    The model that made it doesn't tokenise it again. Any other model reads its messages.
     """
 
     offer: ToolOffer | None
@@ -264,10 +259,9 @@ class Tts(Engine, Protocol):
     """Text to speech."""
 
     def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
-        """The text as sound, at the voice's own rate. Markup and emoji are not read out.
+        """The text as sound, at the voice's own rate, without markup and emoji; no frame if nothing is left.
 
-        A sentence may come in several frames: joined, they are its sound, and each tells of the words that
-        end in it. Text with nothing to say gives no frame.
+        A sentence may come in several frames: joined, they are its sound, each with the words that end in it.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import aclosing
 
 from localvoice.engines.jobs import Stop, Work, counted
-from localvoice.engines.loading import rehearse
+from localvoice.engines.rehearsal import rehearse
 from localvoice.engines.worker import Worker
 from tests.support.fakes import FakeLlm, FakeStt, FakeTurn, fake_engines
 
