@@ -13,7 +13,6 @@ from contextvars import ContextVar
 from typing import Any, Final, TypeVar, cast
 
 from localvoice.contract.text import in_utf8
-from localvoice.observability.log_context import failure
 
 log = logging.getLogger(__name__)
 
@@ -83,20 +82,6 @@ def result_of(call: Callable[[], T]) -> T:
         raise
     except BaseException as error:
         raise unharmed(error) from error
-
-
-def contained(function: Callable[[T], None]) -> Callable[[T], None]:
-    """The same plain function; what it raises is logged and changes nothing."""
-
-    def call(given: T) -> None:
-        try:
-            function(given)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            log.error("%s failed with %s", getattr(function, "__qualname__", function), failure(error))
-
-    return call
 
 
 def unharmed(error: BaseException) -> Exception:

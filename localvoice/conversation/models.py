@@ -16,12 +16,12 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.director import Brief
+from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.history import History
 from localvoice.conversation.openings import Heard
 from localvoice.conversation.phrases import asks_about
 from localvoice.conversation.sentences import Pieces
-from localvoice.engines.types import CutOff, Image, Llm, ReplyItem, ToolCall, ToolOffer, unseen
+from localvoice.engines.types import CutOff, Image, Llm, ReplyItem, ToolCall, unseen
 from localvoice.observability.stopwatch import Stopwatch
 
 
@@ -69,12 +69,18 @@ class Prepared:
     """Index in the history: what is before it is left out from now on (`History.trim`)."""
 
 
-async def prepare(agent: Agent, history: History, brief: Brief, offer: ToolOffer | None) -> Prepared:
-    """The request for the next pass of the LLM. The history stays as it is.
+async def prepare(
+    agent: Agent, conversation: Conversation, history: History, calls_left: bool = True
+) -> Prepared:
+    """The request for the next pass of the LLM, given this history, which stays as it is.
+
+    It must talk when it has no calls of tools left.
 
     The template and the tokens are made off the event loop. Raises the LLM's `VoiceError`.
     """
     llm, settings = agent.engines.llm, agent.settings.agent
+    brief = conversation.director.brief()
+    offer = brief.offer(calls_left)
     # The longest reply may be as long as the context; half of it is left for what was said.
     room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2)
     shorter = history.copy().prompts(brief.system_prompt, settings.history_messages)

@@ -23,11 +23,6 @@ class State(StrEnum):
     THINKING = "thinking"
     SPEAKING = "speaking"
 
-    @property
-    def told(self) -> str:
-        """What clients are told. They hear silence while a turn is held: the agent listens."""
-        return State.LISTENING.value if self is State.HELD else self.value
-
 
 @dataclass(frozen=True)
 class SpeechStarted:

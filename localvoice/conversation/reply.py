@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import aclosing
+from functools import cached_property
 from typing import Final
 
 from localvoice.application.hooks import Rejection, ToolResult, TurnContext
@@ -10,15 +11,15 @@ from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
 from localvoice.contract.text import in_utf8
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.director import Brief, Exchange, StageChange
-from localvoice.conversation.models import Models, Piece, Reply, Written, prepare, written
+from localvoice.conversation.director import Exchange, StageChange
+from localvoice.conversation.models import Models, Piece, Prepared, Reply, Written, prepare, written
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.sentences import Pieces, ends_within_sentence
 from localvoice.conversation.speaking import Speaker
 from localvoice.conversation.speculation import Draft
 from localvoice.conversation.tool_calls import ToolCalls
 from localvoice.engines.speech_text import speakable
-from localvoice.engines.types import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall, ToolOffer
+from localvoice.engines.types import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Settled
 from localvoice.tools.consent import Consent
@@ -55,9 +56,7 @@ class ReplyWriter:
         self._reporter = reporter
         self._models = models
         self._speaker = speaker
-        self._turn_id = context.turn_id
-        self.tools = ToolCalls(agent, conversation, reporter, context, self.utter)
-        """Runs what the LLM calls."""
+        self._context = context
         self.draft: Draft | None = None
         """The LLM's first pass, where it was begun early."""
         self._given: Draft | None = None  # the draft, while nothing but what it holds has been written
@@ -81,6 +80,11 @@ class ReplyWriter:
         """Why the reply ends early."""
         self.asks: Confirmation | None = None
         """The call that the reply ends with a question about."""
+
+    @cached_property
+    def tools(self) -> ToolCalls:
+        """Runs what the LLM calls."""
+        return ToolCalls(self._agent, self._conversation, self._reporter, self._context, self.utter)
 
     async def answer(self, words: str, answered: Settled | Confirmation | None = None) -> None:
         """Answer what the user said. A failure is kept: what was written before it is still spoken.
@@ -143,14 +147,11 @@ class ReplyWriter:
 
     async def _write(self) -> list[ToolCall]:
         """One pass of the LLM: its text goes to the voice, its calls are returned."""
-        brief = self._conversation.director.brief()
-        offer = brief.offer(self._may_call())
-        if self._calls and offer is not None and offer.choice != CHOOSE_FREELY:
-            offer = brief.offer(calls_left=False)  # what had to be called has been
         if self.asked is None:
             self.asked = now()
         calls: list[ToolCall] = []
-        async with aclosing(await self._pass(brief, offer)) as items:
+        prepared, written_ = await self._pass()
+        async with aclosing(self._models.write(prepared.request, written_)) as items:
             async for item in items:
                 if isinstance(item, ToolCall):
                     calls.append(item)
@@ -158,24 +159,26 @@ class ReplyWriter:
                     await self._end_early()
                 else:
                     await self._take(item)
+        offer = prepared.request.offer
         if offer is None or offer.choice == CALL_NOTHING:
             return []  # whatever the LLM wants
         return calls[: MAX_CALLS - len(self._calls)]
 
-    async def _pass(self, brief: Brief, offer: ToolOffer | None) -> Reply:
+    async def _pass(self) -> tuple[Prepared, Reply]:
         """The LLM's next pass: the draft, if there is one, or a new one."""
         draft, self.draft = self.draft, None
         self._given = draft
-        if draft is None:
-            prepared = await prepare(self._agent, self._conversation.history, brief, offer)
+        conversation = self._conversation
+        if draft is not None:
+            prepared = await draft.prepared()
+            items, self._splitter = draft.items(), draft.splitter
+        else:
+            prepared = await prepare(self._agent, conversation, conversation.history, self._may_call())
             request = prepared.request
             reply = self._agent.engines.llm.reply(request.messages, request.sampling, request.offer)
             items = written(reply, self._splitter)
-        else:
-            prepared = await draft.prepared()
-            items, self._splitter = draft.items(), draft.splitter
-        self._conversation.history.trim(prepared.start)
-        return self._models.write(prepared.request, items)
+        conversation.history.trim(prepared.start)
+        return prepared, items
 
     async def _take(self, part: Written) -> None:
         if self.first_token is None:
@@ -251,7 +254,7 @@ class ReplyWriter:
 
     async def _change_stage(self, change: StageChange | None, aloud: bool = True) -> None:
         for problem in self._conversation.director.take_problems():
-            self._reporter.report(problem, self._turn_id)
+            self._reporter.report(problem, self._context.turn_id)
         if change is None:
             return
         self.asks = None
@@ -285,11 +288,13 @@ class ReplyWriter:
 
     def _may_call(self) -> bool:
         begun = self.asked if self.asked is not None else now()
-        return len(self._calls) < MAX_CALLS and now() - begun < MAX_TOOL_SECONDS
+        # What had to be called has been.
+        free = not self._calls or self._conversation.director.brief().tool_choice == CHOOSE_FREELY
+        return free and len(self._calls) < MAX_CALLS and now() - begun < MAX_TOOL_SECONDS
 
     def _exchange(self) -> Exchange:
         return Exchange(
-            self._turn_id,
+            self._context.turn_id,
             self._words,
             tuple(self._calls),
             tuple(self._results),

@@ -46,9 +46,9 @@ class Reporter:
         self.trace.add(transition.source, transition.event, transition.target)
         if transition.event == SPEECH_STARTED:
             self.emit(SpeechStart())
-        told = transition.target.told
+        told = told_as(transition.target)
         # A turn may take another's place while that one thinks: the client must know whose words come next.
-        if told != transition.source.told or transition.target is State.THINKING:
+        if told != told_as(transition.source) or transition.target is State.THINKING:
             self.emit(StateMessage(told))
 
     def report(self, error: VoiceError, turn_id: str | None = None) -> None:
@@ -145,3 +145,8 @@ class Trace:
     def as_dicts(self) -> list[dict[str, Any]]:
         """All as JSON types, oldest first."""
         return [transition.as_dict() for transition in self]
+
+
+def told_as(state: State) -> str:
+    """What clients are told. They hear silence while a turn is held: the agent listens."""
+    return State.LISTENING.value if state is State.HELD else state.value

@@ -34,8 +34,7 @@ class Draft:
 
     def __init__(self, agent: Agent, conversation: Conversation, words: str) -> None:
         self._agent = agent
-        brief = conversation.director.brief()
-        preparing = prepare(agent, past_with(agent, conversation, words), brief, brief.offer())
+        preparing = prepare(agent, conversation, past_with(agent, conversation, words))
         self._preparing = asyncio.create_task(preparing, name="draft's prompt")
         self.revision = conversation.revision
         """That of the conversation: a draft of a conversation that has changed since is of no use."""
@@ -140,9 +139,8 @@ class Speculation:
         await self._read(conversation, conversation.history)
 
     async def _read(self, conversation: Conversation, history: History) -> None:
-        brief = conversation.director.brief()
         try:
-            prepared = await prepare(self._agent, history, brief, brief.offer())
+            prepared = await prepare(self._agent, conversation, history)
             await self._agent.engines.llm.prepare(prepared.request.messages, prepared.request.offer)
         except VoiceError as error:
             log.debug("the next prompt was not read ahead: %s", error)  # the turn itself will tell

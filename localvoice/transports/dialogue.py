@@ -1,6 +1,7 @@
 """Conversations without a server: turn by turn as fast as the models allow, or live, frame by frame."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +10,6 @@ from typing import Final
 
 import numpy as np
 
-from localvoice.application.calls import contained
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
@@ -23,7 +23,10 @@ from localvoice.contract.messages import (
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
+from localvoice.observability.log_context import failure
 from localvoice.transports.inbox import FrameInbox
+
+log = logging.getLogger(__name__)
 
 _RATE: Final = 24_000
 """Hz of the reply: above Piper's own 22,050."""
@@ -125,7 +128,7 @@ async def dialogue(agent: Agent) -> AsyncIterator[Dialogue]:
 async def live(agent: Agent, on_message: Callable[[ServerMessage], None], rate: int) -> AsyncIterator[Live]:
     """A live conversation of its own, forgotten when the block is left; `rate`, in Hz, is for `read`."""
     inbox, playout = FrameInbox(), Playout(rate)
-    async with _session(agent, playout, contained(on_message)) as session:
+    async with _session(agent, playout, _contained(on_message)) as session:
         listener = asyncio.create_task(session.listen(aiter(inbox)), name="listener")
         try:
             yield Live(inbox, playout)
@@ -154,3 +157,17 @@ async def _collect(playout: Playout, sound: list[AudioFrame]) -> None:
         await playout.sounding()
         while playout.playing:
             sound.append(AudioFrame(np.copy(playout.read(_READ)), playout.rate))
+
+
+def _contained(function: Callable[[ServerMessage], None]) -> Callable[[ServerMessage], None]:
+    """The same plain function; what it raises is logged and changes nothing."""
+
+    def call(given: ServerMessage) -> None:
+        try:
+            function(given)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            log.error("%s failed with %s", getattr(function, "__qualname__", function), failure(error))
+
+    return call

@@ -29,6 +29,7 @@ from localvoice.conversation.moves import (
     TurnSpent,
     Understood,
 )
+from localvoice.conversation.reporting import told_as
 from tests.support.floor_room import FloorRoom
 from tests.support.folders import ROOT
 
@@ -161,4 +162,4 @@ def test_the_table_in_the_documentation_is_the_machines() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_a_held_turn_is_told_as_listening_and_the_others_as_themselves(state: State) -> None:
-    assert state.told == ("listening" if state is State.HELD else state.value)
+    assert told_as(state) == ("listening" if state is State.HELD else state.value)

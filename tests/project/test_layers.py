@@ -61,6 +61,7 @@ MAY_IMPORT = {
         "engines",
         "application",
         "conversation",
+        "observability/log_context",
     },
     "server": {
         "contract",
