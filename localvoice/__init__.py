@@ -48,14 +48,13 @@ from localvoice.engines.types import (
     Vad,
     VadStream,
 )
-from localvoice.observability.console import ConsoleMetrics
+from localvoice.observability.adapters import ConsoleMetrics, InMemoryMetrics
 from localvoice.observability.hook_sets import (
     error_hooks,
     logging_hooks,
     timing_hooks,
     verbose_hooks,
 )
-from localvoice.observability.in_memory import InMemoryMetrics
 from localvoice.observability.log_context import session_tag
 from localvoice.observability.opentelemetry import OpenTelemetryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics

@@ -24,7 +24,7 @@ from localvoice.contract.metrics import Metrics
 from localvoice.engines.types import OwnEngines
 from localvoice.process.configure import configure_process
 from localvoice.process.ending import Ending, run_until_signal
-from localvoice.process.terminal import open_terminal
+from localvoice.process.output import open_terminal
 from localvoice.setting_sources import load_settings
 from localvoice.tools import Tool
 

@@ -22,10 +22,14 @@ from localvoice.files import NamedOutput, local_path
 from localvoice.process.configure import configure_process
 from localvoice.process.ending import exit_at_signal, exit_without_threads, run_until_signal
 from localvoice.process.logs import set_up_logging
-from localvoice.process.open_secrets import warn_of_open_secrets
-from localvoice.process.output import UNWRITABLE, open_standard_streams, outlive_output, spell_out
-from localvoice.process.terminal import open_terminal
-from localvoice.setting_sources import load_settings
+from localvoice.process.output import (
+    UNWRITABLE,
+    open_standard_streams,
+    open_terminal,
+    outlive_output,
+    spell_out,
+)
+from localvoice.setting_sources import load_settings, warn_of_open_secrets
 from localvoice.version import __version__
 
 if TYPE_CHECKING:

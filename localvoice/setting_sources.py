@@ -4,6 +4,7 @@ In order of precedence: the command line, environment variables (`LOCALVOICE_PRO
 `LOCALVOICE_SERVER_PORT`, …), a TOML file, the defaults. What is empty counts as not given.
 """
 
+import logging
 import os
 import re
 import tomllib
@@ -12,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,7 +23,9 @@ from pydantic_settings import (
 )
 
 from localvoice.config import PREFIX, ConfigError, Settings
-from localvoice.files import CONFIG_FOLDER, read_named
+from localvoice.files import CONFIG_FOLDER, is_open_to_others, read_named
+
+log = logging.getLogger(__name__)
 
 DEFAULT_FILE: Final = None if CONFIG_FOLDER is None else CONFIG_FOLDER / "localvoice.toml"
 _MOST_TOML: Final = 1 << 20
@@ -159,3 +162,31 @@ def _reason(problem: Mapping[str, Any]) -> str:
 def _meant(name: str, known: list[str], prefix: str = "") -> str:
     found = get_close_matches(name, known, n=1)
     return f" (did you mean {prefix}{found[0]}?)" if found else ""
+
+
+def warn_of_open_secrets(settings: Settings) -> None:
+    """Log which secrets they are and what closes the file. Raises `OSError` if it can't be read any more."""
+    file = settings_file(settings)
+    if file is None or not is_open_to_others(file):
+        return
+    written = tomllib.loads(file.read_text("utf-8-sig"))
+    found = [
+        name
+        for name in _secrets(settings)
+        if name.partition(".")[2] in written.get(name.partition(".")[0], ())
+    ]
+    if found:
+        log.warning(
+            "other accounts of this machine can read %s in %s: run `chmod 600 %s`",
+            " and ".join(found),
+            file,
+            file,
+        )
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Names of the settings that hold a secret, such as `server.token`."""
+    groups = [(name, group) for name, group in settings if isinstance(group, BaseModel)]
+    return [
+        f"{name}.{inner}" for name, group in groups for inner, value in group if isinstance(value, SecretStr)
+    ]

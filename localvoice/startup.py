@@ -16,7 +16,7 @@ from localvoice.application.calls import contained_tasks
 from localvoice.application.hooks import Hooks
 from localvoice.catalog import ROLES, ModelFiles, Profile, Role, load_catalog, models_folder, ready
 from localvoice.config import ConfigError, Settings
-from localvoice.contract.metrics import Metrics
+from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.agent import Agent
 from localvoice.engines.loading import (
     EngineFiles,
@@ -27,10 +27,10 @@ from localvoice.engines.loading import (
 )
 from localvoice.engines.rehearsal import rehearse
 from localvoice.engines.types import Engines, OwnEngines
-from localvoice.observability.adapting import ContainedMetrics
+from localvoice.observability.adapters import ConsoleMetrics, ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
-from localvoice.observability.making import close_metrics, make_metrics
+from localvoice.observability.opentelemetry import OpenTelemetryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.playbook import Playbook, check_playbook, load_playbook
 from localvoice.playbook.director import PlaybookDirector
@@ -39,6 +39,8 @@ from localvoice.process.memory import kept_small
 from localvoice.process.probing import probe
 from localvoice.tools import Tool, ToolRegistry
 from localvoice.tools.builtin import builtin_tools
+
+MetricsKind = Literal["none", "console", "prometheus", "opentelemetry"]
 
 _WARMING_UP: Final = "Warming up, so that the first answer is as quick as the others …"
 
@@ -185,3 +187,29 @@ def _engine_options(settings: Settings, profile: Profile) -> EngineOptions:
         deadlines=settings.deadlines,
         llm_retries=settings.agent.llm_retries,
     )
+
+
+def make_metrics(kind: MetricsKind, otlp_endpoint: str | None = None) -> Metrics:
+    """An adapter; end it with `close_metrics`.
+
+    Raises `ConfigError` if its library isn't installed, or if OpenTelemetry is given no usable endpoint.
+    """
+    match kind:
+        case "none":
+            return NoMetrics()
+        case "console":
+            return ConsoleMetrics()
+        case "prometheus":
+            return PrometheusMetrics()
+        case "opentelemetry":
+            if not otlp_endpoint:
+                raise ConfigError(
+                    "OpenTelemetry metrics need the address of a collector, such as http://127.0.0.1:4318"
+                )
+            return OpenTelemetryMetrics.over_otlp(otlp_endpoint)
+
+
+async def close_metrics(metrics: Metrics) -> None:
+    """Export what is left, if this adapter exports; takes a few seconds at most and never raises."""
+    if isinstance(metrics, OpenTelemetryMetrics):
+        await metrics.close()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar, cast
 
-from localvoice.contract.text import in_utf8
+from localvoice.contract.messages import in_utf8
 
 log = logging.getLogger(__name__)
 

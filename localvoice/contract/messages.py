@@ -12,8 +12,6 @@ from typing import Any, ClassVar, Final
 
 from pydantic.alias_generators import to_camel
 
-from localvoice.contract.text import in_utf8
-
 PROTOCOL_VERSION: Final = 1
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -262,3 +260,12 @@ class TurnMetrics(ServerMessage):
     """The LLM has written the first piece that can be spoken."""
     stt_ms: float | None
     """How long the transcription took."""
+
+
+def in_utf8(text: str) -> str:
+    """The text, with a "?" in the place of each half of a character.
+
+    Python has those in the names of files that aren't UTF-8, and so in an application's errors. No message
+    and no file can hold them.
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

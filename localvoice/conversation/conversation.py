@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.contract.text import in_utf8
+from localvoice.contract.messages import in_utf8
 from localvoice.conversation.director import Director
 from localvoice.conversation.history import History
 from localvoice.conversation.reminders import Reminders

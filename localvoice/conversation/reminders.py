@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from localvoice.contract.text import in_utf8
+from localvoice.contract.messages import in_utf8
 from localvoice.tools import ToolError
 
 LIMIT: Final = 100

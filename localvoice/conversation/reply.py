@@ -7,8 +7,7 @@ from typing import Final
 
 from localvoice.application.hooks import Rejection, ToolResult, TurnContext
 from localvoice.contract.errors import VoiceError
-from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage
-from localvoice.contract.text import in_utf8
+from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage, in_utf8
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.director import Exchange, StageChange
@@ -22,8 +21,8 @@ from localvoice.engines.speech_text import speakable
 from localvoice.engines.types import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Settled
-from localvoice.tools.consent import Consent
 from localvoice.tools.executor import content_of
+from localvoice.tools.question import Consent
 
 log = logging.getLogger(__name__)
 

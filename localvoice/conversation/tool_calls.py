@@ -24,9 +24,8 @@ from localvoice.tools.confirmation import (
     Confirmation,
     Settled,
 )
-from localvoice.tools.consent import Consent
 from localvoice.tools.executor import ToolExecutor, why_it_failed
-from localvoice.tools.question import question_of
+from localvoice.tools.question import Consent, question_of
 
 
 class ToolCalls:

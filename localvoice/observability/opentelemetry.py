@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from localvoice.config import ConfigError
 from localvoice.contract.metrics import NO_TAGS, Tags
-from localvoice.observability.adapting import BUCKETS_MS, Complaints, missing_library
+from localvoice.observability.adapters import BUCKETS_MS, Complaints, missing_library
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

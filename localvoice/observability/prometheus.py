@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from localvoice.contract.metrics import NO_TAGS, Tags
-from localvoice.observability.adapting import BUCKETS_MS, Complaints, missing_library
+from localvoice.observability.adapters import BUCKETS_MS, Complaints, missing_library
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -8,8 +8,7 @@ from typing import Final
 from localvoice.application.hooks import ToolResult
 from localvoice.engines.types import ToolCall
 from localvoice.observability.stopwatch import now
-from localvoice.tools.consent import Consent, consent
-from localvoice.tools.question import Question
+from localvoice.tools.question import Consent, Question, consent
 
 PATIENCE_SECONDS: Final = 60.0
 """After that a yes may be meant for something else."""

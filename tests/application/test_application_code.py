@@ -16,7 +16,7 @@ from localvoice.contract.errors import ErrorCode
 from localvoice.contract.messages import ServerMessage
 from localvoice.conversation.agent import Agent
 from localvoice.engines.types import ToolCall, ToolSpec
-from localvoice.observability.adapting import ContainedMetrics
+from localvoice.observability.adapters import ContainedMetrics
 from localvoice.playbook import Playbook, Stage
 from localvoice.playbook.handlers import Handlers
 from localvoice.tools import Tool

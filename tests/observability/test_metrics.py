@@ -10,10 +10,9 @@ from rich.console import Console
 
 from localvoice.config import ConfigError
 from localvoice.contract.metrics import Metric, Metrics, NoMetrics
-from localvoice.observability.console import ConsoleMetrics
-from localvoice.observability.in_memory import Figure, InMemoryMetrics
-from localvoice.observability.making import MetricsKind, close_metrics, make_metrics
+from localvoice.observability.adapters import ConsoleMetrics, Figure, InMemoryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics
+from localvoice.startup import MetricsKind, close_metrics, make_metrics
 
 # The names that the contract promises; dashboards know them.
 NAMES = """

@@ -19,8 +19,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from localvoice.contract.metrics import Metric
-from localvoice.observability.making import close_metrics, make_metrics
 from localvoice.observability.opentelemetry import OpenTelemetryMetrics, otlp_provider
+from localvoice.startup import close_metrics, make_metrics
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from localvoice.process.log_flood import FloodFilter
+from localvoice.process.logs import FloodFilter
 
 
 class Clock:

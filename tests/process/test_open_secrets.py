@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.process.open_secrets import warn_of_open_secrets
-from localvoice.setting_sources import load_settings
+from localvoice.setting_sources import load_settings, warn_of_open_secrets
 
 SECRETS = '[server]\ntoken = "only the invited know it"\nsessions_key = "a passphrase"\n'
 

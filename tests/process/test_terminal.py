@@ -9,8 +9,8 @@ from rich.text import Text
 
 from localvoice import cli
 from localvoice.contract.messages import LlmReply, TranscriptMessage
+from localvoice.process.output import open_terminal, plain
 from localvoice.process.talk import _Captions
-from localvoice.process.terminal import open_terminal, plain
 
 BAD = "so\x1b]0;owned\x07 \x1b[2Jit\x9b31m \x00is\r\x7f"
 SHOWN = r"so\x1b]0;owned\x07 \x1b[2Jit\x9b31m \x00is\x0d\x7f"

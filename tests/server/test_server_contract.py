@@ -11,7 +11,7 @@ import pytest
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.contract.metrics import Metric
 from localvoice.engines.types import ToolCall
-from localvoice.observability.in_memory import InMemoryMetrics
+from localvoice.observability.adapters import InMemoryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.tools import ToolRegistry, tool
 from tests.support.fakes import FakeLlm, FakeStt, fake_engines, loud, until

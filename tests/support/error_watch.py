@@ -13,7 +13,7 @@ from localvoice.application.hooks import ErrorContext, Hooks, TurnContext
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ErrorMessage
-from localvoice.observability.in_memory import InMemoryMetrics
+from localvoice.observability.adapters import InMemoryMetrics
 from tests.support.server_site import Client
 from tests.support.session_room import Room
 

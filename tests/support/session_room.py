@@ -16,7 +16,7 @@ from localvoice.config import Settings
 from localvoice.contract.messages import ErrorMessage, ServerMessage, StateMessage
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
-from localvoice.observability.in_memory import InMemoryMetrics
+from localvoice.observability.adapters import InMemoryMetrics
 from localvoice.observability.stopwatch import now as now
 from localvoice.playbook import Playbook
 from localvoice.tools import Tool, ToolRegistry

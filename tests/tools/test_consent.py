@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from localvoice.engines.speech_text import speakable
 from localvoice.engines.types import ToolSpec
 from localvoice.tools import Tool, tool
-from localvoice.tools.consent import Consent, consent
-from localvoice.tools.question import LONGEST_QUESTION, question_of
+from localvoice.tools.question import LONGEST_QUESTION, Consent, consent, question_of
 
 YES = (
     "yes|Yes.|Yes!|yes, please|Yeah, sure.|okay|OK.|Oh yes, go ahead.|Do it.|Please do.|Of course.|all right|"

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localvoice.conversation.sentences import Pieces
-from localvoice.tools.consent import Consent, consent
-from localvoice.tools.question import Question, question_of
+from localvoice.tools.question import Consent, Question, consent, question_of
 
 PAY = "Pay {amount} to {to}?"
 ENDING = "Shall I use pay, yes or no?"
