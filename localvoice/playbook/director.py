@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,24 +36,10 @@ from localvoice.playbook.schema import (
     TimeoutCondition,
     Transition,
 )
-from localvoice.playbook.state import Standing, restored, saved
+from localvoice.playbook.state import Spent, Standing, restored, saved
 from localvoice.tools import Tool, ToolRegistry
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Spent:
-    """What of a turn has led to a transition: it doesn't lead to another one from the next stage."""
-
-    turn_id: str = ""
-    calls: int = 0
-
-    def has_words_of(self, exchange: Exchange) -> bool:
-        return exchange.turn_id == self.turn_id
-
-    def calls_of(self, exchange: Exchange) -> int:
-        return self.calls if exchange.turn_id == self.turn_id else 0
 
 
 class PlaybookDirector:
@@ -81,7 +67,7 @@ class PlaybookDirector:
         self._metrics = metrics
         self._handlers = Handlers(handlers)
         self._standing = Standing(self._stages[playbook.initial_stage])
-        self._spent = _Spent()
+        self._spent = Spent()
         self._intent: Intent | None = None
         self._intent_asked = ("", "")
         self._rites: asyncio.Task[None] | None = None
@@ -200,7 +186,7 @@ class PlaybookDirector:
         ask_intent, ask_handler = partial(self._ask_intent, exchange), partial(self._ask_handler, exchange)
         for transition in self._ways():
             if verdict := await judge(transition, standing.stage, evidence, ask_intent, ask_handler):
-                self._spent = _Spent(exchange.turn_id, len(exchange.calls))
+                self._spent = Spent(exchange.turn_id, len(exchange.calls))
                 return await self._move(transition, verdict)
         return None
 

@@ -10,10 +10,27 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from localvoice.application.calls import result_of
+from localvoice.conversation.director import Exchange
 from localvoice.observability.log_context import failure
 from localvoice.playbook.schema import Playbook, Stage
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What of a turn has led to a transition: it doesn't lead to another one from the next stage."""
+
+    turn_id: str = ""
+    calls: int = 0
+
+    def has_words_of(self, exchange: Exchange) -> bool:
+        """Whether what the user said in this turn has led to one."""
+        return exchange.turn_id == self.turn_id
+
+    def calls_of(self, exchange: Exchange) -> int:
+        """How many of the turn's calls have led to one."""
+        return self.calls if exchange.turn_id == self.turn_id else 0
 
 
 @dataclass

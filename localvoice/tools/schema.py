@@ -1,8 +1,12 @@
 """JSON Schemas of tools: checked, and flattened for the small models and the grammar that read them."""
 
+import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
 
 _DEFINITIONS: Final = ("$defs", "definitions")
 _NAMED_SCHEMAS: Final = ("properties", "patternProperties", "dependentSchemas")
@@ -56,6 +60,23 @@ def flat_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return flattened
 
 
+def schema_of(function: Callable[..., Any], model: type[BaseModel]) -> dict[str, Any]:
+    """What the LLM reads of a function's arguments: short, since every prompt holds it. Raises TypeError."""
+    try:
+        schema = model.model_json_schema()
+    except PydanticUserError as error:
+        raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
+    parameters = inspect.signature(function).parameters
+    for name, each in schema["properties"].items():
+        default = parameters[name].default
+        if default is None:
+            _drop_null(each)
+        elif default and type(default) in (str, int, float, bool):
+            each["default"] = default  # 0, "" and False go without saying
+    parts = ("type", "properties", "required", "$defs")
+    return {part: schema[part] for part in parts if part in schema}
+
+
 def complaint_about(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
     """What is wrong with the arguments, in words for the LLM; None if they fit."""
     from jsonschema import Draft202012Validator
@@ -106,3 +127,13 @@ def _flatten_keyword(key: str, value: Any, definitions: Mapping[str, Any], insid
     if key in _NAMED_SCHEMAS:
         return {name: _flatten(schema, definitions, inside) for name, schema in value.items()}
     return _flatten(value, definitions, inside)
+
+
+def _drop_null(schema: dict[str, Any]) -> None:
+    """Of an argument that may be left out, null says nothing more."""
+    others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(others) == 1:
+        del schema["anyOf"]
+        schema.update({**others[0], **schema})
+    elif others:
+        schema["anyOf"] = others

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from localvoice.application.calls import result_of
 from localvoice.engines.types import ToolSpec
 from localvoice.tools.question import check_question
-from localvoice.tools.schema import complaint_about, flat_schema
+from localvoice.tools.schema import complaint_about, flat_schema, schema_of
 
 Policy = Literal["parallel", "sequential"]
 Function = Callable[..., Any]
@@ -208,7 +208,7 @@ def _tool_of(
         del types[each]
     model = _arguments_model(function, types)
     parse = _parser(model, tuple(types))
-    spec = ToolSpec(name or function.__name__, sentence, _schema_of(function, model))
+    spec = ToolSpec(name or function.__name__, sentence, schema_of(function, model))
 
     def call(arguments: Mapping[str, Any], context: ToolContext) -> Any:
         return function(**arguments, **dict.fromkeys(contexts, context))
@@ -279,30 +279,3 @@ def _parser(
 def _complaints(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False, include_input=False)[:_ERRORS_SHOWN]
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
-
-
-def _schema_of(function: Function, model: type[BaseModel]) -> dict[str, Any]:
-    """The schema that the LLM reads: short, since every prompt holds it."""
-    try:
-        schema = model.model_json_schema()
-    except PydanticUserError as error:
-        raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
-    parameters = inspect.signature(function).parameters
-    for name, each in schema["properties"].items():
-        default = parameters[name].default
-        if default is None:
-            _drop_null(each)
-        elif default and type(default) in (str, int, float, bool):
-            each["default"] = default  # 0, "" and False go without saying
-    parts = ("type", "properties", "required", "$defs")
-    return {part: schema[part] for part in parts if part in schema}
-
-
-def _drop_null(schema: dict[str, Any]) -> None:
-    """Of an argument that may be left out, null says nothing more."""
-    others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
-    if len(others) == 1:
-        del schema["anyOf"]
-        schema.update({**others[0], **schema})
-    elif others:
-        schema["anyOf"] = others

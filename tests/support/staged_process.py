@@ -87,7 +87,7 @@ def main() -> None:
         rehearse=no_rehearsal,
         load_engines=load_engines,
         warm_up_all=warm_up_all,
-        _checked_files=lambda settings: (None, None),
+        _checked_files=lambda *_: (None, None),
         _engine_options=lambda *_: None,
         builtin_tools=lambda: cast.tools,
     )
