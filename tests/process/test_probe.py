@@ -177,7 +177,7 @@ async def test_no_model_is_loaded_after_one_has_failed(
     """The start of `serve`, `talk` and `turn`; the command line ends by this exception with exit code 1."""
     spoilt = await asyncio.to_thread(llm, files, tmp_path)
     profile = load_catalog().profile("tiny")
-    monkeypatch.setattr(startup, "_checked_files", lambda _: (profile, spoilt))
+    monkeypatch.setattr(startup, "_checked_files", lambda *_: (profile, spoilt))
     monkeypatch.setattr(startup, "load_engines", lambda *_: pytest.fail("models were loaded"))
     settings = Settings.model_validate({"profile": "tiny", "models_dir": tried})
     with pytest.raises(ModelFilesError, match="signal SIGABRT"):

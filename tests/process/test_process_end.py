@@ -52,7 +52,7 @@ async def test_a_model_that_aborts_leaves_the_sessions_and_names_its_thread(tmp_
                 told = (await process.stderr.read()).decode()
                 assert await process.wait() == -signal.SIGABRT
         assert "Fatal Python error: Aborted" in told and "in abort" not in told
-        assert "lane.py" in told, "it says which thread crashed, and where"
+        assert "jobs.py" in told, "it says which thread crashed, and where"
         assert SAID not in told
     async with child(folder, "Fine") as (_, site), site.client() as client:
         await client.send("reconnect", sessionId=session)
