@@ -3,4 +3,4 @@
 DISTRIBUTION = "localvoice-agent"
 """What packages call it; the import is `localvoice`."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
