@@ -1,7 +1,7 @@
 """What was said and heard in a conversation, and how much of it the LLM is given.
 
-`messages` is well formed at any time: a tool's answer follows its call, and only calls at the very end may
-still wait for theirs. Whatever is added next answers those as cancelled.
+A tool's answer follows its call. Only calls at the very end may still wait for theirs: what is added next
+answers those as cancelled.
 """
 
 import logging
@@ -25,8 +25,6 @@ and examples, each new one would have the LLM read all of these again."""
 
 _SHORTER_RESULTS: Final = (1000, 100)
 """Characters to which tools' answers are cut, one size after the other, where one turn passes the context."""
-
-
 _KEPT: Final = 100
 """Messages that are kept though the LLM is given them no more: "forget that" may be said again and again. Of
 twice as many the oldest go."""
@@ -173,12 +171,13 @@ class History:
     def forget_last(self) -> bool:
         """Forget the user's last message and all after it; False if they have said nothing.
 
-        Notes that hold some of it go as a whole, for nobody can tell which words of theirs it was; `passage`
-        gives anew what is left.
+        Notes that hold some of it go as a whole; `passage` gives what is left of them again.
         """
         cut = self._latest_user()
         if not self.messages or not self._is_users(cut):
-            return self._forget_dropped()
+            if had := self._dropped > 0:  # of what is gone but for its notes, those go as a whole
+                self.clear()
+            return had
         del self.messages[cut:]
         self._era += 1
         self.revision += 1
@@ -189,24 +188,16 @@ class History:
         self._first_given = min(self._first_given, self._latest_user())
         return True
 
-    def _forget_dropped(self) -> bool:
-        """Of what is gone but for its notes, those go as a whole."""
-        had = self._dropped > 0
-        if had:
-            self.clear()
-        return had
-
     def copy(self) -> "History":
-        """One that goes its own way from here."""
-        return replace(self, messages=list(self.messages), _notes=list(self._notes))
+        """The same, to be changed apart from this one."""
+        return replace(self, messages=[*self.messages], _notes=[*self._notes])
 
     def clear(self) -> None:
         """Forget all."""
         self.messages.clear()
         self._notes.clear()
         self.summary = self._base = ""
-        self._dropped = 0
-        self._first_given = self._summarised = 0
+        self._dropped = self._first_given = self._summarised = 0
         self._era += 1
         self.revision += 1
 

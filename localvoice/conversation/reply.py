@@ -29,9 +29,8 @@ log = logging.getLogger(__name__)
 MORE: Final = "Shall I go on?"
 """Said at the end of a reply that was cut off."""
 NO_WORDS: Final = "Sorry, I have no answer to that."
-"""Said in place of a reply without words."""
 DONE: Final = "Done."
-"""The same where all tools that were called did what they should."""
+"""Said in place of a reply without words: `DONE` where all tools that were called did what they should."""
 
 MAX_CALLS: Final = 10
 MAX_TOOL_SECONDS: Final = 60.0
@@ -60,17 +59,14 @@ class ReplyWriter:
         """The LLM's first pass, where it was begun early."""
         self._given: Draft | None = None  # the draft, while nothing but what it holds has been written
         self._splitter = Pieces()
-        self._worded = False
-        self._words = ""
+        self._words, self._worded = "", False
         self._calls: list[ToolCall] = []
         self._results: list[ToolResult] = []
-        self._judged = False
-        self._uttered = False
-        self._cut = False
+        self._judged = self._uttered = self._cut = False
         self.reply = ""
         """What was written so far."""
         self.asked: float | None = None
-        """When the LLM was asked first, the event loop's time."""
+        """When the LLM was asked first; like the two that follow, the event loop's time."""
         self.first_token: float | None = None
         """When the LLM wrote the first text."""
         self.first_piece: float | None = None
@@ -282,7 +278,7 @@ class ReplyWriter:
         log.info("a reply had no words: %d characters are dropped", len(self.reply))
         self.reply = ""
         self._start_over()
-        done = bool(self._results) and all(result.success for result in self._results)
+        done = self._results and all(result.success for result in self._results)
         await self.utter(DONE if done else NO_WORDS)
 
     def _may_call(self) -> bool:
