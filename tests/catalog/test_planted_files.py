@@ -102,13 +102,11 @@ def test_in_the_place_of_the_salt(plant: Plant, open_store: Open, place: Path) -
 
 
 @pytest.mark.parametrize("plant", [pipe, huge, loop])
-@pytest.mark.parametrize(
-    "name", ["gate.onnx.part", "gate.onnx.part.json", f"gate.onnx.part.json.{os.getpid()}.part"]
-)
+@pytest.mark.parametrize("name", ["gate.onnx.part", "gate.onnx.part.json", "gate.onnx.part.json.{pid}.part"])
 def test_in_the_place_of_what_a_download_keeps(plant: Plant, name: str, hub: FakeHub, folder: Path) -> None:
     hub.add_file("me/gate", "gate.onnx", DATA)
     (folder / "gate").mkdir(parents=True)
-    plant(folder / "gate" / name)
+    plant(folder / "gate" / name.format(pid=os.getpid()))
     fetch([model(hub_source())], folder)
     assert (folder / "gate" / "gate.onnx").read_bytes() == DATA
 
