@@ -6,6 +6,8 @@ from typing import Final
 
 import typer
 
+from localvoice import configure_process
+
 COMMANDS: Final = {
     "latency": "voice-to-voice time and each stage, against the goals",
     "words": "wrong words and time of speech recognition, and those of faster-whisper's own way",
@@ -16,6 +18,9 @@ COMMANDS: Final = {
     "trace": "the files, functions and hops of one spoken turn",
 }
 
+OWN_ENGINES: Final = ("words", "tools")
+"""Those that load models in this process."""
+
 
 def main() -> None:
     """Run the command that is named; list all without one."""
@@ -23,6 +28,8 @@ def main() -> None:
     if name not in COMMANDS:
         print(__doc__, *(f"  {each:12} {what}" for each, what in COMMANDS.items()), sep="\n")
         sys.exit(0 if name in ("", "-h", "--help") else f"There is no command {name!r}.")
+    if name in OWN_ENGINES:
+        configure_process()  # before llama.cpp is loaded: its threads would spin
     # Only this one is imported, as each loads libraries of its own.
     command = import_module(f"benchmarks.{name}")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
