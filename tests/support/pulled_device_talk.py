@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ async def scripted(settings: Settings, _console: Console) -> AsyncIterator[Agent
 vars(talk)["ready_agent"] = scripted
 vars(card).update(_CHECK_SECONDS=0.1, _RETRY_SECONDS=0.3)
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+# A shell that starts tests in the background has Ctrl-C ignored, and its children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings: Any = Settings()
 try:
     asyncio.run(talk.talk_on_sound_card(settings, Console(width=200)))
