@@ -40,7 +40,7 @@ class Quiet:
         self._busy.discard(who)
 
     async def use(self, work: Coroutine[Any, Any, object]) -> bool:
-        """Do this while it is quiet. False if somebody needed the models: it was cancelled or not begun."""
+        """Do this while no session needs the models. False if one did, and it was cancelled or not begun."""
         if self._busy:
             work.close()
             return False
@@ -77,7 +77,7 @@ class Agent:
     delete_recordings: Callable[[str], Awaitable[bool]] | None = None
     """Deletes the sound that was saved of the session with this id, and says whether it could."""
     quiet: Quiet = field(default_factory=Quiet)
-    """Knows when nobody waits for the models."""
+    """Knows when no session needs the models."""
 
     def direct(self, session_id: str) -> Director:
         """The director of a new conversation."""

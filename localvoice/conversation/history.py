@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 CANCELLED: Final = '{"error": "cancelled: the user interrupted"}'
 """The answer to a call whose turn ended first. Told rather than dropped: the tool may have done its work, and
 the LLM's cache, in which the call stands, still fits."""
-
 _EARLIER: Final = "Earlier in this conversation: {summary}\n\n{words}"
 """The summary stands before the first message that is given. In the system prompt, which comes before tools
 and examples, each new one would have the LLM read all of these again."""
@@ -124,8 +123,9 @@ class History:
 
     def trim(self, start: int) -> None:
         """The LLM is given nothing more of what is before this index."""
-        self._first_given = max(self._first_given, min(start, self._latest_user()))
-        self.revision += 1
+        if (start := min(start, self._latest_user())) > self._first_given:
+            self._first_given = start
+            self.revision += 1
 
     def make_room(self, limit: int, noted: bool = True) -> None:
         """Between turns: forget now what the user's next message would push out.

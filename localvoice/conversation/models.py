@@ -33,9 +33,11 @@ class Written:
     pieces: list[str]
 
 
-async def written(
-    reply: AsyncGenerator[ReplyItem, None], splitter: Pieces
-) -> AsyncGenerator[Written | ToolCall | CutOff, None]:
+Reply = AsyncGenerator[Written | ToolCall | CutOff, None]
+"""What the LLM writes in one pass."""
+
+
+async def written(reply: AsyncGenerator[ReplyItem, None], splitter: Pieces) -> Reply:
     """What the LLM writes, its text cut into pieces."""
     async with aclosing(reply):
         async for item in reply:
@@ -72,18 +74,17 @@ class Prepared:
 async def prepare(
     agent: Agent, conversation: Conversation, history: History, calls_left: bool = True
 ) -> Prepared:
-    """The request for the next pass of the LLM, given this history, which stays as it is.
+    """The request for the next pass of the LLM, which must talk when it has no calls of tools left.
 
-    It must talk when it has no calls of tools left.
-
-    The template and the tokens are made off the event loop. Raises the LLM's `VoiceError`.
+    `history` is the caller's own copy, because this waits: the template and the tokens are made off the event
+    loop. Raises the LLM's `VoiceError`.
     """
     llm, settings = agent.engines.llm, agent.settings.agent
     brief = conversation.director.brief()
     offer = brief.offer(calls_left)
     # The longest reply may be as long as the context; half of it is left for what was said.
     room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2)
-    shorter = history.copy().prompts(brief.system_prompt, settings.history_messages)
+    shorter = history.prompts(brief.system_prompt, settings.history_messages)
     messages, start = next(shorter)
     prompt = await llm.prompt(messages, offer)
     while prompt.tokens > room and (next_one := next(shorter, None)) is not None:
@@ -100,10 +101,6 @@ class Piece:
     """Its words."""
     sound: AsyncGenerator[AudioFrame, None] | None = None
     """Its sound, where that was begun early."""
-
-
-Reply = AsyncGenerator[Written | ToolCall | CutOff, None]
-"""What the LLM writes in one pass."""
 
 
 class Models:

@@ -45,7 +45,7 @@ class Typed:
 
 @dataclass(frozen=True, eq=False)
 class Announced:
-    """The agent says something of its own accord."""
+    """The agent says something that the user has not asked for."""
 
     text: str
     at: float

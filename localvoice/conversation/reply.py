@@ -65,10 +65,9 @@ class ReplyWriter:
         self._judged = self._uttered = self._cut = False
         self.reply = ""
         """What was written so far."""
-        self.asked: float | None = None
-        """When the LLM was asked first; like the two that follow, the event loop's time."""
+        self._asked: float | None = None  # when the LLM was asked first
         self.first_token: float | None = None
-        """When the LLM wrote the first text."""
+        """When the LLM wrote the first text, the event loop's time."""
         self.first_piece: float | None = None
         """When the first piece that can be spoken was whole."""
         self.failure: VoiceError | None = None
@@ -142,8 +141,8 @@ class ReplyWriter:
 
     async def _write(self) -> list[ToolCall]:
         """One pass of the LLM: its text goes to the voice, its calls are returned."""
-        if self.asked is None:
-            self.asked = now()
+        if self._asked is None:
+            self._asked = now()
         calls: list[ToolCall] = []
         prepared, written_ = await self._pass()
         async with aclosing(self._models.write(prepared.request, written_)) as items:
@@ -168,7 +167,8 @@ class ReplyWriter:
             prepared = await draft.prepared()
             items, self._splitter = draft.items(), draft.splitter
         else:
-            prepared = await prepare(self._agent, conversation, conversation.history, self._may_call())
+            past = conversation.history.copy()
+            prepared = await prepare(self._agent, conversation, past, self._may_call())
             request = prepared.request
             reply = self._agent.engines.llm.reply(request.messages, request.sampling, request.offer)
             items = written(reply, self._splitter)
@@ -282,7 +282,7 @@ class ReplyWriter:
         await self.utter(DONE if done else NO_WORDS)
 
     def _may_call(self) -> bool:
-        begun = self.asked if self.asked is not None else now()
+        begun = self._asked if self._asked is not None else now()
         # What had to be called has been.
         free = not self._calls or self._conversation.director.brief().tool_choice == CHOOSE_FREELY
         return free and len(self._calls) < MAX_CALLS and now() - begun < MAX_TOOL_SECONDS

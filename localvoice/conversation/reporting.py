@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Args = TypeVarTuple("Args")
 
 _LAST_SECONDS: Final = 2.0
-"""For hooks at the end of their session, which nobody waits for: its client may be about to come back."""
+"""For hooks at the end of their session. No turn waits for them, and the client may be about to come back."""
 _LEAVE_SECONDS: Final = 0.1
 """For what a cancelled one has to put in order. One that doesn't end is left behind."""
 

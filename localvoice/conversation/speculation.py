@@ -17,11 +17,10 @@ from localvoice.contract.errors import VoiceError
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.history import History
-from localvoice.conversation.models import Prepared, Written, add_user, answers_blind, prepare, written
+from localvoice.conversation.models import Prepared, Reply, Written, add_user, answers_blind, prepare, written
 from localvoice.conversation.phrases import forget_request
 from localvoice.conversation.sentences import Pieces
 from localvoice.conversation.transcribing import Dropped
-from localvoice.engines.types import CutOff, ToolCall
 from localvoice.observability.stopwatch import now
 
 log = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class Draft:
         """What the LLM is asked. Raises the LLM's `VoiceError`."""
         return await asyncio.shield(self._preparing)
 
-    def items(self) -> AsyncGenerator["Written | ToolCall | CutOff", None]:
+    def items(self) -> Reply:
         """What was written, and what still comes. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
         return self._reply.items()
 
@@ -62,7 +61,7 @@ class Draft:
         sound, self._sound = self._sound, None
         return None if sound is None else sound.items()
 
-    async def _write(self) -> AsyncGenerator["Written | ToolCall | CutOff", None]:
+    async def _write(self) -> Reply:
         request = (await self._preparing).request
         whole = True
         llm = self._agent.engines.llm
@@ -136,7 +135,7 @@ class Speculation:
 
     async def read_ahead(self, conversation: Conversation) -> None:
         """Have the LLM read what its next prompt begins with."""
-        await self._read(conversation, conversation.history)
+        await self._read(conversation, conversation.history.copy())
 
     async def _read(self, conversation: Conversation, history: History) -> None:
         try:
