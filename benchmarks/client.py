@@ -4,9 +4,9 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
@@ -42,7 +42,6 @@ class Client:
         raise NotImplementedError
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Send a message over the WebSocket."""
         await self._socket.send_str(json.dumps(message))
 
     async def wait_for(self, kind: str) -> dict[str, Any]:
@@ -53,12 +52,10 @@ class Client:
         return message
 
     def forget(self) -> None:
-        """Pass over the messages that have come."""
         while not self._messages.empty():
             self._messages.get_nowait()
 
     async def close(self) -> None:
-        """Hang up."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
@@ -140,28 +137,29 @@ class SocketClient(Client):
             await asyncio.sleep(due - loop.time())
 
 
-@asynccontextmanager
-async def voice_client(address: str, more_candidates: tuple[str, ...] = ()) -> AsyncIterator[VoiceClient]:
+AnyClient = TypeVar("AnyClient", bound=Client)
+
+
+def voice_client(
+    address: str, more_candidates: tuple[str, ...] = ()
+) -> AbstractAsyncContextManager[VoiceClient]:
     """A connected client, hung up when the block is left."""
-    async with ClientSession() as http, http.ws_connect(f"{address}/ws") as socket:
-        client = VoiceClient(socket, more_candidates)
-        async with _connected(client):
-            yield client
+    return _connected(address, lambda socket: VoiceClient(socket, more_candidates))
 
 
-@asynccontextmanager
-async def socket_client(address: str) -> AsyncIterator[SocketClient]:
+def socket_client(address: str) -> AbstractAsyncContextManager[SocketClient]:
     """The same without WebRTC."""
-    async with ClientSession() as http, http.ws_connect(f"{address}/ws") as socket:
-        client = SocketClient(socket)
-        async with _connected(client):
-            yield client
+    return _connected(address, SocketClient)
 
 
 @asynccontextmanager
-async def _connected(client: Client) -> AsyncIterator[None]:
-    try:
-        await client.connect()
-        yield
-    finally:
-        await client.close()
+async def _connected(
+    address: str, make: Callable[[ClientWebSocketResponse], AnyClient]
+) -> AsyncIterator[AnyClient]:
+    async with ClientSession() as http, http.ws_connect(f"{address}/ws") as socket:
+        client = make(socket)
+        try:
+            await client.connect()
+            yield client
+        finally:
+            await client.close()

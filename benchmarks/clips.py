@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.wav import read_wav
 from localvoice.catalog import load_catalog, models_folder, ready
@@ -41,17 +39,3 @@ def recorded(folder: Path) -> list[AudioFrame]:
     return [read_wav(path) for path in sorted(folder.glob("*.wav"))] or sys.exit(
         f"There is no WAV file in {folder}: name a folder that holds some."
     )
-
-
-def with_pause(clip: AudioFrame, seconds: float) -> AudioFrame:
-    """The clip with silence where it is quietest between a third and two thirds, as if to think."""
-    block = clip.rate // 50
-    energy = np.square(clip.samples[: len(clip.samples) // block * block].astype(np.float64))
-    loudness = energy.reshape(-1, block).sum(axis=1)
-    first = len(loudness) // 3
-    middle = loudness[first : 2 * len(loudness) // 3 + 1]
-    if not len(middle):
-        return clip
-    cut = (first + int(middle.argmin())) * block + block // 2
-    pause = np.zeros(round(seconds * clip.rate), np.int16)
-    return AudioFrame(np.concatenate([clip.samples[:cut], pause, clip.samples[cut:]]), clip.rate)

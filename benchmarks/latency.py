@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 
 from benchmarks.client import ServerReported, VoiceClient, voice_client
-from benchmarks.clips import recorded, spoken, with_pause
+from benchmarks.clips import recorded, spoken
 from benchmarks.latency_goals import Result, show
+from benchmarks.programs import Program, running, serve
 from benchmarks.report import RESULTS, Out, Profile, machine, progress, write_figures
-from benchmarks.servers import Server, server
 from localvoice.audio.frames import AudioFrame
 
 TIMEOUT: Final = 15.0
@@ -28,10 +28,6 @@ REPLY_SECONDS: Final = 150.0
 """A small model that rambles speaks for over a minute; the next turn would interrupt it."""
 INTO_ANSWER: Final = 0.4
 """Seconds into an answer at which it is interrupted."""
-PAUSE: Final = 0.4
-"""Seconds of the pause in the clips that eager and patient work is compared on."""
-WORK_TURNS: Final = 8
-PATIENT: Final = {"LOCALVOICE_LISTENING_EAGER": "false"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,6 @@ class Scale:
     interruptions: int
     rounds: int
     idle_seconds: float
-    work: bool
 
 
 @dataclass
@@ -59,13 +54,12 @@ def main(
     interruptions: int = 5,
     rounds: Annotated[int, typer.Option(help="Of two sessions that speak at the same time.")] = 8,
     idle: Annotated[float, typer.Option(help="Seconds of silence, for the CPU they cost.")] = 20,
-    work: Annotated[bool, typer.Option("--work", help="Compare the CPU of eager and patient turns.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Only turns and the interruptions.")] = False,
     clips: Annotated[Path | None, typer.Option(help="Folder of WAV files to speak.")] = None,
     out: Out = RESULTS,
 ) -> None:
     """Measure."""
-    scale = Scale(turns, interruptions, 0 if quick else rounds, 0.0 if quick else idle, work)
+    scale = Scale(turns, interruptions, 0 if quick else rounds, 0.0 if quick else idle)
     said = recorded(clips) if clips else asyncio.run(spoken(profile))
     result = Result(profile, machine())
     asyncio.run(measure(result, said, scale))
@@ -74,25 +68,18 @@ def main(
 
 
 async def measure(result: Result, clips: list[AudioFrame], scale: Scale) -> None:
-    """Put figures into the result; the clips are spoken in turn."""
     result.clips = len(clips)
     begun = time.monotonic()
-    async with server(result.profile) as site:
+    async with running(*serve(result.profile), "--log-level", "warning") as site:
         result.ready_seconds = round(time.monotonic() - begun, 2)
         await _one_session(result, site, clips, scale)
         if scale.rounds:
             await _two_sessions(result, site, clips, scale.rounds)
         result.memory_mb = site.peak_memory_mb()
-    if scale.work:
-        paused = [with_pause(clip, PAUSE) for clip in clips]
-        for name, environment in {"eager": {}, "patient": PATIENT}.items():
-            progress(f"CPU work, {name}")
-            async with server(result.profile, **environment) as site:
-                await _work(result, site, paused, name)
     progress("")
 
 
-async def _one_session(result: Result, site: Server, clips: list[AudioFrame], scale: Scale) -> None:
+async def _one_session(result: Result, site: Program, clips: list[AudioFrame], scale: Scale) -> None:
     async with voice_client(site.address) as client:
         if scale.idle_seconds:  # first: after many turns the history is summed up in the silence
             progress(f"{scale.idle_seconds:.0f} s of silence")
@@ -110,7 +97,7 @@ async def _one_session(result: Result, site: Server, clips: list[AudioFrame], sc
             await _interruption(client, clips[number % len(clips)], result)
 
 
-async def _two_sessions(result: Result, site: Server, clips: list[AudioFrame], rounds: int) -> None:
+async def _two_sessions(result: Result, site: Program, clips: list[AudioFrame], rounds: int) -> None:
     async with voice_client(site.address) as one, voice_client(site.address) as other:
         for number in range(rounds):
             progress(f"two at once, round {number + 1}/{rounds}")
@@ -122,7 +109,6 @@ async def _two_sessions(result: Result, site: Server, clips: list[AudioFrame], r
 
 
 async def one_turn(client: VoiceClient, clip: AudioFrame) -> Turn:
-    """Say something, hear the whole answer."""
     loop = asyncio.get_running_loop()
     turn = Turn()
     client.forget()
@@ -163,22 +149,9 @@ async def _interruption(client: VoiceClient, clip: AudioFrame, result: Result) -
     await asyncio.sleep(0.5)
 
 
-async def _idle_percent(site: Server, seconds: float) -> float | None:
+async def _idle_percent(site: Program, seconds: float) -> float | None:
     await asyncio.sleep(8)  # connected, the prompt is read, and for 5 s there was no speech: it is at rest
     before = site.cpu_seconds()
     await asyncio.sleep(seconds)
     after = site.cpu_seconds()
     return None if before is None or after is None else round(100 * (after - before) / seconds, 2)
-
-
-async def _work(result: Result, site: Server, clips: list[AudioFrame], name: str) -> None:
-    async with voice_client(site.address) as client:
-        await asyncio.sleep(2)
-        before = site.cpu_seconds()
-        for number in range(WORK_TURNS):
-            turn = await one_turn(client, clips[number % len(clips)])
-            result.failures += turn.failed
-        await asyncio.sleep(2)  # what is done between turns belongs to them
-        after = site.cpu_seconds()
-    if before is not None and after is not None:
-        result.work[name] = round((after - before) / WORK_TURNS, 3)

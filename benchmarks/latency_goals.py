@@ -50,8 +50,6 @@ class Result:
     """Voice to voice where two sessions speak at the same time."""
     idle_percent: float | None = None
     """Of a core, while a client is connected and silent; None if not measured."""
-    work: dict[str, float] = field(default_factory=dict)
-    """CPU seconds a turn, eager and patient, on clips with a pause in them."""
     failures: int = 0
     """Turns without an answer, which count as time-outs, and answers to half a question."""
 
@@ -95,11 +93,6 @@ def against_alone(result: Result, values: Sequence[float]) -> float | None:
     return statistics.median(values) / statistics.median(result.voice_to_voice)
 
 
-def work_ratio(result: Result) -> float | None:
-    """CPU time of eager turns against patient ones."""
-    return result.work["eager"] / result.work["patient"] if result.work else None
-
-
 def _percentile_of(values: Sequence[float], percent: int) -> float | None:
     return percentile(values, percent) if values else None
 
@@ -118,7 +111,6 @@ GOALS: Final = (
     ),
     Goal("two sessions at the same time against one", 2.0, " ×", lambda r: against_alone(r, r.two_at_once)),
     Goal("CPU while a client is silent, of a core", 3.0, " %", lambda r: r.idle_percent),
-    Goal("CPU work, eager against patient", 1.6, " ×", work_ratio),
 )
 
 
@@ -144,10 +136,8 @@ def show(result: Result, console: Console) -> None:
     console.print(table)
     _show_goals(result, console)
     memory = "unknown" if result.memory_mb is None else f"{result.memory_mb:.0f} MB"
-    work = ", ".join(f"{seconds:.2f} s {name}" for name, seconds in result.work.items())
     console.print(
         f"Server ready after {result.ready_seconds} s. Memory: {memory}. Failed turns: {result.failures}."
-        + (f" CPU time of a turn: {work}." if work else "")
     )
 
 

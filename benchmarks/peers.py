@@ -24,14 +24,8 @@ from benchmarks.client import ServerReported
 from benchmarks.clips import QUESTIONS, recorded, spoken
 from benchmarks.contenders.calls import called, one_interruption, one_turn
 from benchmarks.contenders.figures import OURS, Figures, blocks, goals, median, p95, ratio
-from benchmarks.contenders.processes import (
-    PEERS_PYTHON,
-    Contender,
-    PeerDied,
-    Processes,
-    contenders,
-    running,
-)
+from benchmarks.contenders.programs import PEERS_PYTHON, Contender, contenders, started
+from benchmarks.programs import Program, ProgramFailed
 from benchmarks.report import RESULTS, Out, Profile, machine, write_figures
 from localvoice.audio.frames import AudioFrame
 from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
@@ -119,15 +113,15 @@ class Block:
         """Measure. Turns that a contender doesn't complete count as failed."""
         trouble = ""
         try:
-            async with running(self.contender, logs) as processes:
+            async with started(self.contender, logs) as programs:
                 try:
-                    async with called(processes.address, self.contender.by_websocket) as call:
+                    async with called(programs[-1].address, self.contender.by_websocket) as call:
                         await one_turn(call, self.clips[-1])
-                        await self._talk(call, processes, interruptions)
+                        await self._talk(call, programs, interruptions)
                 except (TimeoutError, OSError, ClientError, ServerReported) as error:
-                    processes.check()
+                    _check(programs)
                     trouble = f"{TIMED_OUT}{error}"
-        except PeerDied as error:
+        except ProgramFailed as error:
             trouble = str(error)
         if trouble:
             self.figures.troubles.append(trouble)
@@ -138,10 +132,10 @@ class Block:
             for _ in range(interruptions - self.interruptions):
                 self.figures.interruption(None)
 
-    async def _talk(self, call: Call, processes: Processes, interruptions: int) -> None:
+    async def _talk(self, call: Call, programs: list[Program], interruptions: int) -> None:
         for clip in self.clips:
             milliseconds, cut_in = await one_turn(call, clip)
-            processes.check()
+            _check(programs)
             self.figures.turn(milliseconds, cut_in)
             self.turns += 1
             shown = "without an answer" if milliseconds is None else f"{milliseconds:.0f} ms"
@@ -150,7 +144,7 @@ class Block:
             question = self.long_questions[number % len(self.long_questions)]
             clip = self.clips[number % len(self.clips)]
             speaking, milliseconds = await one_interruption(call, question, clip)
-            processes.check()
+            _check(programs)
             self.interruptions += 1
             if speaking:
                 self.figures.interruption(milliseconds)
@@ -158,6 +152,11 @@ class Block:
                 self.figures.not_interrupted += 1
             shown = "went on" if milliseconds is None else f"{milliseconds:.0f} ms"
             print("  interruption", shown if speaking else "without an answer", flush=True)
+
+
+def _check(programs: list[Program]) -> None:
+    for program in programs:
+        program.check()
 
 
 def _show(chosen: list[Contender], figures: dict[str, Figures], profile: str, console: Console) -> None:

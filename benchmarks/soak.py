@@ -13,10 +13,10 @@ import signal
 import statistics
 import sys
 import time
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -27,8 +27,8 @@ from rich.table import Table
 from benchmarks.client import voice_client
 from benchmarks.clips import spoken
 from benchmarks.latency import one_turn
+from benchmarks.programs import ROOT, Program, running
 from benchmarks.report import RESULTS, Out, Profile, machine, mark, progress, write_figures
-from benchmarks.servers import program
 from benchmarks.soak_server import Counts
 from localvoice.audio.frames import AudioFrame
 
@@ -68,21 +68,14 @@ class Soak:
     """Turns without an answer."""
 
 
-@dataclass(frozen=True)
-class SoakServer:
-    process: Process
-    address: str
-
-    async def counts(self) -> Counts:
-        assert self.process.stdout is not None
-        self.process.send_signal(signal.SIGUSR1)
-        return Counts(**json.loads(await self.process.stdout.readline()))
+def soak_server(profile: str) -> AbstractAsyncContextManager[Program]:
+    command = (sys.executable, "-m", "benchmarks.soak_server", profile)
+    return running(*command, environment={**os.environ, "PYTHONPATH": str(ROOT)}, log=Path(os.devnull))
 
 
-@asynccontextmanager
-async def soak_server(profile: str) -> AsyncIterator[SoakServer]:
-    async with program("benchmarks.soak_server", profile, quiet=True) as (process, address):
-        yield SoakServer(process, address)
+async def counts(server: Program) -> Counts:
+    server.process.send_signal(signal.SIGUSR1)
+    return Counts(**json.loads(await server.line()))
 
 
 async def hang_up(address: str) -> None:
@@ -121,7 +114,7 @@ def _connect_and_die(address: str) -> None:
 KINDS: Final = (hang_up, vanish, be_refused)
 
 
-async def come_and_go(server: SoakServer, count: int, settle: float = SETTLE_SECONDS) -> None:
+async def come_and_go(server: Program, count: int, settle: float = SETTLE_SECONDS) -> None:
     """So many connections, one after the other, and the seconds that the server needs after them."""
     for number in range(count):
         progress(f"connection {number + 1}/{count}")
@@ -129,7 +122,7 @@ async def come_and_go(server: SoakServer, count: int, settle: float = SETTLE_SEC
     await asyncio.sleep(settle)
 
 
-async def converse(server: SoakServer, clips: list[AudioFrame], seconds: float, result: Soak) -> None:
+async def converse(server: Program, clips: list[AudioFrame], seconds: float, result: Soak) -> None:
     """Turns, one after the other."""
     async with voice_client(server.address) as client:
         begun = time.monotonic()
@@ -137,7 +130,7 @@ async def converse(server: SoakServer, clips: list[AudioFrame], seconds: float, 
             progress(f"turn {len(result.turns) + 1}, {passed / 60:.1f} of {seconds / 60:.0f} min")
             turn = await one_turn(client, clips[len(result.turns) % len(clips)])
             result.failed += turn.failed
-            now = await server.counts()
+            now = await counts(server)
             result.turns.append((passed, turn.milliseconds, now.held_mb))
             result.allocated_mb.append(now.allocated_mb)
             result.largest_mb = now.peak_mb
@@ -208,9 +201,9 @@ async def _measure(result: Soak, connections: int, minutes: float) -> None:
     async with soak_server(result.profile) as server:
         if connections:
             await come_and_go(server, WARM_UP)
-            result.before = await server.counts()
+            result.before = await counts(server)
             await come_and_go(server, connections)
-            result.after, result.connections = await server.counts(), connections
+            result.after, result.connections = await counts(server), connections
         await converse(server, clips, 60 * minutes, result)
     progress("")
 

@@ -7,8 +7,7 @@ import asyncio
 import json
 import sys
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, suppress
+from collections.abc import Iterator
 from typing import Any
 
 import llama_cpp
@@ -26,45 +25,13 @@ class LlmServer:
 
     def __init__(self, path: str, threads: int) -> None:
         self._llama = llama_cpp.Llama(path, n_ctx=CONTEXT_TOKENS, n_threads=threads, verbose=False)
-        self._turn = asyncio.Lock()
+        self._in_use = threading.Lock()
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/chat/completions; a client that hangs up ends the decoding."""
         body = await request.json()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        # Closed before the next request's turn: one model can't be used by two threads.
-        async with self._turn, aclosing(self._chunks(body)) as chunks:
-            async for chunk in chunks:
-                await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
-        return response
-
-    async def _chunks(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        stopped = threading.Event()
-
-        def decode() -> None:
-            for chunk in self._decoded(body):
-                loop.call_soon_threadsafe(queue.put_nowait, chunk)
-                if stopped.is_set():
-                    return
-
-        decoding = loop.run_in_executor(None, decode)
-        decoding.add_done_callback(lambda _: queue.put_nowait(None))
-        try:
-            while (chunk := await queue.get()) is not None:
-                yield chunk
-        finally:
-            stopped.set()
-            # The model isn't free before its thread has left it, even if this request is given up.
-            while not decoding.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([decoding])
-        decoding.result()
-
-    def _decoded(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         chunks: Any = self._llama.create_chat_completion(
             body["messages"],
             temperature=body.get("temperature", 0.0),
@@ -72,7 +39,15 @@ class LlmServer:
             repeat_penalty=AGENT.repeat_penalty,
             stream=True,
         )
-        yield from chunks
+        while (chunk := await asyncio.to_thread(self._next, chunks)) is not None:
+            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    def _next(self, chunks: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
+        # A request that is given up may still be computing one token when the next one begins.
+        with self._in_use:
+            return next(chunks, None)
 
 
 async def serve(path: str, threads: int) -> None:

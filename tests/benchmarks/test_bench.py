@@ -11,10 +11,9 @@ from rich.console import Console
 
 from benchmarks import words
 from benchmarks.call import RATE, Mouth
-from benchmarks.clips import with_pause
-from benchmarks.latency_goals import GOALS, Result, first_turn_ratio, late_turn_ratio, show, work_ratio
+from benchmarks.latency_goals import GOALS, Result, first_turn_ratio, late_turn_ratio, show
+from benchmarks.programs import cpu_seconds
 from benchmarks.report import machine, percentile
-from benchmarks.servers import cpu_seconds
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
 
@@ -47,11 +46,11 @@ def test_the_first_turn_is_compared_with_all_others() -> None:
 
 def test_goals_show_whether_they_are_met_and_leave_out_what_was_not_measured() -> None:
     out = StringIO()
-    figures = result(voice_to_voice=[800.0] * 29 + [2000.0], work={"eager": 3.4, "patient": 2.0})
+    figures = result(voice_to_voice=[800.0] * 29 + [2000.0], idle_percent=3.4)
     show(figures, Console(file=out, width=120, color_system=None))
     lines = {line.split("│")[1].strip(): line for line in out.getvalue().splitlines() if line.count("│") == 5}
     assert "✓" in lines["voice to voice, p50"] and "✓" in lines["voice to voice, p95"]
-    assert work_ratio(figures) == 1.7 and "✗" in lines["CPU work, eager against patient"]
+    assert "✗" in lines["CPU while a client is silent, of a core"]
     assert "two sessions at the same time against one" not in lines
 
 
@@ -67,14 +66,6 @@ def test_the_cpu_time_of_a_process_is_found_behind_any_name() -> None:
     fields = ["S", *("0" for _ in range(10)), "250", "50", *("0" for _ in range(30))]
     assert cpu_seconds(f"17 (a (strange) name) {' '.join(fields)}") == pytest.approx(3.0)
     assert machine()["cores"] >= 1
-
-
-def test_a_pause_is_put_where_a_clip_is_quietest() -> None:
-    tone = np.full(16_000, 8000, np.int16)
-    tone[7_000:7_800] = 0
-    paused = with_pause(AudioFrame(tone, 16_000), 0.5)
-    assert paused.seconds == pytest.approx(1.5)
-    assert not paused.samples[7_400:15_000].any() and paused.samples[:7_000].all()
 
 
 def test_numbers_and_spellings_count_as_what_is_said() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.call import GAP, Ears
 from benchmarks.contenders.figures import Figures, better, blocks, goals, median, p95, ratio
-from benchmarks.contenders.processes import Contender, PeerDied, running
+from benchmarks.contenders.programs import Contender, started
+from benchmarks.programs import ProgramFailed
 from tests.support.folders import ROOT
 
 
@@ -79,24 +80,25 @@ def contender(*commands: str) -> Contender:
 async def test_a_process_is_told_the_address_of_the_one_before(tmp_path: Path) -> None:
     first = "import time; print('http://127.0.0.1:1', flush=True); time.sleep(60)"
     second = "import time; assert '{previous}'[-2:] == ':1'; print('http://127.0.0.1:2'); time.sleep(60)"
-    async with running(contender(first, second), tmp_path) as processes:
-        assert processes.address == "http://127.0.0.1:2"
-        processes.check()
+    async with started(contender(first, second), tmp_path) as programs:
+        assert programs[-1].address == "http://127.0.0.1:2"
+        for program in programs:
+            program.check()
 
 
 async def test_a_peer_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
-    with pytest.raises(PeerDied, match=r"(?s)code 3.*no such model"):
-        async with running(contender("print('no such model'); raise SystemExit(3)"), tmp_path):
+    with pytest.raises(ProgramFailed, match=r"(?s)code 3.*no such model"):
+        async with started(contender("print('no such model'); raise SystemExit(3)"), tmp_path):
             pass
 
 
 async def test_a_peer_that_dies_later_is_noticed(tmp_path: Path) -> None:
     dying = "import sys; print('http://127.0.0.1:1', flush=True); sys.exit('out of memory')"
-    async with running(contender(dying), tmp_path) as processes:
-        with pytest.raises(PeerDied, match="out of memory"):
+    async with started(contender(dying), tmp_path) as programs:
+        with pytest.raises(ProgramFailed, match="out of memory"):
             async with asyncio.timeout(10):
                 while True:
-                    processes.check()
+                    programs[0].check()
                     await asyncio.sleep(0.01)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import localvoice
-from benchmarks.offline import sight
-from benchmarks.offline_watch import SET_BY_OURSELVES, Sighting
+from benchmarks.offline import SET_BY_OURSELVES, Sighting, sight
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from tests.support.loopback import NotPossible, loopback_only
 

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from benchmarks.soak import Soak, come_and_go, show, slowdown, soak_server, trend
+from benchmarks.soak import Soak, come_and_go, counts, show, slowdown, soak_server, trend
 from benchmarks.soak_server import Counts
 
 
@@ -47,9 +47,9 @@ async def test_connections_of_every_kind_leave_nothing_behind() -> None:
     """A dozen of them; `make bench WHAT=soak` has a thousand."""
     async with soak_server("tiny") as server:
         await come_and_go(server, 6, settle=6)
-        before = await server.counts()
+        before = await counts(server)
         await come_and_go(server, 6, settle=6)
-        after = await server.counts()
+        after = await counts(server)
     assert (after.descriptors, after.tasks) == (before.descriptors, before.tasks)
     assert after.threads <= before.threads
     assert after.held_mb < before.held_mb + 5

@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import offline
-from benchmarks.offline import show
-from benchmarks.offline_watch import Sighting, Turn
+from benchmarks.offline import Sighting, Turn, show
 from benchmarks.system_calls import read_calls
 from tests.support.loopback import NotPossible
 
