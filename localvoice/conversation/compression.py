@@ -1,4 +1,4 @@
-"""Old messages become short notes, written by the LLM while nobody waits for it.
+"""Old messages become short notes, written by the LLM while no one waits for it.
 
 What was said long ago is given to the LLM no more; the notes are, before the first message that is still
 given. They change only here, so the LLM's cache of the prompt holds from one compression to the next.
@@ -12,13 +12,13 @@ useful ones when they grow too long.
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.history import History
-from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall
+from localvoice.engines.types import ChatMessage, Llm, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -101,23 +101,20 @@ def _spoken(before: ChatMessage | None, message: ChatMessage) -> str:
 
 
 async def _retell(spoken: str, llm: Llm) -> list[str]:
-    """The LLM's sentences about it; none if nobody spoke. Raises `VoiceError`."""
+    """The LLM's sentences about it; none if the user said nothing. Raises `VoiceError`."""
     if not spoken:
         return []
     room = llm.context_tokens - _TURN_TOKENS
-    while (await llm.prompt(request := _request(spoken))).tokens > room and len(spoken) > _LEAST_CHARACTERS:
+    while (request := await llm.prompt(_request(spoken))).tokens > room and len(spoken) > _LEAST_CHARACTERS:
         spoken = spoken[: len(spoken) // 2]
     sampling = Sampling(max_tokens=_TURN_TOKENS, repeat_penalty=1.05, stop=("User:", "Assistant:"))
-    written = ""
     async with aclosing(llm.reply(request, sampling, aside=True)) as deltas:
-        async for delta in deltas:
-            if isinstance(delta, str):
-                written += delta
-    known = _words(spoken)
+        written = "".join([delta async for delta in deltas if isinstance(delta, str)])
     sentences = _SENTENCE_END.split(" ".join(written.split()))
     if len(sentences) > 1 and not _SENTENCE_END.search(f"{sentences[-1]} "):
         sentences.pop()  # cut off by its length
-    return [each for each in sentences if not _words(each) & (_OF_EXAMPLES - known)]
+    borrowed = _OF_EXAMPLES - _words(spoken)
+    return [each for each in sentences if not _words(each) & borrowed]
 
 
 def _request(spoken: str) -> list[ChatMessage]:
@@ -127,31 +124,24 @@ def _request(spoken: str) -> list[ChatMessage]:
     return [*request, ChatMessage("user", spoken)]
 
 
-def _done(messages: Sequence[ChatMessage]) -> list[str]:
+def _done(messages: Sequence[ChatMessage]) -> Iterator[str]:
     """What tools were called for, in the LLM's own arguments.
 
     What they answered is left out: times, prices and places free grow old, and the LLM can call again.
     """
     failed = {message.tool_call_id for message in messages if message.content.startswith('{"error"')}
-    calls = (call for message in messages for call in message.tool_calls)
-    return [_call(call) for call in calls if call.arguments and call.call_id not in failed]
-
-
-def _call(call: ToolCall) -> str:
-    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
-    return f"The assistant used {call.name}: {_cut(arguments, _ARGUMENTS_CHARACTERS)}."
+    for call in (call for message in messages for call in message.tool_calls):
+        if call.arguments and call.call_id not in failed:
+            arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+            yield f"The assistant used {call.name}: {_cut(arguments, _ARGUMENTS_CHARACTERS)}."
 
 
 async def _shortened(notes: Iterable[str], llm: Llm, max_tokens: int) -> str:
     """The notes in one line. If they are too long, the oldest go, mere questions first."""
     kept = list(notes)
-    while len(kept) > 1 and (await llm.prompt([_as_system(kept)])).tokens > max_tokens:
+    while len(kept) > 1 and (await llm.prompt([ChatMessage("system", " ".join(kept))])).tokens > max_tokens:
         kept.remove(next(filter(_ONLY_ASKED.match, kept), kept[0]))
     return " ".join(kept)
-
-
-def _as_system(notes: Iterable[str]) -> ChatMessage:
-    return ChatMessage("system", " ".join(notes))
 
 
 def _words(text: str) -> set[str]:

@@ -25,10 +25,6 @@ _EXPIRED_REMEMBERED: Final = 1_000
 """Ids of ended sessions that are still told apart from unknown ones; 22 characters each."""
 
 
-def _ended_quietly(conversation: Conversation) -> None:
-    """The default: nobody needs to know that a conversation has ended."""
-
-
 class Sessions:
     """All conversations of a server."""
 
@@ -37,19 +33,17 @@ class Sessions:
         minutes_to_live: float,
         make_director: DirectorMaker,
         store: SessionStore | None = None,
-        on_end: Callable[[Conversation], None] = _ended_quietly,
+        on_end: Callable[[Conversation], None] = lambda _: None,
     ) -> None:
         """With a `store` they survive a restart. `on_end` gets each that is forgotten, and must not raise."""
         self._seconds_to_live = minutes_to_live * 60
         self._make_director = make_director
-        self._store = store
         self._writer = None if store is None else SessionWriter(store)
         self._on_end = on_end
         self._by_id: dict[str, Conversation] = {}
         self._expired: deque[str] = deque(maxlen=_EXPIRED_REMEMBERED)
 
     def __len__(self) -> int:
-        """Conversations that are alive."""
         return len(self._by_id)
 
     @property
@@ -58,10 +52,9 @@ class Sessions:
         return self._writer is not None and self._writer.failing
 
     def create(self) -> Conversation:
-        """A new conversation with an id of its own."""
-        session_id = secrets.token_urlsafe(16)
+        session_id, begun = secrets.token_urlsafe(16), now()
         conversation = Conversation(
-            session_id, self._make_director(session_id), started=now(), last_active=now()
+            session_id, self._make_director(session_id), started=begun, last_active=begun
         )
         self._by_id[session_id] = conversation
         return conversation
@@ -72,20 +65,13 @@ class Sessions:
         if conversation is not None and not self._expire(conversation):
             conversation.touch()
             return conversation
+        code, why = ErrorCode.SESSION_NOT_FOUND, "There is no such session on this server."
         if session_id in self._expired:
-            raise VoiceError(
-                ErrorCode.SESSION_EXPIRED,
-                Component.SERVER,
-                "This session has ended after a long silence. A new one has begun.",
-            )
-        raise VoiceError(
-            ErrorCode.SESSION_NOT_FOUND,
-            Component.SERVER,
-            "There is no such session on this server. A new one has begun.",
-        )
+            code, why = ErrorCode.SESSION_EXPIRED, "This session has ended after a long silence."
+        raise VoiceError(code, Component.SERVER, f"{why} A new one has begun.")
 
     def discard(self, conversation: Conversation) -> None:
-        """Forget a conversation that nobody will come back to."""
+        """Forget a conversation to which no client will come back."""
         if self._by_id.get(conversation.id) is conversation:
             self._end(conversation)
 
@@ -133,13 +119,13 @@ class Sessions:
 
         There may be thousands of them, so a few are brought back at a time, and files go in a thread.
         """
-        if self._store is None or self._writer is None:
+        if self._writer is None:
             return 0
-        records = await asyncio.to_thread(self._store.read_all)
-        expired = [record.id for record in records if self._has_expired(record)]
+        records = await asyncio.to_thread(self._writer.store.read_all)
+        expired = {record.id for record in records if self._has_expired(record)}
         self._expired.extend(expired)
         await self._writer.remove_all(expired)
-        live = (record for record in records if not self._has_expired(record))
+        live = (record for record in records if record.id not in expired)
         for number, record in enumerate(live, 1):
             try:
                 self._by_id[record.id] = _conversation_of(record, self._make_director(record.id))
@@ -154,11 +140,10 @@ class Sessions:
         await self._save_changed()
         for conversation in list(self._by_id.values()):
             conversation.reminders.close()
-            if self._store is None:
+            if self._writer is None:
                 self._end(conversation)
-        if self._store is not None and self._writer is not None:
-            await self._writer.flush()
-            self._store.close()
+        if self._writer is not None:
+            await self._writer.close()
 
     def _has_expired(self, record: SessionRecord) -> bool:
         # No monotonic clock survives a restart, so across one the wall clock has to do. One that was set back

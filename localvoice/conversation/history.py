@@ -5,12 +5,21 @@ answers those as cancelled.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from localvoice.conversation.message_forms import counts, in_words, merge_runs, shortened
-from localvoice.conversation.saved_history import SavedHistory, SavedMessage, unreadable
+from pydantic import ValidationError
+
+from localvoice.conversation.message_forms import (
+    SavedHistory,
+    SavedMessage,
+    counts,
+    in_words,
+    merge_runs,
+    shortened,
+    waiting_calls,
+)
 from localvoice.engines.types import ChatMessage, Image, ToolCall
 
 log = logging.getLogger(__name__)
@@ -21,7 +30,6 @@ the LLM's cache, in which the call stands, still fits."""
 _EARLIER: Final = "Earlier in this conversation: {summary}\n\n{words}"
 """The summary stands before the first message that is given. In the system prompt, which comes before tools
 and examples, each new one would have the LLM read all of these again."""
-
 _SHORTER_RESULTS: Final = (1000, 100)
 """Characters to which tools' answers are cut, one size after the other, where one turn passes the context."""
 _KEPT: Final = 100
@@ -61,13 +69,13 @@ class History:
     """Goes up with each change of what the LLM would be given."""
     _first_given: int = 0
     _summarised: int = 0
+    """Messages at the beginning that the summary holds."""
     _era: int = 0
     _dropped: int = 0
     """Messages of the user's that are gone, because there were too many."""
-    _base: str = ""
-    """What those said: where the notes go, the next ones begin with it."""
-    _notes: list[tuple[int, str]] = field(default_factory=list)
-    """Earlier summaries, each with the number of messages that it sums up."""
+    _notes: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")])
+    """Earlier summaries, each with the number of messages that it sums up. The first one is of what is gone:
+    where the notes go, the next ones begin with it."""
 
     @property
     def exchanges(self) -> int:
@@ -77,28 +85,24 @@ class History:
     def add_user(self, text: str, images: Sequence[Image] = ()) -> None:
         """The user said this, and sent these pictures with it."""
         self._settle()
-        self.messages.append(ChatMessage("user", text, images=tuple(images)))
-        self.revision += 1
+        self._append(ChatMessage("user", text, images=tuple(images)))
 
     def add_assistant(self, text: str) -> None:
         """The user heard this."""
         self._answer_waiting()
-        self.messages.append(ChatMessage("assistant", text))
-        self.revision += 1
+        self._append(ChatMessage("assistant", text))
 
     def add_calls(self, calls: Sequence[ToolCall]) -> None:
         """The LLM called these tools, at least one."""
         if not calls:
             raise ValueError("There is no call to add.")
         self._answer_waiting()
-        self.messages.append(ChatMessage("assistant", "", tool_calls=tuple(calls)))
-        self.revision += 1
+        self._append(ChatMessage("assistant", "", tool_calls=tuple(calls)))
 
     def add_result(self, call_id: str, content: str) -> None:
         """A tool answered; JSON. Without effect where nothing waits for it: it was cancelled or forgotten."""
-        if call_id in self._waiting():
-            self.messages.append(ChatMessage("tool", content, tool_call_id=call_id))
-            self.revision += 1
+        if call_id in waiting_calls(self.messages):
+            self._append(ChatMessage("tool", content, tool_call_id=call_id))
         else:
             log.debug("a tool answered too late: %s", call_id)
 
@@ -111,7 +115,8 @@ class History:
         """
         start = self._cut(self._first_given, limit)
         while True:
-            given = self._given(start)
+            # What the agent said before the user is left out: templates want the user first.
+            given = self.messages[self._first_user(range(start, len(self.messages)), len(self.messages)) :]
             prompt = [ChatMessage("system", system_prompt), *self._with_summary(merge_runs(given))]
             yield prompt, start
             if start >= self._latest_user():
@@ -145,10 +150,9 @@ class History:
 
     def passage(self, limit: int) -> Passage | None:
         """What the LLM is not given after `make_room`, and the summary doesn't hold; None if nothing is."""
-        end = self._cut(self._first_given, limit - 1)
-        if end <= self._summarised:
+        start, end = self._summarised, self._cut(self._first_given, limit - 1)
+        if end <= start:
             return None
-        start = self._summarised
         before = self.messages[start - 1] if start else None
         return Passage(tuple(self.messages[start:end]), before, self.summary, start, self._era)
 
@@ -161,8 +165,8 @@ class History:
             return False
         self.revision += 1
         self.summary = summary
-        self._summarised = passage.start + count
-        if self._summarised >= _NOTES_APART + (self._notes[-1][0] if self._notes else 0):
+        self._summarised += count
+        if self._summarised >= self._notes[-1][0] + _NOTES_APART:
             self._notes.append((self._summarised, summary))
         if count == len(passage.messages):  # a part of it alone would leave a turn without its beginning
             self._first_given = max(self._first_given, self._summarised)
@@ -174,7 +178,7 @@ class History:
         Notes that hold some of it go as a whole; `passage` gives what is left of them again.
         """
         cut = self._latest_user()
-        if not self.messages or not self._is_users(cut):
+        if not self.messages or self.messages[cut].role != "user":
             if had := self._dropped > 0:  # of what is gone but for its notes, those go as a whole
                 self.clear()
             return had
@@ -182,9 +186,9 @@ class History:
         self._era += 1
         self.revision += 1
         if self._summarised > cut:
-            self.summary = self._base
+            self.summary = self._notes[0][1]
             self._first_given = self._summarised = 0
-            self._notes.clear()
+            del self._notes[1:]
         self._first_given = min(self._first_given, self._latest_user())
         return True
 
@@ -195,8 +199,8 @@ class History:
     def clear(self) -> None:
         """Forget all."""
         self.messages.clear()
-        self._notes.clear()
-        self.summary = self._base = ""
+        self.summary = ""
+        self._notes[:] = [(0, "")]
         self._dropped = self._first_given = self._summarised = 0
         self._era += 1
         self.revision += 1
@@ -204,33 +208,40 @@ class History:
     def save(self) -> dict[str, Any]:
         """What `restore` needs, as JSON types; of pictures only what they show."""
         saved = SavedHistory(
-            messages=[SavedMessage.of(in_words(message)) for message in self.messages],
+            messages=[SavedMessage.of(message) for message in self.messages],
             summary=self.summary,
             first_given=self._first_given,
             summarised=self._summarised,
             dropped=self._dropped,
-            base=self._base,
+            base=self._notes[0][1],
         )
         return saved.model_dump(exclude_defaults=True)
 
     @staticmethod
     def restore(saved: Mapping[str, Any]) -> "History":
         """The history that was saved; open calls are cancelled. Raises `ValueError` if it is broken."""
-        past = SavedHistory.of(saved)
-        history = History(summary=past.summary, _dropped=past.dropped, _base=past.base)
-        for number, message in enumerate(past.messages):
-            waiting = history._waiting()
-            if message.tool_call_id not in waiting if message.role == "tool" else waiting:
-                raise unreadable(f"messages.{number}", "a tool's answer and its call don't belong together")
-            history.messages.append(message.as_chat())
-        starts = {0} | {index for index, message in enumerate(past.messages) if message.role == "user"}
-        if past.first_given not in starts:
-            raise unreadable("first_given", "not the index of a message of the user's")
-        if past.summarised > len(past.messages):
-            raise unreadable("summarised", "more than there are messages")
-        history._first_given, history._summarised = past.first_given, past.summarised
+        try:
+            past = SavedHistory.model_validate(saved)
+        except ValidationError as error:
+            first = error.errors()[0]
+            why = f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}"
+            raise ValueError(
+                f"The saved conversation can't be read ({why}). Delete it to begin a new one."
+            ) from None
+        history = History(
+            [message.as_chat() for message in past.messages],
+            past.summary,
+            _first_given=past.first_given,
+            _summarised=past.summarised,
+            _dropped=past.dropped,
+            _notes=[(0, past.base)],
+        )
         history._answer_waiting()
         return history
+
+    def _append(self, message: ChatMessage) -> None:
+        self.messages.append(message)
+        self.revision += 1
 
     def _settle(self) -> None:
         """A turn is over: no tool answers any more, and its pictures are put in words."""
@@ -239,62 +250,45 @@ class History:
             self.let_go_of_pictures()
 
     def _answer_waiting(self) -> None:
-        for call_id in self._waiting():
-            self.messages.append(ChatMessage("tool", CANCELLED, tool_call_id=call_id))
-            self.revision += 1
-
-    def _waiting(self) -> list[str]:
-        """Ids of the calls at the end that have no answer yet."""
-        answered: set[str] = set()
-        for message in reversed(self.messages):
-            if message.role != "tool":
-                return [call.call_id for call in message.tool_calls if call.call_id not in answered]
-            answered.add(message.tool_call_id)
-        return []
-
-    def _given(self, start: int) -> list[ChatMessage]:
-        """What is not forgotten, without what the agent said before the user: templates want that."""
-        begun = (index for index in range(start, len(self.messages)) if self._is_users(index))
-        return self.messages[next(begun, len(self.messages)) :]
+        for call_id in waiting_calls(self.messages):
+            self._append(ChatMessage("tool", CANCELLED, tool_call_id=call_id))
 
     def _with_summary(self, given: list[ChatMessage]) -> list[ChatMessage]:
         if not self.summary or not given:
             return given
-        first, *others = given
-        words = _EARLIER.format(summary=self.summary, words=first.content)
-        return [replace(first, content=words), *others]
+        words = _EARLIER.format(summary=self.summary, words=given[0].content)
+        return [replace(given[0], content=words), *given[1:]]
 
     def _drop_oldest(self, noted: bool) -> None:
         """Bound what is kept, and so what a long conversation costs in memory, on disk and in time."""
         spare = self._first_given - _KEPT
         if spare < _KEPT:
             return
-        cut, base = next((each for each in reversed(self._notes) if each[0] <= spare), (0, self._base))
-        if not cut and noted and spare < _UNNOTED:
-            return
-        cut = cut or next(filter(self._is_users, range(spare, 0, -1)), 0)
+        cut, base = next(note for note in reversed(self._notes) if note[0] <= spare)
+        if not cut:
+            if noted and spare < _UNNOTED:
+                return
+            cut = self._first_user(range(spare, 0, -1), 0)
         self._dropped += sum(message.role == "user" for message in self.messages[:cut])
-        self._base = base
         del self.messages[:cut]
         self._first_given -= cut
         self._summarised = max(0, self._summarised - cut)
-        self._notes = [(end - cut, summary) for end, summary in self._notes if end > cut]
+        self._notes = [(0, base), *((end - cut, summary) for end, summary in self._notes if end > cut)]
         self._era += 1
         self.revision += 1
 
     def _cut(self, start: int, limit: int) -> int:
         """Where the past begins if at most `limit` messages of it are given: with one of the user's."""
-        indexes = range(start, len(self.messages))
-        counted = [index for index in indexes if counts(self.messages[index])]
+        counted = [index for index in range(start, len(self.messages)) if counts(self.messages[index])]
         if len(counted) <= limit:
             return start
         kept = (max(limit, 0) + 1) // 2
         cut = counted[-kept] if kept else len(self.messages)
-        return next(filter(self._is_users, range(cut, len(self.messages))), self._latest_user())
+        return self._first_user(range(cut, len(self.messages)), self._latest_user())
 
     def _latest_user(self) -> int:
         """Index of the latest message of the user's, which is never forgotten; 0 while there is none."""
-        return next(filter(self._is_users, range(len(self.messages) - 1, -1, -1)), 0)
+        return self._first_user(reversed(range(len(self.messages))), 0)
 
-    def _is_users(self, index: int) -> bool:
-        return self.messages[index].role == "user"
+    def _first_user(self, indexes: Iterable[int], default: int) -> int:
+        return next((index for index in indexes if self.messages[index].role == "user"), default)

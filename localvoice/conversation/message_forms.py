@@ -1,13 +1,27 @@
-"""Messages of a conversation as the LLM can take them: merged, shortened, with words for pictures."""
+"""Messages of a conversation in other forms: merged, shortened, with words for pictures, and as JSON."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, Self
 
-from localvoice.engines.types import ChatMessage
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from localvoice.engines.types import ChatMessage, ToolCall
 
 
 def counts(message: ChatMessage) -> bool:
     """Whether it is a message of the user's, or one that they heard."""
     return message.role == "user" or (message.role == "assistant" and not message.tool_calls)
+
+
+def waiting_calls(messages: Sequence[ChatMessage]) -> list[str]:
+    """Ids of the calls at the end that have no answer yet."""
+    answered: set[str] = set()
+    for message in reversed(messages):
+        if message.role != "tool":
+            return [call.call_id for call in message.tool_calls if call.call_id not in answered]
+        answered.add(message.tool_call_id)
+    return []
 
 
 def in_words(message: ChatMessage) -> ChatMessage:
@@ -25,7 +39,7 @@ def shortened(message: ChatMessage, characters: int) -> ChatMessage:
     return replace(message, content=f"{message.content[:characters]}…")
 
 
-def merge_runs(messages: list[ChatMessage]) -> list[ChatMessage]:
+def merge_runs(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Join what one side said in a row (a reply that was never heard leaves two): templates want turns.
 
     Tool calls and their answers stay apart; pictures stay with the words that they came with.
@@ -39,3 +53,78 @@ def merge_runs(messages: list[ChatMessage]) -> list[ChatMessage]:
         else:
             merged.append(message)
     return merged
+
+
+class _SavedCall(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    id: str
+    name: str
+    arguments: dict[str, JsonValue]
+
+
+class SavedMessage(BaseModel):
+    """A message as JSON, without its pictures."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    role: Literal["user", "assistant", "tool"]
+    content: str
+    tool_calls: list[_SavedCall] = []
+    tool_call_id: str = ""
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> Self:
+        if self.tool_calls and self.role != "assistant" or self.tool_call_id and self.role != "tool":
+            raise ValueError("only the assistant calls tools, and only tools answer")
+        return self
+
+    @classmethod
+    def of(cls, message: ChatMessage) -> Self:
+        fields = {
+            "role": message.role,
+            "content": in_words(message).content,
+            "tool_calls": [
+                _SavedCall(id=call.call_id, name=call.name, arguments=dict(call.arguments))
+                for call in message.tool_calls
+            ],
+            "tool_call_id": message.tool_call_id,
+        }
+        return cls.model_validate(fields)
+
+    def as_chat(self) -> ChatMessage:
+        calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in self.tool_calls)
+        return ChatMessage(self.role, self.content, calls, self.tool_call_id)
+
+
+class SavedHistory(BaseModel):
+    """A history as JSON. The fields are those of `History`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    messages: list[SavedMessage] = []
+    summary: str = ""
+    first_given: int = Field(0, ge=0)
+    summarised: int = Field(0, ge=0)
+    dropped: int = Field(0, ge=0)
+    base: str = ""
+
+    @field_validator("messages")
+    @classmethod
+    def _answers_follow_their_calls(cls, messages: list[SavedMessage]) -> list[SavedMessage]:
+        waiting: set[str] = set()
+        for number, message in enumerate(messages):
+            if message.tool_call_id not in waiting if message.role == "tool" else waiting:
+                raise ValueError(f"the tool's answer at {number} and its call don't belong together")
+            waiting.discard(message.tool_call_id)
+            waiting |= {call.id for call in message.tool_calls}
+        return messages
+
+    @model_validator(mode="after")
+    def _indexes_fit(self) -> Self:
+        starts = {0} | {index for index, message in enumerate(self.messages) if message.role == "user"}
+        if self.first_given not in starts:
+            raise ValueError("first_given is not the index of a message of the user's")
+        if self.summarised > len(self.messages):
+            raise ValueError("summarised is more than there are messages")
+        return self

@@ -18,13 +18,19 @@ _QUESTION_AHEAD: Final = 2
 _ASIDE: Final = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*|♪")
 """What a transcript tells of sounds: "(laughs)", "[cough]"."""
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_LAUGH: Final = re.compile(r"(?:[bmw]?u?a?(?:ha|he|hi|ho){2,}h?|(?:ha|heh?|hah|ho)|(?:ja){2,}|x+d+|lol)")
-_HUM: Final = re.compile(
-    r"m+|m+h+m*|h+m+|a+h+|o+h+|aha+|(?:a|u)h(?:a|u)h|ooh+|u+[hm]+|h+u+h+|e+r+m*|äh+m*|euh+"
-)
+_LAUGH: Final = r"(?:[bmw]?u?a?(?:ha|he|hi|ho){2,}h?|(?:ha|heh?|hah|ho)|(?:ja){2,}|x+d+|lol)"
+_HUM: Final = r"(?:m+|m+h+m*|h+m+|a+h+|o+h+|aha+|(?:a|u)h(?:a|u)h|ooh+|u+[hm]+|h+u+h+|e+r+m*|äh+m*|euh+)"
 
-_PHRASES: Final[Mapping[str, frozenset[tuple[str, ...]]]] = {
-    language: frozenset(tuple(phrase.split()) for phrase in phrases.split("|"))
+
+def _only(*parts: str) -> re.Pattern[str]:
+    """A run of these alone, each followed by a space; of those that fit, the first is taken."""
+    return re.compile(rf"(?:(?:{'|'.join(parts)}) )*+")
+
+
+_LAUGHTER: Final = _only(_LAUGH)
+_SOUNDS: Final = _only(_LAUGH, _HUM)
+_BACKCHANNELS: Final[Mapping[str, re.Pattern[str]]] = {
+    language: _only(*sorted(phrases.split("|"), key=len, reverse=True), _LAUGH, _HUM)
     for language, phrases in {
         "en": "yeah|yep|yup|yes|ok|okay|right|sure|of course|i see|got it|all right|alright|cool|nice|"
         "wow|great|good|very good|true|exactly|indeed|really|makes sense|that makes sense|interesting|"
@@ -46,28 +52,14 @@ def is_backchannel(text: str, language: str, asked: bool = False) -> bool:
 
     `language` is an ISO 639-1 code. After a question (`asked`) "yeah" is an answer; only a laugh is none.
     """
-    words = spoken_words(text)
-    if asked:
-        return all(_LAUGH.fullmatch(word) for word in words)
-    phrases = _PHRASES.get(language, frozenset())
-    at = 0
-    while at < len(words):
-        taken = _length_of_one(words[at:], phrases)
-        if not taken:
-            return False
-        at += taken
-    return True
+    meant = _LAUGHTER if asked else _BACKCHANNELS.get(language, _SOUNDS)
+    return meant.fullmatch(_spaced(text)) is not None
 
 
-def _length_of_one(words: Sequence[str], phrases: frozenset[tuple[str, ...]]) -> int:
-    """How many words the backchannel takes that they begin with; 0 if they begin with none."""
-    longest = next((size for size in (3, 2, 1) if tuple(words[:size]) in phrases), 0)
-    return longest or int(bool(_LAUGH.fullmatch(words[0]) or _HUM.fullmatch(words[0])))
-
-
-def spoken_words(text: str) -> list[str]:
-    """Its words in small letters, without punctuation and what a transcript tells of sounds."""
-    return _WORD.findall(_ASIDE.sub(" ", text).lower().replace("’", "'"))
+def _spaced(text: str) -> str:
+    """Its words in small letters, each followed by a space; what a transcript tells of sounds is left out."""
+    words = _WORD.findall(_ASIDE.sub(" ", text).lower().replace("’", "'"))
+    return "".join(f"{word} " for word in words)
 
 
 def wants_floor(said: Transcript, playout: Playout) -> bool:
@@ -100,8 +92,8 @@ _ALL: Final = (
     rf"forget (?:about )?(?:(?:everything|all)(?: {_WE_SAID})?|all (?:of )?(?:it|that|this)|it all|"
     r"(?:this|the|our|that) (?:whole |entire )?(?:conversation|chat|talk))"
 )
-# What may stand before and after takes all that it can, once and for all: "please" fits both, and trying each
-# way would take for ever where there are many.
+# What may stand before and after takes all that it can and gives nothing back: "please" fits both, and trying
+# each way would take for ever where there are many.
 _BEFORE: Final = (
     r"(?:(?:please|okay|ok|oh|no|wait|sorry|actually|well|um|uh|hey|now|and|so|just|yes|yeah|never mind) )*+"
     r"(?:(?:(?:can|could|would|will) you|you (?:can|may|should)|(?:i want|i would like|i'd like) you to) "
@@ -124,7 +116,7 @@ def forget_request(text: str) -> ForgetRequest | None:
 
     Where it says more ("forget that and tell me a joke") it is none: what else it says would be lost.
     """
-    words = "".join(f"{word} " for word in spoken_words(text))
+    words = _spaced(text)
     if _FORGET.fullmatch(words) is None:
         return None
     return ForgetRequest(everything=_FORGET_LAST.fullmatch(words) is None, said=True)

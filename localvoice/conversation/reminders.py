@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from localvoice.contract.messages import in_utf8
+from localvoice.observability.stopwatch import now
 from localvoice.tools import ToolError
 
 LIMIT: Final = 100
@@ -18,7 +19,6 @@ class Reminders:
     __slots__ = ("_on_due", "_limit", "_waiting", "_number", "_closed")
 
     def __init__(self, on_due: Callable[[str], None], limit: int = LIMIT) -> None:
-        """`on_due` gets the text of a reminder whose time has come."""
         self._on_due = on_due
         self._limit = limit
         self._waiting: dict[int, tuple[asyncio.TimerHandle, str]] = {}
@@ -35,16 +35,13 @@ class Reminders:
             raise ToolError("the conversation has ended, so there is nobody left to remind")
         if len(self._waiting) >= self._limit:
             raise ToolError(f"{self._limit} reminders wait already; wait until one of them has passed")
-        number = self._number = self._number + 1
-        timer = asyncio.get_running_loop().call_later(seconds, self._due, number)
-        self._waiting[number] = timer, in_utf8(text)
+        self._number += 1
+        timer = asyncio.get_running_loop().call_later(seconds, self._due, self._number)
+        self._waiting[self._number] = timer, in_utf8(text)
 
     def pending(self) -> tuple[tuple[float, str], ...]:
         """Seconds left and text of each, the next one first."""
-        if not self._waiting:
-            return ()
-        now = asyncio.get_running_loop().time()
-        left = ((max(0.0, handle.when() - now), text) for handle, text in self._waiting.values())
+        left = ((max(0.0, timer.when() - now()), text) for timer, text in self._waiting.values())
         return tuple(sorted(left, key=lambda each: each[0]))
 
     def close(self) -> None:
@@ -53,9 +50,8 @@ class Reminders:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all that wait."""
-        for handle, _ in self._waiting.values():
-            handle.cancel()
+        for timer, _ in self._waiting.values():
+            timer.cancel()
         self._waiting.clear()
 
     def _due(self, number: int) -> None:

@@ -41,7 +41,6 @@ class SavedReminder(BaseModel):
     due: FiniteFloat
     """Wall-clock time, Unix seconds."""
     text: str
-    """What is to be said then."""
 
 
 class SessionRecord(BaseModel):
@@ -58,7 +57,6 @@ class SessionRecord(BaseModel):
     director: dict[str, JsonValue]
     """From `Director.save`."""
     reminders: tuple[SavedReminder, ...] = Field((), max_length=LIMIT)
-    """What is still to be said."""
     announcements: tuple[str, ...] = ()
     """What was due and could not be said yet."""
     turns: int = Field(0, ge=0)
@@ -66,9 +64,7 @@ class SessionRecord(BaseModel):
     told_blind: bool = False
     """Only in files of version 0.2 and earlier, which are read still."""
     started: FiniteFloat
-    """When the conversation began."""
     last_active: FiniteFloat
-    """The last sign of life."""
 
 
 class SessionStore:
@@ -171,7 +167,7 @@ class SessionWriter:
     """Writes a store's sessions in threads, each session's in order. Of several that wait, the newest."""
 
     def __init__(self, store: SessionStore) -> None:
-        self._store = store
+        self.store: Final = store
         self._waiting: dict[str, bytes | None] = {}
         self._jobs: dict[str, asyncio.Task[bool]] = {}
         self.failing = False
@@ -182,13 +178,9 @@ class SessionWriter:
 
         Don't cancel it; a record that was given is to be written.
         """
-        if session_id not in self._waiting:
-            job = asyncio.create_task(
-                self._work(session_id, self._jobs.get(session_id)), name="session writer"
-            )
-            self._jobs[session_id] = job
-            job.add_done_callback(lambda done: self._forget(session_id, done))
         self._waiting[session_id] = record
+        if session_id not in self._jobs:
+            self._jobs[session_id] = asyncio.create_task(self._work(session_id), name="session writer")
         return self._jobs[session_id]
 
     async def remove_all(self, session_ids: Collection[str]) -> None:
@@ -196,12 +188,17 @@ class SessionWriter:
 
         def remove() -> None:
             for session_id in session_ids:
-                self._store.remove(session_id)
+                self.store.remove(session_id)
 
         try:
             await asyncio.to_thread(remove)
         except OSError as error:
             self.fail(error.strerror or str(error))
+
+    async def close(self) -> None:
+        """Write all that was given, then let another process have the folder."""
+        await self.flush()
+        self.store.close()
 
     async def flush(self) -> None:
         """Wait until all that was given is written."""
@@ -214,15 +211,22 @@ class SessionWriter:
             log.error("sessions can't be saved: %s. A restart would lose them; the conversations go on", why)
         self.failing = True
 
-    async def _work(self, session_id: str, previous: asyncio.Task[bool] | None) -> bool:
-        if previous is not None:
-            await asyncio.wait([previous])
-        record = self._waiting.pop(session_id)
+    async def _work(self, session_id: str) -> bool:
+        """Write what waits for this session until nothing does; whether the last of it is written."""
+        written = True
+        try:
+            while session_id in self._waiting:
+                written = await self._put(session_id, self._waiting.pop(session_id))
+        finally:
+            del self._jobs[session_id]
+        return written
+
+    async def _put(self, session_id: str, record: bytes | None) -> bool:
         try:
             if record is None:
-                await asyncio.to_thread(self._store.remove, session_id)
+                await asyncio.to_thread(self.store.remove, session_id)
             else:
-                await asyncio.to_thread(self._store.write, session_id, record)
+                await asyncio.to_thread(self.store.write, session_id, record)
         except OSError as error:
             self.fail(error.strerror or str(error))
             return False
@@ -230,10 +234,6 @@ class SessionWriter:
             log.info("sessions can be saved again")
         self.failing = False
         return True
-
-    def _forget(self, session_id: str, done: asyncio.Task[bool]) -> None:
-        if self._jobs.get(session_id) is done:
-            del self._jobs[session_id]
 
 
 class _Unreadable(Exception):
@@ -263,7 +263,7 @@ def _salt_of(folder: Path) -> bytes:
     if len(salt) != _SALT_BYTES:
         raise ConfigError(
             f"{path} is damaged, and without it no session in the folder can be decrypted. Bring it back "
-            "from a backup, or move the folder away to begin anew."
+            "from a backup, or move the folder away to start with an empty one."
         )
     return salt
 

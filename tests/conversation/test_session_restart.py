@@ -47,10 +47,10 @@ class Disk:
 
     def crash(self) -> None:
         """Nothing more is written, and the folder's lock goes with the process."""
-        assert self.running is not None and self.running._store is not None
+        assert self.running is not None and self.running._writer is not None
         for conversation in self.running._by_id.values():
             conversation.reminders.close()
-        self.running._store.close()
+        self.running._writer.store.close()
         self.running = None
 
     def files(self) -> int:
