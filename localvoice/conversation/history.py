@@ -48,7 +48,6 @@ class Passage:
     messages: tuple[ChatMessage, ...]
     """At least one, oldest first."""
     before: ChatMessage | None
-    """The message before them."""
     summary: str
     """Of what was said before them; empty at first."""
     start: int
@@ -83,7 +82,6 @@ class History:
         return self._dropped + sum(message.role == "user" for message in self.messages)
 
     def add_user(self, text: str, images: Sequence[Image] = ()) -> None:
-        """The user said this, and sent these pictures with it."""
         self._settle()
         self._append(ChatMessage("user", text, images=tuple(images)))
 
@@ -93,7 +91,6 @@ class History:
         self._append(ChatMessage("assistant", text))
 
     def add_calls(self, calls: Sequence[ToolCall]) -> None:
-        """The LLM called these tools, at least one."""
         if not calls:
             raise ValueError("There is no call to add.")
         self._answer_waiting()
@@ -193,11 +190,9 @@ class History:
         return True
 
     def copy(self) -> "History":
-        """The same, to be changed apart from this one."""
         return replace(self, messages=[*self.messages], _notes=[*self._notes])
 
     def clear(self) -> None:
-        """Forget all."""
         self.messages.clear()
         self.summary = ""
         self._notes[:] = [(0, "")]

@@ -50,7 +50,6 @@ class Housekeeping:
             self.watch()
 
     def watch(self) -> None:
-        """The floor is idle: now the stage's time may run out."""
         self._watching = asyncio.create_task(self._watch_stage(), name="stage timeout")
 
     async def save(self) -> bool:
@@ -72,7 +71,6 @@ class Housekeeping:
         return outcome(wanted, count, saved, logged=agent.settings.monitor.transcripts)
 
     async def close(self) -> None:
-        """End all of it."""
         tasks = [task for task in (self._tidying, self._watching) if task is not None]
         for task in tasks:
             task.cancel()

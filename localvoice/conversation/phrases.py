@@ -72,8 +72,6 @@ def wants_floor(said: Transcript, playout: Playout) -> bool:
 
 @dataclass(frozen=True)
 class ForgetRequest:
-    """The user wants something forgotten."""
-
     everything: bool
     """All that was said; otherwise their last message and what came after it."""
     said: bool

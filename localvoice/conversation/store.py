@@ -1,10 +1,10 @@
-"""Conversations on disk, so that they survive a restart: one file each, readable by nobody else."""
+"""Conversations on disk, so that they survive a restart: one file each, readable by their owner only."""
 
 import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, Literal
 
@@ -72,8 +72,7 @@ class SessionStore:
 
     With a key each file is sealed with AES-256-GCM, bound to its name; the cipher's key is made from the
     passphrase by scrypt with a random salt, which lies in the folder and is no secret. Without a key the
-    files are plain JSON. Both are readable by their owner only. With a key, no file is trusted that is not
-    sealed.
+    files are plain JSON. With a key, no file is trusted that is not sealed.
     """
 
     def __init__(self, folder: Path, key: str | None) -> None:
@@ -129,9 +128,10 @@ class SessionStore:
             record = nonce + self._cipher.encrypt(nonce, record, path.stem.encode())
         write_private(path, record)
 
-    def remove(self, session_id: str) -> None:
-        """Forget a session; without effect if there is no file of it. Raises `OSError`."""
-        self._path(session_id).unlink(missing_ok=True)
+    def remove(self, *session_ids: str) -> None:
+        """Forget sessions; without effect where there is no file. Raises `OSError`."""
+        for session_id in session_ids:
+            self._path(session_id).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -185,15 +185,7 @@ class SessionWriter:
 
     async def remove_all(self, session_ids: Collection[str]) -> None:
         """Remove many in one go. Not for sessions of which a write is under way."""
-
-        def remove() -> None:
-            for session_id in session_ids:
-                self.store.remove(session_id)
-
-        try:
-            await asyncio.to_thread(remove)
-        except OSError as error:
-            self.fail(error.strerror or str(error))
+        await self._attempt(self.store.remove, *session_ids)
 
     async def close(self) -> None:
         """Write all that was given, then let another process have the folder."""
@@ -216,17 +208,17 @@ class SessionWriter:
         written = True
         try:
             while session_id in self._waiting:
-                written = await self._put(session_id, self._waiting.pop(session_id))
+                if (record := self._waiting.pop(session_id)) is None:
+                    written = await self._attempt(self.store.remove, session_id)
+                else:
+                    written = await self._attempt(self.store.write, session_id, record)
         finally:
             del self._jobs[session_id]
         return written
 
-    async def _put(self, session_id: str, record: bytes | None) -> bool:
+    async def _attempt(self, work: Callable[..., None], *arguments: str | bytes) -> bool:
         try:
-            if record is None:
-                await asyncio.to_thread(self.store.remove, session_id)
-            else:
-                await asyncio.to_thread(self.store.write, session_id, record)
+            await asyncio.to_thread(work, *arguments)
         except OSError as error:
             self.fail(error.strerror or str(error))
             return False

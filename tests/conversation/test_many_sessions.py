@@ -68,9 +68,9 @@ async def test_they_are_brought_back_a_few_at_a_time(
     threads: set[threading.Thread] = set()
     remove = SessionStore.remove
 
-    def noted(store: SessionStore, session_id: str) -> None:
+    def noted(store: SessionStore, *session_ids: str) -> None:
         threads.add(threading.current_thread())
-        remove(store, session_id)
+        remove(store, *session_ids)
 
     monkeypatch.setattr(SessionStore, "remove", noted)
     store = await asyncio.to_thread(fill, tmp_path / "sessions", *[0.0] * MANY, *[7200.0] * MANY)

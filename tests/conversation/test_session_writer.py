@@ -27,8 +27,9 @@ class HeldStore(SessionStore):
     def write(self, session_id: str, record: bytes) -> None:
         self._hold(session_id, record)
 
-    def remove(self, session_id: str) -> None:
-        self._hold(session_id, None)
+    def remove(self, *session_ids: str) -> None:
+        for session_id in session_ids:
+            self._hold(session_id, None)
 
     def _hold(self, session_id: str, record: bytes | None) -> None:
         self.begun.release()
