@@ -1,43 +1,192 @@
-"""An agent: what all conversations of a process share."""
+"""An agent: what all conversations of a process share, and what leads each of them.
+
+A plain agent has one prompt and the same tools for ever. A playbook moves from stage to stage. The turn knows
+neither: it asks its `Director`.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
-from localvoice.application.hooks import Hooks
-from localvoice.config import Settings
+from localvoice.application.hooks import Hooks, ToolResult
+from localvoice.config import AgentSettings, Settings
+from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
-from localvoice.conversation.director import Director, DirectorMaker, PlainDirector
 from localvoice.conversation.moves import State, Transition
-from localvoice.engines.types import ChatMessage, Engines
-from localvoice.tools import ToolRegistry
+from localvoice.engines.types import CHOOSE_FREELY, ChatMessage, Engines, Sampling, ToolCall, ToolOffer
+from localvoice.tools import Tool, ToolRegistry
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What the LLM is told and may do in its next pass."""
+
+    system_prompt: str
+    tools: tuple[Tool, ...]
+    tool_choice: str
+    """`auto`, `none`, `required` or the name of a tool."""
+    sampling: Sampling
+
+    def offer(self, calls_left: bool = True) -> ToolOffer | None:
+        """The tools as the LLM gets them; None without any. It must talk when it has no calls left."""
+        if not self.tools:
+            return None
+        return ToolOffer(tuple(tool.spec for tool in self.tools), self.tool_choice if calls_left else "none")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What has been said and done in a turn so far."""
+
+    turn_id: str
+    words: str
+    """What the user said."""
+    calls: tuple[ToolCall, ...]
+    results: tuple[ToolResult, ...]
+    reply: str
+    """What the LLM answered; empty while it has not yet."""
+    messages: tuple[ChatMessage, ...]
+    """The conversation, without a system prompt."""
+    user_speaks: bool = False
+    """Whether the user speaks over the answer, or has cut it short."""
+
+
+@dataclass(frozen=True)
+class StageChange:
+    """The conversation has moved on; the director has done so already, this is to be told and spoken."""
+
+    from_stage: str
+    to_stage: str
+    reason: str
+    """For the `stage-change` message."""
+    say: str | None = None
+    """A sentence to speak at the change."""
+    clear_history: bool = False
+    """Whether what was said before is to be forgotten."""
+
+
+class Director(Protocol):
+    """Leads one conversation. Each method is awaited by the turn that runs, one at a time."""
+
+    def brief(self) -> Brief:
+        """What the LLM is told and may do now."""
+        ...
+
+    async def begin(self) -> None:
+        """A turn begins. The first one enters the initial stage."""
+        ...
+
+    async def after_calls(self, exchange: Exchange) -> StageChange | None:
+        """All tool calls of the turn, if any, have been made and nothing has been said yet."""
+        ...
+
+    async def after_reply(self, exchange: Exchange) -> StageChange | None:
+        """The reply is complete; also when it was cut short."""
+        ...
+
+    def foreseeable(self) -> bool:
+        """Whether what the LLM is asked next depends on nothing that has to be asked first."""
+        ...
+
+    def seconds_left(self) -> float | None:
+        """Until the stage's time is over: 0 when it is; None if it has no end."""
+        ...
+
+    async def on_timeout(self) -> StageChange | None:
+        """The stage's time is over while no one speaks."""
+        ...
+
+    def take_problems(self) -> Sequence[VoiceError]:
+        """What has failed since this was last asked; the conversation went on in spite of it. To be told."""
+        ...
+
+    def forget(self) -> None:
+        """Keep nothing of what was said; where the conversation stands may stay."""
+        ...
+
+    def save(self) -> Mapping[str, Any]:
+        """What `restore` needs after a restart of the process, as JSON types."""
+        ...
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on where `save` was; what no longer fits is logged, and the conversation begins at its start."""
+        ...
+
+
+DirectorMaker = Callable[[str], Director]
+"""Makes the director of the conversation with this session id."""
+
+
+class PlainDirector:
+    """One prompt and the same tools, for ever: it keeps nothing, and one may lead all conversations."""
+
+    def __init__(self, settings: AgentSettings, tools: ToolRegistry) -> None:
+        self._brief = Brief(settings.system_prompt, tuple(tools), CHOOSE_FREELY, sampling_of(settings))
+
+    def brief(self) -> Brief:
+        return self._brief
+
+    async def begin(self) -> None:
+        return None
+
+    async def after_calls(self, exchange: Exchange) -> StageChange | None:
+        return None
+
+    async def after_reply(self, exchange: Exchange) -> StageChange | None:
+        return None
+
+    def foreseeable(self) -> bool:
+        return True
+
+    def seconds_left(self) -> float | None:
+        return None
+
+    async def on_timeout(self) -> StageChange | None:
+        return None
+
+    def take_problems(self) -> Sequence[VoiceError]:
+        return ()
+
+    def forget(self) -> None:
+        return None
+
+    def save(self) -> Mapping[str, Any]:
+        return {}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        return None
+
+
+def sampling_of(settings: AgentSettings) -> Sampling:
+    return Sampling(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        repeat_penalty=settings.repeat_penalty,
+        max_tokens=settings.max_tokens,
+    )
 
 
 class Quiet:
-    """Shared by all sessions of a process, since they share the models."""
+    """Lets work in the background have the models, which all sessions share, while no session needs them."""
 
     def __init__(self) -> None:
         self._busy: set[object] = set()
         self._background: set[asyncio.Task[Any]] = set()
 
-    def disturb(self, who: object) -> None:
-        """A user speaks, or waits for an answer: work in the background is cancelled."""
-        self._busy.add(who)
-        for task in self._background:
-            task.cancel()
-
-    def follow(self, who: object, transition: Transition) -> None:
-        """A session's floor is idle, or isn't."""
+    def follow(self, session: object, transition: Transition) -> None:
+        """While its user speaks, or waits for an answer, work in the background is cancelled."""
         if transition.target is State.IDLE:
-            self.calm(who)
+            self.calm(session)
         else:
-            self.disturb(who)
+            self._busy.add(session)
+            for task in self._background:
+                task.cancel()
 
-    def calm(self, who: object) -> None:
+    def calm(self, session: object) -> None:
         """This one needs nothing any more."""
-        self._busy.discard(who)
+        self._busy.discard(session)
 
     async def use(self, work: Coroutine[Any, Any, object]) -> bool:
         """Do this while no session needs the models. False if one did, and it was cancelled or not begun."""
@@ -63,13 +212,9 @@ class Agent:
     """Models, settings, and all that an application brings along."""
 
     settings: Settings
-    """Every setting of the process."""
     engines: Engines
-    """The loaded models."""
     hooks: Hooks = field(default_factory=Hooks)
-    """The application's own code at each step."""
     metrics: Metrics = field(default_factory=NoMetrics)
-    """Where figures go."""
     tools: ToolRegistry = field(default_factory=ToolRegistry)
     """What the LLM may call; a playbook's stages pick from them."""
     make_director: DirectorMaker | None = None
@@ -77,7 +222,6 @@ class Agent:
     delete_recordings: Callable[[str], Awaitable[bool]] | None = None
     """Deletes the sound that was saved of the session with this id, and says whether it could."""
     quiet: Quiet = field(default_factory=Quiet)
-    """Knows when no session needs the models."""
 
     def direct(self, session_id: str) -> Director:
         """The director of a new conversation."""

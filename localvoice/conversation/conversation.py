@@ -11,7 +11,7 @@ from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import in_utf8
-from localvoice.conversation.director import Director
+from localvoice.conversation.agent import Director
 from localvoice.conversation.history import History
 from localvoice.conversation.reminders import Reminders
 from localvoice.engines.types import Image

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.conversation.agent import Director, DirectorMaker
 from localvoice.conversation.conversation import MAX_ANNOUNCEMENTS, Conversation
-from localvoice.conversation.director import Director, DirectorMaker
 from localvoice.conversation.history import History
 from localvoice.conversation.store import SavedReminder, SessionRecord, SessionStore, SessionWriter
 from localvoice.observability.log_context import session_tag

@@ -12,8 +12,14 @@ from localvoice.audio.recordings import Resampler
 from localvoice.config import ListeningSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.moves import SpeechEnded, SpeechLasts, SpeechResumed, SpeechStarted
-from localvoice.conversation.openings import Heard, Spoken
+from localvoice.conversation.moves import (
+    Heard,
+    SpeechEnded,
+    SpeechLasts,
+    SpeechResumed,
+    SpeechStarted,
+    Spoken,
+)
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.transcribing import Dropped, Transcriber
 from localvoice.engines.types import Transcript, TurnDetector, Vad

@@ -18,7 +18,7 @@ from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.history import History
-from localvoice.conversation.openings import Heard
+from localvoice.conversation.moves import Heard
 from localvoice.conversation.phrases import asks_about
 from localvoice.conversation.sentences import Pieces
 from localvoice.engines.types import CutOff, Image, Llm, ReplyItem, ToolCall, unseen

@@ -1,12 +1,72 @@
-"""What happens to the floor, and what is to be done about it: values between `floor.py` and the session."""
+"""Values between the parts of a conversation: what a turn begins with, what happens to the floor, what to do.
 
+Times are the event loop's.
+"""
+
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-Opening = Any
-"""What a turn begins with, such as what the user has said. Told apart by identity; nothing of it is read."""
+from localvoice.audio.frames import AudioFrame
+from localvoice.conversation.phrases import ForgetRequest
+from localvoice.engines.types import Transcript
+from localvoice.observability.stopwatch import Timing
 
+# --- what a turn begins with ---
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the user said, with the time that it took to know it."""
+
+    transcript: Transcript
+    timing: Timing | None
+    """The transcription alone; None for a typed message."""
+    known: float | None = None
+    """When its words were known, the event loop's time; None for a typed message."""
+
+
+@dataclass(eq=False)
+class Spoken:
+    transcription: asyncio.Task[Heard]
+    """Its words, which may still be under way."""
+    speech: AudioFrame
+    """At 16 kHz."""
+    at: float
+    """When their voice ended."""
+    endpoint: float | None = None
+    """When that was certain; None for an utterance that was sent as a whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class Typed:
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, eq=False)
+class Announced:
+    """The agent says something that the user has not asked for."""
+
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, eq=False)
+class Forget:
+    """The user has pressed the button that forgets."""
+
+    request: ForgetRequest
+    at: float
+
+
+TurnOpening = Spoken | Typed | Announced | Forget
+
+# --- what happens ---
+
+Opening = Any
+"""A `TurnOpening`, as the floor sees it: told apart by identity, and nothing of it is read."""
 
 SPEECH_STARTED: Final = "speech started"
 """The event of a transition at which the user begins an utterance."""

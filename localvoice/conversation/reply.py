@@ -8,9 +8,8 @@ from typing import Final
 from localvoice.application.hooks import Rejection, ToolResult, TurnContext
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage, in_utf8
-from localvoice.conversation.agent import Agent
+from localvoice.conversation.agent import Agent, Exchange, StageChange
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.director import Exchange, StageChange
 from localvoice.conversation.models import Models, Piece, Prepared, Reply, Written, prepare, written
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.sentences import Pieces, ends_within_sentence

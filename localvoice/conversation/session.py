@@ -19,8 +19,16 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.floor import Floor, step
 from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.listening import Listening, SpeechEvent
-from localvoice.conversation.moves import State, Transition
-from localvoice.conversation.openings import Announced, Forget, Heard, Spoken, TurnOpening, Typed
+from localvoice.conversation.moves import (
+    Announced,
+    Forget,
+    Heard,
+    Spoken,
+    State,
+    Transition,
+    TurnOpening,
+    Typed,
+)
 from localvoice.conversation.phrases import ForgetRequest, wants_floor
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation

@@ -7,9 +7,8 @@ from localvoice.application.hooks import Rejection, ToolResult, TurnContext, con
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.contract.metrics import Metric
-from localvoice.conversation.agent import Agent
+from localvoice.conversation.agent import Agent, Brief
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.director import Brief
 from localvoice.conversation.reporting import Reporter
 from localvoice.engines.types import ToolCall
 from localvoice.observability.stopwatch import Stopwatch

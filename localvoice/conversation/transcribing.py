@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.conversation.openings import Heard
+from localvoice.conversation.moves import Heard
 from localvoice.engines.types import Stt
 from localvoice.observability.stopwatch import Stopwatch, now
 

@@ -16,8 +16,18 @@ from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.models import Models, add_user, answers_blind
-from localvoice.conversation.moves import Event, ReplyStarted, SoundStarted, TurnSpent
-from localvoice.conversation.openings import Announced, Forget, Heard, Spoken, TurnOpening, Typed
+from localvoice.conversation.moves import (
+    Announced,
+    Event,
+    Forget,
+    Heard,
+    ReplyStarted,
+    SoundStarted,
+    Spoken,
+    TurnOpening,
+    TurnSpent,
+    Typed,
+)
 from localvoice.conversation.phrases import BLIND, ForgetRequest, forget_request
 from localvoice.conversation.reply import ReplyWriter
 from localvoice.conversation.reporting import Reporter

@@ -10,7 +10,7 @@ from localvoice.conversation import moves
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.housekeeping import Housekeeping
-from localvoice.conversation.openings import Spoken, TurnOpening
+from localvoice.conversation.moves import Spoken, TurnOpening
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
 from localvoice.conversation.turn import Turn

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from localvoice.application.hooks import PlaybookContext
-from localvoice.conversation.director import Exchange
+from localvoice.conversation.agent import Exchange
 from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.playbook.schema import (
     CustomCondition,

@@ -12,7 +12,7 @@ from localvoice.application.hooks import Hooks, PlaybookContext, notify
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric, Metrics
-from localvoice.conversation.director import Brief, Exchange, StageChange, sampling_of
+from localvoice.conversation.agent import Brief, Exchange, StageChange, sampling_of
 from localvoice.engines.types import Llm, Sampling
 from localvoice.observability.stopwatch import Stopwatch, Timing, now
 from localvoice.playbook.conditions import (

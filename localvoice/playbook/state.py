@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from localvoice.application.calls import result_of
-from localvoice.conversation.director import Exchange
+from localvoice.conversation.agent import Exchange
 from localvoice.observability.log_context import failure
 from localvoice.playbook.schema import Playbook, Stage
 

@@ -11,8 +11,8 @@ import pytest
 
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.conversation.agent import PlainDirector
 from localvoice.conversation.conversations import Sessions
-from localvoice.conversation.director import PlainDirector
 from localvoice.conversation.store import SessionRecord, SessionStore
 from localvoice.tools import ToolRegistry
 

@@ -12,7 +12,7 @@ from localvoice.application.hooks import Hooks, ToolResult
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.metrics import NoMetrics
-from localvoice.conversation.director import Exchange
+from localvoice.conversation.agent import Exchange
 from localvoice.engines.types import ToolCall, ToolSpec
 from localvoice.playbook import (
     CustomCondition,

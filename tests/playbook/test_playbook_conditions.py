@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.conversation.director import Exchange
+from localvoice.conversation.agent import Exchange
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.playbook.conditions import (
     Evidence,

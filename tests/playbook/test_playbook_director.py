@@ -8,7 +8,7 @@ import pytest
 from localvoice.config import AgentSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.metrics import Metric
-from localvoice.conversation.director import Director, Exchange, PlainDirector, StageChange
+from localvoice.conversation.agent import Director, Exchange, PlainDirector, StageChange
 from localvoice.playbook import (
     IntentCondition,
     LlmConfig,

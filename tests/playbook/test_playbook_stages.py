@@ -10,7 +10,7 @@ import pytest
 from localvoice.application.hooks import Hooks, PlaybookContext
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.contract.metrics import Metric
-from localvoice.conversation.director import StageChange
+from localvoice.conversation.agent import StageChange
 from localvoice.observability.stopwatch import Timing
 from localvoice.playbook import (
     CustomCondition,

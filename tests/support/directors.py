@@ -10,9 +10,8 @@ from localvoice.application.hooks import Hooks
 from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
-from localvoice.conversation.agent import Agent
+from localvoice.conversation.agent import Agent, PlainDirector
 from localvoice.conversation.conversations import Sessions
-from localvoice.conversation.director import PlainDirector
 from localvoice.engines.types import Engines
 from localvoice.playbook import Playbook
 from localvoice.playbook.director import PlaybookDirector

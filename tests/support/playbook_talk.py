@@ -9,7 +9,7 @@ from typing import Any
 from localvoice.application.hooks import Hooks, ToolResult
 from localvoice.config import AgentSettings
 from localvoice.contract.metrics import NO_TAGS, Metric, Tags
-from localvoice.conversation.director import Exchange, StageChange
+from localvoice.conversation.agent import Exchange, StageChange
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.playbook import (
     KeywordCondition,
