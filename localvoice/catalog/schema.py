@@ -53,9 +53,10 @@ class _Entry(BaseModel):
 
 
 class HubSource(_Entry):
-    """A file in a repository of the hub. `hub` is owner/name, `path` the path inside the repository."""
+    """A file in a repository of the hub."""
 
     hub: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+    """owner/name"""
     revision: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$", max_length=100)]
     """Commit, or a tag where the SHA-256 pins the content."""
     path: InnerPath
@@ -108,9 +109,9 @@ class ModelFile(_Entry):
         return next((source for source in self.sources if isinstance(source, HubSource)), None)
 
     @property
-    def package_sources(self) -> list[PackageSource]:
-        """Its sources among packages."""
-        return [source for source in self.sources if isinstance(source, PackageSource)]
+    def is_projector(self) -> bool:
+        """Whether it is what makes a language model see: by the name under which all publish it."""
+        return self.name.endswith(".gguf") and "mmproj" in self.name.lower()
 
     @model_validator(mode="after")
     def _can_be_checked(self) -> Self:
@@ -119,11 +120,6 @@ class ModelFile(_Entry):
         if self.sha256 is not None and self.size is None:
             raise ValueError(f"{self.name}: give size, in bytes, with sha256")
         return self
-
-    @property
-    def is_projector(self) -> bool:
-        """Whether it is what makes a language model see: by the name under which all publish it."""
-        return self.name.endswith(".gguf") and "mmproj" in self.name.lower()
 
 
 class Model(_Entry):
@@ -144,8 +140,8 @@ class Model(_Entry):
         if len({name.lower() for name in names}) != len(self.files):  # many disks know no capitals
             raise ValueError("two files have the same name")
         if self.role == "stt":
-            lacks = {"model.bin", "config.json", "tokenizer.json"} - names
-            if lacks or not {"vocabulary.txt", "vocabulary.json"} & names:
+            needed = {"model.bin", "config.json", "tokenizer.json"}
+            if not (needed <= names and {"vocabulary.txt", "vocabulary.json"} & names):
                 raise ValueError(
                     "an stt model is a CTranslate2 Whisper: model.bin, config.json, tokenizer.json and "
                     "vocabulary.txt or vocabulary.json"
@@ -196,6 +192,5 @@ class Profile(_Entry):
     """
 
     def model_for(self, role: Role) -> str:
-        """Name of the model that has this role."""
         name: str = getattr(self, role)
         return name

@@ -15,13 +15,12 @@ import threading
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple
 
-import httpx
 from huggingface_hub import constants, get_token, hf_hub_url
 from pypi_simple import (
     ACCEPT_JSON_PREFERRED,
@@ -32,7 +31,7 @@ from pypi_simple import (
 )
 
 from localvoice.catalog.errors import NetworkSettingError, SourceError
-from localvoice.catalog.network import parsed
+from localvoice.catalog.network import Route, parsed
 from localvoice.catalog.schema import HubSource, PackageSource
 from localvoice.catalog.transfer import PartialFile, Progress, Remote, Transfer
 from localvoice.catalog.verify import sha256_of
@@ -45,17 +44,17 @@ WHEEL_ALLOWANCE = 256 << 20
 
 
 @dataclass(frozen=True)
-class HubRecord:
-    """What the hub says of a file at a revision: the commit that this is now, and its content."""
+class HubMetadata:
+    """What the hub says of a file at a revision."""
 
     commit: str
+    """What the revision is now."""
     size: int
     """Bytes."""
     digest: str
     """SHA-256 of a large file; of a small one the SHA-1 of its git blob."""
 
     def fits(self, path: Path) -> bool:
-        """Whether a file is the one that the hub spoke of."""
         if len(self.digest) == 64:
             return sha256_of(path) == self.digest
         blob = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
@@ -98,13 +97,21 @@ def hub_headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}  # httpx sends it to no other host
 
 
-def hub_record(transfer: Transfer, source: HubSource) -> HubRecord:
+def hub_metadata(transfer: Transfer, source: HubSource) -> HubMetadata:
     """What the hub says of the file at its revision; SourceError if it cannot be asked."""
     for response in islice(transfer.heads(hub_url(source), hub_headers()), _MAX_REDIRECTS):
+        found = response.headers
         # A large file redirects to a store elsewhere, which knows nothing of the repository; a renamed
         # repository redirects without a record.
-        if "X-Linked-Etag" in response.headers or not response.next_request:
-            return _parsed_record(response.headers)
+        if "X-Linked-Etag" not in found and response.next_request:
+            continue
+        digest = found.get("X-Linked-Etag", found.get("ETag", "")).removeprefix("W/").strip('"')
+        size = found.get("X-Linked-Size", found.get("Content-Length", ""))
+        commit = found.get("X-Repo-Commit", "")
+        is_whole = re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", digest) and re.fullmatch("[0-9]{1,15}", size)
+        if not is_whole or len(commit) > _MAX_COMMIT_CHARS:
+            raise SourceError("gives no hash and size for the file, so nothing can pin it")
+        return HubMetadata(commit, int(size), digest)
     raise SourceError("redirects without end")
 
 
@@ -120,18 +127,7 @@ def fetch_from_hub(
         raise
 
 
-def _parsed_record(headers: httpx.Headers) -> HubRecord:
-    digest = headers.get("X-Linked-Etag", headers.get("ETag", "")).removeprefix("W/").strip('"')
-    size = headers.get("X-Linked-Size", headers.get("Content-Length", ""))
-    commit = headers.get("X-Repo-Commit", "")
-    is_whole = re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", digest) and re.fullmatch("[0-9]{1,15}", size)
-    if not is_whole or len(commit) > _MAX_COMMIT_CHARS:
-        raise SourceError("gives no hash and size for the file, so nothing can pin it")
-    return HubRecord(commit, int(size), digest)
-
-
-@dataclass(frozen=True)
-class PipSettings:
+class PipSettings(NamedTuple):
     """What pip is told about indexes, so that what works for `pip install` works here."""
 
     indexes: tuple[str, ...]
@@ -140,20 +136,20 @@ class PipSettings:
     ca_file: str | None
     """Certificate bundle."""
 
-    @classmethod
-    def read(cls) -> Self:
-        """From PIP_… variables and, below them, pip's configuration files. Raises SourceError."""
-        config = _pip_config()
 
-        def option(name: str) -> str:
-            variable = os.environ.get("PIP_" + name.upper().replace("-", "_"))
-            sections = (f"{section}.{name}" for section in ("download", "install", "global"))
-            return variable or next((config[key] for key in sections if key in config), "")
+def pip_settings() -> PipSettings:
+    """From PIP_… variables and, below them, pip's configuration files. Raises SourceError."""
+    config = _pip_config()
 
-        indexes = [option("index-url") or PYPI_SIMPLE_ENDPOINT, *option("extra-index-url").split()]
-        if option("no-index").lower() in ("1", "true", "yes", "on"):
-            indexes = []
-        return cls(tuple(indexes), option("proxy") or None, option("cert") or None)
+    def option(name: str) -> str:
+        variable = os.environ.get("PIP_" + name.upper().replace("-", "_"))
+        sections = (f"{section}.{name}" for section in ("download", "install", "global"))
+        return variable or next((config[key] for key in sections if key in config), "")
+
+    indexes = [option("index-url") or PYPI_SIMPLE_ENDPOINT, *option("extra-index-url").split()]
+    if option("no-index").lower() in ("1", "true", "yes", "on"):
+        indexes = []
+    return PipSettings(tuple(indexes), option("proxy") or None, option("cert") or None)
 
 
 def _pip_config() -> dict[str, str]:
@@ -174,34 +170,36 @@ def _pip_config() -> dict[str, str]:
 class PackageIndex:
     """The indexes that pip is configured for. Asked of nothing until the first package is needed."""
 
-    def __init__(self, make_transfer: Callable[[PipSettings], Transfer]) -> None:
-        self._make_transfer = make_transfer
-        self._opened: tuple[PipSettings, Transfer] | None = None
+    def __init__(self, stop: threading.Event, backoff_seconds: float) -> None:
+        self._stop, self._backoff_seconds = stop, backoff_seconds
+        self._opened: tuple[tuple[str, ...], Transfer] | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the connections, if there are any."""
         if self._opened:
             self._opened[1].close()
+
+    def _open(self) -> tuple[tuple[str, ...], Transfer]:
+        """The addresses, and how they are reached."""
+        with self._lock:  # asking pip takes half a second
+            if self._opened is None:
+                indexes, proxy, ca_file = pip_settings()
+                self._opened = indexes, Transfer(self._stop, Route(proxy, ca_file), self._backoff_seconds)
+            return self._opened
 
     def fetch(self, package: str, folder: Path, limit: int, progress: Progress) -> PartialFile:
         """The wheel of `name==version` in a partial file in the folder, its SHA-256 checked.
 
-        Raises SourceError, with the word of each index if none has it, Stopped, or OSError.
+        Raises as Transfer.download; SourceError with the word of each index if none has it.
         """
-        with self._lock:  # asking pip takes half a second
-            if self._opened is None:
-                settings = PipSettings.read()
-                self._opened = settings, self._make_transfer(settings)
-        settings, transfer = self._opened
-        reasons = []
-        for index in settings.indexes:
+        indexes, transfer = self._open()
+        reasons: dict[str, None] = {}
+        for index in indexes:
             try:
                 return _fetch_wheel(transfer, index, package, folder, limit, progress)
             except SourceError as error:
-                reasons.append(str(error))
-        told = "; ".join(dict.fromkeys(reasons))
-        raise SourceError(told or "pip's configuration allows no index (no-index)")
+                reasons[str(error)] = None
+        raise SourceError("; ".join(reasons) or "pip's configuration allows no index (no-index)")
 
 
 def _fetch_wheel(
@@ -260,24 +258,23 @@ class Wheels:
 
         Never more than `size` bytes. Raises as PackageIndex.fetch.
         """
-        count = len(source.parts)
         joined, arrived = part.joined()
-        for number in range(joined, count):
-            piece = source.parts[number]
+        for number, piece in enumerate(source.parts[joined:], joined):
+            package = piece.package
 
-            def show(done: float, total: int, number: int = number) -> None:
-                progress(number + done / total, count)
+            def show(done: float, number: int = number) -> None:
+                progress((number + done) / len(source.parts))
 
-            if piece.package not in self._here:
+            if package not in self._here:
                 limit = 2 * size + WHEEL_ALLOWANCE
-                self._here[piece.package] = self._index.fetch(piece.package, self._folder, limit, show)
+                self._here[package] = self._index.fetch(package, self._folder, limit, show)
             part.begin()
             os.truncate(part.path, arrived)  # a part that was cut short goes
-            _append_member(self._here[piece.package].path, piece.member, part.path, size - arrived)
+            _append_member(self._here[package].path, piece.member, part.path, size - arrived)
             arrived = part.path.stat().st_size
             part.mark(number + 1, arrived)
-            if not self.uses[piece.package]:
-                self._here.pop(piece.package).discard()
+            if not self.uses[package]:
+                self._here.pop(package).discard()
 
 
 def _append_member(wheel: Path, member: str, target: Path, limit: int) -> None:

@@ -4,45 +4,30 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
 from localvoice.catalog.errors import SourceError
-from localvoice.catalog.network import CONNECT_SECONDS, Network, Route
-from localvoice.catalog.pins import replace_text
+from localvoice.catalog.network import CONNECT_SECONDS, Route
+from localvoice.catalog.records import replace_text
 from localvoice.catalog.schema import PARTIAL_SUFFIX
 from localvoice.files import read_regular
 
 READ_SECONDS = 15.0
 RETRIES = 2
-_GETS_ON = 1 << 20
-_MOST_MARKER = 1 << 20
+_MOVES_ON_BYTES = 1 << 20
+"""A line that brought so much before it broke is poor but not dead."""
+_MOST_MARKER_BYTES = 1 << 20
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _Result = TypeVar("_Result")
 
-Progress = Callable[[float, int], None]
-"""Called with what is there, and with what there will be."""
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file as a source offers it."""
-
-    url: str
-    """May hold the user name and password of a mirror, so never show it."""
-    headers: Mapping[str, str]
-    size: int | None
-    """Exact length in bytes, if known."""
-    limit: int
-    """More bytes are never written."""
-
-
-class Stopped(Exception):
-    """The download was told to stop; what has arrived is kept."""
+Progress = Callable[[float], None]
+"""Called with how much is there, 0 to 1."""
 
 
 class _Dropped(Exception):
@@ -53,27 +38,22 @@ class _Dropped(Exception):
         self.arrived = arrived
 
 
-@dataclass(frozen=True)
 class PartialFile:
-    """A file that is arriving: FILE.part, and FILE.part.json, which tells what its bytes are the start of."""
+    """A file that is arriving: FILE.part, and FILE.part.json, which tells what its bytes are the start of.
 
-    target: Path
-    """The file that it will be. The bytes are never opened as a model before they have this name."""
-    origin: str
-    """Where the bytes come from. Those of another origin don't count."""
+    `origin` is where the bytes come from; those of another one don't count. They are never opened as a model
+    before they have the name of the target.
+    """
 
-    @property
-    def path(self) -> Path:
-        """FILE.part"""
-        return self.target.with_name(self.target.name + PARTIAL_SUFFIX)
-
-    @property
-    def _marker(self) -> Path:
-        return self.path.with_name(self.path.name + ".json")
+    def __init__(self, target: Path, origin: str) -> None:
+        self.target = target
+        self.path = target.with_name(target.name + PARTIAL_SUFFIX)
+        self._marker = target.with_name(f"{self.path.name}.json")
+        self._origin = origin
 
     def held(self) -> int:
         """Bytes of this origin that are there already."""
-        is_ours = self._read().get("origin") == self.origin and self.path.is_file()
+        is_ours = self._read().get("origin") == self._origin and self.path.is_file()
         return self.path.stat().st_size if is_ours else 0
 
     def joined(self) -> tuple[int, int]:
@@ -91,27 +71,11 @@ class PartialFile:
 
     def mark(self, parts: int = 0, size: int = 0) -> None:
         """Record that the first `size` bytes are so many whole parts."""
-        replace_text(self._marker, json.dumps({"origin": self.origin, "joined": (parts, size)}))
+        replace_text(self._marker, json.dumps({"origin": self._origin, "joined": (parts, size)}))
 
     def discard(self) -> None:
-        """Remove the bytes."""
         self.path.unlink(missing_ok=True)
         self._marker.unlink(missing_ok=True)
-
-    def finish(self) -> None:
-        """Give the file its real name, after its bytes are on the disk: a power cut leaves no empty model."""
-        with self.path.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(self.path, self.target)
-        self._marker.unlink(missing_ok=True)
-
-    def _read(self) -> dict[str, Any]:
-        """The marker; empty if there is none or it was cut short: then nothing tells what the bytes are."""
-        try:
-            marker = json.loads(read_regular(self._marker, _MOST_MARKER))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return marker if isinstance(marker, dict) else {}
 
     def bring(self, receive: Callable[[], None], fault: Callable[[Path], str | None]) -> None:
         """Receive the bytes and check them; SourceError with the fault, and no bytes left, if they are wrong.
@@ -125,13 +89,44 @@ class PartialFile:
             self.discard()
         raise SourceError(what)
 
+    def finish(self) -> None:
+        """Give the file its real name, after its bytes are on the disk: a power cut leaves no empty model."""
+        with self.path.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(self.path, self.target)
+        self._marker.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        """The marker; empty if there is none or it was cut short: then nothing tells what the bytes are."""
+        try:
+            marker = json.loads(read_regular(self._marker, _MOST_MARKER_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return marker if isinstance(marker, dict) else {}
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file as a source offers it."""
+
+    url: str
+    """May hold the user name and password of a mirror, so never show it."""
+    headers: Mapping[str, str]
+    size: int | None
+    """Exact length in bytes, if known."""
+    limit: int
+    """More bytes are never written."""
+
 
 class Transfer:
-    """An HTTP client for one kind of source. May be used from several threads."""
+    """An HTTP client for one kind of source. May be used from several threads.
 
-    def __init__(self, stop: threading.Event, network: Network, backoff_seconds: float) -> None:
+    All methods raise SourceError, and CancelledError once `stop` is set: what has arrived is kept.
+    """
+
+    def __init__(self, stop: threading.Event, route: Route, backoff_seconds: float) -> None:
         self._client = httpx.Client(
-            transport=Route(network),
+            transport=route,
             trust_env=False,
             follow_redirects=True,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
@@ -141,15 +136,14 @@ class Transfer:
         self._backoff_seconds = backoff_seconds
 
     def close(self) -> None:
-        """Close the connections."""
         self._client.close()
 
     def get(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
-        """A small page; SourceError if it cannot be had."""
+        """A small page."""
         return self._try(lambda: _checked(self._client.get(url, headers=headers)))
 
     def heads(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """The answer to a HEAD request, and those of what it redirects to. Raises SourceError."""
+        """The answer to a HEAD request, and those of what it redirects to."""
 
         def ask(request: httpx.Request) -> httpx.Response:
             response = self._client.send(request, follow_redirects=False)
@@ -162,10 +156,7 @@ class Transfer:
             request = response.next_request
 
     def download(self, remote: Remote, part: PartialFile, progress: Progress) -> None:
-        """Bring the partial file to its full length, from where it is.
-
-        Raises SourceError, Stopped, or OSError if the disk refuses.
-        """
+        """Bring the partial file to its full length, from where it is. Raises OSError if the disk refuses."""
 
         def attempt() -> None:
             if part.held() > (remote.size or remote.limit):
@@ -180,14 +171,15 @@ class Transfer:
         have = part.held()
         span = {"Range": f"bytes={have}-"} if have else {}
         with self._client.stream("GET", remote.url, headers={**remote.headers, **span}) as response:
+            answered_range = response.headers.get("Content-Range", "")
             if response.status_code == 416:
-                if response.headers.get("Content-Range") == f"bytes */{have}":
+                if answered_range == f"bytes */{have}":
                     return  # all of it is there already
                 part.discard()
                 raise _Dropped("the partial file does not fit")
             _checked(response)
             start = have if response.status_code == 206 else 0  # a server may know no ranges
-            if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            if start and not answered_range.startswith(f"bytes {start}-"):
                 raise SourceError("answers with another range than asked for")
             total = _total_of(response, start)
             if total is not None and remote.size is not None and total != remote.size:
@@ -195,48 +187,43 @@ class Transfer:
             if total is not None and total > remote.limit:
                 raise SourceError(f"offers {total} bytes, more than the {remote.limit} that it may be")
             part.begin()
-            with part.path.open("r+b") as stream:
-                stream.truncate(start)
-                stream.seek(start)
-                for done in self._write(response, stream, remote.limit, remote.size or total):
-                    progress(done, remote.size or total or remote.limit)
+            os.truncate(part.path, start)
+            self._append(response, part.path, remote.limit, remote.size or total, progress)
 
-    def _write(
-        self, response: httpx.Response, stream: BinaryIO, limit: int, total: int | None
-    ) -> Iterator[int]:
-        """The body into the file: the bytes that are there after each piece."""
-        start = done = stream.tell()
-        try:
-            for chunk in response.iter_bytes():
-                if done + len(chunk) > limit:
-                    raise SourceError(f"sends more than the {limit} bytes that it may be")
-                stream.write(chunk)
-                done += len(chunk)
-                yield done
-                if self._stop.is_set():
-                    raise Stopped
-        except httpx.TransportError as error:
-            raise _Dropped(_described(error), done - start) from error
+    def _append(
+        self, response: httpx.Response, path: Path, limit: int, total: int | None, progress: Progress
+    ) -> None:
+        with path.open("ab") as stream:
+            start = done = stream.tell()
+            try:
+                for chunk in response.iter_bytes():
+                    if done + len(chunk) > limit:
+                        raise SourceError(f"sends more than the {limit} bytes that it may be")
+                    stream.write(chunk)
+                    done += len(chunk)
+                    progress(done / (total or limit))
+                    if self._stop.is_set():
+                        raise CancelledError
+            except httpx.TransportError as error:
+                raise _Dropped(_described(error), done - start) from error
         if total is not None and done < total:
             raise _Dropped(f"the connection ended after {done} of {total} bytes", done - start)
 
     def _try(self, attempt: Callable[[], _Result]) -> _Result:
         """The attempt, again after a fault that may pass."""
         failures = 0
-        while True:
-            if self._stop.is_set():
-                raise Stopped
+        while not self._stop.is_set():
             try:
                 return attempt()
             except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
                 raise SourceError(str(error)) from error
             except (_Dropped, httpx.HTTPError) as error:
-                # A poor line that moves on is not given up.
-                moves_on = isinstance(error, _Dropped) and error.arrived >= _GETS_ON
+                moves_on = isinstance(error, _Dropped) and error.arrived >= _MOVES_ON_BYTES
                 failures = 0 if moves_on else failures + 1
                 if failures > RETRIES:
                     raise SourceError(f"{_described(error)}, {RETRIES} retries were in vain") from error
                 self._stop.wait(self._backoff_seconds * 2**failures / 2)
+        raise CancelledError
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

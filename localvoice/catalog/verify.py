@@ -1,40 +1,17 @@
 """Are the files what the catalogue says? In full, or quickly at each start; nothing here uses the network."""
 
 import hashlib
-import json
-import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
 
 from localvoice.catalog.catalogue import Catalog
 from localvoice.catalog.errors import ModelFilesError
-from localvoice.catalog.pins import read_pins, replace_text, with_pins
+from localvoice.catalog.records import VerifiedCache, fingerprint, read_pins, with_pins
 from localvoice.catalog.schema import Model, ModelFile, Profile, Role
-from localvoice.files import read_regular
-
-logger = logging.getLogger(__name__)
-
-CACHE_NAME = ".verified.json"
-_MOST_CACHE = 4 << 20
-"""Bytes; a file takes some two hundred."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that cannot be used as it is, by its catalogue names, and what is wrong with it."""
-
-    model: str
-    file: str
-    what: str
-
-    def __str__(self) -> str:
-        """One line."""
-        return f"{self.model}/{self.file}: {self.what}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +28,7 @@ class ModelFiles:
         """Path of a file by its catalogue names; ModelFilesError for any other name."""
         if model not in self.models or file not in {entry.name for entry in self.models[model].files}:
             raise ModelFilesError(f"{model}/{file} is not a file of profile {self.profile.name}.")
-        return confined(self.folder, model, file)
+        return confined(self.folder, f"{model}/{file}")
 
     def _ending(self, role: Role, suffix: str) -> Path:
         model = self.models[self.profile.model_for(role)]
@@ -101,22 +78,22 @@ def ready(catalog: Catalog, profile: str, folder: Path, without: Collection[Role
     or damaged; CatalogError if there is no such profile.
     """
     models = [model for model in catalog.models_of(profile) if model.role not in without]
-    problems = find_problems(models, folder, hurry=True)
-    if problems:
+    if problems := find_problems(models, folder, hurry=True):
         heading = f"Profile {profile} cannot start: model files in {folder} are missing or damaged:"
         raise ModelFilesError(problem_text(heading, problems, profile))
     return ModelFiles(folder, catalog.profile(profile), {model.name: model for model in models})
 
 
-def problem_text(heading: str, problems: Iterable[Problem], profile: str) -> str:
+def problem_text(heading: str, problems: Mapping[str, str], profile: str) -> str:
     """The problems under a heading, and the command that repairs them."""
     command = f"localvoice models download --profile {profile}"
-    return "\n".join([heading, *(f"  {problem}" for problem in problems), f"To repair it, run: {command}"])
+    lines = [f"  {file}: {what}" for file, what in problems.items()]
+    return "\n".join([heading, *lines, f"To repair it, run: {command}"])
 
 
-def confined(folder: Path, model: str, file: str) -> Path:
-    """Path of a model's file; ModelFilesError if links lead it out of the models folder."""
-    path = folder / model / file
+def confined(folder: Path, name: str) -> Path:
+    """Path of the file `model/file`; ModelFilesError if links lead it out of the models folder."""
+    path = folder / name
     try:
         inside = path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError) as error:  # RuntimeError is Python's before 3.13, for a loop
@@ -131,82 +108,33 @@ def confined(folder: Path, model: str, file: str) -> Path:
     return path
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, lower-case hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-class VerifiedCache:
-    """What was hashed before and has not changed since, so that a warm start need not read gigabytes.
-
-    A file counts as unchanged while size, both times and inode are. A program that can forge these can also
-    change this file: it saves time and is no protection; `verify` hashes regardless of it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / CACHE_NAME
-        self._changed = False
-        try:
-            entries = json.loads(read_regular(self._path, _MOST_CACHE))
-        except (OSError, ValueError, RecursionError):
-            entries = {}  # none yet, cut short, or no file of ours: everything is hashed again
-        self._entries: dict[str, Any] = entries if isinstance(entries, dict) else {}
-
-    def has(self, key: str, status: os.stat_result, mark: str | None) -> bool:
-        """Whether this file was found to be so and is unchanged. `mark`: its SHA-256, or what else was so."""
-        return bool(self._entries.get(key) == _fingerprint(status, mark))
-
-    def add(self, key: str, status: os.stat_result, mark: str) -> None:
-        """Remember a good file."""
-        self._entries[key] = _fingerprint(status, mark)
-        self._changed = True
-
-    def save(self) -> None:
-        """Write what was added."""
-        if not self._changed:
-            return
-        try:
-            replace_text(self._path, json.dumps(self._entries, indent=1))
-        except OSError as error:
-            # A read-only models folder is a good folder; it only costs the hashing at each start.
-            logger.info("%s not written, so the next start hashes again: %s", self._path, error)
-            return
-        self._changed = False
-
-
-def _fingerprint(status: os.stat_result, mark: str | None) -> list[int | str | None]:
-    """What a good file looked like; the change time also sees a file whose mtime was set back."""
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, mark]
-
-
 def find_problems(
     models: Iterable[Model], folder: Path, *, full: bool = False, hurry: bool = False
-) -> list[Problem]:
-    """Each file of the models that is missing, damaged or not what the catalogue says.
+) -> dict[str, str]:
+    """What is wrong with the models' files, by `model/file`: missing, damaged, not what the catalogue says.
 
     Files that were verified before and have not changed since are not hashed, unless `full`. In a `hurry`
     nothing is hashed once a missing or shortened file is found. Raises ModelFilesError for a file that leads
     out of the folder.
     """
     pins = read_pins(folder)
-    files = [(model.name, file) for model in models for file in with_pins(model, pins).files]
-    faults = {(model, file): quick_fault(folder, model, file) for model, file in files}
+    files = {f"{model.name}/{file.name}": file for model in models for file in with_pins(model, pins).files}
+    faults = {name: quick_fault(folder, name, file) for name, file in files.items()}
     # The largest first, so that no thread is left alone with it at the end.
-    readable = sorted((key for key in files if not faults[key]), key=lambda key: -(key[1].size or 0))
+    readable = sorted((name for name in files if not faults[name]), key=lambda name: -(files[name].size or 0))
     if len(readable) == len(files) or not hurry:
         cache = VerifiedCache(folder)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            found = pool.map(lambda key: _content_fault(folder, key[0], key[1], cache, full), readable)
+            found = pool.map(lambda name: _content_fault(folder, name, files[name], cache, full), readable)
             faults |= zip(readable, found, strict=True)
         cache.save()
-    return [Problem(model, file.name, fault) for (model, file), fault in faults.items() if fault]
+    return {name: fault for name, fault in faults.items() if fault}
 
 
-def quick_fault(folder: Path, model: str, file: ModelFile) -> str | None:
-    """What can be told of a file without reading it."""
+def quick_fault(folder: Path, name: str, file: ModelFile) -> str | None:
+    """What can be told of the file `name`, `model/file`, without reading it."""
     try:
-        status = confined(folder, model, file.name).stat()
+        status = confined(folder, name).stat()
     except (FileNotFoundError, NotADirectoryError):
         return "is missing"
     except OSError as error:
@@ -220,18 +148,24 @@ def quick_fault(folder: Path, model: str, file: ModelFile) -> str | None:
     return None
 
 
-def _content_fault(folder: Path, model: str, file: ModelFile, cache: VerifiedCache, full: bool) -> str | None:
+def _content_fault(folder: Path, name: str, file: ModelFile, cache: VerifiedCache, full: bool) -> str | None:
     """What only the content tells; a good file goes into the cache."""
-    path, key = confined(folder, model, file.name), f"{model}/{file.name}"
+    path = confined(folder, name)
     try:
         before = path.stat()
-        if not full and cache.has(key, before, file.sha256):
+        if not full and cache.has(name, before, file.sha256):
             return None
         sha256 = sha256_of(path)
         if sha256 != file.sha256:
             return f"is damaged: its SHA-256 is {sha256}, must be {file.sha256}"
-        if _fingerprint(path.stat(), sha256) == _fingerprint(before, sha256):
-            cache.add(key, before, sha256)
+        if fingerprint(path.stat(), sha256) == fingerprint(before, sha256):
+            cache.add(name, before, sha256)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     return None
+
+
+def sha256_of(path: Path) -> str:
+    """Lower-case hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from localvoice.catalog import DownloadError, ModelFilesError, download_profile, load_catalog
+from localvoice.catalog.display import Display
 from localvoice.catalog.download import download
-from localvoice.catalog.progress import Display
-from localvoice.catalog.verify import VerifiedCache
+from localvoice.catalog.records import VerifiedCache
 from tests.support.fake_hub import (
     BACKOFF_SECONDS,
     DATA,

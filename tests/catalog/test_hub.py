@@ -73,7 +73,7 @@ def test_hub_offline_switch_of_the_engines_does_not_matter(hub: FakeHub, folder:
     code = (
         "import sys; from pathlib import Path; import localvoice.engines; from rich.console import Console\n"
         "from localvoice.catalog.download import download\n"
-        "from localvoice.catalog.progress import Display\n"
+        "from localvoice.catalog.display import Display\n"
         "from localvoice.catalog.schema import Model\n"
         "model = Model.model_validate_json(sys.argv[1])\n"
         "with Display(Console()) as display: download([model], Path(sys.argv[2]), display)\n"

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from localvoice import cli, files, setting_sources
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import load_catalog
-from localvoice.catalog.network import Network
-from localvoice.catalog.sources import PipSettings, hub_headers
+from localvoice.catalog.network import Route
+from localvoice.catalog.sources import hub_headers, pip_settings
 from localvoice.config import ConfigError
 from localvoice.files import NamedOutput, read_named
 from localvoice.playbook import load_playbook
@@ -54,7 +54,7 @@ def substituted(content: bytes) -> Path:
 
 def certificates(path: Path, environment: pytest.MonkeyPatch) -> object:
     environment.setenv("SSL_CERT_FILE", str(path))
-    return Network.read()
+    return Route()
 
 
 def hub_token(path: Path, environment: pytest.MonkeyPatch) -> object:
@@ -62,9 +62,9 @@ def hub_token(path: Path, environment: pytest.MonkeyPatch) -> object:
     return hub_headers()
 
 
-def pip_settings(path: Path, environment: pytest.MonkeyPatch) -> object:
+def settings_of_pip(path: Path, environment: pytest.MonkeyPatch) -> object:
     environment.setenv("PIP_CONFIG_FILE", str(path))
-    return PipSettings.read()
+    return pip_settings()
 
 
 READ: dict[str, Use] = {
@@ -76,9 +76,9 @@ READ: dict[str, Use] = {
 LEFT_TO_LIBRARIES: dict[str, Use] = {
     "certificate": lambda path, _: own_certificate(path, path),
     "SSL_CERT_FILE": certificates,
-    "pip's certificates": lambda path, _: Network.read(ca_file=str(path)),
+    "pip's certificates": lambda path, _: Route(ca_file=str(path)),
     "hub's token": hub_token,
-    "pip's settings": pip_settings,
+    "pip's settings": settings_of_pip,
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from localvoice.catalog import DownloadError, sources, transfer
 from localvoice.catalog.errors import NetworkSettingError
-from localvoice.catalog.network import Network
+from localvoice.catalog.network import Route
 from tests.support.fake_hub import DATA, FakeHub, fetch, hub_source, model, package_source
 from tests.support.tiny_proxy import TinyProxy, tiny_proxy
 
@@ -163,7 +163,7 @@ def test_folders_of_certificates_may_be_several(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("SSL_CERT_DIR", folders)
     made = Mock(wraps=ssl.create_default_context)
     monkeypatch.setattr(ssl, "create_default_context", made)
-    Network.read()
+    Route()
     made.assert_called_once_with(capath=folders)
 
 
@@ -225,12 +225,12 @@ def test_exceptions_from_the_proxy(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
     monkeypatch.setattr(os, "environ", {**os.environ, "NO_PROXY": listed})
-    assert (Network.read().proxy_for(httpx.URL(url)) is None) is direct
+    assert (Route().proxy_for(httpx.URL(url)) is None) is direct
 
 
 def test_pips_own_proxy_has_no_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    found = Network.read("proxy.example:3128").proxy_for(httpx.URL("https://hub.example/x"))
+    found = Route("proxy.example:3128").proxy_for(httpx.URL("https://hub.example/x"))
     assert found is not None and found.address == "http://proxy.example:3128"
     with pytest.raises(NetworkSettingError, match="pip's proxy setting"):
-        Network.read("foo://proxy.example")
+        Route("foo://proxy.example")

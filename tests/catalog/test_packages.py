@@ -8,7 +8,7 @@ import pytest
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from localvoice.catalog import DownloadError, sources
-from localvoice.catalog.sources import PipSettings
+from localvoice.catalog.sources import pip_settings
 from tests.support.fake_hub import (
     DATA,
     FakeHub,
@@ -165,18 +165,18 @@ def test_pip_settings_come_from_variables_and_files(tmp_path: Path, monkeypatch:
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_PROXY", "PIP_NO_INDEX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
-    settings = PipSettings.read()
+    settings = pip_settings()
     assert settings.indexes == ("https://files.example/simple", "https://a.example", "https://b.example")
     assert (settings.proxy, settings.ca_file) == ("http://proxy.example:3128", "/ca.pem")
     monkeypatch.setenv("PIP_INDEX_URL", "https://variable.example/simple")
-    assert PipSettings.read().indexes[0] == "https://variable.example/simple"
+    assert pip_settings().indexes[0] == "https://variable.example/simple"
 
 
 def test_public_index_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sources, "_pip_config", lambda: {})
-    assert PipSettings.read().indexes == (PYPI_SIMPLE_ENDPOINT,)
+    assert pip_settings().indexes == (PYPI_SIMPLE_ENDPOINT,)
 
 
 def test_without_pip_there_are_only_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,9 +34,9 @@ def test_unpinned_file_is_pinned_at_its_first_download(hub: FakeHub, folder: Pat
             "sha256": sha256(DATA),
         }
     }
-    assert find_problems([unpinned], folder) == []
+    assert find_problems([unpinned], folder) == {}
     (folder / "gate" / "gate.onnx").write_bytes(b"X" + DATA[1:])
-    assert "is damaged" in str(find_problems([unpinned], folder)[0])
+    assert "is damaged" in find_problems([unpinned], folder)["gate/gate.onnx"]
     hub.add_file("me/gate", "gate.onnx", DATA[::-1], revision="v1", large=large)
     with pytest.raises(DownloadError, match="wrong SHA-256"):
         fetch([unpinned], folder)
@@ -57,7 +57,7 @@ def test_unpinned_file_of_another_source_needs_a_new_pin(hub: FakeHub, folder: P
     hub.add_file("me/gate", "gate.onnx", DATA[::-1], revision="v2")
     fetch([model(hub_source(), pinned=False)], folder)
     moved = model(hub_source(revision="v2"), pinned=False)
-    assert "was not downloaded by localvoice" in str(find_problems([moved], folder)[0])
+    assert "was not downloaded by localvoice" in find_problems([moved], folder)["gate/gate.onnx"]
     fetch([moved], folder)
     assert (folder / "gate" / "gate.onnx").read_bytes() == DATA[::-1]
 

@@ -13,7 +13,7 @@ import pytest
 
 from localvoice.catalog import DownloadError, network
 from localvoice.catalog.errors import SourceError
-from localvoice.catalog.network import Network
+from localvoice.catalog.network import Route
 from localvoice.catalog.transfer import Transfer
 from tests.support.fake_hub import (
     DATA,
@@ -165,7 +165,7 @@ def test_behind_a_proxy_the_host_itself_is_not_tried(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "hub.example")
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_: httpx.Response(200))
-    with closing(Transfer(threading.Event(), Network.read(), 0)) as transfer:
+    with closing(Transfer(threading.Event(), Route(), 0)) as transfer:
         assert transfer.get("https://other.example/x", {}).status_code == 200
         with pytest.raises(SourceError, match="tried"):
             transfer.get("https://hub.example/x", {})

@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 
 from localvoice.catalog import sources
+from localvoice.catalog.display import Display
 from localvoice.catalog.download import download
-from localvoice.catalog.progress import Display
 from localvoice.catalog.schema import Model
 
 COMMIT = "c" * 40

@@ -1,4 +1,4 @@
-"""What `localvoice models list` and `verify` show."""
+"""What `localvoice models list`, `verify` and `download` do and show."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from rich.table import Table
 
 from localvoice.catalog.catalogue import Catalog
 from localvoice.catalog.errors import ModelFilesError
-from localvoice.catalog.pins import read_pins, with_pins
+from localvoice.catalog.records import read_pins, with_pins
 from localvoice.catalog.schema import HubSource, Model
 from localvoice.catalog.verify import find_problems, problem_text, quick_fault
 
@@ -21,23 +21,16 @@ def list_models(catalog: Catalog, folder: Path, console: Console) -> None:
     pins = read_pins(folder)
     for model in (with_pins(model, pins) for model in catalog.models.values()):
         used = [name for name, each in catalog.profiles.items() if each.model_for(model.role) == model.name]
-        sizes = [file.size for file in model.files if file.size is not None]
-        at_least = "" if len(sizes) == len(model.files) else "> "
-        table.add_row(
-            ", ".join(used) or "-",
-            model.role,
-            model.name,
-            at_least + decimal(sum(sizes)),
-            model.licence,
-            _presence(model, folder),
-            _sources(model),
-        )
+        known_bytes = decimal(sum(file.size or 0 for file in model.files))
+        size = known_bytes if all(file.size for file in model.files) else f"> {known_bytes}"
+        shown = (", ".join(used) or "-", model.role, model.name, size, model.licence)
+        table.add_row(*shown, _presence(model, folder), _sources(model))
     console.print(table)
 
 
 def _presence(model: Model, folder: Path) -> str:
     """As far as it can be told without reading the files."""
-    if not any(quick_fault(folder, model.name, file) for file in model.files):
+    if not any(quick_fault(folder, f"{model.name}/{file.name}", file) for file in model.files):
         return "yes"
     return "not whole" if (folder / model.name).is_dir() else "no"
 
@@ -55,14 +48,37 @@ def verify_profile(catalog: Catalog, profile: str, folder: Path, console: Consol
     Prints the models that are right. Raises ModelFilesError with each file that is not, and the command that
     repairs it.
     """
-    everything = profile == "all"
-    models = catalog.models.values() if everything else catalog.models_of(profile)
-    checked = [model for model in models if not everything or (folder / model.name).is_dir()]
-    problems = find_problems(checked, folder, full=True)
-    bad = {problem.model for problem in problems}
-    for model in checked:
+    if profile == "all":
+        models, repair = [m for m in catalog.models.values() if (folder / m.name).is_dir()], "PROFILE"
+    else:
+        models, repair = list(catalog.models_of(profile)), profile
+    problems = find_problems(models, folder, full=True)
+    bad = {name.partition("/")[0] for name in problems}
+    for model in models:
         if model.name not in bad:
             console.print(f"{model.name}: {len(model.files)} file(s) right", markup=False, highlight=False)
     if problems:
-        heading = f"Model files in {folder} cannot be used:"
-        raise ModelFilesError(problem_text(heading, problems, "PROFILE" if everything else profile))
+        raise ModelFilesError(problem_text(f"Model files in {folder} cannot be used:", problems, repair))
+
+
+def download_profile(catalog: Catalog, profile: str, folder: Path, console: Console) -> int:
+    """Download what the profile's models still lack; how many files that were.
+
+    Raises CatalogError for an unknown profile, DownloadError with the reasons of every source that failed.
+    An interrupt (Ctrl-C) leaves what has arrived for the next run.
+    """
+    from localvoice.catalog.display import Display
+    from localvoice.catalog.download import download
+
+    models = catalog.models_of(profile)
+    for model in models:
+        if not model.verified:
+            console.print(
+                f"{model.name}: not yet verified by a download; its SHA-256 is checked all the same."
+            )
+    with Display(console) as display:
+        count = download(models, folder, display)
+    console.print(
+        f"Profile {profile}: all model files are in {folder}.", markup=False, highlight=False, soft_wrap=True
+    )
+    return count

@@ -22,10 +22,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            *(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
             TextColumn("{task.fields[outcome]}", markup=False),
             console=console,
             disable=not console.is_terminal,
@@ -35,12 +32,10 @@ class Display:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        """Begin to show."""
         self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave what is shown as it is."""
         self._bars.stop()
 
     def begin(self, file: str, size: int) -> None:
