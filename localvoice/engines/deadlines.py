@@ -32,36 +32,29 @@ class Deadline:
     """For one caller, who asks for one thing after the other. To be made on a running event loop."""
 
     def __init__(self) -> None:
+        self.left = 0.0
+        """Seconds that were left of it at its end, or when it last stood still."""
         self._loop = asyncio.get_running_loop()
-        self._timeout: asyncio.Timeout | None = None
-        self._left = 0.0
-        self._since: float | None = None  # when it began to run; None while it stands still
+        self._timeout: asyncio.Timeout | None = None  # without a time while it stands still
         self._waits = False
 
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncIterator[None]:
         """Inside, models may work for so long. Past it `TimeoutError`; `TooBusy` if they never came to it."""
         token = _deadline.set(self)
-        self._left = seconds
+        self.left = seconds
         whole = asyncio.timeout(MOST_WAIT * seconds)
         try:
-            async with whole, asyncio.timeout(None) as self._timeout:
-                if not self._waits:
-                    self._start()
+            async with whole, asyncio.timeout(None if self._waits else seconds) as self._timeout:
                 yield
         except TimeoutError as error:
             if whole.expired():
                 raise TooBusy from error
             raise
         finally:
-            self._stand()
+            self._note_left()
             self._timeout = None
             _deadline.reset(token)
-
-    @property
-    def left(self) -> float:
-        """Seconds that were left of it at its end."""
-        return max(0.0, self._left)
 
     def wait(self) -> None:
         """A job of this caller waits for its thread; from any thread."""
@@ -79,21 +72,13 @@ class Deadline:
         self._waits = waits
         if self._timeout is None or self._timeout.expired():  # then its caller is on the way out
             return
-        if waits:
-            self._stand()
-            self._timeout.reschedule(None)
-        elif self._since is None:
-            self._start()
+        self._note_left()
+        self._timeout.reschedule(None if waits else self._loop.time() + self.left)
 
-    def _start(self) -> None:
-        assert self._timeout is not None
-        self._since = self._loop.time()
-        self._timeout.reschedule(self._since + self._left)
-
-    def _stand(self) -> None:
-        if self._since is not None:
-            self._left -= self._loop.time() - self._since
-            self._since = None
+    def _note_left(self) -> None:
+        end = self._timeout.when() if self._timeout is not None else None
+        if end is not None:
+            self.left = max(0.0, end - self._loop.time())
 
 
 _deadline: Final[ContextVar[Deadline | None]] = ContextVar("deadline", default=None)

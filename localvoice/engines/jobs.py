@@ -9,8 +9,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from enum import Enum, auto
-from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 from localvoice.engines.deadlines import current_deadline
@@ -29,7 +27,6 @@ class Work:
         self._seconds = 0.0
 
     def add(self, seconds: float) -> None:
-        """A model has worked for so long; from any thread."""
         with self._lock:
             self._seconds += seconds
 
@@ -71,11 +68,9 @@ class Stop:
         self.since: float | None = None  # when it was set, `time.monotonic()`
 
     def is_set(self) -> bool:
-        """Whether the job is to stop."""
         return self.since is not None
 
     def set(self) -> None:
-        """Tell the job to stop."""
         with self._lock:
             if self.since is None:
                 self.since = time.monotonic()
@@ -97,28 +92,30 @@ class Stop:
             raise Stopped("the job was stopped")
 
 
-class After(Enum):
-    """What follows a step of a job."""
-
-    GOES_ON = auto()  # there are more steps
-    RESTS = auto()  # it waits for its reader
-    ENDS = auto()  # that was the last step
-
-
 class Job(Generic[T]):
-    """One job, in steps; what it returns or raises is its result."""
+    """The generator that `make` returns, run item by item; what it returns or raises is the job's result.
+
+    `make` is called in the model's thread, with the stop flag. A job rests while it `is_ahead` of its reader,
+    and goes behind all others if it isn't `urgent`.
+    """
 
     def __init__(
-        self, steps: Generator[After, None, T], stop: Stop, urgent: bool = True, first: bool = False
+        self,
+        make: Callable[[Stop], Generator[object, None, T]],
+        stop: Stop | None = None,
+        is_ahead: Callable[[], bool] = lambda: False,
+        urgent: bool = True,
     ) -> None:
-        """One that isn't `urgent` goes behind all others, one that is `first` before them."""
         self.result: Future[T] = Future()
-        self.stop: Final = stop
+        self.stop: Final = stop or Stop()
         self.begun = False  # whether the thread has had it
         self.step_since = 0.0  # when its latest step began, `time.monotonic()`
-        self._steps = steps
+        self.wake: Callable[[], None] = lambda: None
+        """To be called when the job isn't ahead of its reader any more."""
+        self._make = make
+        self._steps = self._all_steps()
+        self._is_ahead = is_ahead
         self._urgent = urgent
-        self._first = first
         self._seconds = 0.0
         # What the thread logs belongs to the session that asked for it.
         self._context = contextvars.copy_context()
@@ -126,10 +123,12 @@ class Job(Generic[T]):
         self._deadline = current_deadline()
 
     @property
+    def ready(self) -> bool:
+        return self.stop.is_set() or not self._is_ahead()
+
+    @property
     def rank(self) -> float:
         """The lower, the sooner it has the thread."""
-        if self._first:
-            return -2.0
         if self.stop.is_set():
             return -1.0  # leaving takes no time, and its asker waits for it
         return self._seconds // TURN_SECONDS if self._urgent else math.inf
@@ -140,67 +139,58 @@ class Job(Generic[T]):
             self._deadline.wait()
 
     def work(self) -> None:
-        """This job has the thread."""
         if self._deadline is not None:
             self._deadline.work()
 
-    def step(self) -> After:
-        """Run up to the next item; in the worker's thread."""
+    def step(self) -> bool:
+        """Run up to the next item, in the model's thread; whether there may be more."""
         if not self.begun and not self.result.set_running_or_notify_cancel():
-            return After.ENDS
+            return False
         self.begun = True
-        start = time.monotonic()
         try:
             if self.stop.is_set():
                 self._context.run(self._steps.close)
                 self.stop.check()
-            return self._context.run(next, self._steps)
+            self._context.run(next, self._steps)
+            return True
         except StopIteration as end:
             with suppress(InvalidStateError):  # it was given up before
                 self.result.set_result(end.value)
         except BaseException as error:
             self.give_up(error)
         finally:
-            seconds = time.monotonic() - start
+            seconds = time.monotonic() - self.step_since
             self._seconds += seconds
             if self._asker is not None:
                 self._asker.add(seconds)
-        return After.ENDS
+        return False
 
     def give_up(self, error: BaseException) -> None:
         """Fail with this, unless there is a result; any thread."""
         with suppress(InvalidStateError):
             self.result.set_exception(error)
 
-
-def in_one_step(fn: Callable[[], T]) -> Generator[After, None, T]:
-    """The steps of a job that calls `fn` and gives nothing up to its end."""
-    yield from ()
-    return fn()
+    def _all_steps(self) -> Generator[object, None, T]:
+        return (yield from self._make(self.stop))
 
 
 class ModelThread:
-    """One thread, and the jobs that wait for it in the order of their rank. It begins with the first job."""
+    """One thread and its jobs. It begins with the first, and works at the most urgent one that is ready."""
 
     def __init__(self, name: str) -> None:
         # A daemon: at its end Python waits for all other threads, also for one that never comes back.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._calls: SimpleQueue[bool] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._waiting: list[Job[Any]] = []
-        self.begun: set[Job[Any]] = set()  # jobs that it has begun and not ended
-        self._present: Job[Any] | None = None
+        self._changed = threading.Condition()
+        self.jobs: list[Job[Any]] = []
+        """All that haven't ended, the one that waits longest first."""
+        self.over: Future[None] = Future()
+        """Done at the thread's end."""
+        self._present: Job[Any] | None = None  # what it is working at
         self._ended = False
         _threads.add(self)
 
     @property
-    def busy(self) -> bool:
-        """Whether a job waits, rests or is worked on."""
-        return bool(self._waiting or self.begun)
-
-    @property
     def alive(self) -> bool:
-        """Whether it runs."""
         return self._thread.is_alive()
 
     @property
@@ -211,83 +201,79 @@ class ModelThread:
             return 0.0
         return time.monotonic() - max(job.stop.since, job.step_since)
 
-    def submit(self, job: Job[Any]) -> None:
-        """Do this job, or go on with it. Raises `Stopped` if the thread was ended."""
-        with self._lock:
-            if self._ended and not job.begun:
+    def add(self, job: Job[Any]) -> None:
+        """Do this job; any thread. Raises `Stopped` if the thread was ended."""
+        with self._changed:
+            if self._ended:
                 raise Stopped("the worker is closed")
+            job.wake = self._wake
             job.wait()
-            self._waiting.append(job)
+            self.jobs.append(job)
             if self._thread.ident is None:
                 self._thread.start()
-        self._calls.put(True)
+        job.stop.on_set(self._wake)  # one that rests is to come to its end
+        self._wake()
 
-    def end(self, wait: bool) -> None:
-        """End the thread when all that was submitted is done; `wait` until it has ended."""
-        with self._lock:
+    def end(self) -> None:
+        """Take no more jobs, stop all that there are, and end when each has left."""
+        with self._changed:
             self._ended = True
-        self._calls.put(False)
-        if wait and self._thread.ident is not None:
-            self._thread.join()
+            jobs = list(self.jobs)
+        for job in jobs:
+            job.stop.set()
+        self._wake()
+
+    def join(self, seconds: float) -> bool:
+        """Whether it ended, or never began, within so many seconds."""
+        if self.alive:
+            self._thread.join(max(0.0, seconds))
+        return not self.alive
 
     def abandon(self, error: Exception) -> list[Job[Any]]:
         """The thread doesn't come back: fail its jobs, and return those that it has not begun.
 
         If it comes back after all, it ends the jobs that it has, with the model that it has, and ends.
         """
-        fresh = self.take_fresh()
-        for job in list(self.begun):
+        with self._changed:
+            fresh = [job for job in self.jobs if not job.begun]
+            self.jobs = begun = [job for job in self.jobs if job.begun]
+        for job in begun:
             job.give_up(error)
-            job.stop.set()
-        self.end(wait=False)
+        self.end()
         return fresh
 
-    def leave(self, seconds: float) -> bool:
-        """At the end of the process: stop the thread; whether it has ended within so many seconds."""
-        for job in list(self.begun):
-            job.stop.set()
-        self.end(wait=False)
-        if self.alive:
-            self._thread.join(max(0.0, seconds))
-        return not self.alive
-
-    def take_fresh(self) -> list[Job[Any]]:
-        """Take back the queued jobs that the thread has not begun."""
-        with self._lock:
-            fresh = [job for job in self._waiting if not job.begun]
-            self._waiting = [job for job in self._waiting if job.begun]
-        return fresh
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def _run(self) -> None:
-        while self._calls.get():
-            self._serve()
-
-    def _serve(self) -> None:
-        """Once for each job that was submitted: work until any one ends, or rests."""
-        job = self._next()
-        while job is not None:
+        self.over.set_running_or_notify_cancel()
+        job = None
+        while (job := self._next(job)) is not None:
             job.step_since = time.monotonic()
-            self.begun.add(job)
             self._present = job
-            after = job.step()
+            more = job.step()
             self._present = None
-            if after is After.ENDS:
-                self.begun.discard(job)
-            if after is not After.GOES_ON:
-                return
-            job = self._next(job)
+            if not more:
+                with self._changed:
+                    self.jobs.remove(job)
+                job = None
+        self.over.set_result(None)
 
-    def _next(self, job: Job[Any] | None = None) -> Job[Any] | None:
-        """The most urgent of those that wait and `job`; of equals `job`, then the one that waits longest."""
-        with self._lock:
-            every = self._waiting if job is None else [job, *self._waiting]
-            first = min(every, key=lambda each: each.rank, default=None)
-            if first is not None and first is not job:
-                self._waiting.remove(first)
+    def _next(self, latest: Job[Any] | None) -> Job[Any] | None:
+        """The most urgent job, of equals `latest`, then the one that waits longest; None at the end."""
+        with self._changed:
+            while not (ready := [job for job in self.jobs if job.ready]):
+                if self._ended and not self.jobs:
+                    return None
+                self._changed.wait()
+            first = min(ready, key=lambda job: (job.rank, job is not latest))
+            if first is not latest:
                 first.work()
-                if job is not None:  # one that gives way to a job that only leaves goes on right after it
-                    job.wait()
-                    self._waiting.insert(0 if first.rank < 0 else len(self._waiting), job)
+                if latest is not None:  # one that gives way to a job that only leaves goes on right after it
+                    latest.wait()
+                    self.jobs.remove(latest)
+                    self.jobs.insert(0 if first.rank < 0 else len(self.jobs), latest)
         return first
 
 
@@ -297,4 +283,7 @@ _threads: "weakref.WeakSet[ModelThread]" = weakref.WeakSet()
 def end_threads(seconds: float) -> bool:
     """At the end of the process: stop all threads; whether all have ended within so many seconds."""
     deadline = time.monotonic() + seconds
-    return all([thread.leave(deadline - time.monotonic()) for thread in list(_threads)])
+    threads = list(_threads)
+    for thread in threads:
+        thread.end()
+    return all([thread.join(deadline - time.monotonic()) for thread in threads])

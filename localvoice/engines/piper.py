@@ -21,12 +21,12 @@ import numpy.typing as npt
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import keep_silent
-from localvoice.engines.jobs import Stop, Stopped
+from localvoice.engines.jobs import Stop
 from localvoice.engines.onnx import Inputs
 from localvoice.engines.patches import load_espeak_voices_once
 from localvoice.engines.piper_voice import Levelling, Loudness, PiperModel, check_numbers
 from localvoice.engines.speech_text import speakable, split_long
-from localvoice.engines.worker import Worker
+from localvoice.engines.worker import Worker, told
 
 keep_silent()
 from piper import PiperConfig, PiperVoice  # noqa: E402 - only now: it imports onnxruntime
@@ -44,19 +44,16 @@ _STRESS: Final = "ˈˌː"
 class PiperTts:
     """One voice in a worker of its own. Made by `load`."""
 
-    def __init__(self, name: str, worker: Worker, voice: "_Voice") -> None:
+    def __init__(self, name: str, worker: Worker, model: "_Voice") -> None:
         self.name: Final = name
         self._worker = worker
-        self._voice = voice
+        self._model = model
 
     @classmethod
     async def load(cls, name: str, model_path: Path, config_path: Path, threads: int) -> "PiperTts":
         """Load a voice from its two files, in its worker. Raises `VoiceError` TTS_ERROR naming the file."""
-        make, stop = partial(_Voice, model_path, config_path, threads), Stop()
-        worker, voice = await Worker.loaded("tts", lambda: make(stop), stop)
-        tts = cls(name, worker, voice)
-        worker.renew = lambda: setattr(tts, "_voice", make(Stop()))
-        return tts
+        load = partial(_Voice, model_path, config_path, threads)
+        return await Worker.loaded("tts", load, partial(cls, name))
 
     async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
         """The text as sound, at the voice's own rate. Markup and emoji are not read out.
@@ -64,16 +61,12 @@ class PiperTts:
         The first frame of a sentence holds a third of a second, the others more. Text with nothing to say
         gives no frame. Hold it in `aclosing()`.
         """
-        try:
-            async with aclosing(self._worker.stream(lambda stop: self._voice.speak(text, stop))) as frames:
+        advice = "Ask again; if it fails every time, restart localvoice."
+        ended = "Speech synthesis was shut down while it was speaking."
+        with told(_failure, "Speech synthesis failed", advice, ended):
+            async with aclosing(self._worker.stream(lambda stop: self._model.speak(text, stop))) as frames:
                 async for frame in frames:
                     yield frame
-        except Stopped as error:
-            raise _failure("Speech synthesis was shut down while it was speaking.") from error
-        except Exception as error:
-            raise _failure(
-                f"Speech synthesis failed ({error}). Ask again; if it fails every time, restart localvoice."
-            ) from error
 
     async def warm_up(self) -> None:
         """Say a sentence that is not heard."""

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_RATE
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.onnx import OnnxSession, open_session
+from localvoice.engines.onnx import Inputs, OnnxSession, open_session
+from localvoice.engines.worker import told
 
 WINDOW: Final = 512
 """Samples at 16 kHz that the model judges at a time: 32 ms."""
@@ -25,15 +26,11 @@ class SileroVad:
     """The model, shared by all streams. Its constructor reads the file."""
 
     def __init__(self, model_path: Path) -> None:
-        try:
+        with told(
+            _failure, f"The voice activity model {model_path.name} can't be loaded", "Download it again."
+        ):
             # One thread: a window takes less time than waking a second one.
             self._session = open_session(model_path, threads=1)
-        except Exception as error:
-            raise VoiceError(
-                ErrorCode.VAD_ERROR,
-                Component.VAD,
-                f"The voice activity model {model_path.name} can't be loaded ({error}). Download it again.",
-            ) from error
 
     def stream(self) -> "SileroStream":
         """A fresh stream with a state of its own."""
@@ -58,38 +55,31 @@ class SileroStream:
     def __call__(self, window: npt.NDArray[np.float32]) -> float:
         """Speech probability, 0 to 1, of the next 512 samples at 16 kHz, shape (512,), float32 in [-1, 1)."""
         if window.shape != (WINDOW,):
-            raise VoiceError(
-                ErrorCode.VAD_ERROR,
-                Component.VAD,
-                f"The voice activity model takes windows of shape ({WINDOW},), not {window.shape}.",
+            raise _failure(
+                f"The voice activity model takes windows of shape ({WINDOW},), not {window.shape}."
             )
         self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
         self._input[0, CONTEXT:] = window
         self._quiet_windows = self._quiet_windows + 1 if np.abs(window).max() <= _QUIET else 0
         if self._quiet_windows > _SETTLED:
             return self._latest
-        try:
-            probability, state = self._session.run(
-                None, {"input": self._input, "state": self._state, "sr": self._rate}
-            )
+        inputs: Inputs = {"input": self._input, "state": self._state, "sr": self._rate}
+        advice = "Text still works; if it goes on, restart localvoice."
+        with told(_failure, "Voice activity detection failed", advice):
+            probability, state = self._session.run(None, inputs)
             # The state goes back in: one that grows would double with each window.
             if probability.size != 1 or state.shape != self._state.shape:
                 raise ValueError(f"it gave {probability.size} numbers and a state of shape {state.shape}")
             self._state = state
-        except Exception as error:
-            raise VoiceError(
-                ErrorCode.VAD_ERROR,
-                Component.VAD,
-                f"Voice activity detection failed ({error}). Text still works; if it goes on, restart "
-                "localvoice.",
-            ) from error
         self._latest = float(probability.item())
         if not math.isfinite(self._latest):
             self.reset()  # the state is useless too: with it the stream would never hear speech again
-            raise VoiceError(
-                ErrorCode.VAD_ERROR,
-                Component.VAD,
+            raise _failure(
                 "The voice activity model gave no number. Text still works; if it goes on, verify the model "
-                "files (`localvoice models verify`).",
+                "files (`localvoice models verify`)."
             )
         return self._latest
+
+
+def _failure(message: str) -> VoiceError:
+    return VoiceError(ErrorCode.VAD_ERROR, Component.VAD, message)

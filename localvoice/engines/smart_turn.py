@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.jobs import Stop, Stopped
+from localvoice.engines.jobs import Stop
 from localvoice.engines.onnx import OnnxSession, open_session, run_stoppable
-from localvoice.engines.worker import Worker
+from localvoice.engines.worker import Worker, told
 
 SECONDS: Final = 8
 """Of sound that the model reads: the last ones."""
@@ -35,25 +35,18 @@ _LOG_STEP: Final = np.log(6.4) / 27
 class SmartTurn:
     """One Smart Turn model in a worker of its own. Made by `load`."""
 
-    def __init__(self, name: str, worker: Worker, session: OnnxSession) -> None:
+    def __init__(self, name: str, worker: Worker, model: OnnxSession) -> None:
         self.name: Final = name
         self._worker = worker
-        self._session = session
+        self._model = model
 
     @classmethod
     async def load(cls, name: str, path: Path) -> "SmartTurn":
         """Load the ONNX file, in its worker. Raises `VoiceError` VAD_ERROR naming the file."""
         # One thread: it runs while Whisper does, which has the other cores.
-        make = partial(open_session, path, threads=1, keep_memory=False)
-        try:
-            worker, session = await Worker.loaded("turn", make)
-        except Exception as error:
-            raise _failure(
-                f"The turn detection model {path.name} can't be loaded ({error}). Download it again."
-            ) from error
-        turn = cls(name, worker, session)
-        worker.renew = lambda: setattr(turn, "_session", make())
-        return turn
+        load = partial(open_session, path, 1, False)
+        with told(_failure, f"The turn detection model {path.name} can't be loaded", "Download it again."):
+            return await Worker.loaded("turn", load, partial(cls, name))
 
     async def complete(self, speech: AudioFrame) -> float:
         """Probability, 0 to 1, that the speaker has finished; at 16 kHz, any length, with some silence last.
@@ -63,15 +56,11 @@ class SmartTurn:
         if speech.rate != SPEECH_RATE:
             raise _failure(f"Turn detection takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
         stop = Stop()
-        try:
-            return await self._worker.run(lambda: _judge(self._session, speech, stop), stop=stop)
-        except Stopped as error:
-            raise _failure("Turn detection was shut down while it was listening.") from error
-        except Exception as error:
-            raise _failure(
-                f"Turn detection failed ({error}). Until it works again, the length of a silence decides; "
-                "restart localvoice if it goes on."
-            ) from error
+        advice = "Until it works again, the length of a silence decides; restart localvoice if it goes on."
+        with told(
+            _failure, "Turn detection failed", advice, "Turn detection was shut down while it was listening."
+        ):
+            return await self._worker.run(lambda: _judge(self._model, speech, stop), stop=stop)
 
     async def warm_up(self) -> None:
         """Judge a second of faint noise."""

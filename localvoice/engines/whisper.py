@@ -18,7 +18,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 
 from localvoice.audio.frames import SPEECH_FLOOR_DBFS, SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.jobs import After, Stop, Stopped
+from localvoice.engines.jobs import Stop
 from localvoice.engines.threads import Device
 from localvoice.engines.types import Transcript
 from localvoice.engines.whisper_text import (
@@ -30,7 +30,7 @@ from localvoice.engines.whisper_text import (
     loudest_dbfs,
     split_at_pauses,
 )
-from localvoice.engines.worker import Worker
+from localvoice.engines.worker import Worker, told
 
 FULL_WINDOW: Final = 30.0
 """Seconds that Whisper was trained on, and the most it takes."""
@@ -90,32 +90,21 @@ class WhisperStt:
         code; English-only models ignore it. Raises `VoiceError` STT_ERROR naming the folder.
         """
         compute = compute_type or ("float16" if device == "cuda" else "int8")
-        make = partial(_Model, model_dir, threads, device, compute, language)
-        try:
-            worker, model = await Worker.loaded("stt", make)
-        except VoiceError:
-            raise
-        except Exception as error:
-            raise _failure(
-                f"The speech model in {model_dir.name} can't be loaded ({error}). Download it again."
-            ) from error
-        stt = cls(name, worker, model)
-        worker.renew = lambda: setattr(stt, "_model", make())
-        return stt
+
+        def load(_: Stop) -> _Model:
+            return _Model(model_dir, threads, device, compute, language)
+
+        with told(_failure, f"The speech model in {model_dir.name} can't be loaded", "Download it again."):
+            return await Worker.loaded("stt", load, partial(cls, name))
 
     async def transcribe(self, speech: AudioFrame) -> Transcript:
         """The words of one utterance at 16 kHz, 0.1 to 60 s; empty for silence and noise."""
         if speech.rate != SPEECH_RATE:
             raise _failure(f"Speech recognition takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
-        try:
+        advice = "Say it again; if it fails every time, restart localvoice."
+        ended = "Speech recognition was shut down while it was listening."
+        with told(_failure, "Speech recognition failed", advice, ended):
             return await self._worker.run_in_steps(lambda stop: self._model.transcribe(speech, stop))
-        except Stopped as error:
-            raise _failure("Speech recognition was shut down while it was listening.") from error
-        except Exception as error:
-            raise _failure(
-                f"Speech recognition failed ({error}). Say it again; if it fails every time, restart "
-                "localvoice."
-            ) from error
 
     async def warm_up(self) -> None:
         """Decode a second of faint noise: the level floor keeps true silence from the model."""
@@ -149,12 +138,12 @@ class _Model:
         # Large models read 128 mel bands, and their folder may lack the file that says so.
         self._features = FeatureExtractor(self._model.model.n_mels)  # type: ignore[no-untyped-call]
 
-    def transcribe(self, speech: AudioFrame, stop: Stop) -> Generator[After, None, Transcript]:
+    def transcribe(self, speech: AudioFrame, stop: Stop) -> Generator[None, None, Transcript]:
         """In steps: between two pieces of a long utterance others have the model."""
         said: list[Decoded] = []
         for index, piece in enumerate(split_at_pauses(speech, PIECE_SECONDS)):
             if index:
-                yield After.GOES_ON
+                yield
             if (heard := self._hear(piece, stop)) is not None:
                 said.append(heard)
         text = "".join(one.text for one in said).strip()

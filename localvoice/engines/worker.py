@@ -11,24 +11,21 @@ and the model is loaded once more in a thread of its own.
 
 import asyncio
 import logging
-import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator
-from concurrent.futures import Future
-from contextlib import closing
-from enum import Enum, auto
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
-from localvoice.engines.jobs import After, Job, Lost, ModelThread, Stop, Stopped, in_one_step
+from localvoice.contract.errors import VoiceError
+from localvoice.engines.jobs import Job, Lost, ModelThread, Stop, Stopped
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-Args = TypeVarTuple("Args")
-
 AHEAD: Final = 16
-"""Items a job may be ahead of its reader: enough that a short stall of the loop never stalls a model."""
+"""Items of a job that may wait for its reader before it rests: enough that a short stall of the loop never
+stalls a model."""
 LEAVE_SECONDS: Final = 2.0
 """How long a closing stream or worker waits for the thread. Models check their flag every 0.1 s or so; one
 that does not must not hold up a barge-in or the end of the process."""
@@ -38,6 +35,17 @@ stopped within an utterance, which takes a slow machine several seconds."""
 MOST_LOST: Final = 2
 """Threads of one model that may be stuck while it is loaded once more. Each keeps the memory of its model."""
 _LOOK_SECONDS: Final = 1.0
+
+
+class _Adapter(Protocol):
+    """An engine round a model that runs in a worker's thread."""
+
+    _model: Any
+
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+E = TypeVar("E", bound=_Adapter)
 
 
 class Worker:
@@ -51,7 +59,6 @@ class Worker:
         self._lost: list[ModelThread] = []
         self._renewing = False
         self._failure: Lost | None = None
-        self._stops: set[Stop] = set()
         self._watching: asyncio.AbstractEventLoop | None = None
         _workers.add(self)
 
@@ -65,14 +72,23 @@ class Worker:
         return ""
 
     @classmethod
-    async def loaded(cls, name: str, load: Callable[[], T], stop: Stop | None = None) -> "tuple[Worker, T]":
-        """A worker, and what `load` returns in its thread. Raises what that raises."""
-        worker = cls(name)
+    async def loaded(cls, name: str, load: Callable[[Stop], T], adapt: "Callable[[Worker, T], E]") -> E:
+        """The engine that `adapt` makes of a worker and the model, which `load` returns in its thread.
+
+        Where that gets stuck, `load` makes a new model for the engine. Raises what `load` raises.
+        """
+        worker, stop = cls(name), Stop()
         try:
-            return worker, await worker.run(load, stop=stop)
+            engine = adapt(worker, await worker.run(load, stop, stop=stop))
         except BaseException:
             await worker.close()
             raise
+
+        def renew() -> None:
+            engine._model = load(Stop())
+
+        worker.renew = renew
+        return engine
 
     async def run(self, fn: Callable[[*Args], T], *args: *Args, stop: Stop | None = None) -> T:
         """Run `fn(*args)` in the worker's thread and return what it returns.
@@ -81,25 +97,14 @@ class Worker:
         which `fn` may look at, and its result is dropped. Raises `Stopped` if the worker is closed first, and
         `Lost` if the model can't be had.
         """
-        return await self._result(in_one_step(lambda: fn(*args)), stop or Stop())
+        return await self.run_in_steps(_in_one_step(lambda: fn(*args)), stop)
 
-    async def run_in_steps(self, make: Callable[[Stop], Generator[After, None, T]]) -> T:
-        """The same for a job that is left, at each `After.GOES_ON`, for others that had less of the thread.
-
-        `make` gets its stop flag.
-        """
-        stop = Stop()
-        return await self._result(make(stop), stop)
-
-    async def _result(self, steps: Generator[After, None, T], stop: Stop) -> T:
-        self._stops.add(stop)
-        try:
-            job = Job(steps, stop)
-            self._begin(job)
-            return await asyncio.wrap_future(job.result)
-        finally:
-            self._stops.discard(stop)
-            stop.set()
+    async def run_in_steps(
+        self, make: Callable[[Stop], Generator[None, None, T]], stop: Stop | None = None
+    ) -> T:
+        """The same for a generator, left at each of its items for jobs that had less of the thread."""
+        with self._begun(Job(make, stop)) as result:
+            return await result
 
     async def stream(
         self, make: Callable[[Stop], Generator[T, None, None]], ahead: int = AHEAD, urgent: bool = True
@@ -107,93 +112,83 @@ class Worker:
         """Run `make(stop)` in the worker's thread and yield its items here; hold it in `aclosing()`.
 
         The job starts with the first item asked for. Between two items others may have the thread: those that
-        had less of it, all others if this one isn't `urgent`, and all others while it is `ahead` items before
-        its reader. Closing this generator, or cancelling the task that reads it, sets `stop` and waits until
-        the thread has left the job, for at most `LEAVE_SECONDS`. Raises what the job raises, `Stopped` if the
-        worker is closed first, and `Lost` if the thread is stuck or the model can't be had.
+        had less of it, all others if this one isn't `urgent`, and all others while more than `ahead` items
+        wait for the reader. Closing this generator, or cancelling the task that reads it, sets `stop` and
+        waits until the thread has left the job, for at most `LEAVE_SECONDS`. Raises what the job raises,
+        `Stopped` if the worker is closed first, and `Lost` if the thread is stuck or the model can't be had.
         """
         loop = asyncio.get_running_loop()
-        items: asyncio.Queue[T | _End] = asyncio.Queue()
-        room = _Room(ahead)
-        stop = Stop()
+        items: deque[T] = deque()
+        news = asyncio.Event()
 
-        def steps() -> Generator[After, None, None]:
+        def steps(stop: Stop) -> Generator[None, None, None]:
             with closing(make(stop)) as source:
                 for item in source:
-                    while not room.take():
-                        yield After.RESTS
                     stop.check()
-                    loop.call_soon_threadsafe(items.put_nowait, item)
-                    yield After.GOES_ON
+                    items.append(item)
+                    loop.call_soon_threadsafe(news.set)
+                    yield
             stop.check()
-
-        def make_room() -> None:
-            if room.give():
-                self._wake(job)
 
         def end(done: asyncio.Future[None]) -> None:
             if not done.cancelled():
                 done.exception()  # counts as seen, also when the reader has gone
-            items.put_nowait(_End.END)
+            news.set()
 
-        job = Job(steps(), stop, urgent)
-        self._stops.add(stop)
-        try:
-            self._begin(job)
-            stop.on_set(make_room)  # a job that rests is to come to its end
-            done = asyncio.wrap_future(job.result)
+        job = Job(steps, is_ahead=lambda: len(items) > ahead, urgent=urgent)
+        with self._begun(job) as done:
             done.add_done_callback(end)
             try:
-                while not isinstance(item := await items.get(), _End):
-                    make_room()
+                while items or not done.done():
+                    if not items:
+                        news.clear()
+                        await news.wait()
+                        continue
+                    item = items.popleft()
+                    if len(items) == ahead:
+                        job.wake()
                     yield item
                 done.result()
             finally:
-                stop.set()
+                job.stop.set()
                 await asyncio.wait([done], timeout=LEAVE_SECONDS)
                 done.cancel()  # without effect on the thread: what a stuck job still says is not wanted
-        finally:
-            self._stops.discard(stop)
 
     async def close(self) -> None:
         """Stop every job, queued or running, and end the thread; one that ignores its flag is left behind."""
         _workers.discard(self)  # a model that is closed is no trouble any more
-        for stop in tuple(self._stops):
-            stop.set()
         self.renew = self._watching = None
-        thread, last = self._thread, Job(in_one_step(lambda: None), Stop(), urgent=False)
-        try:
-            thread.submit(last)
-        except Stopped:  # closed before
+        self._thread.end()  # queued jobs aren't taken off: each raises its `Stopped`
+        if not self._thread.alive:
             return
-        idle: set[asyncio.Future[None]] = set()
+        over = asyncio.wrap_future(self._thread.over)
         try:
-            idle, _ = await asyncio.wait([asyncio.wrap_future(last.result)], timeout=LEAVE_SECONDS)
+            ended, _ = await asyncio.wait([over], timeout=LEAVE_SECONDS)
+            if ended:
+                self._thread.join(LEAVE_SECONDS)  # it takes microseconds
         finally:
-            # Also when the closing task is cancelled. Joining an idle thread takes microseconds. Queued jobs
-            # aren't taken off: each raises its `Stopped`.
-            thread.end(wait=bool(idle))
+            over.cancel()
 
-    def _begin(self, job: Job[Any]) -> None:
+    @contextmanager
+    def _begun(self, job: Job[T]) -> Iterator[asyncio.Future[T]]:
+        """The job's result, to be awaited inside. Afterwards the job is told to stop."""
         if self._failure is not None:
             raise self._failure
-        self._thread.submit(job)
+        self._thread.add(job)
         loop = asyncio.get_running_loop()
         if self._watching is not loop:
             self._watching = loop
             loop.call_later(_LOOK_SECONDS, self._look, loop)
-
-    def _wake(self, job: Job[Any]) -> None:
-        """Go on with a job that rested, in the thread that began it."""
-        for thread in (self._thread, *self._lost):
-            if job in thread.begun:
-                thread.submit(job)
+        try:
+            yield asyncio.wrap_future(job.result)
+        finally:
+            job.stop.set()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Each second while there is work: is the thread stuck?"""
         if self._watching is not loop:
             return
-        if not self._thread.busy:
+        if not self._thread.jobs:
             self._watching = None
             return
         if self._thread.overrun > STUCK_SECONDS:
@@ -205,32 +200,39 @@ class Worker:
         told = f"the model in the thread {self.name} is stuck"
         old, self._thread = self._thread, ModelThread(self.name)
         self._lost = [thread for thread in (*self._lost, old) if thread.alive]
-        jobs = old.abandon(Lost(told))
         if self.renew is None or len(self._lost) > MOST_LOST:
-            self._fail(Lost(f"{told}, and was not loaded again"), jobs)
+            self._fail(f"{told}, and was not loaded again", old)
             return
         log.error("%s: it doesn't stop when it is told to. It is being loaded again", told)
         self._renewing = True
-        renewal = Job(in_one_step(self.renew), Stop(), first=True)
-        renewal.result.add_done_callback(partial(self._renewed, self._thread))
-        for job in (renewal, *jobs):
-            self._thread.submit(job)
+        renewal = Job(_in_one_step(partial(self._renew, self.renew, self._thread)))
+        for job in (renewal, *old.abandon(Lost(told))):
+            self._thread.add(job)
 
-    def _renewed(self, thread: ModelThread, renewal: Future[None]) -> None:
+    def _renew(self, renew: Callable[[], None], thread: ModelThread) -> None:
         """In the fresh thread, before it begins with the jobs that wait for it."""
-        error = renewal.exception()
-        if error is not None:
-            words = f"the model in the thread {self.name} was stuck and can't be loaded again: {error}"
-            self._fail(Lost(words), thread.take_fresh())
-        else:
+        try:
+            renew()
             log.warning("the model in the thread %s works again", self.name)
+        except Exception as error:
+            self._fail(
+                f"the model in the thread {self.name} was stuck and can't be loaded again: {error}", thread
+            )
         self._renewing = False
 
-    def _fail(self, failure: Lost, jobs: list[Job[Any]]) -> None:
-        log.error("%s. Restart localvoice", failure)
-        self._failure = failure
-        for job in jobs:
-            job.give_up(failure)
+    def _fail(self, words: str, thread: ModelThread) -> None:
+        log.error("%s. Restart localvoice", words)
+        self._failure = Lost(words)
+        for job in thread.abandon(self._failure):
+            job.give_up(self._failure)
+
+
+def _in_one_step(fn: Callable[[], T]) -> Callable[[Stop], Generator[None, None, T]]:
+    def steps(_: Stop) -> Generator[None, None, T]:
+        yield from ()
+        return fn()
+
+    return steps
 
 
 _workers: "weakref.WeakSet[Worker]" = weakref.WeakSet()
@@ -241,28 +243,18 @@ def troubles() -> list[str]:
     return [worker.trouble for worker in list(_workers) if worker.trouble]
 
 
-class _End(Enum):
-    END = auto()
-
-
-class _Room:
-    """Counts the items that a job may still make; knows whether the job rests because there is none."""
-
-    def __init__(self, count: int) -> None:
-        self._lock = threading.Lock()
-        self._count = count
-        self._rests = False
-
-    def take(self) -> bool:
-        """Take room for one item; if there is none, the job is to rest until it is given some."""
-        with self._lock:
-            self._rests = not self._count
-            self._count -= not self._rests
-            return not self._rests
-
-    def give(self) -> bool:
-        """Room for one more. Whether the job has to be woken for it."""
-        with self._lock:
-            self._count += 1
-            rests, self._rests = self._rests, False
-            return rests
+@contextmanager
+def told(
+    failure: Callable[[str], VoiceError], what: str, advice: str, when_stopped: str = ""
+) -> Iterator[None]:
+    """An engine's work: what goes wrong in it comes out as a `failure` that says what, why and what to do."""
+    try:
+        yield
+    except VoiceError:
+        raise
+    except Stopped as error:
+        stopped = failure(when_stopped)
+        stopped.retryable = False
+        raise stopped from error
+    except Exception as error:
+        raise failure(f"{what} ({error}). {advice}") from error

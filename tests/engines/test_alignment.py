@@ -50,7 +50,7 @@ def piper() -> Iterator[PiperTts]:
     model = VOICE / "en_US-joe-medium.onnx"
     engine = asyncio.run(PiperTts.load("joe", model, model.with_suffix(".onnx.json"), threads=1))
     # Without chance in it, or the smallest Whisper would hear another word now and then.
-    engine._voice.scales[[0, 2]] = 0.0
+    engine._model.scales[[0, 2]] = 0.0
     yield engine
     asyncio.run(engine.close())
 

@@ -12,7 +12,7 @@ from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines import jobs as job_module
 from localvoice.engines.deadlines import MOST_WAIT, Deadline, DeadlineStt, TooBusy, reply_within
-from localvoice.engines.jobs import After, Stop
+from localvoice.engines.jobs import Stop
 from localvoice.engines.types import Transcript
 from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.worker import Worker
@@ -130,10 +130,10 @@ class Ears:
         self.order: list[int] = []
         self.hold = threading.Event()
 
-    def transcribe(self, speech: AudioFrame, stop: Stop) -> Generator[After, None, Transcript]:
+    def transcribe(self, speech: AudioFrame, stop: Stop) -> Generator[None, None, Transcript]:
         for step in range(round(speech.seconds)):
             if step:
-                yield After.GOES_ON
+                yield
             self.order.append(round(speech.seconds))
             if step == 1:
                 assert self.hold.wait(5)

@@ -17,7 +17,7 @@ from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
 from localvoice.engines.fallback import LlmSource, ResilientLlm, RetryPolicy, load_with_fallback
-from localvoice.engines.jobs import After, Stop
+from localvoice.engines.jobs import Stop
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.loading import close_all
 from localvoice.engines.piper import PiperTts
@@ -48,8 +48,8 @@ class Model:
     def __init__(self, *troubles: str) -> None:
         self._troubles = list(troubles)
 
-    def transcribe(self, _speech: AudioFrame, stop: Stop) -> Generator[After, None, Transcript]:
-        yield After.GOES_ON
+    def transcribe(self, _speech: AudioFrame, stop: Stop) -> Generator[None, None, Transcript]:
+        yield
         self._have_trouble(stop)
         return Transcript(f"Tell me about {SAID}.")
 

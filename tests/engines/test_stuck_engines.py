@@ -14,7 +14,7 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
 from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
 from localvoice.engines.fallback import ResilientLlm, RetryPolicy
-from localvoice.engines.jobs import After, Stop
+from localvoice.engines.jobs import Stop
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.loading import close_all
 from localvoice.engines.piper import PiperTts
@@ -46,8 +46,8 @@ class Model:
     def __init__(self, hole: Hole) -> None:
         self.hole = hole
 
-    def transcribe(self, _speech: AudioFrame, _stop: Stop) -> Generator[After, None, Transcript]:
-        yield After.GOES_ON
+    def transcribe(self, _speech: AudioFrame, _stop: Stop) -> Generator[None, None, Transcript]:
+        yield
         self.hole.step("transcribe")
         return Transcript("Hello.")
 

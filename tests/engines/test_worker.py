@@ -60,7 +60,7 @@ async def test_a_job_never_runs_further_ahead_than_allowed(worker: Worker) -> No
         assert await anext(items) == 0
         await until(lambda: len(made) >= 6)
         await asyncio.sleep(0.05)
-        # One read, four waiting, one in the job's hands.
+        # One is read, and the job rests as soon as more than four wait.
         assert len(made) == 6
 
 

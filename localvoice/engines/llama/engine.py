@@ -20,7 +20,7 @@ from localvoice.engines.llama.model import KeyBits, LlamaModel
 from localvoice.engines.llama.prompt import failure
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import CALL_NOTHING, ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer
-from localvoice.engines.worker import Worker
+from localvoice.engines.worker import Worker, told
 
 ALL_LAYERS: Final = -1
 """For `gpu_layers`: everything on the GPU."""
@@ -54,18 +54,12 @@ class LlamaLlm:
         What it has read of conversations other than the one that it is at may take `kept_mb`. Raises
         `VoiceError` LLM_ERROR naming the file.
         """
-        make = partial(LlamaModel, model_path, plan, gpu_layers, context_tokens, projector, key_bits, kept_mb)
-        try:
-            worker, model = await Worker.loaded("llm", make)
-        except VoiceError:
-            raise
-        except Exception as error:
-            raise failure(
-                f"The language model {model_path.name} can't be loaded ({error}). Download it again."
-            ) from error
-        llm = cls(name, worker, model)
-        worker.renew = lambda: setattr(llm, "_model", make())
-        return llm
+
+        def load(_: Stop) -> LlamaModel:
+            return LlamaModel(model_path, plan, gpu_layers, context_tokens, projector, key_bits, kept_mb)
+
+        with told(failure, f"The language model {model_path.name} can't be loaded", "Download it again."):
+            return await Worker.loaded("llm", load, partial(cls, name))
 
     async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
         """Tokenise the messages, in a thread of its own: the model's may be at work on another's reply.
