@@ -59,8 +59,8 @@ class PacketLiveness:
     The WebSocket's heartbeat would take three quarters of a minute, while the models work for a client that
     has gone. A peer that sent sound once sends a packet every 20 ms. A browser whose microphone was taken
     away still sends a STUN request every 2.5 s, so the peer counts as gone after 5 s without any packet. Only
-    packets count that the client alone can have sent (`patches/ice.py`). A peer that never sent sound is left
-    to the heartbeat.
+    packets count that the client alone can have sent (`patches/connection.py`). A peer that never sent sound
+    is left to the heartbeat.
     """
 
     def __init__(self, on_gone: Callable[[], None]) -> None:

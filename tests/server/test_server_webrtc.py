@@ -8,8 +8,8 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer
 
-from localvoice.transports.webrtc.incoming import IncomingSound
 from localvoice.transports.webrtc.peer import WebRtcPeer
+from localvoice.transports.webrtc.sound import IncomingSound
 from tests.support.fakes import WORD_SECONDS, FakeLlm, FakeStt, fake_engines
 from tests.support.server_site import LONG, seconds_of_sound, serving
 from tests.support.webrtc_browser import calling, needs_a_network

@@ -17,7 +17,8 @@ from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameter
 from aiortc.rtcrtpreceiver import RemoteStreamTrack
 
 from localvoice.transports.webrtc import peer as _  # noqa: F401 - installs the guards
-from localvoice.transports.webrtc.incoming import receive_at_once
+from localvoice.transports.webrtc.patches.dtls import replace_jitter_buffer
+from localvoice.transports.webrtc.sound import IncomingSound
 
 OPUS: Final = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48_000, channels=2, payloadType=96)
 AUDIO_LEVEL: Final = 2
@@ -67,7 +68,12 @@ class Call:
         """Begin to take sound and to send it."""
         self.receiver._track = RemoteStreamTrack("audio")
         self.receiver._set_rtcp_ssrc(self.sender._ssrc)
-        receive_at_once(self.receiver, self._on_sound, lambda reason: None, lambda: False, lambda: True)
+        replace_jitter_buffer(
+            self.receiver,
+            lambda codecs: IncomingSound(
+                codecs, self._on_sound, lambda reason: None, lambda: False, lambda: True
+            ),
+        )
         extension = RTCRtpHeaderExtensionParameters(
             id=AUDIO_LEVEL, uri="urn:ietf:params:rtp-hdrext:ssrc-audio-level"
         )

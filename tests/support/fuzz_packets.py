@@ -29,7 +29,6 @@ with atheris.instrument_imports(include=["aiortc", "localvoice"], exclude=["aior
 
     import localvoice.transports.webrtc.peer as _webrtc  # noqa: F401 - installs the guards
     from localvoice.transports.webrtc.patches import dtls as dtls_guard
-    from localvoice.transports.webrtc.patches import rtp as rtp_guard
     from localvoice.transports.webrtc.patches import sctp as sctp_guard
     from tests.support.dtls_pair import Call
     from tests.support.packet_seeds import TSN, message_seeds, packed, sound_seeds
@@ -127,7 +126,7 @@ async def plain_call() -> Call:
     call = Call()
     call.ours._state = call.theirs._state = State.CONNECTED
     plain: Any = Plain()
-    vars(call.ours)["_rx_srtp"] = rtp_guard.BoundedSources(plain, partial(rtp_guard._drop, call.ours))
+    vars(call.ours)["_rx_srtp"] = dtls_guard.BoundedSources(plain, partial(dtls_guard._drop, call.ours))
     vars(call.ours)["_tx_srtp"] = plain
     vars(call.ours)["_ssl"] = SimpleNamespace(DTLSv1_get_timeout=lambda: None)
     call.ours.encrypted = True
@@ -158,8 +157,8 @@ async def fuzz_sound(watch: Watch, call: Call, data: bytes) -> None:
     for each in (call.receiver, call.sender):
         task = vars(each)[f"_{type(each).__name__}__rtcp_task"]
         assert not task.done(), "no reports are sent any more"
-    assert len(vars(call.receiver)["_RTCRtpReceiver__remote_streams"]) <= rtp_guard._SOURCES + 1
-    assert len(call.ours._rtp_router.ssrc_table) <= rtp_guard._SOURCES
+    assert len(vars(call.receiver)["_RTCRtpReceiver__remote_streams"]) <= dtls_guard._SOURCES + 1
+    assert len(call.ours._rtp_router.ssrc_table) <= dtls_guard._SOURCES
 
 
 def main(target: str, folder: Path, options: list[str]) -> None:

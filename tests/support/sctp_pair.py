@@ -7,9 +7,16 @@ from typing import Any
 from aiortc.rtcsctptransport import Chunk, DataChunk, RTCSctpTransport, serialize_packet, tsn_plus_one
 
 from localvoice.transports.webrtc import peer as _  # noqa: F401 - installs the guards
+from localvoice.transports.webrtc.patches.sctp_streams import InboundStream
 
 FIRST, LAST, UNORDERED = 2, 1, 4
 OPENING, TEXT = 50, 51
+
+
+def waiting_bytes(stream: InboundStream) -> int:
+    """How many bytes wait in it."""
+    parts = sum(len(part.user_data) for part in stream._parts.values())
+    return parts + sum(len(message[2]) for message in stream._early.values())
 
 
 class Wire:

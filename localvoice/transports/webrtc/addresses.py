@@ -102,23 +102,16 @@ def keep_known(sdp: str, known: frozenset[str]) -> str:
 
     Raises `VoiceError` CONNECTION_FAILED if there are too many candidates.
     """
-    lines: list[str] = []
-    candidates = 0
-    for line in sdp.splitlines():
-        if line.startswith(_END):
-            continue  # the client may send from an address that it didn't name, or that is dropped here
-        if not line.startswith(_PREFIX):
-            lines.append(line)
-            continue
-        candidates += 1
-        if candidates > MAX_CANDIDATES:
-            raise VoiceError(
-                ErrorCode.CONNECTION_FAILED,
-                Component.WEBRTC,
-                f"The offer has more than {MAX_CANDIDATES} candidates. Offer fewer networks.",
-            )
-        lines += _known_candidates(line, known)
-    return "\r\n".join(lines) + "\r\n"
+    # The client may send from an address that it didn't name, or that is dropped here: so it has no end.
+    lines = [line for line in sdp.splitlines() if not line.startswith(_END)]
+    if sum(line.startswith(_PREFIX) for line in lines) > MAX_CANDIDATES:
+        raise VoiceError(
+            ErrorCode.CONNECTION_FAILED,
+            Component.WEBRTC,
+            f"The offer has more than {MAX_CANDIDATES} candidates. Offer fewer networks.",
+        )
+    kept = [[line] if not line.startswith(_PREFIX) else _known_candidates(line, known) for line in lines]
+    return "".join(f"{line}\r\n" for some in kept for line in some)
 
 
 def _known_candidates(line: str, known: frozenset[str]) -> list[str]:

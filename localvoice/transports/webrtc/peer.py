@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from aiortc import MediaStreamTrack, RTCDataChannel, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpCodecParameters, RTCSessionDescription
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
@@ -15,11 +15,15 @@ from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.liveness import PacketLiveness, Watchdog
 from localvoice.transports.webrtc import patches
 from localvoice.transports.webrtc.addresses import AddressPair, addresses_to_bind, client_addresses
-from localvoice.transports.webrtc.incoming import receive_at_once
-from localvoice.transports.webrtc.outgoing import SpeechTrack
-from localvoice.transports.webrtc.patches.ice import IceGuard
-from localvoice.transports.webrtc.patches.peer_connection import PeerConnection, detach_track, sends_opus
+from localvoice.transports.webrtc.patches.connection import (
+    IceGuard,
+    PeerConnection,
+    detach_track,
+    sends_opus,
+)
+from localvoice.transports.webrtc.patches.dtls import replace_jitter_buffer
 from localvoice.transports.webrtc.sdp import SdpOffer, SectionsInUse, unusable
+from localvoice.transports.webrtc.sound import IncomingSound, SpeechTrack
 
 log = logging.getLogger(__name__)
 patches.install()
@@ -109,12 +113,11 @@ class WebRtcPeer:
     def send(self, text: str) -> None:
         """Send a message over the data channel, if it is open and keeps up."""
         channel = self._channel
-        if channel is None or channel.readyState != "open" or channel.bufferedAmount > _MAX_BUFFERED:
-            return
-        try:
-            channel.send(text)
-        except ValueError as error:  # above the client's size limit
-            log.debug("a message is not sent over the data channel: %s", error)
+        if channel is not None and channel.readyState == "open" and channel.bufferedAmount <= _MAX_BUFFERED:
+            try:
+                channel.send(text)
+            except ValueError as error:  # above the client's size limit
+                log.debug("a message is not sent over the data channel: %s", error)
 
     async def close(self) -> None:
         """End the connection and all its tasks."""
@@ -128,12 +131,10 @@ class WebRtcPeer:
                 await self._connection.close()
         except TimeoutError:
             log.warning("a WebRTC connection did not close in %.0f s; its parts are stopped", _CLOSE_SECONDS)
-            await self._connection.stop_parts()
         except Exception:
             # aiortc can't close what a broken offer leaves half made.
             log.debug("a WebRTC connection can't be closed as a whole", exc_info=True)
-            await self._connection.stop_parts()
-        await self._connection.stop_transports()
+        await self._connection.stop_all()
 
     def _attach_speech(self, mid: str | None) -> None:
         """Put the agent's voice on this section alone: two would divide the 20 ms frames."""
@@ -148,14 +149,22 @@ class WebRtcPeer:
     def _on_track(self, track: MediaStreamTrack) -> None:
         for transceiver in self._connection.getTransceivers():
             if transceiver.receiver.track is track and track.kind == "audio":
-                receive_at_once(
-                    transceiver.receiver,
-                    self._on_frame,
-                    lambda reason: self._on_failure(_undecodable(reason)),
-                    lambda: self._speech.resting,
-                    self._admits,
-                )
-                return
+                replace_jitter_buffer(transceiver.receiver, self._incoming)
+
+    def _incoming(self, codecs: Mapping[int, RTCRtpCodecParameters]) -> IncomingSound:
+        return IncomingSound(
+            codecs, self._on_frame, self._on_undecodable, lambda: self._speech.resting, self._admits
+        )
+
+    def _on_undecodable(self, reason: str) -> None:
+        self._on_failure(
+            VoiceError(
+                ErrorCode.AUDIO_PROCESSING_ERROR,
+                Component.WEBRTC,
+                f"The microphone's sound can't be decoded ({reason}). Check the microphone, then connect "
+                "again.",
+            )
+        )
 
     def _admits(self) -> bool:
         try:
@@ -175,10 +184,8 @@ class WebRtcPeer:
         channel.on("message", self._on_channel_message)
 
     def _on_channel_message(self, message: Any) -> None:
-        if isinstance(message, str) and size_of(message) <= _MAX_CHANNEL_MESSAGE:
-            self._on_message(message)
-        else:
-            self._on_message("")  # binary or too large: answered like any other broken message
+        readable = isinstance(message, str) and size_of(message) <= _MAX_CHANNEL_MESSAGE
+        self._on_message(message if readable else "")  # which is answered like any other broken message
 
     def _on_state(self) -> None:
         state = self._connection.connectionState
@@ -196,33 +203,22 @@ class WebRtcPeer:
     def _fail(self) -> None:
         if not self._failed:
             self._failed = True
-            self._on_failure(_no_path())
+            self._on_failure(
+                VoiceError(
+                    ErrorCode.CONNECTION_FAILED,
+                    Component.WEBRTC,
+                    "The WebRTC connection failed: no network path to this machine. Try again; text still "
+                    "works.",
+                )
+            )
 
     def _tell_sound(self) -> None:
-        sounding = self._has_speech and self._connection.connectionState == "connected"
+        sounding = self._connection.connectionState == "connected" and any(
+            each.sender.track is self._speech for each in self._connection.getTransceivers()
+        )
         if sounding != self._sounding:
             self._sounding = sounding
             self._on_sound(sounding)
-
-    @property
-    def _has_speech(self) -> bool:
-        return any(each.sender.track is self._speech for each in self._connection.getTransceivers())
-
-
-def _no_path() -> VoiceError:
-    return VoiceError(
-        ErrorCode.CONNECTION_FAILED,
-        Component.WEBRTC,
-        "The WebRTC connection failed: no network path to this machine. Try again; text still works.",
-    )
-
-
-def _undecodable(reason: str) -> VoiceError:
-    return VoiceError(
-        ErrorCode.AUDIO_PROCESSING_ERROR,
-        Component.WEBRTC,
-        f"The microphone's sound can't be decoded ({reason}). Check the microphone, then connect again.",
-    )
 
 
 def _dtls_fingerprint(sdp: str) -> str:

@@ -13,7 +13,7 @@ rejected (port 0), and a browser puts its next section in their place (RFC 8829,
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -58,27 +58,24 @@ class MediaSection:
     @cached_property
     def mid(self) -> str:
         """Its name, unique within the connection; empty if there is none."""
-        return next(iter(_values(self.lines, "a=mid:")), "")
+        return next(_values(self.lines, "a=mid:"), "")
 
     @property
     def rejected(self) -> bool:
-        """Whether the client has rejected it."""
         return int(self._media["port"]) == 0 and "a=bundle-only" not in self.lines
 
     @property
-    def sends(self) -> bool:
-        """Whether the client sends here."""
+    def client_sends(self) -> bool:
         return not {"a=recvonly", "a=inactive"}.intersection(self.lines)
 
     @property
-    def hears(self) -> bool:
-        """Whether the client receives here."""
+    def client_hears(self) -> bool:
         return not {"a=sendonly", "a=inactive"}.intersection(self.lines)
 
-    @property
-    def transport(self) -> list[str]:
-        """Its lines about the connection."""
-        return [line for line in self.lines if line.startswith(_TRANSPORT)]
+    def transport(self, candidates: bool = False) -> list[str]:
+        """Its lines about the connection: those about candidates, or all others."""
+        lines = [line for line in self.lines if line.startswith(_TRANSPORT)]
+        return [line for line in lines if line.startswith(_CANDIDATES) is candidates]
 
     def on(self, transport: Sequence[str]) -> list[str]:
         """The section, with another one's connection."""
@@ -109,7 +106,7 @@ class SectionsInUse:
     """The one that carries the agent's voice."""
     channel: str | None = None
     """The data channel's."""
-    resting: tuple[str, ...] = field(default=())
+    resting: tuple[str, ...] = ()
     """Those that aren't in use, the one that rests longest first."""
 
 
@@ -134,14 +131,12 @@ class SdpOffer:
         """What aiortc gets: the sections in use, on one connection."""
         for section, media in zip(self.in_use, SessionDescription.parse(self.sdp).media, strict=True):
             _check_media(media, section.mid)
-        unused = [
-            each.mid for each in self._live if each not in self.in_use and each.kind in ("audio", "video")
-        ]
-        resting = [mid for mid in before.resting if mid in unused]
-        resting += [mid for mid in unused if mid not in resting]
-        excess = len(resting) - MAX_RESTING
+        idle = [each for each in self._live if each not in self.in_use and each.kind in ("audio", "video")]
+        unused = [each.mid for each in idle]
+        resting = list(dict.fromkeys(mid for mid in (*before.resting, *unused) if mid in unused))
+        excess = max(0, len(resting) - MAX_RESTING)
         # The first of a bundle describes the connection of all, and so can't be rejected.
-        rejected = [mid for mid in resting[: max(excess, 0)] if mid not in self._bundle[:1]]
+        rejected = [mid for mid in resting[:excess] if mid not in self._bundle[:1]]
         self.resting = tuple(mid for mid in resting if mid not in rejected)
 
     @property
@@ -153,22 +148,15 @@ class SdpOffer:
 
     def _reduced(self) -> str:
         tag = next((each for each in self._live if each.mid in self._bundle[:1]), self.in_use[0])
-        session = [line for line in self._session if not line.startswith(_BUNDLE)]
-        if self._bundle:
-            session.append(f"{_BUNDLE} {' '.join(each.mid for each in self.in_use)}")
-        candidates = [line for line in tag.transport if line.startswith(_CANDIDATES)]
-        transport = [line for line in tag.transport if not line.startswith(_CANDIDATES)]
+        sections = [each.on(tag.transport()) for each in self.in_use]
+        session = self._bundled(self._session, [each.mid for each in self.in_use])
         # aiortc takes the candidates of a bundle's last section. Some clients repeat them in each.
-        return _text(session, *(each.on(transport) for each in self.in_use), candidates)
+        return _text(session, *sections, tag.transport(candidates=True))
 
     def answer(self, sdp: str) -> str:
         """The whole answer, from aiortc's answer to the sections in use."""
         session, *answers = _divided(sdp.splitlines())
-        transport = [line for line in MediaSection(answers[0]).transport if not line.startswith(_CANDIDATES)]
-        session = [line for line in session if not line.startswith(_BUNDLE)]
-        kept = [each.mid for each in self.sections if each in self.in_use or each.mid in self.resting]
-        if self._bundle:
-            session.append(f"{_BUNDLE} {' '.join(mid for mid in self._bundle if mid in kept)}")
+        transport = MediaSection(answers[0]).transport()
         following = iter(answers)
         sections = [
             next(following)
@@ -176,7 +164,13 @@ class SdpOffer:
             else each.unused(transport, 9 if each.mid in self.resting and not each.rejected else 0)
             for each in self.sections
         ]
-        return _text(session, *sections)
+        kept = [each.mid for each in self.sections if each in self.in_use or each.mid in self.resting]
+        return _text(self._bundled(session, [mid for mid in self._bundle if mid in kept]), *sections)
+
+    def _bundled(self, session: Sequence[str], mids: Sequence[str]) -> list[str]:
+        """The lines about the session, with these sections in the bundle if there is one."""
+        bundle = [f"{_BUNDLE} {' '.join(mids)}"] if self._bundle else []
+        return [*(line for line in session if not line.startswith(_BUNDLE)), *bundle]
 
     @cached_property
     def _live(self) -> list[MediaSection]:
@@ -184,31 +178,27 @@ class SdpOffer:
 
     def _speech_section(self, before: str | None) -> MediaSection | None:
         """Where the agent's voice goes: it stays where it is while the client receives there."""
-        hearing = [each for each in self._live if each.kind == "audio" and each.hears]
+        hearing = [each for each in self._live if each.kind == "audio" and each.client_hears]
         return next((each for each in hearing if each.mid == before), hearing[0] if hearing else None)
 
     def _choose(self) -> list[MediaSection]:
         channels = [each for each in self._live if each.kind == "application"]
         sounds = [each for each in self._live if each.kind == "audio"]
-        chosen = channels[:1] + [each for each in sounds if each.sends or each is self.speech]
+        chosen = channels[:1] + [each for each in sounds if each.client_sends or each is self.speech]
         chosen = chosen or sounds[:1]  # without any section, there is no connection
         return [each for each in self._live if each in chosen]
 
     def _check_sections(self) -> None:
         """Raises if aiortc can't take the sections in use; it finds out only after changing much."""
         live = [each.mid for each in self._live]
-        if not self.in_use:
-            raise unusable("it offers neither sound nor a data channel")
-        if len(self.in_use) > MAX_IN_USE:
-            raise unusable(f"it has more than {MAX_IN_USE} sections in use")
-        if len(set(live)) < len(live):
-            raise unusable("two of its sections have the same mid")
-        if len(live) > 1 and not set(live).issubset(self._bundle):
-            raise unusable("its sections aren't bundled")
-        if self._bundle and self._bundle[0] not in live:
-            raise unusable("its BUNDLE group begins with a section that it doesn't have")
-        if any(each.kind == "application" and self._channel not in (None, each.mid) for each in self.in_use):
-            raise unusable("its data channel has moved to another section")
+        missing = not set(self._bundle[:1]).issubset(live)
+        moved = [each for each in self.in_use if each.kind == "application" and each.mid != self._channel]
+        _refuse(not self.in_use, "it offers neither sound nor a data channel")
+        _refuse(len(self.in_use) > MAX_IN_USE, f"it has more than {MAX_IN_USE} sections in use")
+        _refuse(len(set(live)) < len(live), "two of its sections have the same mid")
+        _refuse(len(live) > 1 and not set(live).issubset(self._bundle), "its sections aren't bundled")
+        _refuse(missing, "its BUNDLE group begins with a section that it doesn't have")
+        _refuse(self._channel is not None and bool(moved), "its data channel has moved to another section")
 
 
 def unusable(reason: str) -> VoiceError:
@@ -220,31 +210,32 @@ def unusable(reason: str) -> VoiceError:
     )
 
 
+def _refuse(wrong: bool, reason: str) -> None:
+    if wrong:
+        raise unusable(reason)
+
+
 def _check_size(lines: Collection[str]) -> None:
     for prefix, most, what in (
         ("", MAX_LINES, "lines"),
         ("m=", MAX_SECTIONS, "sections"),
         ("a=rtpmap:", MAX_CODECS, "codecs"),
     ):
-        if sum(line.startswith(prefix) for line in lines) > most:
-            raise unusable(f"it has more than {most} {what}")
+        _refuse(sum(line.startswith(prefix) for line in lines) > most, f"it has more than {most} {what}")
 
 
 def _check_media(media: MediaDescription, mid: str) -> None:
-    if media.rtp.muxId != mid:
-        raise unusable("a section's mid can't be read")
-    if media.dtls is None or not media.dtls.fingerprints:
-        raise unusable("a section has no fingerprint")
-    if media.ice is None or not (media.ice.usernameFragment and media.ice.password):
-        raise unusable("a section has no ICE user name or password")
+    has_login = media.ice is not None and media.ice.usernameFragment and media.ice.password
+    _refuse(media.rtp.muxId != mid, "a section's mid can't be read")
+    _refuse(media.dtls is None or not media.dtls.fingerprints, "a section has no fingerprint")
+    _refuse(not has_login, "a section has no ICE user name or password")
     if media.kind == "application":
-        if media.sctp_port is None and media.profile != "DTLS/SCTP":
-            raise unusable("its data channel has no SCTP port")
-        return
-    if not media.rtcp_mux:
-        raise unusable("a section of sound has no rtcp-mux")
-    if not find_common_codecs(CODECS[media.kind], media.rtp.codecs):
-        raise unusable("a section of sound has no codec that is known here, such as Opus")
+        has_port = media.sctp_port is not None or media.profile == "DTLS/SCTP"
+        _refuse(not has_port, "its data channel has no SCTP port")
+    else:
+        known = find_common_codecs(CODECS[media.kind], media.rtp.codecs)
+        _refuse(not media.rtcp_mux, "a section of sound has no rtcp-mux")
+        _refuse(not known, "a section of sound has no codec that is known here, such as Opus")
 
 
 def _divided(lines: Sequence[str]) -> list[list[str]]:

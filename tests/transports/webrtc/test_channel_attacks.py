@@ -11,6 +11,7 @@ from localvoice.transports.webrtc import peer as webrtc
 from localvoice.transports.webrtc.patches import sctp as sctp_guard
 from localvoice.transports.webrtc.peer import WebRtcPeer
 from tests.support.fakes import until
+from tests.support.sctp_pair import waiting_bytes
 from tests.support.server_site import Client, Site, serving
 from tests.support.webrtc_browser import Browser, calling, needs_a_network
 
@@ -53,9 +54,7 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> list[RTCSctpTransport]:
 def kept(transport: RTCSctpTransport) -> tuple[int, int]:
     """Parts and bytes that wait."""
     streams: dict[int, Any] = transport._inbound_streams
-    return sum(each.waiting for each in streams.values()), sum(
-        each.waiting_bytes for each in streams.values()
-    )
+    return sum(each.waiting for each in streams.values()), sum(map(waiting_bytes, streams.values()))
 
 
 async def receive(transport: RTCSctpTransport, chunk: DataChunk) -> None:

@@ -3,15 +3,17 @@
 import logging
 
 import pytest
-from aiortc import RTCCertificate, RTCIceGatherer, RTCIceTransport
+from aioice import Candidate, ice
+from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceTransport
 from aiortc.rtcdtlstransport import SRTP_PROFILES
 from OpenSSL import SSL
 
 from localvoice.transports.webrtc.patches import dtls as dtls_guard
-from localvoice.transports.webrtc.patches.dtls import PacketFilter
+from localvoice.transports.webrtc.patches.connection import IceGuard, PacketRates
 from tests.support.dtls_pair import call
 from tests.support.fakes import until
 
+CLIENT = ("127.0.0.1", 5000)
 SOUND, REPORT, MESSAGE = b"\x80\x60" + bytes(50), b"\x80\xc8" + bytes(50), b"\x17" + bytes(50)
 
 
@@ -27,10 +29,19 @@ class Reader:
             raise ZeroDivisionError
 
 
+def guard_for_client() -> IceGuard:
+    """With the client's port known."""
+    guard = IceGuard(lambda: None)
+    guard.client = frozenset({CLIENT[0]})
+    assert guard.authenticated(CLIENT)
+    return guard
+
+
 @pytest.mark.parametrize("packet", [b"", SOUND + bytes(1_449)], ids=["empty", "too large"])
 def test_what_no_parser_takes_is_dropped(packet: bytes) -> None:
-    assert not PacketFilter(0.0).admits(packet, 0.0)
-    assert PacketFilter(0.0).admits(SOUND, 0.0)
+    guard = guard_for_client()
+    assert not guard.admits(packet, CLIENT)
+    assert guard.admits(SOUND, CLIENT)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +50,7 @@ def test_what_no_parser_takes_is_dropped(packet: bytes) -> None:
 def test_a_flood_is_cut_to_a_rate_and_told_once(
     packet: bytes, most: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sieve = PacketFilter(0.0)
+    sieve = PacketRates(0.0)
     passed = sum(sieve.admits(packet, number / 10_000) for number in range(100_000))
     assert 10 * most <= passed <= 10 * most + 5 * most
     for other in (SOUND, REPORT, MESSAGE):
@@ -48,21 +59,25 @@ def test_a_flood_is_cut_to_a_rate_and_told_once(
 
 
 def test_what_a_browser_sends_passes() -> None:
-    sieve = PacketFilter(0.0)
+    sieve = PacketRates(0.0)
     assert all(sieve.admits(SOUND, number / 100) for number in range(10_000))
     assert all(sieve.admits(REPORT, number / 5) for number in range(1_000))
     assert all(sieve.admits(MESSAGE, 200.0) for _ in range(500))
 
 
-async def test_a_transport_receives_through_the_sieve(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transport_receives_through_the_sieve() -> None:
     gatherer = RTCIceGatherer(iceServers=[])
-    packets = iter([b"", bytes(2_000), SOUND])
-
-    async def receive() -> bytes:
-        return next(packets)
-
-    monkeypatch.setattr(gatherer._connection, "recv", receive)
-    assert await RTCIceTransport(gatherer)._recv() == SOUND
+    certificate = RTCCertificate.generateCertificate()
+    guard_for_client().guard(RTCDtlsTransport(RTCIceTransport(gatherer), [certificate]))
+    socket = ice.StunProtocol(gatherer._connection)
+    socket.local_candidate = Candidate.from_sdp("1 1 udp 1 127.0.0.1 5001 typ host")
+    for packet in (b"", bytes(2_000), SOUND):
+        socket.datagram_received(packet, CLIENT)
+    received = gatherer._connection._queue
+    assert received.get_nowait() == (SOUND, 1) and received.empty()
+    for _ in range(900):
+        socket.datagram_received(REPORT, CLIENT)
+    assert received.qsize() < 900, "no more than a conversation needs"
 
 
 async def test_all_records_of_a_packet_are_read() -> None:

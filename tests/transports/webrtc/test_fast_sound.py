@@ -9,7 +9,7 @@ import pytest
 from localvoice.audio.frames import AudioFrame
 from localvoice.transports import inbox
 from localvoice.transports.inbox import FrameInbox
-from localvoice.transports.webrtc.patches import dtls as dtls_guard
+from localvoice.transports.webrtc.patches.connection import _RATES
 from tests.support.fakes import FakeStt, fake_engines, until
 from tests.support.server_site import Client, serving
 from tests.support.webrtc_browser import calling, needs_a_network
@@ -66,4 +66,4 @@ async def test_in_packets(heard: list[float]) -> None:
             await transport._send_rtp(header + LONG_PACKET)
         await is_told_once(client)
         assert max(heard) >= 0.12 and 3.0 <= sum(heard) < 20.0
-        assert dtls_guard._RATES["sound"][1] > 250, "it isn't the number of packets that counts"
+        assert _RATES["sound"][1] > 250, "it isn't the number of packets that counts"

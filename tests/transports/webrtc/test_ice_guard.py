@@ -11,8 +11,8 @@ from aioice.ice import StunProtocol
 from aiortc import RTCIceTransport
 
 from localvoice.transports.webrtc.addresses import addresses_to_bind, network_addresses
-from localvoice.transports.webrtc.patches import ice as ice_guard
-from localvoice.transports.webrtc.patches.ice import IceGuard
+from localvoice.transports.webrtc.patches import connection as ice_guard
+from localvoice.transports.webrtc.patches.connection import IceGuard
 from localvoice.transports.webrtc.peer import WebRtcPeer
 from tests.support.fakes import FakeStt, fake_engines, until
 from tests.support.server_site import Client, serving

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.transports.webrtc.incoming import MAX_WAITING, SILENT_BATCH, IncomingSound, PacketOrder
+from localvoice.transports.webrtc.sound import MAX_WAITING, SILENT_BATCH, IncomingSound, PacketOrder
 from tests.support.fakes import loud
 
 OPUS = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48_000, channels=2, payloadType=96)

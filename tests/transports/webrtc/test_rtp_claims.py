@@ -19,7 +19,7 @@ from aiortc.rtp import (
     RtpPacket,
 )
 
-from localvoice.transports.webrtc.patches import rtp as rtp_guard
+from localvoice.transports.webrtc.patches import dtls as rtp_guard
 from tests.support.dtls_pair import AUDIO_LEVEL, Call, call
 from tests.support.fakes import until
 

@@ -13,7 +13,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from localvoice.audio.frames import AUDIBLE, AudioFrame
 from localvoice.audio.playout import Playout
-from localvoice.transports.webrtc.outgoing import FRAME, SpeechTrack
+from localvoice.transports.webrtc.sound import FRAME, SpeechTrack
 from tests.support.fakes import loud
 
 RATE = 48_000

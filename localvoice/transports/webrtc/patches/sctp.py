@@ -18,15 +18,16 @@ taken an hour, and for dozens of messages a lost packet is sent again after a mi
 import asyncio
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from struct import unpack_from
 from types import SimpleNamespace
 from typing import Any, Final
 
 from aiortc import rtcsctptransport
 from aiortc.rtcsctptransport import (
     RECONFIG_PARAM_TYPES,
+    SCTP_TSN_MODULO,
     Chunk,
     DataChunk,
     ForwardTsnChunk,
@@ -43,7 +44,6 @@ from aiortc.utils import uint32_gte
 from localvoice.transports.limits import TokenBucket
 from localvoice.transports.webrtc.patches.sctp_streams import InboundStream
 
-_HEADER: Final = 4
 _STREAMS: Final = 64
 """A client needs one for its data channel. Peers are told so, and keep to it."""
 _WAITING: Final = 2048
@@ -60,7 +60,6 @@ _REQUESTS_IN_CHUNK: Final = 2
 """RFC 6525 allows no more in a RE-CONFIG chunk."""
 _HEARTBEAT_BYTES: Final = 512
 """A heartbeat is sent back as it came, and has to fit into a packet."""
-_MODULO: Final = 2**32
 
 _unguarded_params = rtcsctptransport.decode_params
 _unguarded_packet = rtcsctptransport.parse_packet
@@ -75,9 +74,9 @@ _send_chunk = RTCSctpTransport._send_chunk
 def decode_params(body: bytes) -> list[tuple[int, bytes]]:
     """As aiortc's, but raises ValueError for an impossible length, for which aiortc drops the packet."""
     position = 0
-    while position <= len(body) - _HEADER:
-        _, length = unpack_from("!HH", body, position)
-        if length < _HEADER:
+    while position <= len(body) - 4:
+        _, length = struct.unpack_from("!HH", body, position)
+        if length < 4:  # that of the header
             raise ValueError(f"SCTP parameter has impossible length {length}")
         position += length + -length % 4
     return _unguarded_params(body)
@@ -87,42 +86,32 @@ def parse_packet(data: bytes) -> tuple[int, int, int, list[Chunk]]:
     """As aiortc's, but only with chunks that clients send. ValueError for all that can't be read."""
     try:
         source, destination, tag, chunks = _unguarded_packet(data)
-        chunks = list(_within_limits(chunks))
-        _check_requests(chunks)
+        return source, destination, tag, list(_within_limits(chunks))
     except struct.error as error:
         raise ValueError(f"SCTP chunk is cut short: {error}") from error
-    return source, destination, tag, chunks
 
 
 def _within_limits(chunks: list[Chunk]) -> Iterator[Chunk]:
     """Some messages, and one chunk of each other kind: each costs work, and most are answered."""
     if len(chunks) > 1 and any(isinstance(chunk, InitChunk) for chunk in chunks):
         raise ValueError("SCTP INIT chunk isn't alone in its packet")
-    found: dict[type[Chunk], int] = {}
+    found = Counter[type[Chunk]]()
     for chunk in chunks:
-        kind = type(chunk)
-        found[kind] = found.get(kind, 0) + 1
+        found[type(chunk)] += 1
         if isinstance(chunk, HeartbeatChunk) and len(chunk.body) > _HEARTBEAT_BYTES:
             continue
         if isinstance(chunk, ReconfigChunk):
             chunk.params = chunk.params[:_REQUESTS_IN_CHUNK]
-        if found[kind] <= (_PARTS_IN_PACKET if kind is DataChunk else 1):
-            yield chunk
-
-
-def _check_requests(chunks: list[Chunk]) -> None:
-    """Raises struct.error for a request that aiortc would find broken only while acting on it."""
-    for chunk in chunks:
-        if isinstance(chunk, ReconfigChunk):
             for kind, body in chunk.params:
                 if kind in RECONFIG_PARAM_TYPES:
-                    RECONFIG_PARAM_TYPES[kind].parse(body)
+                    RECONFIG_PARAM_TYPES[kind].parse(body)  # a broken one raises here, not while acting on it
+        if found[type(chunk)] <= (_PARTS_IN_PACKET if isinstance(chunk, DataChunk) else 1):
+            yield chunk
 
 
 async def receive_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
     """As aiortc's, but ignores data before an association begins, and a second beginning."""
-    begun = transport._last_received_tsn is not None
-    if isinstance(chunk, DataChunk | ForwardTsnChunk) and not begun:
+    if isinstance(chunk, DataChunk | ForwardTsnChunk) and transport._last_received_tsn is None:
         return
     if isinstance(chunk, InitChunk) and transport._association_state is transport.State.ESTABLISHED:
         return
@@ -131,36 +120,28 @@ async def receive_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
 
 async def receive_data_chunk(transport: RTCSctpTransport, chunk: DataChunk) -> None:
     """As aiortc's, but drops chunks for which there is no room, and a flood of tiny ones."""
-    if _within_rate(transport) and _has_room(transport, chunk):
+    now = asyncio.get_running_loop().time()
+    full = TokenBucket(_PARTS_PER_SECOND, _PARTS_AT_ONCE, now)
+    if not vars(transport).setdefault("_parts", full).take(now) and _has_room(transport, chunk):
         await _receive_data(transport, chunk)
 
 
-def _within_rate(transport: RTCSctpTransport) -> bool:
-    now = asyncio.get_running_loop().time()
-    parts = vars(transport).get("_parts")
-    if parts is None:
-        parts = vars(transport)["_parts"] = TokenBucket(_PARTS_PER_SECOND, _PARTS_AT_ONCE, now)
-    return not parts.take(now)
-
-
 def _has_room(transport: RTCSctpTransport, chunk: DataChunk) -> bool:
+    streams: dict[int, Any] = transport._inbound_streams
     if chunk.stream_id >= _STREAMS or transport._advertised_rwnd <= 0:
         return False
-    if sum(each.waiting for each in _streams(transport)) >= _WAITING:
+    if sum(each.waiting for each in streams.values()) >= _WAITING:
         return False
-    received = transport._last_received_tsn
-    assert received is not None
+    received: Any = transport._last_received_tsn  # since the association began
     if uint32_gte(received, chunk.tsn) or tsn_minus_one(chunk.tsn) == received:
         return True  # a duplicate, whose acknowledgement was lost; or it closes the gap
-    if (chunk.tsn - received) % _MODULO > _FARTHEST:
-        return False
-    return len(transport._sack_misordered) < _OUT_OF_ORDER
+    is_near = (chunk.tsn - received) % SCTP_TSN_MODULO <= _FARTHEST
+    return is_near and len(transport._sack_misordered) < _OUT_OF_ORDER
 
 
 def mark_received(transport: RTCSctpTransport, tsn: int) -> bool:
     """As aiortc's, but doesn't sort and filter all that is out of order for each part."""
-    received = transport._last_received_tsn
-    assert received is not None
+    received: Any = transport._last_received_tsn
     if uint32_gte(received, tsn) or tsn in transport._sack_misordered:
         transport._sack_duplicates.append(tsn)
         return True
@@ -174,13 +155,12 @@ def mark_received(transport: RTCSctpTransport, tsn: int) -> bool:
 
 async def send_sack(transport: RTCSctpTransport) -> None:
     """As aiortc's, but also right where numbers wrap, and bounded."""
-    received = transport._last_received_tsn
-    assert received is not None
-    offsets = ((tsn - received) % _MODULO for tsn in transport._sack_misordered)
+    received: Any = transport._last_received_tsn
     sack = SackChunk()
     sack.cumulative_tsn = received
     sack.advertised_rwnd = max(0, transport._advertised_rwnd)
     sack.duplicates = transport._sack_duplicates[:_OUT_OF_ORDER]
+    offsets = ((tsn - received) % SCTP_TSN_MODULO for tsn in transport._sack_misordered)
     sack.gaps = merged((offset, offset) for offset in offsets if offset <= _FARTHEST)
     await transport._send_chunk(sack)
     transport._sack_duplicates.clear()
@@ -189,12 +169,11 @@ async def send_sack(transport: RTCSctpTransport) -> None:
 
 async def receive_sack_chunk(transport: RTCSctpTransport, chunk: SackChunk) -> None:
     """As aiortc's, but only for what was sent."""
-    outstanding = (tsn_minus_one(transport._local_tsn) - chunk.cumulative_tsn) % _MODULO
-    if outstanding >= _MODULO // 2:
-        return  # it acknowledges what was never sent
-    gaps = ((begin, min(end, outstanding)) for begin, end in chunk.gaps)
-    chunk.gaps = merged((begin, end) for begin, end in gaps if 0 < begin <= end)
-    await _receive_sack(transport, chunk)
+    outstanding = (tsn_minus_one(transport._local_tsn) - chunk.cumulative_tsn) % SCTP_TSN_MODULO
+    if outstanding < SCTP_TSN_MODULO // 2:  # otherwise it acknowledges what was never sent
+        gaps = ((begin, min(end, outstanding)) for begin, end in chunk.gaps)
+        chunk.gaps = merged((begin, end) for begin, end in gaps if 0 < begin <= end)
+        await _receive_sack(transport, chunk)
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -227,11 +206,6 @@ async def send_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
     """As aiortc's, but drops the chunk if the connection is closed. Some callers are tasks of their own."""
     with suppress(ConnectionError):
         await _send_chunk(transport, chunk)
-
-
-def _streams(transport: RTCSctpTransport) -> Iterable[InboundStream]:
-    streams: dict[int, Any] = transport._inbound_streams
-    return streams.values()
 
 
 PATCHES: Final[list[tuple[Any, str, Any]]] = [
