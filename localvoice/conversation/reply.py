@@ -19,9 +19,8 @@ from localvoice.conversation.tool_calls import ToolCalls
 from localvoice.engines.speech_text import speakable
 from localvoice.engines.types import CALL_NOTHING, CHOOSE_FREELY, CutOff, ToolCall
 from localvoice.observability.stopwatch import now
-from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Settled
-from localvoice.tools.executor import content_of
-from localvoice.tools.question import Consent
+from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Consent, Settled
+from localvoice.tools.result import content_of
 
 log = logging.getLogger(__name__)
 

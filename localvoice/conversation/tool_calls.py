@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from localvoice.application.hooks import Rejection, ToolResult, TurnContext, consult, notify
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
@@ -19,12 +20,22 @@ from localvoice.tools.confirmation import (
     REFUSED,
     SETTLED_ALREADY,
     UNANSWERED,
-    Acted,
     Confirmation,
+    Consent,
     Settled,
+    question_of,
 )
 from localvoice.tools.executor import ToolExecutor, why_it_failed
-from localvoice.tools.question import Consent, question_of
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What became of the LLM's calls."""
+
+    results: Sequence[ToolResult]
+    """In the calls' order."""
+    asks: Confirmation | None
+    """What has to be asked before the LLM goes on."""
 
 
 class ToolCalls:

@@ -1,21 +1,19 @@
-"""Runs the tools that the LLM calls. Whatever goes wrong in a tool is an answer to the LLM, no exception."""
+"""Runs the tools that the LLM calls. A failure in a tool is an answer to the LLM, not an exception."""
 
 import asyncio
 import concurrent.futures
 import contextvars
 import inspect
-import json
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from localvoice.application import calls as application
 from localvoice.application.calls import ApplicationError, message_of, unharmed
 from localvoice.application.hooks import ToolResult
-from localvoice.contract.messages import in_utf8
 from localvoice.engines.types import ToolCall
 from localvoice.observability.log_context import failure
 from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry
@@ -27,15 +25,13 @@ T = TypeVar("T")
 Execute = Callable[[], Awaitable[ToolResult]]
 Around = Callable[[ToolCall, Execute], Awaitable[ToolResult]]
 
-CONTENT_BYTES: Final = 8192
-"""Of one result, what the LLM reads: about 2000 tokens, which is half of a small model's context."""
 _LEAVE_SECONDS: Final = 0.1
 """How long a cancelled coroutine may take to clean up while the user already speaks."""
 _ANNOUNCE_SECONDS: Final = 5.0
 """How long a tool's thread waits for the event loop to take its announcement."""
 
 _left_behind: set[asyncio.Task[Any]] = set()
-"""Coroutines that went on after they were cancelled; the event loop itself wouldn't keep them alive."""
+"""Coroutines that go on after they were cancelled; the event loop itself doesn't keep them alive."""
 
 
 async def _just_run(_call: ToolCall, execute: Execute) -> ToolResult:
@@ -46,11 +42,9 @@ class ToolExecutor:
     """Runs calls of the registry's tools."""
 
     def __init__(self, registry: ToolRegistry, timeout_seconds: float = 30.0, max_parallel: int = 10) -> None:
-        """Each call may take `timeout_seconds`; so many parallel ones run at once."""
+        """Each call may take `timeout_seconds`; at most `max_parallel` of them run at once."""
         if not timeout_seconds > 0 or max_parallel < 1:
-            raise ValueError(
-                "the deadline of tools must be above 0 s, and at least 1 of them must run at once"
-            )
+            raise ValueError("the deadline of tools must be above 0 s, and at least 1 of them must run")
         self._registry = registry
         self._timeout_seconds = timeout_seconds
         self._max_parallel = max_parallel
@@ -78,7 +72,8 @@ class ToolExecutor:
                     log.error("what surrounds the tool %s failed with %s", call.name, failure(error))
                     return _failed(call, "internal error", 0.0)
 
-        in_order = [index for index, call in enumerate(calls) if self._is_sequential(call)]
+        sequential = {tool.name for tool in self._registry if tool.policy == "sequential"}
+        in_order = [index for index, call in enumerate(calls) if call.name in sequential]
         results: dict[int, ToolResult] = {}
         try:
             for index in in_order:
@@ -91,9 +86,6 @@ class ToolExecutor:
             raise
         results |= {index: task.result() for index, task in tasks.items()}
         return tuple(results[index] for index in range(len(calls)))
-
-    def _is_sequential(self, call: ToolCall) -> bool:
-        return any(tool.name == call.name and tool.policy == "sequential" for tool in self._registry)
 
     async def _execute(self, call: ToolCall, context: ToolContext) -> ToolResult:
         """Run one call; only a cancellation comes out of it."""
@@ -127,7 +119,7 @@ class ToolExecutor:
 
 
 def why_it_failed(name: str, error: Exception) -> str:
-    """In words for the LLM. What the tool didn't say itself is logged as well."""
+    """In words for the LLM. A failure that the tool didn't put into words itself is logged as well."""
     if isinstance(error, ToolError):
         return message_of(error)
     if isinstance(error, ApplicationError):
@@ -137,48 +129,26 @@ def why_it_failed(name: str, error: Exception) -> str:
     return f"{type(error).__name__}: {message_of(error)}"
 
 
-def content_of(result: ToolResult) -> str:
-    """The result as JSON for the LLM; of one above `CONTENT_BYTES` only the beginning, and a note."""
-    answer = result.result if result.success else {"error": result.error}
-    text = in_utf8(json.dumps(answer, ensure_ascii=False))
-    size = len(text.encode())
-    if size <= CONTENT_BYTES:
-        return text
-    note = f"only the beginning is shown: the whole result has {size} bytes"
-    kept = text[:CONTENT_BYTES]
-    while True:  # quotes and letters of several bytes make it longer than it looks
-        content = json.dumps({"note": note, "beginning": kept}, ensure_ascii=False)
-        if (length := len(content.encode())) <= CONTENT_BYTES:
-            return content
-        kept = kept[: len(kept) * CONTENT_BYTES // (length + 1)]
-
-
 async def _handle(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
     """The result as JSON types, which is made where the tool runs: it may be an iterator, or large."""
-    stopped = context.cancelled.is_set
+
+    def to_json(value: Any) -> Any:
+        return as_json(value, lambda: not context.cancelled.is_set())
+
     if _is_async(tool.handler):
         value = await application.run(lambda: tool.handler(arguments, context))
     else:
-        loop = asyncio.get_running_loop()
-        beside = replace(context, announce=partial(_announce_from_thread, loop, context))
+        announce = partial(_announce_from_thread, asyncio.get_running_loop(), context)
 
         def work() -> Any:
-            given = tool.handler(arguments, beside)
-            return given if inspect.isawaitable(given) else _Made(as_json(given, lambda: not stopped()))
+            given = tool.handler(arguments, replace(context, announce=announce))
+            return given if inspect.isawaitable(given) else to_json(given)
 
-        value = await _in_thread(tool.name, work)
-        if isinstance(value, _Made):
-            return value.value
-        value = await application.run(lambda: value)
-    make = partial(as_json, value, lambda: not stopped())
-    return make() if is_small(value) else await _in_thread(tool.name, make)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A result that is JSON already."""
-
-    value: Any
+        given = await _in_thread(tool.name, work)
+        if not inspect.isawaitable(given):
+            return given
+        value = await application.run(lambda: given)
+    return to_json(value) if is_small(value) else await _in_thread(tool.name, partial(to_json, value))
 
 
 def _is_async(handler: Callable[..., Any]) -> bool:
@@ -186,11 +156,8 @@ def _is_async(handler: Callable[..., Any]) -> bool:
 
 
 async def _in_thread(name: str, function: Callable[[], T]) -> T:
-    """Run a function in a daemon thread of its own.
-
-    Not `asyncio.to_thread`: a few stuck tools would use up the loop's threads for everyone, and the process
-    couldn't end before they do.
-    """
+    """A daemon thread of its own: a few stuck tools would use up the threads of `asyncio.to_thread` for all
+    sessions, and the process couldn't end before they do."""
     job: concurrent.futures.Future[T] = concurrent.futures.Future()
     variables = contextvars.copy_context()
 
@@ -215,7 +182,7 @@ def _announce_from_thread(
 
 
 async def _leave(job: asyncio.Task[Any], tool: Tool, context: ToolContext) -> None:
-    """Tell a tool to stop; one that doesn't is left behind."""
+    """Tell a tool to stop. One that doesn't is left behind."""
     context.cancelled.set()
     job.cancel()
     try:
@@ -231,7 +198,7 @@ async def _leave(job: asyncio.Task[Any], tool: Tool, context: ToolContext) -> No
 def _forget(job: asyncio.Task[Any]) -> None:
     _left_behind.discard(job)
     if not job.cancelled():
-        job.exception()  # counts as seen: nobody waits for it any more
+        job.exception()  # asked for, so that asyncio doesn't report it: nothing waits for it any more
 
 
 def _failed(call: ToolCall, words: str, seconds: float) -> ToolResult:

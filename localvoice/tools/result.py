@@ -1,25 +1,47 @@
-"""What a tool has returned, as JSON types: checked, limited, and made where it blocks nothing."""
+"""What a tool has returned: as JSON types of a limited size, and cut for the LLM."""
 
+import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
+from localvoice.application.hooks import ToolResult
+from localvoice.contract.messages import in_utf8
 from localvoice.tools.tool import ToolError
 
+CONTENT_BYTES: Final = 8192
+"""Of one result, what the LLM reads: about 2000 tokens, which is half of a small model's context."""
+
 RESULT_BYTES: Final = 2**20
-"""Of one result, as JSON. The LLM reads 8 KiB of it; clients and hooks get all of it."""
+"""Of one result, as JSON. The LLM reads less of it; clients and hooks get all of it."""
 _SMALL: Final = 4096
 _PART: Final = 8
-"""What a number or a list takes at least, so that what holds itself comes to an end."""
+"""What a number or a list takes at least, so that a list that holds itself comes to an end."""
 _PLAIN: Final = (str, int, float, bool, type(None))
 _LISTS: Final = (list, tuple, set, frozenset, deque)
 _SIZED: Final = (str, bytes, bytearray)
 _BRACKETS: Final = 2
 """Bytes of an empty list or mapping: an endless number of them has to end as well."""
 _NUMBER_BITS: Final = 4096
-"""What turns longer numbers into text takes long, or refuses."""
+"""Python refuses to turn much longer numbers into text, or takes long."""
+
+
+def content_of(result: ToolResult) -> str:
+    """The result as JSON for the LLM; of one above `CONTENT_BYTES` only the beginning, and a note."""
+    answer = result.result if result.success else {"error": result.error}
+    text = in_utf8(json.dumps(answer, ensure_ascii=False))
+    size = len(text.encode())
+    if size <= CONTENT_BYTES:
+        return text
+    note = f"only the beginning is shown: the whole result has {size} bytes"
+    kept = text[:CONTENT_BYTES]
+    while True:  # quotes and letters of several bytes make it longer than it looks
+        content = json.dumps({"note": note, "beginning": kept}, ensure_ascii=False)
+        if (length := len(content.encode())) <= CONTENT_BYTES:
+            return content
+        kept = kept[: len(kept) * CONTENT_BYTES // (length + 1)]
 
 
 def is_small(value: object) -> bool:
@@ -51,7 +73,7 @@ class _Walk:
     def of(self, value: Any) -> Any:
         kind = type(value)
         if kind is str:
-            self._take(len(value))
+            self._take(len(value))  # before it is encoded, which takes long
             self._take(len(value.encode()) - len(value) + 2)
             return value
         if kind is int and value.bit_length() > _NUMBER_BITS:
@@ -64,7 +86,12 @@ class _Walk:
             return [self.of(each) for each in value]
         if isinstance(value, Iterator):
             self._take(_BRACKETS)
-            return [self.of(each) for each in self._while_wanted(value)]
+            items = []
+            for each in value:
+                if not self._wanted():
+                    raise ToolError("was stopped")
+                items.append(self.of(each))
+            return items
         if isinstance(value, AsyncIterator):
             raise ValueError("it is an async generator. Return a list")
         return self._single(value)
@@ -81,12 +108,6 @@ class _Walk:
             return str(self.of(key))
         (written,) = self._single({key: None})
         return str(written)
-
-    def _while_wanted(self, items: Iterator[Any]) -> Iterable[Any]:
-        for item in items:
-            if not self._wanted():
-                raise ToolError("was stopped")
-            yield item
 
     def _take(self, size: int) -> None:
         self._left -= size

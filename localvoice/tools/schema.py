@@ -1,19 +1,23 @@
-"""JSON Schemas of tools: checked, and flattened for the small models and the grammar that read them."""
+"""JSON Schemas of tools: made of a function's types, checked, and flat for the models that read them.
+
+jsonschema is imported where it is used: it takes as long to import as all the rest.
+"""
 
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NotRequired, get_type_hints
 
-from pydantic import BaseModel
-from pydantic.errors import PydanticUserError
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.fields import FieldInfo
+from typing_extensions import TypedDict
 
 _DEFINITIONS: Final = ("$defs", "definitions")
 _NAMED_SCHEMAS: Final = ("properties", "patternProperties", "dependentSchemas")
 """Keywords whose keys are names that the tool chose, not keywords."""
 _PLAIN_VALUES: Final = ("default", "const", "enum", "examples", "required")
 """Keywords whose values are data, in which a key such as `title` means nothing."""
-_UNREAD: Final = ("title", "discriminator")
+_UNREAD: Final = ("title", "discriminator", *_DEFINITIONS)
 """Keywords that tell a model nothing, or that point to definitions that are gone."""
 _ERROR_CHARACTERS: Final = 200
 
@@ -22,24 +26,72 @@ class _Recursive(Exception):
     """A definition contains itself, so it can't be written out."""
 
 
+def parameter_types(function: Callable[..., Any]) -> dict[str, Any]:
+    """Each parameter's type, with what `Annotated` says of it. Raises TypeError if the LLM can't give one."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"its annotations name something that isn't known there: {error}") from error
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise TypeError(f"the LLM gives arguments by name, and {parameter} can't be given so")
+        if name not in hints:
+            raise TypeError(f"its parameter {name} needs a type annotation")
+        if isinstance(parameter.default, FieldInfo):
+            raise TypeError(f"write {name}: Annotated[<type>, Field(…)] and a plain default")
+    return {name: hint for name, hint in hints.items() if name != "return"}
+
+
+def arguments_of(
+    function: Callable[..., Any], types: Mapping[str, Any]
+) -> tuple[TypeAdapter[dict[str, Any]], dict[str, Any]]:
+    """What validates the arguments of these types, and their schema: short, because each prompt has it.
+
+    What the LLM leaves out isn't passed on, so the function's own default holds. Raises TypeError or
+    `PydanticUserError` for a type that JSON can't carry.
+    """
+    defaults = {name: each.default for name, each in inspect.signature(function).parameters.items()}
+    required = [name for name in types if defaults[name] is inspect.Parameter.empty]
+    fields = {name: kind if name in required else NotRequired[kind] for name, kind in types.items()}
+    make: Any = TypedDict  # called by this name, mypy wants to see the fields
+    arguments = make("Arguments", fields)
+    arguments.__pydantic_config__ = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(arguments)
+    schema = adapter.json_schema()
+    for name, each in schema["properties"].items():
+        default = defaults[name]
+        if default is None:
+            _drop_null(each)
+        elif default and type(default) in (str, int, float, bool):
+            each["default"] = default  # 0, "" and False go without saying
+    parts = ("type", "properties", "required", "$defs")
+    return adapter, {part: schema[part] for part in parts if part in schema}
+
+
+def _drop_null(schema: dict[str, Any]) -> None:
+    """Of an argument that may be left out, null says nothing more."""
+    others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(others) == 1:
+        del schema["anyOf"]
+        schema.update({**others[0], **schema})
+    elif others:
+        schema["anyOf"] = others
+
+
 def flat_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of an arguments' schema with its definitions written out where they are used.
 
     Definitions that contain themselves stay as they are. Raises ValueError, saying why, if the schema is no
     JSON Schema of an object or refers to anything outside itself.
     """
-    from jsonschema import (  # here: it takes as long to import as all the rest
-        Draft202012Validator,
-        SchemaError,
-    )
+    from jsonschema import Draft202012Validator, SchemaError
 
     try:
-        copy = json.loads(json.dumps(schema if isinstance(schema, dict) else dict(schema), allow_nan=False))
+        copy: dict[str, Any] = json.loads(json.dumps(dict(schema), allow_nan=False))
         Draft202012Validator.check_schema(copy)
     except SchemaError as error:
-        raise ValueError(
-            f"the parameters are no valid JSON Schema: {error.json_path}: {error.message}"
-        ) from error
+        where = f"{error.json_path}: {error.message}"
+        raise ValueError(f"the parameters are no valid JSON Schema: {where}") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"the parameters must be a JSON Schema written as a dict: {error}") from error
     if copy.get("type") != "object":
@@ -54,27 +106,10 @@ def flat_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
             known = ", ".join(sorted(definitions)) or "nothing"
             raise ValueError(f"the parameters refer to {reference}, but define {known}")
     try:
-        flattened: dict[str, Any] = _flatten(copy, definitions, ())
+        flat: dict[str, Any] = _flat(copy, definitions)
     except _Recursive:
-        return dict(copy)
-    return flattened
-
-
-def schema_of(function: Callable[..., Any], model: type[BaseModel]) -> dict[str, Any]:
-    """What the LLM reads of a function's arguments: short, since every prompt holds it. Raises TypeError."""
-    try:
-        schema = model.model_json_schema()
-    except PydanticUserError as error:
-        raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
-    parameters = inspect.signature(function).parameters
-    for name, each in schema["properties"].items():
-        default = parameters[name].default
-        if default is None:
-            _drop_null(each)
-        elif default and type(default) in (str, int, float, bool):
-            each["default"] = default  # 0, "" and False go without saying
-    parts = ("type", "properties", "required", "$defs")
-    return {part: schema[part] for part in parts if part in schema}
+        return copy
+    return flat
 
 
 def complaint_about(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
@@ -86,9 +121,7 @@ def complaint_about(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> 
     if error is None:
         return None
     place = ".".join(str(step) for step in error.absolute_path)
-    words = (
-        error.message if len(error.message) <= _ERROR_CHARACTERS else error.message[:_ERROR_CHARACTERS] + "…"
-    )
+    words = error.message[:_ERROR_CHARACTERS] + ("…" if len(error.message) > _ERROR_CHARACTERS else "")
     return f"{place}: {words}" if place else words
 
 
@@ -101,39 +134,24 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(each)
 
 
-def _flatten(node: Any, definitions: Mapping[str, Any], inside: tuple[str, ...]) -> Any:
+def _flat(node: Any, definitions: Mapping[str, Any], inside: tuple[str, ...] = ()) -> Any:
     if isinstance(node, list):
-        return [_flatten(item, definitions, inside) for item in node]
+        return [_flat(item, definitions, inside) for item in node]
     if not isinstance(node, dict):
         return node
-    if "$ref" in node:
-        reference = node["$ref"]
+    if (reference := node.get("$ref")) is not None:
         if reference in inside:
             raise _Recursive
-        beside = {key: value for key, value in node.items() if key != "$ref"}
+        others = {key: value for key, value in node.items() if key != "$ref"}
         target = definitions[reference]
-        merged = {**target, **beside} if isinstance(target, dict) else target
-        return _flatten(merged, definitions, (*inside, reference))
-    return {
-        key: _flatten_keyword(key, value, definitions, inside)
-        for key, value in node.items()
-        if key not in (*_UNREAD, *_DEFINITIONS)
-    }
-
-
-def _flatten_keyword(key: str, value: Any, definitions: Mapping[str, Any], inside: tuple[str, ...]) -> Any:
-    if key in _PLAIN_VALUES:
-        return value
-    if key in _NAMED_SCHEMAS:
-        return {name: _flatten(schema, definitions, inside) for name, schema in value.items()}
-    return _flatten(value, definitions, inside)
-
-
-def _drop_null(schema: dict[str, Any]) -> None:
-    """Of an argument that may be left out, null says nothing more."""
-    others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
-    if len(others) == 1:
-        del schema["anyOf"]
-        schema.update({**others[0], **schema})
-    elif others:
-        schema["anyOf"] = others
+        merged = {**target, **others} if isinstance(target, dict) else target
+        return _flat(merged, definitions, (*inside, reference))
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if key in _PLAIN_VALUES:
+            flat[key] = value
+        elif key in _NAMED_SCHEMAS:
+            flat[key] = {name: _flat(schema, definitions, inside) for name, schema in value.items()}
+        elif key not in _UNREAD:
+            flat[key] = _flat(value, definitions, inside)
+    return flat

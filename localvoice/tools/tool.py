@@ -11,23 +11,23 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, get_args, get_type_hints, overload
+from itertools import islice
+from typing import Any, Final, Literal, get_args, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic.fields import FieldInfo
 
 from localvoice.application.calls import result_of
 from localvoice.engines.types import ToolSpec
-from localvoice.tools.question import check_question
-from localvoice.tools.schema import complaint_about, flat_schema, schema_of
+from localvoice.tools.confirmation import check_question
+from localvoice.tools.schema import arguments_of, complaint_about, flat_schema, parameter_types
 
 Policy = Literal["parallel", "sequential"]
 Function = Callable[..., Any]
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _ERRORS_SHOWN: Final = 3
-"""A wrong call is told its first mistakes; a model that reads ten of them mends none."""
+"""Of a wrong call: a model that reads ten of them corrects none."""
 
 
 class ToolError(Exception):
@@ -47,16 +47,13 @@ class ToolContext:
     """What a tool knows of the conversation that called it."""
 
     call_id: str
-    """The call's."""
     session_id: str
-    """The session's."""
     turn_id: str
-    """The turn's."""
     cancelled: asyncio.Event
     """Set when the result is not wanted any more: the user interrupted, or it took too long. Any thread may
     ask `is_set()`; only a coroutine may wait for it."""
     announce: Callable[[float, str], None]
-    """After so many seconds the agent says this text, as soon as nobody speaks; also after the turn. Raises
+    """After so many seconds the agent says this text, also after the turn, once there is silence. Raises
     `ToolError` when too many wait already."""
 
 
@@ -81,18 +78,15 @@ class Tool:
     required parameter: "Shall I send {text} to {recipient}?"."""
 
     def __post_init__(self) -> None:
-        """Check the spec and flatten its schema."""
+        """Check the spec and write its schema's definitions out."""
         name = self.spec.name
         if not _NAME.fullmatch(name):
-            raise ValueError(
-                f"a tool can't be called {name!r}: give it 1 to 64 letters, digits, _ or -, a letter first"
-            )
+            rule = "give it 1 to 64 letters, digits, _ or -, a letter first"
+            raise ValueError(f"a tool can't be called {name!r}: {rule}")
         if not self.spec.description.strip():
             raise ValueError(f"the tool {name} needs a description: the LLM decides by it when to call it")
         if self.policy not in get_args(Policy):
-            raise ValueError(
-                f"the policy of the tool {name} must be parallel or sequential, not {self.policy!r}"
-            )
+            raise ValueError(f"the tool {name}'s policy must be parallel or sequential, not {self.policy!r}")
         try:
             parameters = flat_schema(self.spec.parameters)
         except ValueError as error:
@@ -102,7 +96,7 @@ class Tool:
 
     @property
     def name(self) -> str:
-        """What a call names."""
+        """The name in the spec, by which the LLM calls the tool."""
         return self.spec.name
 
     def validate(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -141,7 +135,7 @@ class ToolRegistry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names."""
+        """All names, in order."""
         return tuple(self._by_name)
 
     def filter(self, names: Iterable[str]) -> tuple[Tool, ...]:
@@ -149,11 +143,11 @@ class ToolRegistry:
         return tuple(self.get(name) for name in names)
 
     def __iter__(self) -> Iterator[Tool]:
-        """Over the tools."""
+        """The tools, in order."""
         return iter(self._by_name.values())
 
     def __len__(self) -> int:
-        """How many tools there are."""
+        """Number of tools."""
         return len(self._by_name)
 
 
@@ -185,7 +179,12 @@ def tool(
     """
 
     def decorate(function: Function) -> Tool:
-        return _tool_of(function, name, description, policy, confirm)
+        if not (inspect.isfunction(function) or inspect.ismethod(function)):
+            raise TypeError(f"a tool is made of a function or a bound method, not of {function!r}")
+        try:
+            return _tool_of(function, name, description, policy, confirm)
+        except (TypeError, PydanticUserError) as error:
+            raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
 
     return decorate if function is None else decorate(function)
 
@@ -193,22 +192,24 @@ def tool(
 def _tool_of(
     function: Function, name: str | None, description: str | None, policy: Policy, confirm: bool | str
 ) -> Tool:
-    if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        raise TypeError(f"a tool is made of a function or a bound method, not of {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{function.__qualname__} can't be a tool: it must return its result, not yield it")
+        raise TypeError("it must return its result, not yield it")
     sentence = description or (inspect.getdoc(function) or "").partition("\n")[0].strip()
     if not sentence:
-        raise TypeError(
-            f"{function.__qualname__} can't be a tool yet: its docstring's first line must say what it does"
-        )
-    types = _parameter_types(function)
-    contexts = [each for each, annotation in types.items() if annotation is ToolContext]
-    for each in contexts:
-        del types[each]
-    model = _arguments_model(function, types)
-    parse = _parser(model, tuple(types))
-    spec = ToolSpec(name or function.__name__, sentence, schema_of(function, model))
+        raise TypeError("its docstring's first line must say what it does")
+    types = parameter_types(function)
+    contexts = [each for each, kind in types.items() if kind is ToolContext]
+    given = {each: kind for each, kind in types.items() if each not in contexts}
+    adapter, schema = arguments_of(function, given)
+
+    def parse(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return adapter.validate_python(dict(arguments))
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            complaints = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+            words = "; ".join(islice(complaints, _ERRORS_SHOWN))
+            raise InvalidArgumentsError(f"invalid arguments: {words}") from error
 
     def call(arguments: Mapping[str, Any], context: ToolContext) -> Any:
         return function(**arguments, **dict.fromkeys(contexts, context))
@@ -217,65 +218,4 @@ def _tool_of(
         return await call(arguments, context)
 
     handler = call_async if inspect.iscoroutinefunction(function) else call
-    return Tool(spec, handler, policy, parse, confirm)
-
-
-def _parameter_types(function: Function) -> dict[str, Any]:
-    """Each parameter's type, with what `Annotated` says of it."""
-    where = f"{function.__qualname__} can't be a tool:"
-    try:
-        hints = get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"{where} its annotations name something that isn't known there: {error}") from error
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    types: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind not in by_name:
-            raise TypeError(f"{where} the LLM gives arguments by name, and {parameter} can't be given so")
-        if parameter.name not in hints:
-            raise TypeError(f"{where} its parameter {parameter.name} needs a type annotation")
-        if isinstance(parameter.default, FieldInfo):
-            raise TypeError(
-                f"{where} write {parameter.name}: Annotated[<type>, Field(…)] and a plain default"
-            )
-        types[parameter.name] = hints[parameter.name]
-    return types
-
-
-def _arguments_model(function: Function, types: Mapping[str, Any]) -> type[BaseModel]:
-    """Checks the arguments. Its fields are numbered: an argument may well be called `json` or `copy`."""
-    parameters = inspect.signature(function).parameters
-    fields: dict[str, Any] = {}
-    for number, (name, annotation) in enumerate(types.items()):
-        required = parameters[name].default is inspect.Parameter.empty
-        # What the LLM leaves out isn't passed on, so the function's own default holds.
-        default = Field(alias=name) if required else Field(alias=name, default_factory=lambda: None)
-        fields[f"argument_{number}"] = (annotation, default)
-    try:
-        return create_model(
-            "Arguments", __config__=ConfigDict(extra="forbid", coerce_numbers_to_str=True), **fields
-        )
-    except (PydanticUserError, TypeError) as error:
-        raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
-
-
-def _parser(
-    model: type[BaseModel], names: tuple[str, ...]
-) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    def parse(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            parsed = model.model_validate(dict(arguments))
-        except ValidationError as error:
-            raise InvalidArgumentsError(f"invalid arguments: {_complaints(error)}") from error
-        return {
-            name: getattr(parsed, field)
-            for number, name in enumerate(names)
-            if (field := f"argument_{number}") in parsed.model_fields_set
-        }
-
-    return parse
-
-
-def _complaints(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_context=False, include_input=False)[:_ERRORS_SHOWN]
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+    return Tool(ToolSpec(name or function.__name__, sentence, schema), handler, policy, parse, confirm)

@@ -10,7 +10,7 @@ from localvoice.application.hooks import ToolResult
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.conversation.history import History
 from localvoice.engines.types import ChatMessage, Image, Sampling, ToolCall, ToolOffer
-from localvoice.tools.executor import content_of
+from localvoice.tools.result import content_of
 from tests.support.fakes import FakeLlm, FakeStt
 from tests.support.injection_house import HARMLESS, House
 from tests.support.injections import ATTEMPTS, MORE_WAYS, Attempt, call

@@ -20,7 +20,7 @@ from localvoice.engines.llama.prompt import Prompts
 from localvoice.engines.threads import plan_threads
 from localvoice.engines.types import Image, ToolCall, ToolOffer
 from localvoice.tools import ToolRegistry
-from localvoice.tools.executor import content_of
+from localvoice.tools.result import content_of
 from localvoice.transports.dialogue import dialogue
 from tests.support.directors import agent_of as playbook_agent
 from tests.support.fakes import FakeStt, FakeTts, fake_engines

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localvoice.tools import ToolError
-from localvoice.tools.builtin.arithmetic import evaluate
-from localvoice.tools.builtin.speech import spoken_number
+from localvoice.tools.builtin.arithmetic import evaluate, spoken_number
 from tests.support.builtin_use import use
 
 

@@ -14,8 +14,7 @@ from localvoice.conversation.reminders import Reminders
 from localvoice.engines.types import ToolCall
 from localvoice.tools import ToolContext, ToolError, ToolRegistry
 from localvoice.tools.builtin import builtin_tools, clock
-from localvoice.tools.builtin.durations import seconds_of
-from localvoice.tools.builtin.speech import spoken_duration
+from localvoice.tools.builtin.clock import seconds_of, spoken_duration
 from localvoice.tools.executor import ToolExecutor
 from tests.support.builtin_use import use
 

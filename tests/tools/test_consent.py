@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from localvoice.engines.speech_text import speakable
 from localvoice.engines.types import ToolSpec
 from localvoice.tools import Tool, tool
-from localvoice.tools.question import LONGEST_QUESTION, Consent, consent, question_of
+from localvoice.tools.confirmation import LONGEST_QUESTION, Consent, consent, question_of
 
 YES = (
     "yes|Yes.|Yes!|yes, please|Yeah, sure.|okay|OK.|Oh yes, go ahead.|Do it.|Please do.|Of course.|all right|"
@@ -106,12 +106,12 @@ def test_no_word_of_an_argument_is_lost_on_the_way_to_the_ear(text: str) -> None
     ("text", "why"),
     [
         ("a" * LONGEST_QUESTION, "too long"),
-        ("hi\u202eevE", "nobody can hear"),
-        ("hi\u200b", "nobody can hear"),
-        ("hi\U000e0041", "nobody can hear"),
-        ("hi\U000e0101", "nobody can hear"),
-        ("hi\x00", "nobody can hear"),
-        ("\ud800", "nobody can hear"),
+        ("hi\u202eevE", "can't be heard"),
+        ("hi\u200b", "can't be heard"),
+        ("hi\U000e0041", "can't be heard"),
+        ("hi\U000e0101", "can't be heard"),
+        ("hi\x00", "can't be heard"),
+        ("\ud800", "can't be heard"),
     ],
 )
 def test_what_cannot_be_told_is_not_asked(text: str, why: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localvoice.conversation.sentences import Pieces
-from localvoice.tools.question import Consent, Question, consent, question_of
+from localvoice.tools.confirmation import Consent, Question, consent, question_of
 
 PAY = "Pay {amount} to {to}?"
 ENDING = "Shall I use pay, yes or no?"

@@ -11,7 +11,8 @@ import pytest
 from localvoice.application.hooks import ToolResult
 from localvoice.engines.types import ToolCall
 from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
-from localvoice.tools.executor import ToolExecutor, content_of
+from localvoice.tools.executor import ToolExecutor
+from localvoice.tools.result import content_of
 from tests.support.tool_calls import Contexts, calls, made, run_one
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from localvoice.application.hooks import ToolResult
-from localvoice.tools.executor import CONTENT_BYTES, content_of
-from localvoice.tools.result import RESULT_BYTES
+from localvoice.tools.result import CONTENT_BYTES, RESULT_BYTES, content_of
 from tests.support.tool_calls import run_one
 
 

@@ -1,23 +1,25 @@
-"""The built-in tool for arithmetic: exact where it can be, and bounded in time whatever it is asked."""
+"""The built-in tool for arithmetic: exact where it can be, and bounded in time for any input."""
 
-import ast
 import math
 import operator
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from localvoice.tools import ToolError, tool
-from localvoice.tools.builtin.speech import spoken_number
 
 _MAX_CHARACTERS: Final = 200
 _MAX_BITS: Final = 4096
 """Of a numerator or denominator. Beyond it, powers are computed in floating point."""
 _LARGEST: Final = 10**300
 """Just within what floating point holds."""
+_LARGEST_WHOLE: Final = 10**15
+"""From here on, a voice reads a number out in powers of ten."""
+_SMALLEST: Final = Fraction(1, 10**6)
 
 _WORDS: Final = (
     (r"what is|what's|calculate|compute|how much is", " "),
@@ -35,35 +37,23 @@ _WORDS: Final = (
 _WORD_PATTERNS: Final = tuple(
     (re.compile(rf"(?<![a-z])(?:{words})(?![a-z])"), sign) for words, sign in _WORDS
 )
-_SIGNS: Final = str.maketrans(
-    {
-        "×": "*",
-        "·": "*",
-        "÷": "/",
-        "−": "-",
-        "–": "-",
-        "^": "**",
-        "√": " sqrt ",
-        "π": " pi ",
-        "²": "**2",
-        "³": "**3",
-    }
+_SIGNS: Final = str.maketrans("×·÷−–", "**/--") | str.maketrans(
+    {"^": "**", "√": " sqrt ", "π": " pi ", "²": "**2", "³": "**3"}
 )
 _THOUSANDS: Final = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_NUMBER: Final = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,3}(?!\d))?"
-_TOKEN: Final = re.compile(rf"\s*(?:({_NUMBER})|([a-z]+)|(\*\*|//|[-+*/%()]))", re.ASCII)
-_ENDS: Final = {"", "+", "-", "*", "/", ")", "**", "//"}
-"""After one of these, % means percent; otherwise it is the remainder."""
+_NUMBER: Final = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]{1,3}(?![0-9]))?"
+_TOKEN: Final = re.compile(rf"{_NUMBER}|(?P<word>[a-z]+)|\*\*|//|[-+*/%()]|(?P<unknown>\S+)")
 
-_OPERATIONS: Final[Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction | int]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+_END: Final = ""
+_AFTER_PERCENT: Final = {_END, "+", "-", "*", "/", ")", "**", "//"}
+"""Before one of these, % means percent; otherwise it is the remainder."""
+_SUM, _PRODUCT, _SIGN, _POWER = 1, 2, 3, 4
+"""How strongly an operator binds, as in Python. A missing one, as in 2(3 + 4), is a product."""
+_BINDING: Final = {
+    **dict.fromkeys("+-", _SUM),
+    **dict.fromkeys(("*", "/", "//", "%", "mod", "("), _PRODUCT),
+    "**": _POWER,
 }
-_CONSTANTS: Final = {"pi": Fraction(repr(math.pi)), "e": Fraction(repr(math.e))}
 
 
 @tool
@@ -82,15 +72,32 @@ def evaluate(expression: str) -> Fraction:
     """
     if len(expression) > _MAX_CHARACTERS:
         raise ToolError(f"the expression is too long: at most {_MAX_CHARACTERS} characters")
-    source, numbers = _translate(_tokens(expression))
     try:
-        return _value(ast.parse(source, mode="eval").body, numbers)
+        return _Parser(_tokens(expression)).result()
     except ZeroDivisionError:
         raise ToolError("dividing by zero has no result") from None
     except OverflowError:
         raise ToolError("the result is too large") from None
-    except (SyntaxError, RecursionError, MemoryError):
+    except (SyntaxError, RecursionError):
         raise ToolError(f"this is no arithmetic expression: {expression}") from None
+
+
+def spoken_number(value: Fraction, digits: int = 6) -> str:
+    """A number as a voice reads it out well: `1,234`, `0.5`, `about 1.2 times 10 to the power of 20`.
+
+    What isn't whole gets about so many significant digits, but two decimals at least.
+    """
+    size = abs(value)
+    if value.denominator == 1 and size < _LARGEST_WHOLE:
+        return f"{int(value):,}"
+    exponent = (Decimal(size.numerator) / Decimal(size.denominator)).adjusted()
+    decimals, power = max(2, digits - 1 - exponent), ""
+    if not _SMALLEST <= size < _LARGEST_WHOLE:
+        value, decimals = value / Fraction(10) ** exponent, digits - 2
+        power = f" times 10 to the power of {'minus ' if exponent < 0 else ''}{abs(exponent)}"
+    rounded = round(value, decimals)
+    shown = Decimal(rounded.numerator) / Decimal(rounded.denominator)
+    return f"{'' if rounded == value else 'about '}{shown:,f}{power}"
 
 
 def _tokens(expression: str) -> list[str]:
@@ -99,71 +106,82 @@ def _tokens(expression: str) -> list[str]:
     for pattern, sign in _WORD_PATTERNS:
         text = pattern.sub(f" {sign} ", text)
     tokens: list[str] = []
-    position, end = 0, len(text.rstrip())
-    while position < end:
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise ToolError(
-                f"{text[position:].split()[0][:20]!r} can't be calculated with: use numbers and signs"
-            )
-        tokens.append(match[match.lastindex or 0])
-        position = match.end()
+    for match in _TOKEN.finditer(text):
+        if match["unknown"] or (match["word"] and match["word"] not in _KNOWN_WORDS):
+            raise _unusable(match[0])
+        tokens.append(match[0])
     if not tokens:
         raise ToolError("there is nothing to calculate: give an expression such as 12 * 7")
     return tokens
 
 
-def _translate(tokens: list[str]) -> tuple[str, dict[str, Fraction]]:
-    """Python source with names instead of numbers, so that they stay exact, and the numbers by name."""
-    source: list[str] = []
-    numbers: dict[str, Fraction] = {}
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
-        before = source[-1] if source else ""
-        if token[0].isdigit() or token[0] == ".":
-            name = f"n{len(numbers)}"
-            numbers[name] = Fraction(token)
-            source.append(f"({name})" if before in _FUNCTIONS else name)
-        elif token == "%" and following in _ENDS and before.strip("()") in numbers:
-            source[-1] = f"percent({before})"
-        else:
-            if token == "(" and (before == ")" or before in numbers):
-                source.append("*")  # 2(3 + 4)
-            source.append("%" if token == "mod" else token)
-    return " ".join(source), numbers
+def _unusable(word: str) -> ToolError:
+    return ToolError(
+        f"{word[:20]!r} can't be calculated with: use numbers, and only + - * / // % **, sqrt, abs, round, "
+        "floor and ceil"
+    )
 
 
-def _value(node: ast.expr, numbers: Mapping[str, Fraction]) -> Fraction:
-    match node:
-        case ast.Name(id=name) if name in numbers:
-            return numbers[name]
-        case ast.Name(id=name) if name in _CONSTANTS:
-            return _CONSTANTS[name]
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand, numbers)
-        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return _value(operand, numbers)
-        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
-            return _bounded(Fraction(_FUNCTIONS[name](_value(argument, numbers))))
-        case ast.BinOp(left=left, op=op, right=right):
-            return _bounded(_operate(op, _value(left, numbers), right, numbers))
-        case ast.Name(id=name):
-            raise ToolError(f"{name!r} can't be calculated with: use numbers and signs")
-    raise ToolError("only + - * / // % **, sqrt, abs, round, floor and ceil can be calculated")
+class _Percent(Fraction):
+    """Added to a number, it is a part of that number."""
 
 
-def _operate(op: ast.operator, left: Fraction, right: ast.expr, numbers: Mapping[str, Fraction]) -> Fraction:
-    value = _value(right, numbers)
-    if isinstance(op, ast.Pow):
-        return _power(left, value)
-    if (
-        isinstance(op, ast.Add | ast.Sub)
-        and isinstance(right, ast.Call)
-        and ast.unparse(right.func) == "percent"
-    ):
-        value *= left
-    if type(op) not in _OPERATIONS:
-        raise ToolError("only + - * / // % ** can be calculated")
-    return Fraction(_OPERATIONS[type(op)](left, value))
+class _Parser:
+    """Evaluates while it reads. Raises `SyntaxError` for what isn't arithmetic."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self._waiting = [_END, *reversed(tokens)]
+
+    def result(self) -> Fraction:
+        value = self._value()
+        if self._waiting != [_END]:
+            raise SyntaxError
+        return value
+
+    def _value(self, binding: int = 0) -> Fraction:
+        """An operand and all that is joined to it by operators that bind more strongly than this."""
+        left = self._operand()
+        while _BINDING.get(self._waiting[-1], 0) > binding:
+            sign = self._waiting.pop()
+            if sign == "(":  # 2(3 + 4)
+                self._waiting.append(sign)
+                sign = "*"
+            right = self._value(_SIGN if sign == "**" else _BINDING[sign])
+            if sign in "+-" and isinstance(right, _Percent):
+                right *= left
+            left = _bounded(Fraction(_OPERATIONS[sign](left, right)))
+        return left
+
+    def _operand(self) -> Fraction:
+        token = self._waiting.pop()
+        if token in ("+", "-"):
+            value = self._value(_SIGN)
+            return value if token == "+" else -value
+        value = self._atom(token)
+        if _is_number(token) and self._waiting[-1] == "%" and self._waiting[-2] in _AFTER_PERCENT:
+            self._waiting.pop()
+            return _Percent(value / 100)
+        return value
+
+    def _atom(self, token: str) -> Fraction:
+        if token == "(":
+            value = self._value()
+            if self._waiting.pop() != ")":
+                raise SyntaxError
+            return value
+        if token in _CONSTANTS:
+            return _CONSTANTS[token]
+        if token in _FUNCTIONS:
+            if self._waiting[-1] != "(" and not _is_number(self._waiting[-1]):
+                raise _unusable(token)
+            return _bounded(Fraction(_FUNCTIONS[token](self._atom(self._waiting.pop()))))
+        if not _is_number(token):
+            raise SyntaxError
+        return Fraction(token)
+
+
+def _is_number(token: str) -> bool:
+    return token[:1].isdigit() or token.startswith(".")
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:
@@ -187,20 +205,6 @@ def _round(value: Fraction) -> int:
     return math.floor(abs(value) + Fraction(1, 2)) * (1 if value >= 0 else -1)
 
 
-def _percent(value: Fraction) -> Fraction:
-    return value / 100
-
-
-_FUNCTIONS: Final[Mapping[str, Callable[[Fraction], Fraction | int]]] = {
-    "sqrt": _sqrt,
-    "percent": _percent,
-    "abs": abs,
-    "round": _round,
-    "floor": math.floor,
-    "ceil": math.ceil,
-}
-
-
 def _from_float(value: float, is_zero: bool) -> Fraction:
     if value == 0 and not is_zero:
         raise ToolError("the result is too close to zero")
@@ -209,8 +213,29 @@ def _from_float(value: float, is_zero: bool) -> Fraction:
 
 
 def _bounded(value: Fraction) -> Fraction:
-    """The value, if it can still be worked with quickly; very long fractions lose what nobody would hear."""
+    """The value, if it is quick to work with; very long fractions lose digits that are never spoken."""
     if abs(value) >= _LARGEST:
         raise OverflowError
     too_long = value.denominator.bit_length() > _MAX_BITS
     return _from_float(float(value), is_zero=value == 0) if too_long else value
+
+
+_OPERATIONS: Final[Mapping[str, Callable[[Fraction, Fraction], Fraction | int]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "mod": operator.mod,
+    "**": _power,
+}
+_FUNCTIONS: Final[Mapping[str, Callable[[Fraction], Fraction | int]]] = {
+    "sqrt": _sqrt,
+    "abs": abs,
+    "round": _round,
+    "floor": math.floor,
+    "ceil": math.ceil,
+}
+_CONSTANTS: Final = {"pi": Fraction(repr(math.pi)), "e": Fraction(repr(math.e))}
+_KNOWN_WORDS: Final = {"mod", *_FUNCTIONS, *_CONSTANTS}

@@ -1,5 +1,7 @@
-"""The built-in tools for time: the clock, here and elsewhere, and a timer."""
+"""The built-in tools for time: the clock, here and elsewhere, and a timer with the words for its length."""
 
+import math
+import re
 import unicodedata
 from datetime import datetime, timedelta
 from functools import cache
@@ -9,18 +11,41 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field
 
 from localvoice.tools import ToolContext, ToolError, tool
-from localvoice.tools.builtin.durations import seconds_of
-from localvoice.tools.builtin.speech import spoken_duration
 
 _LONGEST_SECONDS: Final = 24 * 3600
 _LABEL_CHARACTERS: Final = 80
+
+_SECOND, _MINUTE, _HOUR = 1, 60, 3600
+_UNITS: Final = {
+    **dict.fromkeys(("second", "sec", "s"), _SECOND),
+    **dict.fromkeys(("minute", "min", "m"), _MINUTE),
+    **dict.fromkeys(("hour", "hr", "h"), _HOUR),
+}
+_ONES: Final = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_NUMBERS: Final = {
+    **{word: float(number) for number, word in enumerate(_ONES)},
+    **{word: 10.0 * number for number, word in enumerate(_TENS, start=2)},
+    "a": 1.0,
+    "an": 1.0,
+    "half": 0.5,
+    "quarter": 0.25,
+    "quarters": 0.25,
+    "couple": 2.0,
+}
+_FILLERS: Final = frozenset({"and", "of", "in", "for", "about"})
+_WORD: Final = re.compile(r"-?\d+(?:\.\d+)?|[a-z]+|\S")
+_ADVICE: Final = "say it like 90 seconds, 5 minutes or 1 hour 30 minutes"
 
 # What small models write where the user names no place.
 _HERE: Final = frozenset(
     ("", "here", "home", "local", "local time", "current location", "my location", "user", "none", "null")
     + ("now", "today", "day", "date", "time", "year", "city", "the city", "my city", "place", "world")
 )
-# Places that people ask for and that give no zone its name.
+# Places that people ask for and after which no zone is named.
 _ZONE_OF: Final = {
     "America/New_York": "new york city, nyc, boston, washington, washington dc, philadelphia, miami, atlanta",
     "America/Chicago": "dallas, houston, austin, new orleans, minneapolis",
@@ -91,8 +116,46 @@ async def set_timer(
     return f"The timer is set for {length}, until {_spoken_clock(end)}."
 
 
+def seconds_of(words: str) -> float:
+    """The length in seconds, above 0. Raises `ToolError` for what is none."""
+    total, unit_before = 0.0, 0
+    numbers: list[float] = []
+    for word in _WORD.findall(re.sub(r"(?<=[a-z])-(?=[a-z])", " ", words.lower())):
+        unit = _UNITS.get(word) or _UNITS.get(word.removesuffix("s"))
+        if unit:
+            total += _value(numbers or [1.0]) * unit
+            numbers, unit_before = [], unit
+        elif word in _NUMBERS or re.fullmatch(r"-?\d+(?:\.\d+)?", word):
+            numbers.append(_NUMBERS[word] if word in _NUMBERS else float(word))
+        elif word not in _FILLERS:
+            raise ToolError(f"{words[:60]!r} isn't a length of time: {_ADVICE}")
+    if numbers:  # "an hour and a half": what follows the unit is a part of it
+        if not unit_before or _value(numbers) >= 1:
+            raise ToolError(f"{words[:60]!r} has no unit: {_ADVICE}")
+        total += _value(numbers) * unit_before
+    if not math.isfinite(total) or total <= 0:
+        raise ToolError(f"a timer needs a time above 0: {_ADVICE}")
+    return total
+
+
+def _value(numbers: list[float]) -> float:
+    """Several in a row: "twenty five" is a sum; "half a", "a couple", "three quarter" are products."""
+    value = numbers[0]
+    for number in numbers[1:]:
+        value = value + number if value >= 20 and 1 <= number < 10 else value * number
+    return value
+
+
+def spoken_duration(seconds: int) -> str:
+    """Such as `1 hour 30 minutes`; `seconds` is at least 1."""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "hour"), (minutes, "minute"), (seconds, "second"))
+    return " ".join(f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in parts if count)
+
+
 def _now(zone: ZoneInfo | None = None) -> datetime:
-    """The wall clock, here without a zone."""
+    """The wall clock's time; without a zone, that of the machine's place."""
     return datetime.now(zone).astimezone(zone)
 
 
@@ -105,7 +168,7 @@ def _spoken_moment(moment: datetime) -> str:
 
 
 def _zone(name: str) -> ZoneInfo:
-    """The zone of a city, or of a zone's own name; raises `ToolError`."""
+    """The zone of this city, or of this name; raises `ToolError`."""
     zones = _zones()
     if not zones:
         raise ToolError("this machine has no time zones: install the system's or Python's package tzdata")
@@ -118,21 +181,17 @@ def _zone(name: str) -> ZoneInfo:
 
 @cache
 def _zones() -> dict[str, str]:
-    """Time zones by all that they are called. Reads the system's files the first time."""
+    """Time zones by their names and by the places in them, from the system's files."""
     available = available_timezones()
     names: dict[str, str] = {}
-    # Zones of the form Area/City last: where a name is taken twice, the city is meant.
+    # Zones of the form Area/City come last: where two zones have a name, the city is meant.
     for zone in sorted(available, key=lambda zone: (zone.count("/") == 1, zone)):
         names[_plain(zone)] = zone
         names[_plain(zone.rpartition("/")[2])] = zone
     for zone, places in _ZONE_OF.items():
         if zone in available:
-            names |= dict.fromkeys(_places(places), zone)
+            names |= dict.fromkeys(places.split(", "), zone)
     return names
-
-
-def _places(words: str) -> list[str]:
-    return [place.strip() for place in words.split(",")]
 
 
 def _plain(name: str) -> str:

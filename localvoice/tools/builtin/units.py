@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field
 
 from localvoice.tools import ToolError, tool
-from localvoice.tools.builtin.speech import spoken_number
+from localvoice.tools.builtin.arithmetic import spoken_number
 
 if TYPE_CHECKING:
     from pint import UnitRegistry
@@ -69,14 +69,11 @@ _MAX_CHARACTERS: Final = 60
 @dataclass(frozen=True)
 class _Unit:
     name: str
-    """One of it, as it is spoken."""
     plural: str
-    """Two of it."""
     unit: "PlainUnit"
 
     @property
     def measures(self) -> str:
-        """What it measures, such as length."""
         dimensions = {_registry().get_dimensionality(f"[{what}]"): what for what in _MEASURES}
         return dimensions.get(self.unit.dimensionality, "something else")
 
@@ -126,7 +123,7 @@ def _registry() -> "UnitRegistry[Fraction]":
 
 
 def _unit(words: str) -> _Unit:
-    """The unit that is called so. pint's own parser computes what it is given, so it never sees the words."""
+    """pint's own parser would compute the words, so it never sees them."""
     text = words[:_MAX_CHARACTERS]
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
@@ -158,7 +155,6 @@ def _hint(words: str) -> str:
 
 
 def _pint_name(words: str) -> str | None:
-    """What pint calls this unit, or None if it doesn't know it."""
     key = words.strip().replace(" ", "_")
     # Abbreviations have no plural of their own: lbs, hrs.
     for candidate in (key.casefold(), key.casefold().removesuffix("s")):
