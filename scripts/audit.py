@@ -21,22 +21,19 @@ NOT_ASKED: Final = 2
 
 
 class Fault(BaseModel):
-    """A known vulnerability."""
+    """A known vulnerability, and the versions without it."""
 
     id: str
     fix_versions: list[str]
-    """Versions without it."""
     description: str = ""
 
 
 class Audited(BaseModel):
-    """What pip-audit says of one package."""
+    """What pip-audit says of one package; with a `skip_reason` it could not be asked about."""
 
     name: str
     version: str = ""
-    """Empty where it could not be asked about."""
     skip_reason: str | None = None
-    """Why it could not be asked about."""
     vulns: list[Fault] = []
 
 
@@ -57,8 +54,7 @@ def ask(service: str) -> Report:
         out = Path(scratch) / "audit.json"
         command = [tool, "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
         command += ["--vulnerability-service", service, "--format", "json", "--output", str(out)]
-        for lock in RUNTIME_LOCKS:
-            command += ["--requirement", str(lock)]
+        command += [f"--requirement={lock}" for lock in RUNTIME_LOCKS]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         try:
             return Report.model_validate_json(out.read_text("utf-8"))
@@ -68,18 +64,17 @@ def ask(service: str) -> Report:
 
 def judge(report: Report, wanted: tuple[Locked, ...], console: Console) -> int:
     """Print what is known; the exit code."""
-    answered = {each.name: each for each in report.dependencies if each.skip_reason is None}
+    answered = {each.name for each in report.dependencies if each.skip_reason is None}
     faulty = [each for each in report.dependencies if each.vulns]
     if faulty:
-        table = Table(
-            "package", "fault", "fixed in", "what it is", title="Known faults", title_justify="left"
-        )
-        for package in faulty:
-            for fault in package.vulns:
+        headings = ("package", "fault", "fixed in", "what it is")
+        table = Table(*headings, title="Known faults", title_justify="left")
+        for each in faulty:
+            for fault in each.vulns:
                 fixed = ", ".join(fault.fix_versions) or "no version yet"
-                table.add_row(f"{package.name} {package.version}", fault.id, fixed, fault.description[:300])
+                table.add_row(f"{each.name} {each.version}", fault.id, fixed, fault.description[:300])
         console.print(table)
-    unasked = sorted({package.name for package in wanted} - answered.keys())
+    unasked = sorted({package.name for package in wanted} - answered)
     if unasked:
         console.print(
             f"Of {len(wanted)} packages, {len(unasked)} could not be asked about: the service that was asked "
@@ -106,20 +101,16 @@ def _advise(console: Console) -> None:
     )
 
 
-def main(
-    service: Annotated[
-        str, typer.Option(help="Which of pip-audit's services to ask: pypi, osv or esms.")
-    ] = "pypi",
-) -> None:
+def main(service: Annotated[str, typer.Option(help="Which one to ask: pypi, osv or esms.")] = "pypi") -> None:
     """Ask whether anything is known against what is locked to run."""
     console = Console()
     try:
-        code = judge(ask(service), locked(), console)
+        report = ask(service)
     except NoAnswer as reason:
         console.print(f"pip-audit could not ask: {reason}", style="red", markup=False, soft_wrap=True)
         _advise(console)
-        code = NOT_ASKED
-    raise typer.Exit(code)
+        raise typer.Exit(NOT_ASKED) from reason
+    raise typer.Exit(judge(report, locked(), console))
 
 
 if __name__ == "__main__":

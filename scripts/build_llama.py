@@ -4,6 +4,7 @@ The project publishes source only, and a build for the machine's own instruction
 each machine compiles its own. What it depends on (see `Build.key`) is part of the folder's name.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -59,12 +60,10 @@ print(llama_cpp.llama_print_system_info().decode())
 
 @dataclass(frozen=True)
 class Build:
-    """One way to compile llama-cpp-python, and where its wheel is kept."""
+    """One way to compile llama-cpp-python: whether for an NVIDIA GPU, and the folder that keeps its wheel."""
 
     cuda: bool
-    """Whether the layers can run on an NVIDIA GPU."""
     folder: Path
-    """The cache folder of just this build."""
 
     @classmethod
     def here(cls, cuda: bool, environ: Mapping[str, str] = os.environ) -> "Build":
@@ -94,7 +93,7 @@ class Build:
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """The folder for what outlives a checkout, $LOCALVOICE_CACHE or one in the user's cache folder."""
+    """The folder for what outlives a checkout."""
     if own := environ.get("LOCALVOICE_CACHE"):
         return Path(own).expanduser().absolute()
     try:
@@ -126,26 +125,23 @@ def check_tools(build: Build) -> None:
         if not _compiles([*shlex.split(compiler), *flags]):
             raise Failed(NO_COMPILER.format(language, compiler))
     if build.cuda:
-        tools = {"the NVIDIA driver (no nvidia-smi)": shutil.which("nvidia-smi")}
-        tools["the CUDA toolkit (no nvcc)"] = _nvcc()
-        if missing := [name for name, path in tools.items() if not path]:
+        driver, toolkit = shutil.which("nvidia-smi"), _nvcc()
+        missing = [] if driver else ["the NVIDIA driver (no nvidia-smi)"]
+        missing += [] if toolkit else ["the CUDA toolkit (no nvcc)"]
+        if missing:
             raise Failed(NO_CUDA.format(" and ".join(missing)))
-    cache = build.folder.parent
-    cache.mkdir(parents=True, exist_ok=True)
-    check_space(
-        cache, BUILD_SPACE, "Compiling needs", ", or set LOCALVOICE_CACHE to a folder on a larger disk"
-    )
+    build.folder.parent.mkdir(parents=True, exist_ok=True)
+    otherwise = ", or set LOCALVOICE_CACHE to a folder on a larger disk"
+    check_space(build.folder.parent, BUILD_SPACE, "Compiling needs", otherwise)
 
 
 def _compiles(command: list[str]) -> bool:
     """Whether the compiler makes a program: macOS has a `cc` that only offers to install one."""
     source = f"#include <{'vector' if '-xc++' in command else 'stdio.h'}>\nint main(void) {{ return 0; }}\n"
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(OSError):
         command = [*command, "-", "-o", f"{scratch}/probe"]
-        try:
-            return subprocess.run(command, input=source.encode(), capture_output=True).returncode == 0
-        except OSError:
-            return False
+        return subprocess.run(command, input=source.encode(), capture_output=True).returncode == 0
+    return False
 
 
 def _nvcc() -> str | None:
@@ -198,6 +194,8 @@ def probe(python: Path, cuda: bool, env: Mapping[str, str]) -> str | None:
     """
     arguments = ["-c", PROBE, *(["cuda"] if cuda else [])]
     tried = subprocess.run([python, *arguments], env=dict(env), capture_output=True, text=True)
-    if tried.returncode <= 0:
-        return f"killed by signal {-tried.returncode}" if tried.returncode else None
+    if tried.returncode == 0:
+        return None
+    if tried.returncode < 0:
+        return f"killed by signal {-tried.returncode}"
     return (tried.stderr.strip().splitlines() or [f"exit status {tried.returncode}"])[-1]

@@ -11,13 +11,12 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from build_llama import Build
-from licences import NotInstalled, model_licences, package_licence
+from licences import NotInstalled, installed, model_licences, package_licence
 from locked import RUNTIME_LOCKS, locked
 from packaging.utils import parse_wheel_filename
 from sbom import DIST, Invalid, write_bill
@@ -29,6 +28,7 @@ from localvoice.files import local_path
 from localvoice.version import __version__
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 INSTALLER: Final = Path(__file__).with_name("bundle_install.sh")
 SUMS: Final = "SHA256SUMS"
 LICENCE_FILE: Final = re.compile(r"(?i)(^|/)(licen[cs]es?|copying|notice|authors|thirdparty)[^/]*(/[^/]+)?$")
@@ -40,8 +40,7 @@ def bundle(profile: str, cuda: bool, dist: Path = DIST) -> Path:
     Raises `Failed`, `NotInstalled`, `CatalogError`, `ModelFilesError`, `Invalid` or `OSError`, and leaves
     nothing then.
     """
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    name = f"localvoice-{__version__}-{profile}-{sysconfig.get_platform()}-py{python}"
+    name = f"localvoice-{__version__}-{profile}-{sysconfig.get_platform()}-py{PYTHON}"
     dist.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}.", dir=dist) as scratch:
         folder = Path(scratch) / name
@@ -66,18 +65,17 @@ def put_models(profile: str, folder: Path) -> None:
 
 def put_licences(profile: str, folder: Path) -> None:
     """The licence files of all packages, ours, and a list of who has which. Raises `NotInstalled`."""
-    found = [package_licence(package) for package in locked()] + model_licences(profile)
     folder.mkdir()
     shutil.copy(ROOT / "LICENSE", folder / "LICENSE")
     for package in locked():
-        for file in distribution(package.name).files or ():
+        for file in installed(package).files or ():
             path = Path(str(file.locate()))
             if LICENCE_FILE.search(str(file)) and path.suffix not in (".py", ".pyc") and path.is_file():
                 inner = Path(*(part for part in file.parts if part not in ("..", "/")))
                 (folder / package.name / inner).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, folder / package.name / inner)
     lines = []
-    for each in found:
+    for each in (*map(package_licence, locked()), *model_licences(profile)):
         bare = each.version and not (folder / each.name).exists()
         note = " (its package holds no licence file)" if bare else ""
         lines.append(f"{each.name} {each.version}".strip() + f": {each.licence}{note}\n")
@@ -90,8 +88,7 @@ def put_wheels(folder: Path, cuda: bool, log: Path) -> None:
     if compiled is None:
         raise Failed("llama-cpp-python has not been compiled here yet. Run `make install` first.")
     folder.mkdir()
-    env = pip_environment(os.environ)
-    python = Path(sys.executable)
+    env, python = pip_environment(os.environ), Path(sys.executable)
     wheels = pip(python, "download", "--only-binary", ":all:", "-d", folder, *LOCKED, RUNTIME_LOCKS[0])
     run("packages", wheels, log, env)
     _link(compiled, folder / compiled.name)
@@ -106,11 +103,8 @@ def seal(folder: Path, profile: str) -> None:
         name, version, _, _ = parse_wheel_filename(wheel.name)
         pins.append(f"{name}=={version} --hash=sha256:{sha256_of(wheel)}\n")
     (folder / "requirements.txt").write_text("".join(pins), "utf-8")
-    values = {
-        "PROFILE": profile,
-        "PYTHON": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "SYSTEM": f"{platform.system()}-{platform.machine()}",
-    }
+    system = f"{platform.system()}-{platform.machine()}"
+    values = {"PROFILE": profile, "PYTHON": PYTHON, "SYSTEM": system}
     script = re.sub("@([A-Z]+)@", lambda found: values[found[1]], INSTALLER.read_text("utf-8"))
     (folder / "install.sh").write_text(script, "utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())

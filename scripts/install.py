@@ -105,13 +105,17 @@ def packages_of(pins: int) -> Callable[[str], str | None]:
 
 def make_venv() -> None:
     """Make .venv, or keep the one that is there if it is whole, works and was made in this folder."""
-    if CHECKOUT.is_file() and CHECKOUT.read_text().strip() == str(ROOT) and _works():
+    if _holds(CHECKOUT, str(ROOT)) and _works():
         print("      already there", flush=True)
         return
     check_space(ROOT, 2_000_000_000, "The packages need")
     VENV.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:  # a log in .venv wouldn't outlive --clear
         run(".venv", [sys.executable, "-m", "venv", "--clear", VENV], Path(scratch, "venv.log"))
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.is_file() and file.read_text().strip() == text
 
 
 def _works() -> bool:
@@ -128,8 +132,7 @@ def drop_old_name(env: Mapping[str, str]) -> None:
 
 def install_llama(build: Build, env: Mapping[str, str]) -> None:
     """Install `build`'s wheel, compiling it first where there is none that loads on this machine."""
-    installed = INSTALLED_BUILD.is_file() and INSTALLED_BUILD.read_text().strip() == build.folder.name
-    if installed and probe(PYTHON, build.cuda, env) is None:
+    if _holds(INSTALLED_BUILD, build.folder.name) and probe(PYTHON, build.cuda, env) is None:
         print("      already there", flush=True)
         return
     INSTALLED_BUILD.unlink(missing_ok=True)

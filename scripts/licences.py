@@ -18,18 +18,7 @@ from rich.table import Table
 from localvoice.catalog import load_catalog
 
 ALLOWED: Final = frozenset(
-    (
-        "0BSD",
-        "Apache-2.0",
-        "BSD-2-Clause",
-        "BSD-3-Clause",
-        "CC0-1.0",
-        "ISC",
-        "MIT",
-        "MIT-0",
-        "PSF-2.0",
-        "Zlib",
-    )
+    "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause CC0-1.0 ISC MIT MIT-0 PSF-2.0 Zlib".split()
 ) | {
     "MPL-2.0",  # asks for the source of its own files alone, which are published unaltered
 }
@@ -63,7 +52,6 @@ class Licensed:
     """A package or a model, and its licence."""
 
     name: str
-    """As the lock file or the catalogue has it."""
     version: str
     """Empty for a model."""
     licence: str | None
@@ -71,7 +59,6 @@ class Licensed:
 
     @property
     def agreed(self) -> bool:
-        """Whether the licence is one of those that are agreed to."""
         allowed = ALLOWED | {ALLOWED_FOR.get(self.name, "")}
         return self.licence is not None and _allows(_SPDX.parse(self.licence), allowed)
 
@@ -93,24 +80,16 @@ def installed(package: Locked) -> Distribution:
 def package_licence(package: Locked) -> Licensed:
     """The licence that the installed metadata names. Raises `NotInstalled`."""
     metadata = installed(package).metadata
-    classifiers = [
-        each.rpartition(" :: ")[2]
-        for each in metadata.get_all("Classifier") or []
-        if each.startswith("License :: ")
-    ]
-    # The name of a licence is one line; some put the whole text there.
     names = [AS_THE_FILE_SAYS.get(package.name, "")]
-    for field in ("License-Expression", "License"):
+    for field in ("License-Expression", "License", "Classifier"):
         names += metadata.get_all(field) or []
-    known = (_expression(name) for name in names + classifiers if name)
-    return Licensed(package.name, package.version, next((name for name in known if name), None))
+    known = filter(None, map(_expression, names))
+    return Licensed(package.name, package.version, next(known, None))
 
 
 def model_licences(profile: str) -> list[Licensed]:
-    """The licences of a profile's models, from the catalogue."""
-    return [
-        Licensed(model.name, "", _expression(model.licence)) for model in load_catalog().models_of(profile)
-    ]
+    models = load_catalog().models_of(profile)
+    return [Licensed(model.name, "", _expression(model.licence)) for model in models]
 
 
 def show(found: list[Licensed], console: Console) -> bool:
@@ -128,7 +107,8 @@ def show(found: list[Licensed], console: Console) -> bool:
 
 
 def _expression(name: str) -> str | None:
-    """The SPDX expression that a name stands for, or None."""
+    """The SPDX expression that a name or a classifier stands for, or None; some put the whole text there."""
+    name = name.removeprefix("License :: OSI Approved :: ")
     try:
         parsed = _SPDX.parse(SAID_OTHERWISE.get(name, name), validate=True)
     except ExpressionError:

@@ -15,12 +15,10 @@ RUNTIME_LOCKS: Final = (SCRIPTS / "requirements.lock", SCRIPTS / "llama.lock")
 
 @dataclass(frozen=True)
 class Locked:
-    """A package as a lock file pins it."""
+    """A package as a lock file pins it, under its normalised name."""
 
     name: str
-    """Normalised."""
     version: str
-    """Exact."""
     sha256: tuple[str, ...]
     """Of each of the release's files that may be installed."""
 
@@ -36,6 +34,6 @@ def locked(locks: Iterable[Path] = RUNTIME_LOCKS) -> tuple[Locked, ...]:
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate():
                 (pin,) = requirement.specifier
-                sums = tuple(each.strip() for each in hashes)
+                sums = tuple(map(str.strip, hashes))
                 pins.append(Locked(canonicalize_name(requirement.name), pin.version, sums))
     return tuple(pins)

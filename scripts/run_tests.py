@@ -24,6 +24,7 @@ _NO_TESTS: Final = 5
 _ENDED: Final = (0, 1, _NO_TESTS)
 """Exit statuses of a pytest that came to its end; any other one may not have told of all that failed."""
 _LAST_FAILED: Final = Path("v", "cache", "lastfailed")
+_FAILURES: Final = Path(".pytest_cache", _LAST_FAILED)
 
 
 def main() -> int:
@@ -38,7 +39,7 @@ def main() -> int:
         _pytest("-m", ALONE).wait(),
     ]
     if any(status not in _ENDED for status in statuses):
-        _list_of_failures().unlink(missing_ok=True)
+        _FAILURES.unlink(missing_ok=True)
     ran = [status for status in statuses if status != _NO_TESTS]
     return next((status for status in ran if status), 0) if ran else _NO_TESTS
 
@@ -51,8 +52,8 @@ def _models_and_waiting() -> tuple[int, int]:
         told.seek(0)
         print("\nWhat ran next to these:\n", told.read(), sep="", flush=True)
         if failed := _failures(Path(cache, _LAST_FAILED)):
-            _list_of_failures().parent.mkdir(parents=True, exist_ok=True)
-            _list_of_failures().write_text(json.dumps(_failures(_list_of_failures()) | failed, indent=2))
+            _FAILURES.parent.mkdir(parents=True, exist_ok=True)
+            _FAILURES.write_text(json.dumps(_failures(_FAILURES) | failed, indent=2))
     return statuses
 
 
@@ -66,10 +67,6 @@ def _pytest(*options: str, told: IO[str] | None = None) -> subprocess.Popen[str]
         stderr=told and subprocess.STDOUT,
         text=True,
     )
-
-
-def _list_of_failures() -> Path:
-    return Path(".pytest_cache", _LAST_FAILED)
 
 
 def _failures(file: Path) -> dict[str, bool]:

@@ -7,14 +7,8 @@ from typing import Annotated, Final
 
 import typer
 from cyclonedx.contrib.license.factories import LicenseFactory
-from cyclonedx.model import (
-    ExternalReference,
-    ExternalReferenceType,
-    HashAlgorithm,
-    HashType,
-    Property,
-    XsUri,
-)
+from cyclonedx.model import ExternalReference, HashAlgorithm, HashType, Property, XsUri
+from cyclonedx.model import ExternalReferenceType as Reference
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
@@ -34,6 +28,7 @@ from localvoice.files import local_path
 from localvoice.version import DISTRIBUTION, __version__
 
 DIST: Final = Path("dist")
+LICENCES: Final = LicenseFactory()
 
 
 class Invalid(RuntimeError):
@@ -46,30 +41,24 @@ def bill(profile: str) -> str:
     Raises `NotInstalled`, `CatalogError` or `Invalid`.
     """
     bom = Bom()
-    licences = LicenseFactory()
-    root = Component(
+    bom.metadata.component = root = Component(
         type=ComponentType.APPLICATION,
         name=DISTRIBUTION,
         version=__version__,
         bom_ref=DISTRIBUTION,
-        purl=_pypi(DISTRIBUTION, __version__),
-        licenses=[licences.make_from_string("Apache-2.0")],
+        purl=_pypi(f"{DISTRIBUTION}=={__version__}"),
+        licenses=[LICENCES.make_from_string("Apache-2.0")],
     )
-    bom.metadata.component = root
-    packages = {package.name: package for package in locked()}
-    components = {name: _package(package, licences) for name, package in packages.items()}
+    packages = locked()
+    components = {package.name: _package(package) for package in packages}
     pins = read_pins(models_folder())
-    models = [
-        _model_file(model, file, licences)
-        for model in load_catalog().models_of(profile)
-        for file in with_pins(model, pins).files
-    ]
-    for component in (*components.values(), *models):
-        bom.components.add(component)
-    bom.register_dependency(root, [*components.values(), *models])
-    for name, package in packages.items():
+    models = [with_pins(model, pins) for model in load_catalog().models_of(profile)]
+    files = [_model_file(model, file) for model in models for file in model.files]
+    bom.components.update([*components.values(), *files])
+    bom.register_dependency(root, bom.components)
+    for package in packages:
         needed = _needs(package) & components.keys()
-        bom.register_dependency(components[name], [components[each] for each in sorted(needed)])
+        bom.register_dependency(components[package.name], [components[each] for each in sorted(needed)])
     text = str(JsonV1Dot6(bom).output_as_string(indent=1))
     if faults := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
         raise Invalid(f"The bill of materials breaks the schema: {faults}")
@@ -85,12 +74,12 @@ def write_bill(profile: str, folder: Path) -> Path:
     return path
 
 
-def _package(package: Locked, licences: LicenseFactory) -> Component:
+def _package(package: Locked) -> Component:
     licence = package_licence(package).licence
-    purl = _pypi(package.name, package.version)
+    purl = _pypi(f"{package.name}=={package.version}")
     # Which of a release's files pip takes depends on the machine, so none of the sums is the package's own.
     files = ExternalReference(
-        type=ExternalReferenceType.DISTRIBUTION,
+        type=Reference.DISTRIBUTION,
         url=XsUri(str(purl)),
         comment="SHA-256 of each file of this release that may be installed",
         hashes=[_sha256(value) for value in package.sha256],
@@ -101,26 +90,25 @@ def _package(package: Locked, licences: LicenseFactory) -> Component:
         version=package.version,
         bom_ref=str(purl),
         purl=purl,
-        licenses=[licences.make_from_string(licence)] if licence else [],
+        licenses=[LICENCES.make_from_string(licence)] if licence else [],
         external_references=[files],
     )
 
 
-def _model_file(model: Model, file: ModelFile, licences: LicenseFactory) -> Component:
-    sources = [
-        ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(purl)))
-        for source in file.sources
-        for purl in _origins(source)
-    ]
+def _model_file(model: Model, file: ModelFile) -> Component:
+    holds_weights = file.name.endswith((".bin", ".gguf", ".onnx"))
+    origins = [purl for source in file.sources for purl in _origins(source)]
     return Component(
-        type=ComponentType.MACHINE_LEARNING_MODEL if _holds_weights(file) else ComponentType.DATA,
+        type=ComponentType.MACHINE_LEARNING_MODEL if holds_weights else ComponentType.DATA,
         group=model.name,
         name=file.name,
         bom_ref=f"model:{model.name}/{file.name}",
         description=model.description,
-        licenses=[licences.make_from_string(model.licence)],
+        licenses=[LICENCES.make_from_string(model.licence)],
         hashes=[_sha256(file.sha256)] if file.sha256 else [],
-        external_references=sources,
+        external_references=[
+            ExternalReference(type=Reference.DISTRIBUTION, url=XsUri(str(purl))) for purl in origins
+        ],
         properties=[
             Property(name="localvoice:role", value=model.role),
             Property(name="localvoice:bytes", value=str(file.size)),
@@ -132,21 +120,14 @@ def _origins(source: HubSource | PackageSource) -> list[PackageURL]:
     """Where a model file is from: one repository's file, or the packages whose members are its parts."""
     if isinstance(source, HubSource):
         owner, name = source.hub.split("/")
-        return [
-            PackageURL(
-                type="huggingface", namespace=owner, name=name, version=source.revision, subpath=source.path
-            )
-        ]
-    named = [(*part.package.split("=="), part.member) for part in source.parts]
-    return [_pypi(name, version, member) for name, version, member in named]
+        return [PackageURL("huggingface", owner, name, source.revision, subpath=source.path)]
+    return [_pypi(part.package, part.member) for part in source.parts]
 
 
-def _pypi(name: str, version: str, member: str | None = None) -> PackageURL:
+def _pypi(package: str, member: str | None = None) -> PackageURL:
+    """Of `name==version`."""
+    name, _, version = package.partition("==")
     return PackageURL(type="pypi", name=name, version=version, subpath=member)
-
-
-def _holds_weights(file: ModelFile) -> bool:
-    return file.name.endswith((".bin", ".gguf", ".onnx"))
 
 
 def _sha256(value: str) -> HashType:
