@@ -15,8 +15,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
 from localvoice.engines.fallback import LlmSource, RetryPolicy, load_with_fallback
 from localvoice.engines.llama.cache import KEPT_MB
-from localvoice.engines.llama.engine import ALL_LAYERS, LlamaLlm
-from localvoice.engines.llama.model import KeyBits, supports_gpu
+from localvoice.engines.llama.engine import ALL_LAYERS, KeyBits, LlamaLlm, supports_gpu
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn

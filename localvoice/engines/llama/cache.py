@@ -168,8 +168,9 @@ class PromptCache:
         llama.reset()  # type: ignore[no-untyped-call]
         llama.input_ids.fill(0)
 
-    def read(self, lease: CacheLease, prompt: Sequence[int]) -> Iterator[None]:
+    def read(self, lease: CacheLease, prompt: Sequence[int]) -> Iterator[str]:
         """Evaluate the prompt except for its last tokens, in steps, each to be taken inside of `held`.
+        They yield "", an item that brings no text.
 
         Afterwards the cache holds what is evaluated of it, or more.
         """
@@ -187,7 +188,7 @@ class PromptCache:
             return  # an image: only the job that brings it can look at it, and in one go
         while len(prompt) - llama.n_tokens > self._read_step:
             llama.eval(prompt[llama.n_tokens : llama.n_tokens + self._read_step])
-            yield
+            yield ""
 
     def _change(self, lease: CacheLease) -> None:
         if self._open is not None:

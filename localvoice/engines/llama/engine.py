@@ -6,24 +6,154 @@ code, so that a barge-in also ends a long prompt in the middle.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from contextlib import aclosing, closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
-from localvoice.contract.errors import VoiceError
+import llama_cpp
+
 from localvoice.engines.jobs import Stop, Stopped
-from localvoice.engines.llama.cache import KEPT_MB
-from localvoice.engines.llama.model import KeyBits, LlamaModel
-from localvoice.engines.llama.prompt import failure
+from localvoice.engines.llama.cache import KEPT_MB, READ_STEP, CacheLease, PromptCache
+from localvoice.engines.llama.patches import tame_output
+from localvoice.engines.llama.prompt import SEED, Prompts, failure
+from localvoice.engines.llama.vision import IMAGE_TOKENS, SeeingLlama
+from localvoice.engines.llama.writing import Writer
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import CALL_NOTHING, ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer
 from localvoice.engines.worker import Worker, told
 
 ALL_LAYERS: Final = -1
 """For `gpu_layers`: everything on the GPU."""
+GPU_BATCH: Final = 512
+"""Tokens of a prompt that a GPU computes at a time."""
+
+KeyBits = Literal[8, 16]
+_KEY_TYPES: Final[dict[KeyBits, int]] = {8: llama_cpp.GGML_TYPE_Q8_0, 16: llama_cpp.GGML_TYPE_F16}
+
+
+def supports_gpu() -> bool:
+    """Whether llama-cpp-python was built for a GPU."""
+    tame_output()
+    return bool(llama_cpp.llama_supports_gpu_offload())
+
+
+class LlamaModel:
+    """The model itself: blocking, for its worker's thread. Only `prompts.prompt` may be called from any."""
+
+    def __init__(
+        self,
+        path: Path,
+        plan: ThreadPlan,
+        gpu_layers: int,
+        context_tokens: int,
+        projector: Path | None,
+        key_bits: KeyBits,
+        kept_mb: int,
+    ) -> None:
+        tame_output()
+        if gpu_layers and not supports_gpu():
+            raise failure(
+                "llama-cpp-python was built without GPU support: set gpu_layers to 0, or install it again "
+                'with CMAKE_ARGS="-DGGML_CUDA=on".'
+            )
+        options: dict[str, Any] = {
+            "n_gpu_layers": gpu_layers,
+            "n_ctx": context_tokens,
+            "n_batch": GPU_BATCH if gpu_layers else READ_STEP,
+            "n_threads": plan.llm_decode,
+            "n_threads_batch": plan.llm_prompt,
+            "type_k": _KEY_TYPES[key_bits],
+            "seed": SEED,
+            "verbose": False,
+        }
+        if projector is None:
+            self._llama = llama_cpp.Llama(str(path), **options)
+        else:
+            self._llama = SeeingLlama(path, projector, plan.llm_prompt, options | {"n_batch": IMAGE_TOKENS})
+        self.sees = projector is not None
+        trained = llama_cpp.llama_model_n_ctx_train(self._llama.model)
+        if context_tokens > trained:
+            raise failure(
+                f"The language model {path.name} was made for a context of {trained} tokens: "
+                f"set context_tokens to that or less, not {context_tokens}."
+            )
+        self.context_tokens = context_tokens
+        self.prompts = Prompts(self._llama, context_tokens)
+        self._cache = PromptCache(self._llama, GPU_BATCH if gpu_layers else READ_STEP, kept_mb)
+        self._writer = Writer(self._llama, self.prompts, plan, self._cache.cuts)
+
+    def reply(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        offer: ToolOffer | None,
+        aside: bool,
+        stop: Stop,
+    ) -> Generator[ReplyItem, None, None]:
+        """The next message: text deltas, at the limit a `CutOff`, or one call.
+
+        Raises `VoiceError` LLM_ERROR, or `Stopped`. It may be left between two items for another one, and
+        gone on with: "" is an item that brings no text.
+        """
+
+        def write(prompt: list[int]) -> Iterable[ReplyItem]:
+            if offer is None:
+                return self._writer.speech(prompt, sampling)
+            return self._writer.speech_or_call(prompt, messages, sampling, offer)
+
+        lease = CacheLease(stop, aside)
+        return self._held(lease, self._steps(lease, messages, offer, write))
+
+    def read(
+        self, messages: Sequence[ChatMessage], offer: ToolOffer | None, stop: Stop
+    ) -> Generator[ReplyItem, None, None]:
+        """Read messages that the next prompt will begin with; the items are all ""."""
+
+        def read_rest(prompt: list[int]) -> Iterable[ReplyItem]:
+            if rest := prompt[self._llama.n_tokens :]:
+                self._llama.eval(rest)
+            return ()
+
+        lease = CacheLease(stop)
+        return self._held(lease, self._steps(lease, messages, offer, read_rest))
+
+    def forget(self) -> None:
+        """Keep nothing of any conversation except those that go on."""
+        self._cache.forget()
+
+    def _held(
+        self, lease: CacheLease, steps: Generator[ReplyItem, None, None]
+    ) -> Generator[ReplyItem, None, None]:
+        """The steps, each with the model's cache as the one before left it."""
+        whole = False
+        try:
+            with closing(steps):
+                while not whole:
+                    with self._cache.held(lease):
+                        item = next(steps, None)
+                    whole = item is None
+                    if item is not None:
+                        yield item
+        finally:
+            self._cache.end(lease, whole)
+
+    def _steps(
+        self,
+        lease: CacheLease,
+        messages: Sequence[ChatMessage],
+        offer: ToolOffer | None,
+        then: Callable[[list[int]], Iterable[ReplyItem]],
+    ) -> Generator[ReplyItem, None, None]:
+        """Read the prompt, then do something with it. Inside, a model that sees has the messages' images."""
+        images = [image for message in messages for image in message.images]
+        llama = self._llama
+        with llama.showing(images, lease.stop) if isinstance(llama, SeeingLlama) else nullcontext():
+            prompt = self.prompts.tokens(messages, offer)
+            yield from self._cache.read(lease, prompt)
+            yield from then(prompt)
 
 
 class LlamaLlm:
@@ -66,15 +196,9 @@ class LlamaLlm:
 
         Raises `VoiceError` LLM_ERROR if the offer's choice is none of its tools, or the template fails.
         """
-        try:
+        advice = "Start a new conversation, or choose another model."
+        with told(failure, "The language model's chat template failed", advice):
             return await asyncio.to_thread(self._model.prompts.prompt, messages, offer)
-        except VoiceError:
-            raise
-        except Exception as error:
-            raise failure(
-                f"The language model's chat template failed ({error}). Start a new conversation, or choose "
-                "another model."
-            ) from error
 
     async def reply(
         self,
@@ -103,10 +227,7 @@ class LlamaLlm:
         """Read messages that the next prompt will begin with, while no reply is being written."""
         if offer is not None:
             offer = replace(offer, choice=CALL_NOTHING)
-        items = self._stream(lambda stop: self._model.read(messages, offer, stop), urgent=False)
-        async with aclosing(items):
-            async for _ in items:
-                pass
+        await _exhaust(self._stream(lambda stop: self._model.read(messages, offer, stop), urgent=False))
 
     async def forget(self) -> None:
         """Keep nothing of what was read and written, of any conversation, except what still goes on.
@@ -114,40 +235,36 @@ class LlamaLlm:
         Which conversations hold the words of which can't be told: notes and questions aside repeat them.
         Raises `VoiceError` LLM_ERROR.
         """
-        try:
+        advice = "Restart localvoice: that clears its memory."
+        with told(failure, "The language model could not forget", advice), suppress(Stopped):
+            # Where it is stopped, the model is being shut down, and takes with it all that it knew.
             await self._worker.run(lambda: self._model.forget())
-        except Stopped:
-            pass  # the model is being shut down, and takes with it all that it knew
-        except Exception as error:
-            raise failure(
-                f"The language model could not forget ({error}). Restart localvoice: that clears its memory."
-            ) from error
 
     async def _stream(
         self, make: Callable[[Stop], Generator[ReplyItem, None, None]], urgent: bool = True
     ) -> AsyncGenerator[ReplyItem, None]:
         """The worker's items that bring something; what goes wrong as `VoiceError`."""
-        try:
+        with told(
+            failure,
+            "The language model failed",
+            "Ask again; if it fails every time, restart localvoice.",
+            when_stopped="The language model was shut down while it was writing.",
+        ):
             async with aclosing(self._worker.stream(make, urgent=urgent)) as items:
                 async for item in items:
                     if item:
                         yield item
-        except VoiceError:
-            raise
-        except Stopped as error:
-            words = "The language model was shut down while it was writing."
-            raise failure(words, retryable=False) from error
-        except Exception as error:
-            raise failure(
-                f"The language model failed ({error}). Ask again; if it fails every time, restart localvoice."
-            ) from error
 
     async def warm_up(self) -> None:
         """Map the weights into memory and start the threads."""
-        async with aclosing(self.reply([ChatMessage("user", "Hello")], Sampling(max_tokens=1))) as items:
-            async for _ in items:
-                pass
+        await _exhaust(self.reply([ChatMessage("user", "Hello")], Sampling(max_tokens=1)))
 
     async def close(self) -> None:
         """End the worker; a reply that is being written ends too."""
         await self._worker.close()
+
+
+async def _exhaust(items: AsyncGenerator[ReplyItem, None]) -> None:
+    async with aclosing(items):
+        async for _ in items:
+            pass

@@ -29,6 +29,7 @@ class _Tokens:
     """A prompt's tokens, for the model whose `Prompts` made them."""
 
     by: "Prompts"
+    tools: tuple[ToolSpec, ...]
     tokens: tuple[int, ...]
 
 
@@ -49,34 +50,28 @@ class Prompts:
         tokens = llama_cpp.Llama.tokenize(llama, text, add_bos=add_bos, special=True)
         count = len(tokens)
         if offer is not None:
-            count += max(len(path) for path in self.heads(offer).values())
+            count += max(map(len, self.heads(offer).values()))
         images = [image for message in messages for image in message.images]
         if isinstance(llama, SeeingLlama) and images:  # only the job that brings them can look at them
             return Prompt(messages, offer, count + sum(llama.image_tokens(image) + 1 for image in images))
-        return Prompt(messages, offer, count, _Tokens(self, tuple(tokens)))
+        return Prompt(messages, offer, count, _Tokens(self, _tools(offer), tuple(tokens)))
 
     def tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
         """The prompt. Raises `VoiceError` LLM_ERROR if the context has no room for it."""
-        prompt = self._known_tokens(messages, offer) or self._tokenised(messages, offer)
+        known = messages.encoded if isinstance(messages, Prompt) else None
+        if isinstance(known, _Tokens) and known.by is self and known.tools == _tools(offer):
+            prompt = list(known.tokens)
+        else:
+            text, add_bos = self._formatted(messages, offer, self._marked)
+            try:
+                prompt = self._llama.tokenize(text, add_bos=add_bos, special=True)
+            except ValueError as error:
+                if "exceed context window" not in str(error):
+                    raise
+                raise self.too_long() from error
         if len(prompt) >= self._context_tokens:
             raise self.too_long()
         return prompt
-
-    def _known_tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
-        """Those that `prompt` gave; none where it was another model's, or for other tools."""
-        if not isinstance(messages, Prompt) or not isinstance(known := messages.encoded, _Tokens):
-            return []
-        same_tools = _tools(messages.offer) == _tools(offer)  # whatever the choice: the prompt is the same
-        return list(known.tokens) if known.by is self and same_tools else []
-
-    def _tokenised(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
-        text, add_bos = self._formatted(messages, offer, self._marked)
-        try:
-            return self._llama.tokenize(text, add_bos=add_bos, special=True)
-        except ValueError as error:
-            if "exceed context window" not in str(error):
-                raise
-            raise self.too_long() from error
 
     def heads(self, offer: ToolOffer) -> dict[str, list[int]]:
         """Tokens of the lines that the reply may begin with, by the name of the tool."""
@@ -141,37 +136,32 @@ def _marked_tokens(llama: llama_cpp.Llama) -> tuple[re.Pattern[str], list[int]]:
     calls: list[int] = []
     for token in range(llama.n_vocab()):
         kind = llama_cpp.llama_vocab_get_attr(vocabulary, token)
-        text = llama_cpp.llama_vocab_get_text(vocabulary, token).decode("utf-8", "replace")
-        if kind & _READ_AS_TOKENS and not _is_blank(text):
+        text = _text_of(vocabulary, token)
+        # Some models have tokens of their own for spaces and line ends.
+        if kind & _READ_AS_TOKENS and text.strip(" \t\r\n▁"):
             control.append(text)
         if not kind & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL and text.startswith(tool_prompt.CALL_STARTS):
             calls.append(token)
-    longest_first = sorted(filter(None, control), key=len, reverse=True)
+    longest_first = sorted(control, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first))), calls
 
 
-def _tools(offer: ToolOffer | None) -> tuple[ToolSpec, ...]:
-    return () if offer is None else offer.tools
-
-
-def _is_blank(text: str) -> bool:
-    """Whether it is spaces and line ends alone, which some models have tokens of their own for."""
-    return not text.strip(" \t\r\n▁")
+def _text_of(vocabulary: Any, token: int) -> str:
+    return llama_cpp.llama_vocab_get_text(vocabulary, token).decode("utf-8", "replace") if token >= 0 else ""
 
 
 def _template(llama: llama_cpp.Llama) -> Any:
     """Makes a prompt of messages, by the chat template that the model brings along."""
     vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
-
-    def text_of(token: int) -> str:
-        return (
-            llama_cpp.llama_vocab_get_text(vocabulary, token).decode("utf-8", "replace") if token >= 0 else ""
-        )
-
-    template = llama.metadata.get("tokenizer.chat_template", CHATML_CHAT_TEMPLATE)
     return Jinja2ChatFormatter(
-        template, eos_token=text_of(llama.token_eos()), bos_token=text_of(llama.token_bos())
+        llama.metadata.get("tokenizer.chat_template", CHATML_CHAT_TEMPLATE),
+        eos_token=_text_of(vocabulary, llama.token_eos()),
+        bos_token=_text_of(vocabulary, llama.token_bos()),
     )
+
+
+def _tools(offer: ToolOffer | None) -> tuple[ToolSpec, ...]:
+    return () if offer is None else offer.tools
 
 
 def failure(message: str, retryable: bool = True) -> VoiceError:

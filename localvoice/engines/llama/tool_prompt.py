@@ -16,7 +16,6 @@ from localvoice.engines.types import (
     CALL_SOMETHING,
     CHOOSE_FREELY,
     ChatMessage,
-    ToolCall,
     ToolOffer,
     ToolSpec,
 )
@@ -40,6 +39,29 @@ Turn = tuple[str, str]
 """A message for a chat template: role and text."""
 
 
+def _marked(result: str) -> str:
+    return f"{MARKS[0]}{result}{MARKS[1]}"
+
+
+_EXAMPLES: Final[tuple[tuple[str, str, str], ...]] = (
+    ("Switch on the light.", "switch_light", "{}"),
+    (_marked("The light is on."), "", "The light is on now."),
+    ("Who painted the Mona Lisa?", "", "Leonardo da Vinci painted it."),
+    (
+        "How many euros are 20 dollars?",
+        "convert_money",
+        '{"amount": 20, "from": "dollar", "to": "euro"}',
+    ),
+    (_marked("20 dollars are 18.6 euros."), "", "20 dollars are 18.6 euros."),
+    ("How tall is Mount Everest?", "", "Mount Everest is about 8,849 metres tall."),
+    ("I love long walks.", "", "That sounds lovely. Where do you like to walk?"),
+    ("Is it going to rain?", "get_weather", '{"place": "here", "day": "today"}'),
+    ("How many people live on earth?", "", "About eight billion people live on earth."),
+)
+"""What the user says, the tool that is called ("" to talk) and the rest of the answer. Both ways to answer,
+in turn. One call leaves out what isn't said; two of the calls are answered."""
+
+
 def render(
     messages: Sequence[ChatMessage],
     offer: ToolOffer | None,
@@ -52,12 +74,13 @@ def render(
     takes out of other texts what means something to the model beyond its words.
     """
     talk = "" if offer is None else head(talk_name(offer))
-    said = [_turn(message, talk, words, plain) for message in messages]
+    said = [_turn(message, words(message), talk, plain) for message in messages]
     system = [said.pop(0)[1]] if said and said[0][0] == "system" else []
     if offer is not None:
         system.append(plain(_tools(offer)))
     opening: list[Turn] = [("system", "\n\n".join(system))] if system else []
-    return [*opening, *(_examples(talk) if talk else ()), *_merged(said)]
+    merged = ((role, "\n".join(text for _, text in run)) for role, run in groupby(said, key=itemgetter(0)))
+    return [*opening, *(_examples(talk) if talk else ()), *merged]
 
 
 def head(name: str) -> str:
@@ -104,60 +127,30 @@ def answered_calls(messages: Sequence[ChatMessage]) -> list[tuple[str, Mapping[s
 
 def _tools(offer: ToolOffer) -> str:
     lines = [_GUIDE]
-    lines += (f"- {_signature(tool)}: {' '.join(tool.description.split())}" for tool in offer.tools)
+    for tool in offer.tools:
+        description = " ".join(tool.description.split())
+        lines.append(f"- {tool.name}({_parameters(tool.parameters)}): {description}")
     return "\n".join([*lines, f"- {talk_name(offer)}(): {_TALK_GUIDE}"])
 
 
-def _turn(
-    message: ChatMessage, talk: str, words: Callable[[ChatMessage], str], plain: Callable[[str], str]
-) -> Turn:
-    text = words(message)
+def _turn(message: ChatMessage, text: str, talk: str, plain: Callable[[str], str]) -> Turn:
     if message.role == "tool":
         return "user", _marked(text)
-    if message.role == "assistant":
-        return "assistant", "\n".join(_said(text, message.tool_calls, talk, plain))
-    return message.role, text
-
-
-def _merged(turns: Sequence[Turn]) -> Iterator[Turn]:
-    for role, run in groupby(turns, key=itemgetter(0)):
-        yield role, "\n".join(text for _, text in run)
-
-
-def _said(words: str, calls: Sequence[ToolCall], talk: str, plain: Callable[[str], str]) -> Iterator[str]:
-    if words or not calls:
-        yield talk + words.replace(f"\n{CHOICE}", f" {CHOICE}")  # an announcement is not the model's own
-    for call in calls:
-        yield f"{head(plain(call.name))}{plain(_json(call.arguments))}"
+    if message.role != "assistant":
+        return message.role, text
+    lines: list[str] = []
+    if text or not message.tool_calls:
+        lines.append(
+            talk + text.replace(f"\n{CHOICE}", f" {CHOICE}")
+        )  # an announcement is not the model's own
+    lines += (head(plain(call.name)) + plain(_json(call.arguments)) for call in message.tool_calls)
+    return "assistant", "\n".join(lines)
 
 
 def _examples(talk: str) -> Iterator[Turn]:
-    """Both ways to answer, in turn. One leaves out what isn't said; two of the calls are answered."""
-    light = head("switch_light") + "{}"
-    money = head("convert_money") + _json({"amount": 20, "from": "dollar", "to": "euro"})
-    rain = head("get_weather") + _json({"place": "here", "day": "today"})
-    said = (
-        ("Switch on the light.", light),
-        (_marked("The light is on."), f"{talk}The light is on now."),
-        ("Who painted the Mona Lisa?", f"{talk}Leonardo da Vinci painted it."),
-        ("How many euros are 20 dollars?", money),
-        (_marked("20 dollars are 18.6 euros."), f"{talk}20 dollars are 18.6 euros."),
-        ("How tall is Mount Everest?", f"{talk}Mount Everest is about 8,849 metres tall."),
-        ("I love long walks.", f"{talk}That sounds lovely. Where do you like to walk?"),
-        ("Is it going to rain?", rain),
-        ("How many people live on earth?", f"{talk}About eight billion people live on earth."),
-    )
-    for user, assistant in said:
+    for user, tool, text in _EXAMPLES:
         yield "user", user
-        yield "assistant", assistant
-
-
-def _marked(result: str) -> str:
-    return f"{MARKS[0]}{result}{MARKS[1]}"
-
-
-def _signature(tool: ToolSpec) -> str:
-    return f"{tool.name}({_parameters(tool.parameters)})"
+        yield "assistant", (head(tool) if tool else talk) + text
 
 
 def _parameters(schema: Mapping[str, Any]) -> str:

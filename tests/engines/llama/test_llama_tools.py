@@ -55,18 +55,18 @@ async def items(llm: LlamaLlm, messages: Sequence[ChatMessage], offer: ToolOffer
 
 async def test_the_line_that_speech_begins_with_is_read_with_the_end_of_the_prompt(llm: LlamaLlm) -> None:
     model, offer = llm._model, ToolOffer((LIGHT, MUSIC), "auto")
-    chooser, llama = model._chooser, model._llama
+    writer, llama = model._writer, model._llama
 
     def read_both_ways() -> None:
         prompt, heads = model.prompts.tokens(ASKED, offer), model.prompts.heads(offer)
         talk = heads[talk_name(offer)]
         llama.reset()  # type: ignore[no-untyped-call]
         llama.eval(prompt[:-20])
-        foreseen = chooser._foresee(prompt, talk, list(heads.values()))
+        foreseen = writer._foresee(prompt, talk, list(heads.values()))
         assert foreseen and llama.n_tokens == len(prompt) + len(talk)
-        again = chooser._foresee(prompt, talk, list(heads.values()))
+        again = writer._foresee(prompt, talk, list(heads.values()))
         for path, logits in foreseen.items():
-            plain = chooser._behind([*prompt, *path])
+            plain = writer._behind([*prompt, *path])
             assert np.argmax(logits) == np.argmax(plain)
             for each in (logits, again[path]):
                 # Processors add up in other orders. One token less would leave two thirds of it.

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from localvoice.engines.llama.tool_choice import choose
+from localvoice.engines.llama.writing import choose
 
 TALK = (1, 2, 9)
 GET_TIME = (1, 3, 4, 9)
