@@ -22,8 +22,8 @@ from packaging.utils import canonicalize_name
 from rich.console import Console
 
 from localvoice.catalog import CatalogError, load_catalog, models_folder
-from localvoice.catalog.records import read_pins, with_pins
 from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource
+from localvoice.catalog.verify import read_pins, with_pins
 from localvoice.files import local_path
 from localvoice.version import DISTRIBUTION, __version__
 

@@ -7,9 +7,8 @@ first imported, and the engines have to have set it by then.
 from localvoice.catalog.catalogue import Catalog, load_catalog, models_folder
 from localvoice.catalog.commands import download_profile, list_models, verify_profile
 from localvoice.catalog.errors import CatalogError, DownloadError, ModelFilesError
-from localvoice.catalog.records import VerifiedCache
 from localvoice.catalog.schema import ROLES, Profile, Role
-from localvoice.catalog.verify import ModelFiles, ready
+from localvoice.catalog.verify import ModelFiles, VerifiedCache, ready
 
 __all__ = [
     "ROLES",

@@ -116,19 +116,16 @@ def _parsed(path: Path, kind: str, entries: Mapping[str, Any], shape: type[_Shap
         try:
             parsed[name] = shape.model_validate(entry)
         except ValidationError as error:
-            faults = [
-                f"{path}: {kind}.{name}: {_field(entry, fault['loc'])}: "
-                + fault["msg"].removeprefix("Value error, ")
-                for fault in error.errors()
-            ]
-            raise CatalogError("\n".join(faults)) from error
+            where = f"{path}: {kind}.{name}"
+            faults = [(_field(entry, fault["loc"]), fault["msg"]) for fault in error.errors()]
+            lines = [f"{where}: {field}: {what.removeprefix('Value error, ')}" for field, what in faults]
+            raise CatalogError("\n".join(lines)) from error
     return parsed
 
 
 def _field(entry: Mapping[str, Any], location: tuple[int | str, ...]) -> str:
     """Where in an entry: the name of a file says more than its number in the list."""
-    steps = list(location)
-    if steps[:1] == ["files"] and len(steps) > 1 and isinstance(steps[1], int):
-        file = entry["files"][steps[1]]
-        steps[1] = file.get("name", steps[1]) if isinstance(file, dict) else steps[1]
-    return ".".join(map(str, steps)) or "the entry"
+    match location:
+        case ("files", int(number), *rest) if isinstance(file := entry["files"][number], dict):
+            location = ("files", file.get("name", number), *rest)
+    return ".".join(map(str, location)) or "the entry"

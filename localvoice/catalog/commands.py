@@ -8,9 +8,8 @@ from rich.table import Table
 
 from localvoice.catalog.catalogue import Catalog
 from localvoice.catalog.errors import ModelFilesError
-from localvoice.catalog.records import read_pins, with_pins
 from localvoice.catalog.schema import HubSource, Model
-from localvoice.catalog.verify import find_problems, problem_text, quick_fault
+from localvoice.catalog.verify import find_problems, problem_text, quick_fault, read_pins, with_pins
 
 
 def list_models(catalog: Catalog, folder: Path, console: Console) -> None:
@@ -22,9 +21,15 @@ def list_models(catalog: Catalog, folder: Path, console: Console) -> None:
     for model in (with_pins(model, pins) for model in catalog.models.values()):
         used = [name for name, each in catalog.profiles.items() if each.model_for(model.role) == model.name]
         known_bytes = decimal(sum(file.size or 0 for file in model.files))
-        size = known_bytes if all(file.size for file in model.files) else f"> {known_bytes}"
-        shown = (", ".join(used) or "-", model.role, model.name, size, model.licence)
-        table.add_row(*shown, _presence(model, folder), _sources(model))
+        table.add_row(
+            ", ".join(used) or "-",
+            model.role,
+            model.name,
+            known_bytes if all(file.size for file in model.files) else f"> {known_bytes}",
+            model.licence,
+            _presence(model, folder),
+            _sources(model),
+        )
     console.print(table)
 
 

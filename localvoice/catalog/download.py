@@ -16,7 +16,6 @@ from rich.filesize import decimal
 from localvoice.catalog.display import Display
 from localvoice.catalog.errors import DownloadError, NetworkSettingError, SourceError
 from localvoice.catalog.network import Route
-from localvoice.catalog.records import Pin, VerifiedCache, read_pins, with_pins, write_pin
 from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource, Source
 from localvoice.catalog.sources import (
     HubMetadata,
@@ -28,7 +27,16 @@ from localvoice.catalog.sources import (
     hub_url,
 )
 from localvoice.catalog.transfer import PartialFile, Transfer
-from localvoice.catalog.verify import confined, find_problems, sha256_of
+from localvoice.catalog.verify import (
+    Pin,
+    VerifiedCache,
+    confined,
+    find_problems,
+    read_pins,
+    sha256_of,
+    with_pins,
+    write_pin,
+)
 
 LOCK_FILE_NAME = ".download.lock"
 _JOBS = 4

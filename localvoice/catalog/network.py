@@ -73,9 +73,10 @@ class Route(httpx.BaseTransport):
             found = urllib.request.getproxies()  # of the environment; on macOS, else of the system
             self._exceptions = found.get("no", "")
             for scheme in ("http", "https", "all"):
-                if found.get(scheme):
-                    setting = _spelt(f"{scheme}_proxy")
-                    self._proxies[scheme] = _proxy(setting, found[scheme], certificates)
+                if address := found.get(scheme):
+                    lower, upper = f"{scheme}_proxy", f"{scheme.upper()}_PROXY"
+                    setting = lower if os.environ.get(lower) else upper
+                    self._proxies[scheme] = _proxy(setting, address, certificates)
         self._faults: dict[str, str | None] = {}
         """By host: why it can't be reached, None for one that was tried."""
         self._lock = threading.Lock()
@@ -173,11 +174,6 @@ def connection_fault(address: httpx.URL) -> str | None:
         return answer.get(timeout=CONNECT_SECONDS)
     except queue.Empty:
         return f"no connection to {address.host}: no answer within {CONNECT_SECONDS:.0f} s"
-
-
-def _spelt(variable: str) -> str:
-    """The variable as it is spelt in the environment."""
-    return next((name for name in (variable, variable.upper()) if os.environ.get(name)), variable.upper())
 
 
 def _certificates(ca_file: str | None) -> ssl.SSLContext:

@@ -14,8 +14,8 @@ import httpx
 
 from localvoice.catalog.errors import SourceError
 from localvoice.catalog.network import CONNECT_SECONDS, Route
-from localvoice.catalog.records import replace_text
 from localvoice.catalog.schema import PARTIAL_SUFFIX
+from localvoice.catalog.verify import replace_text
 from localvoice.files import read_regular
 
 READ_SECONDS = 15.0

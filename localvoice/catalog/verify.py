@@ -1,17 +1,34 @@
-"""Are the files what the catalogue says? In full, or quickly at each start; nothing here uses the network."""
+"""Are the files what the catalogue says? In full, or quickly at each start; nothing here uses the network.
+
+The models folder keeps two records: .verified.json says which files were right and are unchanged, lock.toml
+what files without a SHA-256 in the catalogue were at their first download.
+"""
 
 import hashlib
+import json
+import logging
 import os
+import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, TypeAdapter
 
 from localvoice.catalog.catalogue import Catalog
 from localvoice.catalog.errors import ModelFilesError
-from localvoice.catalog.records import VerifiedCache, fingerprint, read_pins, with_pins
-from localvoice.catalog.schema import Model, ModelFile, Profile, Role
+from localvoice.catalog.schema import PARTIAL_SUFFIX, Model, ModelFile, Profile, Role, Sha256
+from localvoice.files import read_regular
+
+logger = logging.getLogger(__name__)
+
+CACHE_NAME = ".verified.json"
+LOCK_NAME = "lock.toml"
+_MOST_BYTES = 4 << 20
+"""Of either; a file takes some two hundred."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +103,9 @@ def ready(catalog: Catalog, profile: str, folder: Path, without: Collection[Role
 
 def problem_text(heading: str, problems: Mapping[str, str], profile: str) -> str:
     """The problems under a heading, and the command that repairs them."""
-    command = f"localvoice models download --profile {profile}"
-    lines = [f"  {file}: {what}" for file, what in problems.items()]
-    return "\n".join([heading, *lines, f"To repair it, run: {command}"])
+    lines = [f"  {name}: {what}" for name, what in problems.items()]
+    command = f"To repair it, run: localvoice models download --profile {profile}"
+    return "\n".join([heading, *lines, command])
 
 
 def confined(folder: Path, name: str) -> Path:
@@ -132,7 +149,7 @@ def find_problems(
 
 
 def quick_fault(folder: Path, name: str, file: ModelFile) -> str | None:
-    """What can be told of the file `name`, `model/file`, without reading it."""
+    """What can be told of a file without reading it."""
     try:
         status = confined(folder, name).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -148,7 +165,9 @@ def quick_fault(folder: Path, name: str, file: ModelFile) -> str | None:
     return None
 
 
-def _content_fault(folder: Path, name: str, file: ModelFile, cache: VerifiedCache, full: bool) -> str | None:
+def _content_fault(
+    folder: Path, name: str, file: ModelFile, cache: "VerifiedCache", full: bool
+) -> str | None:
     """What only the content tells; a good file goes into the cache."""
     path = confined(folder, name)
     try:
@@ -158,7 +177,7 @@ def _content_fault(folder: Path, name: str, file: ModelFile, cache: VerifiedCach
         sha256 = sha256_of(path)
         if sha256 != file.sha256:
             return f"is damaged: its SHA-256 is {sha256}, must be {file.sha256}"
-        if fingerprint(path.stat(), sha256) == fingerprint(before, sha256):
+        if _fingerprint(path.stat(), sha256) == _fingerprint(before, sha256):
             cache.add(name, before, sha256)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
@@ -169,3 +188,107 @@ def sha256_of(path: Path) -> str:
     """Lower-case hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class VerifiedCache:
+    """What was hashed before and has not changed since, so that a warm start need not read gigabytes.
+
+    A file counts as unchanged while size, both times and inode are. A program that can forge these can also
+    change this file: it saves time and is no protection; `verify` hashes regardless of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CACHE_NAME
+        self._changed = False
+        try:
+            entries = json.loads(read_regular(self._path, _MOST_BYTES))
+        except (OSError, ValueError, RecursionError):
+            entries = {}  # none yet, cut short, or no file of ours: everything is hashed again
+        self._entries: dict[str, Any] = entries if isinstance(entries, dict) else {}
+
+    def has(self, key: str, status: os.stat_result, mark: str | None) -> bool:
+        """Whether this file was found to be so and is unchanged. `mark`: its SHA-256, or what else was so."""
+        return bool(self._entries.get(key) == _fingerprint(status, mark))
+
+    def add(self, key: str, status: os.stat_result, mark: str) -> None:
+        """Remember a good file until `save` writes it."""
+        self._entries[key] = _fingerprint(status, mark)
+        self._changed = True
+
+    def save(self) -> None:
+        if not self._changed:
+            return
+        try:
+            replace_text(self._path, json.dumps(self._entries, indent=1))
+            self._changed = False
+        except OSError as error:
+            # A read-only models folder is a good folder; it only costs the hashing at each start.
+            logger.info("%s not written, so the next start hashes again: %s", self._path, error)
+
+
+def _fingerprint(status: os.stat_result, mark: str | None) -> list[int | str | None]:
+    """What a good file looked like; the change time also sees a file whose mtime was set back."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, mark]
+
+
+_Quoted = Annotated[str, StringConstraints(max_length=1000)]
+
+
+class Pin(BaseModel):
+    """What a file without a SHA-256 in the catalogue was at its first download."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: _Quoted
+    """As the catalogue named it; the pin is void once that names another."""
+    commit: _Quoted
+    """Which the hub said the revision was."""
+    size: PositiveInt
+    sha256: Sha256
+
+
+def read_pins(folder: Path) -> dict[str, Pin]:
+    """The pins in the models folder, by `model/file`; ModelFilesError if lock.toml is not readable."""
+    path = folder / LOCK_NAME
+    try:
+        raw = tomllib.loads(read_regular(path, _MOST_BYTES).decode("utf-8"))
+        return TypeAdapter(dict[str, Pin]).validate_python(raw)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError as error:
+        raise ModelFilesError(
+            f"{path}: cannot be read: {error.strerror}. Name a folder that this user can read with "
+            "--models-dir."
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:  # ValueError is pydantic's as well
+        raise ModelFilesError(f"{path}: cannot be used: {error}. Delete it and download again.") from error
+
+
+def write_pin(folder: Path, name: str, pin: Pin) -> None:
+    """Add a pin. The caller holds the folder's download lock. Raises OSError."""
+    lines = ["# By localvoice: what files without a SHA-256 in the catalogue were at their first download."]
+    for key, entry in sorted((read_pins(folder) | {name: pin}).items()):
+        # A JSON string is a TOML basic string, and so is a quoted key.
+        lines.append(f"[{json.dumps(key)}]")
+        lines += [f"{field} = {json.dumps(value)}" for field, value in entry.model_dump().items()]
+    replace_text(folder / LOCK_NAME, "\n".join(lines) + "\n")
+
+
+def with_pins(model: Model, pins: Mapping[str, Pin]) -> Model:
+    """The model with size and SHA-256 of its pinned files filled in, as far as they are pinned."""
+
+    def filled(file: ModelFile) -> ModelFile:
+        pin = pins.get(f"{model.name}/{file.name}")
+        if file.sha256 is not None or pin is None or pin.source != str(file.hub_source):
+            return file
+        return file.model_copy(update={"size": pin.size, "sha256": pin.sha256})
+
+    return model.model_copy(update={"files": tuple(map(filled, model.files))})
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file as one step, so that a kill leaves the old or the new one. Raises OSError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    temporary.unlink(missing_ok=True)  # a pipe in its place would never be written
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

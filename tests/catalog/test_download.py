@@ -13,7 +13,7 @@ from rich.console import Console
 from localvoice.catalog import DownloadError, ModelFilesError, download_profile, load_catalog
 from localvoice.catalog.display import Display
 from localvoice.catalog.download import download
-from localvoice.catalog.records import VerifiedCache
+from localvoice.catalog.verify import VerifiedCache
 from tests.support.fake_hub import (
     BACKOFF_SECONDS,
     DATA,

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.catalog import ModelFilesError, VerifiedCache, records
-from localvoice.catalog.records import CACHE_NAME, LOCK_NAME, read_pins
-from localvoice.catalog.verify import find_problems
+from localvoice.catalog import ModelFilesError, VerifiedCache, verify
+from localvoice.catalog.verify import CACHE_NAME, LOCK_NAME, find_problems, read_pins
 from localvoice.config import ConfigError
 from localvoice.files import read_regular
 from tests.support.fake_hub import DATA, FakeHub, fetch, hub_source, model
@@ -73,7 +72,7 @@ def test_pins_that_this_user_may_not_read(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(path: Path, most: int) -> bytes:  # root, whom no folder keeps out, may run this test
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(records, "read_regular", refuse)
+    monkeypatch.setattr(verify, "read_regular", refuse)
     with pytest.raises(ModelFilesError, match="lock.toml: cannot be read: Permission denied. .*--models-dir"):
         read_pins(tmp_path)
 

@@ -19,8 +19,8 @@ from localvoice.catalog import (
     verify_profile,
 )
 from localvoice.catalog import verify as verify_module
-from localvoice.catalog.records import CACHE_NAME
 from localvoice.catalog.schema import Model, Profile
+from localvoice.catalog.verify import CACHE_NAME
 from tests.support.fake_hub import sha256
 
 FILES = {
