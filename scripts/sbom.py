@@ -23,7 +23,7 @@ from rich.console import Console
 
 from localvoice.catalog import CatalogError, load_catalog, models_folder
 from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource
-from localvoice.catalog.verify import read_pins, with_pins
+from localvoice.catalog.verify import pinned_files
 from localvoice.files import local_path
 from localvoice.version import DISTRIBUTION, __version__
 
@@ -51,9 +51,12 @@ def bill(profile: str) -> str:
     )
     packages = locked()
     components = {package.name: _package(package) for package in packages}
-    pins = read_pins(models_folder())
-    models = [with_pins(model, pins) for model in load_catalog().models_of(profile)]
-    files = [_model_file(model, file) for model in models for file in model.files]
+    folder = models_folder()
+    files = [
+        _model_file(model, file)
+        for model in load_catalog().models_of(profile)
+        for file in pinned_files([model], folder).values()
+    ]
     bom.components.update([*components.values(), *files])
     bom.register_dependency(root, bom.components)
     for package in packages:

@@ -1,5 +1,6 @@
 """What `localvoice models list`, `verify` and `download` do and show."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -8,8 +9,8 @@ from rich.table import Table
 
 from localvoice.catalog.catalogue import Catalog
 from localvoice.catalog.errors import ModelFilesError
-from localvoice.catalog.schema import HubSource, Model
-from localvoice.catalog.verify import find_problems, problem_text, quick_fault, read_pins, with_pins
+from localvoice.catalog.schema import HubSource, Model, ModelFile
+from localvoice.catalog.verify import find_problems, pinned_files, problem_text, quick_fault
 
 
 def list_models(catalog: Catalog, folder: Path, console: Console) -> None:
@@ -17,25 +18,25 @@ def list_models(catalog: Catalog, folder: Path, console: Console) -> None:
     table = Table(title=f"Models in {folder}", title_justify="left")
     for heading in ("profiles", "role", "model", "size", "licence", "here", "from"):
         table.add_column(heading, justify="right" if heading == "size" else "left", overflow="fold")
-    pins = read_pins(folder)
-    for model in (with_pins(model, pins) for model in catalog.models.values()):
+    for model in catalog.models.values():
+        files = pinned_files([model], folder)
         used = [name for name, each in catalog.profiles.items() if each.model_for(model.role) == model.name]
-        known_bytes = decimal(sum(file.size or 0 for file in model.files))
+        known_bytes = decimal(sum(file.size or 0 for file in files.values()))
         table.add_row(
             ", ".join(used) or "-",
             model.role,
             model.name,
-            known_bytes if all(file.size for file in model.files) else f"> {known_bytes}",
+            known_bytes if all(file.size for file in files.values()) else f"> {known_bytes}",
             model.licence,
-            _presence(model, folder),
+            _presence(folder, model, files),
             _sources(model),
         )
     console.print(table)
 
 
-def _presence(model: Model, folder: Path) -> str:
+def _presence(folder: Path, model: Model, files: Mapping[str, ModelFile]) -> str:
     """As far as it can be told without reading the files."""
-    if not any(quick_fault(folder, f"{model.name}/{file.name}", file) for file in model.files):
+    if not any(quick_fault(folder, name, file) for name, file in files.items()):
         return "yes"
     return "not whole" if (folder / model.name).is_dir() else "no"
 

@@ -3,31 +3,26 @@
 import threading
 from typing import Self
 
+from rich import progress
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 
 class Display:
     """Shows how far each file is. May be used from several threads."""
 
     def __init__(self, console: Console) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            *(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
-            TextColumn("{task.fields[outcome]}", markup=False),
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[outcome]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
-        self._files: dict[str, tuple[TaskID, int]] = {}
+        self._files: dict[str, tuple[progress.TaskID, int]] = {}
         self._quarters: dict[str, int] = {}
         self._lock = threading.Lock()
 

@@ -32,9 +32,8 @@ from localvoice.catalog.verify import (
     VerifiedCache,
     confined,
     find_problems,
-    read_pins,
+    pinned_files,
     sha256_of,
-    with_pins,
     write_pin,
 )
 
@@ -56,9 +55,8 @@ def download(models: Sequence[Model], folder: Path, display: Display, backoff_se
             bad = find_problems(models, folder)
             if bad:
                 check_endpoint()
-                pins = read_pins(folder)
-                files = ((model.name, file) for model in models for file in with_pins(model, pins).files)
-                wanted = [want for want in (_Wanted(*each) for each in files) if want.name in bad]
+                files = pinned_files(models, folder)
+                wanted = [_Wanted(name, files[name]) for name in bad]
                 _Downloader(folder, display, backoff_seconds).fetch(wanted)
             return len(bad)
     except NetworkSettingError as error:
@@ -89,7 +87,8 @@ def _alone(folder: Path, display: Display) -> Iterator[None]:
 class _Wanted:
     """A file that is to be fetched."""
 
-    model: str
+    name: str
+    """`model/file`"""
     file: ModelFile
     told: HubMetadata | None = None
     """What the hub says of it, where no SHA-256 is known."""
@@ -97,8 +96,8 @@ class _Wanted:
     """Why no source has given it, in the order in which they were tried."""
 
     @property
-    def name(self) -> str:
-        return f"{self.model}/{self.file.name}"
+    def model(self) -> str:
+        return self.name.partition("/")[0]
 
     @property
     def size(self) -> int:

@@ -134,8 +134,7 @@ def find_problems(
     nothing is hashed once a missing or shortened file is found. Raises ModelFilesError for a file that leads
     out of the folder.
     """
-    pins = read_pins(folder)
-    files = {f"{model.name}/{file.name}": file for model in models for file in with_pins(model, pins).files}
+    files = pinned_files(models, folder)
     faults = {name: quick_fault(folder, name, file) for name, file in files.items()}
     # The largest first, so that no thread is left alone with it at the end.
     readable = sorted((name for name in files if not faults[name]), key=lambda name: -(files[name].size or 0))
@@ -146,6 +145,17 @@ def find_problems(
             faults |= zip(readable, found, strict=True)
         cache.save()
     return {name: fault for name, fault in faults.items() if fault}
+
+
+def pinned_files(models: Iterable[Model], folder: Path) -> dict[str, ModelFile]:
+    """The models' files by `model/file`; those without a SHA-256 as lock.toml pins them, if it does."""
+    pins, files = read_pins(folder), {}
+    for name, file in ((f"{model.name}/{file.name}", file) for model in models for file in model.files):
+        pin = pins.get(name)
+        if file.sha256 is None and pin is not None and pin.source == str(file.hub_source):
+            file = file.model_copy(update={"size": pin.size, "sha256": pin.sha256})
+        files[name] = file
+    return files
 
 
 def quick_fault(folder: Path, name: str, file: ModelFile) -> str | None:
@@ -272,18 +282,6 @@ def write_pin(folder: Path, name: str, pin: Pin) -> None:
         lines.append(f"[{json.dumps(key)}]")
         lines += [f"{field} = {json.dumps(value)}" for field, value in entry.model_dump().items()]
     replace_text(folder / LOCK_NAME, "\n".join(lines) + "\n")
-
-
-def with_pins(model: Model, pins: Mapping[str, Pin]) -> Model:
-    """The model with size and SHA-256 of its pinned files filled in, as far as they are pinned."""
-
-    def filled(file: ModelFile) -> ModelFile:
-        pin = pins.get(f"{model.name}/{file.name}")
-        if file.sha256 is not None or pin is None or pin.source != str(file.hub_source):
-            return file
-        return file.model_copy(update={"size": pin.size, "sha256": pin.sha256})
-
-    return model.model_copy(update={"files": tuple(map(filled, model.files))})
 
 
 def replace_text(path: Path, text: str) -> None:
