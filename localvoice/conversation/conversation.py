@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from localvoice.application.hooks import LlmRequest
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import in_utf8
-from localvoice.conversation.agent import Director
+from localvoice.conversation.agent import Agent, Director
 from localvoice.conversation.history import History
+from localvoice.conversation.phrases import asks_about, forget_request
 from localvoice.conversation.reminders import Reminders
-from localvoice.engines.types import Image
+from localvoice.engines.types import Image, unseen
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import Confirmation
 
@@ -24,6 +26,15 @@ MAX_ATTACHMENTS: Final = 4
 """Pictures that may wait for the next utterance: a picture is many hundred tokens."""
 MAX_ANNOUNCEMENTS: Final = 16
 """Announcements that may wait for somebody to hear them; the oldest go first."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request, tokenised, and where the past begins that it holds."""
+
+    request: LlmRequest
+    start: int
+    """Index in the history: what is before it is left out from now on (`History.trim`)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -106,6 +117,44 @@ class Conversation:
         self.attachments.clear()
         return taken
 
+    def add_words(self, words: str, sees: bool) -> bool:
+        """The user has said this, with the pictures that wait. `sees`: the LLM can look at those.
+
+        False, and nothing is kept of either, if it can't and the words ask about them.
+        """
+        self.turns += 1
+        return _add_user(self.history, words, self.take_attachments(), sees)
+
+    def history_with(self, words: str, sees: bool) -> History | None:
+        """The history as it will be if the user says this; None where not the LLM answers."""
+        if not words or forget_request(words) is not None or not self.director.foreseeable():
+            return None
+        asked = self.confirmation
+        if asked is not None and asked.answered(words) is not None:
+            return None  # first the call runs, or is refused, or the user is asked again
+        history = self.history.copy()
+        return history if _add_user(history, words, self.attachments, sees) else None
+
+    async def prepare(
+        self, agent: Agent, history: History | None = None, calls_left: bool = True
+    ) -> Prepared:
+        """The request for the next pass of the LLM, which must talk when it has no calls of tools left.
+
+        `history` is what was said, if that isn't what it is now. The template and the tokens are made off the
+        event loop. Raises the LLM's `VoiceError`.
+        """
+        past = self.history.copy() if history is None else history  # the copy, because this waits
+        llm, brief = agent.engines.llm, self.director.brief()
+        offer = brief.offer(calls_left)
+        # The longest reply may be as long as the context; half of it is left for what was said.
+        room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2)
+        for messages, start in past.prompts(brief.system_prompt, agent.settings.agent.history_messages):
+            prompt = await llm.prompt(messages, offer)
+            prepared = Prepared(LlmRequest(prompt, brief.sampling, offer, llm.name), start)
+            if prompt.tokens <= room:
+                break
+        return prepared
+
     def let_go_of_pictures(self) -> None:
         """Its client has gone. What it comes back to is words: pictures would wait in memory for nothing."""
         self.attachments.clear()
@@ -132,3 +181,17 @@ class Conversation:
         self.announcements.clear()
         self.reminders.clear()
         return count
+
+
+def _add_user(history: History, words: str, images: Sequence[Image], sees: bool) -> bool:
+    """Add the user's words, with the pictures themselves where the LLM can look at them.
+
+    False, and nothing is added, if it can't and the words ask about them.
+    """
+    if sees:
+        history.add_user(words, images)
+    elif asks_about(words, images):
+        return False
+    else:
+        history.add_user("\n".join([*(unseen(image.alt) for image in images), words]))
+    return True

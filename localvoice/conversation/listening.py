@@ -2,178 +2,56 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from localvoice.audio import endpointing
 from localvoice.audio.end_of_turn import Hint, judge_words, silence_ms
 from localvoice.audio.endpointing import WINDOW_MS, EndpointEvent, Endpointing, Windows, as_model_input
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples
 from localvoice.audio.recordings import Resampler
-from localvoice.config import ListeningSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.conversation import moves
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.moves import (
-    Heard,
-    SpeechEnded,
-    SpeechLasts,
-    SpeechResumed,
-    SpeechStarted,
-    Spoken,
-)
+from localvoice.conversation.moves import Heard, Spoken
 from localvoice.conversation.reporting import Reporter
-from localvoice.conversation.transcribing import Dropped, Transcriber
-from localvoice.engines.types import Transcript, TurnDetector, Vad
-from localvoice.observability.stopwatch import now
+from localvoice.engines.types import Stt, Transcript, TurnDetector
+from localvoice.observability.stopwatch import Stopwatch, now
 
 log = logging.getLogger(__name__)
 
-
-class SpeechDetector:
-    """Listens to one stream, in its own pace. Nothing here waits."""
-
-    def __init__(self, vad: Vad, settings: ListeningSettings) -> None:
-        self._vad = vad.stream()
-        self._resample = Resampler(SPEECH_RATE)
-        self._windows = Windows()
-        self._endpointing = Endpointing(settings)
-
-    @property
-    def speaking(self) -> bool:
-        """Whether the user is speaking now."""
-        return self._endpointing.speaking
-
-    @property
-    def position(self) -> int:
-        """Samples heard so far, at 16 kHz."""
-        return self._endpointing.position
-
-    @property
-    def voiced_ms(self) -> float:
-        """How much of the present utterance is voice, without its pauses."""
-        return self._endpointing.voiced_ms
-
-    def seconds_since(self, position: int) -> float:
-        """Seconds of sound between a position of the past and now."""
-        return (self._endpointing.position - position) / SPEECH_RATE
-
-    def end_after(self, milliseconds: int) -> None:
-        """How long the present pause, if there is one, has to be to end the turn."""
-        self._endpointing.end_after(milliseconds)
-
-    def hear(self, frame: AudioFrame) -> Iterator[EndpointEvent]:
-        """Take the next stretch of sound, any length and rate, and give what it changed.
-
-        Raises `VoiceError` AUDIO_PROCESSING_ERROR or VAD_ERROR; the stretch is lost then, not the stream.
-        """
-        for window in self._cut(frame):
-            event = self._endpointing(window, self._probability(window))
-            if event is not None:
-                yield event
-
-    def _cut(self, frame: AudioFrame) -> list[Samples]:
-        try:
-            return self._windows(self._resample(frame))
-        except Exception as error:
-            raise VoiceError(
-                ErrorCode.AUDIO_PROCESSING_ERROR,
-                Component.SERVER,
-                f"The sound can't be processed ({type(error).__name__}: {error}). Check the microphone's "
-                "format.",
-            ) from error
-
-    def _probability(self, window: Samples) -> float:
-        try:
-            return self._vad(as_model_input(window))
-        except VoiceError:
-            raise
-        except Exception as error:
-            raise VoiceError(
-                ErrorCode.VAD_ERROR,
-                Component.VAD,
-                f"Voice activity detection failed ({type(error).__name__}: {error}). Restart the server.",
-            ) from error
+SpeechEvent = moves.SpeechStarted | moves.SpeechResumed | moves.SpeechLasts | moves.SpeechEnded
 
 
-class TurnTaking:
-    """Judges the pauses of one session when the detector has answered, and again when the words are there.
+class Dropped:
+    """Tasks that were cancelled. A model leaves its work only after a while, and is not closed before."""
 
-    Without a detector, until its answer is there and when it fails, the silence of the settings decides.
-    """
+    def __init__(self) -> None:
+        self._ending: set[asyncio.Task[Any]] = set()
 
-    def __init__(
-        self,
-        detector: TurnDetector | None,
-        end_after: Callable[[int], None],
-        settings: ListeningSettings,
-        report: Callable[[VoiceError], None],
-    ) -> None:
-        """`end_after` is told how many milliseconds of silence end the turn, if the pause lasts so long."""
-        self._detector = detector
-        self._end_after = end_after
-        self._settings = settings
-        self._report = report
-        self._failing = False
-        self._judging: asyncio.Task[None] | None = None
-        self._dropped = Dropped()
-        self._probability: float | None = None
-        self._transcript: Transcript | None = None
-        self._dictation: Transcript | None = None  # what was dictated of this turn, before its latest pause
+    def add(self, task: asyncio.Task[Any] | None) -> None:
+        """Cancel it, if there is one. What it raises does not matter any more."""
+        if task is not None:
+            self._ending.add(task)
+            task.cancel()
+            task.add_done_callback(self._forget)
 
-    def on_pause(self, speech: AudioFrame) -> None:
-        """The user has stopped, for now, after this speech, at 16 kHz."""
-        self.drop()
-        if self._detector is not None:
-            self._judging = asyncio.create_task(self._judge(self._detector, speech), name="turn detection")
+    async def ended(self) -> None:
+        if self._ending:
+            await asyncio.wait(self._ending)
 
-    def on_transcript(self, transcript: Transcript) -> None:
-        """This is what was said until the present pause."""
-        self._transcript = transcript
-        dictated = judge_words(transcript.text, transcript.language) is Hint.DICTATED
-        self._dictation = transcript if dictated else None
-        self._decide()
-
-    def drop(self) -> None:
-        """The pause is over: the user went on."""
-        self._dropped.add(self._judging)
-        self._judging = self._probability = self._transcript = None
-
-    def end(self) -> None:
-        """The turn has ended."""
-        self.drop()
-        self._dictation = None
-
-    async def close(self) -> None:
-        """Drop it, and wait until the detector has been left."""
-        self.drop()
-        await self._dropped.ended()
-
-    async def _judge(self, detector: TurnDetector, speech: AudioFrame) -> None:
-        try:
-            self._probability = await detector.complete(speech)
-        except VoiceError as error:
-            if not self._failing:  # a detector that stays broken is told once, not at each pause
-                self._report(error)
-            self._failing = True
-        else:
-            self._failing = False
-            self._decide()
-
-    def _decide(self) -> None:
-        if self._probability is None:
-            return
-        # The next group of a number may sound like the end before its digits are known.
-        said = self._transcript or self._dictation
-        text, language = (None, "") if said is None else (said.text, said.language)
-        wait = silence_ms(self._probability, text, language, self._settings.eagerness)
-        log.debug("complete with a probability of %.2f: a silence of %d ms ends it", self._probability, wait)
-        self._end_after(wait)
-
-
-SpeechEvent = SpeechStarted | SpeechResumed | SpeechLasts | SpeechEnded
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled():
+            task.exception()
 
 
 class Listening:
-    """Listens for one session. Nothing here waits."""
+    """Listens for one session. Nothing here waits.
+
+    Each pause is judged when the turn detector has answered, and again when the words are there. Without a
+    detector, until its answer is there and when it fails, the silence of the settings decides.
+    """
 
     def __init__(
         self,
@@ -187,64 +65,223 @@ class Listening:
 
         `on_partial` gets the words of an utterance that goes on, where the settings want them.
         """
-        settings = agent.settings.listening
-        self._detector = SpeechDetector(agent.engines.vad, settings)
-        self._turn_taking = TurnTaking(
-            agent.engines.turn, self._detector.end_after, settings, reporter.report
-        )
-        partial = on_partial if settings.partial_ms else None
-        self.transcriber = Transcriber(agent.engines.stt, self._on_transcribed, partial)
-        """Transcribes what this session's user says, or sends."""
+        engines, self._settings = agent.engines, agent.settings.listening
         self._reporter = reporter
         self._on_speech = on_speech
         self._on_words = on_words
+        self._vad = engines.vad.stream()
+        self._resample = Resampler(SPEECH_RATE)
+        self._windows = Windows()
+        self._endpointing = Endpointing(self._settings)
+        self._dropped = Dropped()
+        partial = on_partial if self._settings.partial_ms else None
+        self.transcriber = Transcriber(engines.stt, self._on_transcribed, partial, self._dropped)
+        self._detector = engines.turn
+        self._detector_fails = False
+        self._judging: asyncio.Task[None] | None = None
+        self._probability: float | None = None  # that the turn is over with the present pause
+        self._transcript: Transcript | None = None  # what was said until then
+        self._dictation: Transcript | None = None  # what was dictated of this turn, before the latest pause
 
     async def listen(self, frames: AsyncIterator[AudioFrame]) -> None:
         """Hear frames until they end. A failure is reported, that of a VAD that stays broken only once."""
         failing = False
         async for frame in frames:
-            position = self._detector.position
+            position = self._endpointing.position
             try:
                 self.hear(frame)
-                failing = failing and self._detector.position == position  # too short to tell
+                failing = failing and self._endpointing.position == position  # too short to tell
             except Exception as error:
                 if not failing:
                     self._reporter.report_any(error)
                 failing = True
 
     def hear(self, frame: AudioFrame) -> None:
-        """Take the next stretch of sound, any length and rate. Raises as `SpeechDetector.hear` does."""
-        for event in self._detector.hear(frame):
-            self._on_endpoint(event)
-        if self._detector.speaking:
-            self._on_speech(SpeechLasts(self._detector.voiced_ms))
+        """Take the next stretch of sound, any length and rate.
+
+        Raises `VoiceError` AUDIO_PROCESSING_ERROR or VAD_ERROR; the stretch is lost then, not the stream.
+        """
+        for window in self._cut(frame):
+            event = self._endpointing(window, self._probability_of(window))
+            if event is not None and (speech := self._take(event)) is not None:
+                self._on_speech(speech)
+        if self._endpointing.speaking:
+            self._on_speech(moves.SpeechLasts(self._endpointing.voiced_ms))
 
     async def close(self) -> None:
         """Drop all work, and wait until the models have left it."""
-        await self.transcriber.close()
-        await self._turn_taking.close()
+        self.transcriber.drop()
+        self._drop_judgement()
+        await self._dropped.ended()
 
-    def _on_endpoint(self, event: endpointing.EndpointEvent) -> None:
+    def _cut(self, frame: AudioFrame) -> list[Samples]:
+        try:
+            return self._windows(self._resample(frame))
+        except Exception as error:
+            why = f"The sound can't be processed ({type(error).__name__}: {error})."
+            words = f"{why} Check the microphone's format."
+            raise VoiceError(ErrorCode.AUDIO_PROCESSING_ERROR, Component.SERVER, words) from error
+
+    def _probability_of(self, window: Samples) -> float:
+        try:
+            return self._vad(as_model_input(window))
+        except VoiceError:
+            raise
+        except Exception as error:
+            why = f"Voice activity detection failed ({type(error).__name__}: {error})."
+            raise VoiceError(ErrorCode.VAD_ERROR, Component.VAD, f"{why} Restart the server.") from error
+
+    def _take(self, event: EndpointEvent) -> SpeechEvent | None:
+        """Do what an event asks for; what of it the session is to know."""
         match event:
             case endpointing.SpeechStarted(position):
-                self._on_speech(SpeechStarted(1000 * self._detector.seconds_since(position)))
+                return moves.SpeechStarted(1000 * self._seconds_since(position))
             case endpointing.Continued(speech):
                 self.transcriber.listen_in(speech)
             case endpointing.Paused(speech):
-                self._turn_taking.on_pause(speech)
                 # Most pauses are the end: the transcript and the first words of the reply are ready, or
                 # nearly, when that is certain.
+                self._drop_judgement()
+                if self._detector is not None:
+                    judging = self._judge(self._detector, speech)
+                    self._judging = asyncio.create_task(judging, name="turn detection")
                 self.transcriber.begin(speech)
             case endpointing.Resumed():
-                self._turn_taking.drop()
-                self._on_speech(SpeechResumed(self._detector.voiced_ms, WINDOW_MS))
+                self._drop_judgement()
+                return moves.SpeechResumed(self._endpointing.voiced_ms, WINDOW_MS)
             case endpointing.SpeechEnded(speech, voiced_until):
-                self._turn_taking.end()
-                transcription = self.transcriber.take(speech)
-                ended = now() - self._detector.seconds_since(voiced_until)
-                self._on_speech(SpeechEnded(Spoken(transcription, speech, ended, now())))
+                self._drop_judgement()
+                self._dictation = None
+                ended = now() - self._seconds_since(voiced_until)
+                return moves.SpeechEnded(Spoken(self.transcriber.take(speech), speech, ended, now()))
+        return None
+
+    def _seconds_since(self, position: int) -> float:
+        return (self._endpointing.position - position) / SPEECH_RATE
+
+    # --- whether a pause is the end of the turn ---
 
     def _on_transcribed(self, transcription: asyncio.Task[Heard]) -> None:
         self._on_words(transcription)
         if transcription.exception() is None:
-            self._turn_taking.on_transcript(transcription.result().transcript)
+            said = self._transcript = transcription.result().transcript
+            self._dictation = said if judge_words(said.text, said.language) is Hint.DICTATED else None
+            self._decide()
+
+    async def _judge(self, detector: TurnDetector, speech: AudioFrame) -> None:
+        try:
+            self._probability = await detector.complete(speech)
+        except VoiceError as error:
+            if not self._detector_fails:  # one that stays broken is told once, not at each pause
+                self._reporter.report(error)
+            self._detector_fails = True
+        else:
+            self._detector_fails = False
+            self._decide()
+
+    def _decide(self) -> None:
+        if self._probability is None:
+            return
+        # The next group of a number may sound like the end before its digits are known.
+        said = self._transcript or self._dictation
+        text, language = (None, "") if said is None else (said.text, said.language)
+        wait = silence_ms(self._probability, text, language, self._settings.eagerness)
+        log.debug("complete with a probability of %.2f: a silence of %d ms ends it", self._probability, wait)
+        self._endpointing.end_after(wait)
+
+    def _drop_judgement(self) -> None:
+        self._dropped.add(self._judging)
+        self._judging = self._probability = self._transcript = None
+
+
+class Transcriber:
+    """The transcriptions of one session: begun at each pause, and while its user speaks at length."""
+
+    def __init__(
+        self,
+        stt: Stt,
+        on_done: Callable[[asyncio.Task[Heard]], None],
+        on_partial: Callable[[str], None] | None,
+        dropped: Dropped,
+    ) -> None:
+        self._stt = stt
+        self._on_done = on_done
+        self._on_partial = on_partial
+        self.current: asyncio.Task[Heard] | None = None
+        """Of the pause that the user makes now."""
+        self._partial: asyncio.Task[Heard] | None = None
+        self._dropped = dropped
+        self._running: set[asyncio.Task[Heard]] = set()
+
+    def begin(self, speech: AudioFrame) -> None:
+        """The user has stopped, for now, after this speech, at 16 kHz."""
+        self._drop_partial()
+        self.current = self.transcribe(speech)
+        self.current.add_done_callback(self._tell)
+
+    def listen_in(self, speech: AudioFrame) -> None:
+        """The user has said this so far, at 16 kHz, and speaks on."""
+        if self._partial is None:
+            self._follow(self.transcribe(speech))
+
+    def go_on(self) -> None:
+        """The user goes on after a pause; what was said before it is a part of the whole."""
+        current, self.current = self.current, None
+        if self._on_partial is None:
+            self._dropped.add(current)
+        elif current is not None and current.done():
+            self._give(current)
+        elif current is not None:
+            self._drop_partial()
+            self._follow(current)
+
+    def take(self, speech: AudioFrame) -> asyncio.Task[Heard]:
+        """The transcription of a whole utterance, which was begun at its last pause, or is now."""
+        self._drop_partial()
+        current, self.current = self.current, None
+        return current or self.transcribe(speech)
+
+    def transcribe(self, speech: AudioFrame) -> asyncio.Task[Heard]:
+        """The transcription of some speech, at 16 kHz."""
+        transcription = asyncio.create_task(self._timed(speech), name="transcription")
+        self._running.add(transcription)
+        transcription.add_done_callback(self._running.discard)
+        return transcription
+
+    def drop(self) -> None:
+        """The words of the utterance that goes on are not waited for any more."""
+        self._drop_partial()
+        self._dropped.add(self.current)
+        self.current = None
+
+    def abandon(self) -> None:
+        """Nor are those of utterances that have ended."""
+        for transcription in self._running:
+            transcription.cancel()
+
+    async def _timed(self, speech: AudioFrame) -> Heard:
+        watch = Stopwatch()
+        transcript = await self._stt.transcribe(speech)
+        return Heard(transcript, watch.timing(), now())
+
+    def _tell(self, transcription: asyncio.Task[Heard]) -> None:
+        if transcription is self.current and not transcription.cancelled():
+            self._on_done(transcription)
+
+    def _follow(self, transcription: asyncio.Task[Heard]) -> None:
+        self._partial = transcription
+        transcription.add_done_callback(self._tell_partial)
+
+    def _tell_partial(self, transcription: asyncio.Task[Heard]) -> None:
+        if transcription is self._partial:
+            self._partial = None
+            self._give(transcription)
+
+    def _give(self, transcription: asyncio.Task[Heard]) -> None:
+        failed = transcription.cancelled() or transcription.exception() is not None
+        if self._on_partial is not None and not failed:
+            self._on_partial(transcription.result().transcript.text)
+
+    def _drop_partial(self) -> None:
+        self._dropped.add(self._partial)
+        self._partial = None

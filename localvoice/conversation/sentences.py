@@ -6,11 +6,16 @@ Joined with spaces, the pieces are the reply.
 """
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from localvoice.engines.types import CutOff, ReplyItem, ToolCall
+
 # These never look at a character twice (hence the lookbehinds and the possessive `++`): the text is searched
-# anew at each token, and a model that falls into a loop writes long runs of anything.
+# again at each token, and a model that falls into a loop writes long runs of anything.
 _SENTENCE_END: Final = re.compile(
     r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s)|(?<![。！？])[。！？]++[」』”]*+(?=[^。！？」』”])|\n+"
 )
@@ -32,6 +37,25 @@ _ABBREVIATIONS: Final = frozenset(
     "mr mrs ms dr prof st sr jr vs etc inc ltd co vol fig approx dept e.g i.e a.m p.m u.s u.k "
     "jan feb apr jun jul aug sep sept oct nov dec mon tue wed thu fri".split()
 )
+
+
+@dataclass(frozen=True)
+class Written:
+    """A part of the reply's text, and the pieces that it completed."""
+
+    text: str
+    pieces: list[str]
+
+
+Reply = AsyncGenerator[Written | ToolCall | CutOff, None]
+"""What the LLM writes in one pass."""
+
+
+async def written(reply: AsyncGenerator[ReplyItem, None], splitter: "Pieces") -> Reply:
+    """What the LLM writes, its text cut into pieces."""
+    async with aclosing(reply):
+        async for item in reply:
+            yield Written(item, splitter.feed(item)) if isinstance(item, str) else item
 
 
 class Pieces:
@@ -61,10 +85,14 @@ class Pieces:
         """What was taken and is in no piece yet."""
         return self._text
 
-    @property
-    def rest_stands_alone(self) -> bool:
-        """Whether a sentence begins with the rest, and a piece was given before it."""
-        return not self._within
+    def end_early(self) -> str:
+        """The reply was cut off in the rest: what is to be said of it."""
+        if not ends_within_sentence(self._text):
+            return self._text
+        if not self._within:
+            return ""  # its last sentence is left out
+        # The sentence has begun, but its last word may lack its end. There may be none behind a clause.
+        return self._text.rsplit(None, 1)[0].rstrip(",;:") + "…" if self._text.strip() else ""
 
     def _cut(self, end: int, pieces: list[str]) -> None:
         taken = self._text[:end]

@@ -2,17 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.playout import Playout
 from localvoice.audio.recordings import too_long
-from localvoice.contract.messages import (
-    ServerMessage,
-    SpeechEnd,
-    TranscriptMessage,
-)
+from localvoice.contract.messages import ServerMessage, SpeechEnd, TranscriptMessage
 from localvoice.conversation import moves
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
@@ -32,7 +29,7 @@ from localvoice.conversation.moves import (
 from localvoice.conversation.phrases import ForgetRequest, wants_floor
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
-from localvoice.conversation.turns import Turns
+from localvoice.conversation.turn import Turn
 from localvoice.observability.stopwatch import now, unix_ms
 
 _LAST_WORDS_SECONDS: Final = 0.15
@@ -71,19 +68,14 @@ class Session:
         self._posted: deque[moves.Event] = deque()
         self._stepping = False
         self._listening = Listening(agent, self._reporter, self._on_speech, self._on_words, self._on_partial)
+        self.listen = self._listening.listen
+        self.hear = self._listening.hear
         self._speculation = Speculation(agent)
-        self._turns = Turns(agent, playout, self._reporter, self._speculation, self._post)
+        self._new_turn = partial(Turn, agent, playout, self._reporter, self._speculation, self._post)
+        self._turn: Turn | None = None  # the latest; it ends after all that came before it
         self._attach(conversation)
 
     # --- what the user does ---
-
-    async def listen(self, frames: AsyncIterator[AudioFrame]) -> None:
-        """Follow the user's voice until the frames end. Nothing slow is awaited here."""
-        await self._listening.listen(frames)
-
-    def hear(self, frame: AudioFrame) -> None:
-        """Take the next stretch of the user's sound, any length and rate. Raises `VoiceError`."""
-        self._listening.hear(frame)
 
     def answer_text(self, text: str) -> None:
         """The user typed instead of speaking; a running turn gives way."""
@@ -123,17 +115,18 @@ class Session:
 
     def _on_words(self, transcription: asyncio.Task[Heard]) -> None:
         """What was said before the pause that still lasts is known, or that failed: begin the reply."""
-        self._post(moves.PauseUnderstood(self._wants_floor(transcription)))
+        if self._floor.state is State.HELD:
+            self._post(moves.PauseUnderstood(self._wants_floor(transcription)))
         eager = self._agent.settings.listening.eager and self._floor.user_has_floor
         if not eager or transcription.exception() is not None:
             return
-        if self._turns.task is None or self._turns.task.done():
+        if self._turn is None or self._turn.task.done():
             self._speculate(transcription)
         else:  # it was interrupted, and what was heard of it is still to be noted
-            self._turns.task.add_done_callback(lambda _: self._speculate(transcription))
+            self._turn.task.add_done_callback(lambda _: self._speculate(transcription))
 
     def _speculate(self, transcription: asyncio.Task[Heard]) -> None:
-        if self._listening.transcriber.is_current(transcription):
+        if self._listening.transcriber.current is transcription:
             words = transcription.result().transcript.text
             self._speculation.begin(transcription, words, self.conversation)
 
@@ -161,13 +154,18 @@ class Session:
     def _carry_out(self, effect: moves.Effect) -> None:
         match effect:
             case Transition():
-                self._tell(effect)
+                self._agent.quiet.follow(self, effect)
+                self._housekeeping.follow(effect)
+                for follow in (*self._subscribers, self._reporter.follow):
+                    follow(effect)
+                self._say_announcements()
             case moves.Hold():
                 self._playout.hold()
             case moves.Release():
                 self._playout.resume()
-            case moves.Cut():
-                self._turns.cut(effect)
+            case moves.Cut(_, answering, after_ms):
+                if self._turn is not None:
+                    self._turn.cut(answering, after_ms)
             case moves.Begin(opening):
                 self._begin(opening)
             case moves.Await(opening):
@@ -177,18 +175,12 @@ class Session:
             case moves.Dismiss(opening):
                 self._reporter.report_failed(opening.transcription)
 
-    def _tell(self, transition: Transition) -> None:
-        self._agent.quiet.follow(self, transition)
-        self._housekeeping.follow(transition)
-        for follow in self._subscribers:
-            follow(transition)
-        self._reporter.follow(transition)
-        self._say_announcements()
-
     def _begin(self, opening: TurnOpening) -> None:
         if isinstance(opening, Spoken) and opening.transcription.cancelled():  # with what ended before it
             opening.transcription = self._listening.transcriber.transcribe(opening.speech)
-        self._turns.begin(opening, self.conversation, self._housekeeping)
+        previous = None if self._turn is None else self._turn.task
+        self._turn = self._new_turn(opening, self.conversation, self._housekeeping)
+        self._turn.start(previous)
 
     # --- between turns ---
 
@@ -200,8 +192,10 @@ class Session:
     async def settle(self) -> None:
         """Wait until nothing is being answered."""
         while True:
-            undecided = [each.opening.transcription for each in self._floor.undecided]
-            working = [task for task in (self._turns.task, *undecided) if task and not task.done()]
+            tasks = [each.opening.transcription for each in self._floor.undecided]
+            if self._turn is not None:
+                tasks.append(self._turn.task)
+            working = [task for task in tasks if not task.done()]
             if not working:
                 return
             await asyncio.wait(working)
@@ -222,10 +216,10 @@ class Session:
         self._post(moves.Left())
         transcriber = self._listening.transcriber
         transcriber.drop()
-        if self._turns.task is not None:
-            await asyncio.wait([self._turns.task], timeout=_LAST_WORDS_SECONDS)
+        if self._turn is not None:
+            await asyncio.wait([self._turn.task], timeout=_LAST_WORDS_SECONDS)
             transcriber.abandon()
-            await asyncio.wait([self._turns.task])
+            await asyncio.wait([self._turn.task])
         await self._listening.close()
         await self._speculation.close()
         await self._housekeeping.close()
@@ -249,7 +243,7 @@ class Session:
 
     def _say_announcements(self) -> None:
         """Say what is due, if the floor is idle; otherwise it is said when it is."""
-        idle = self._floor.state is State.IDLE and self._floor.silent
-        if idle and self.conversation.announcements:
-            text = self.conversation.announcements.pop(0)
+        waiting = self.conversation.announcements
+        if waiting and self._floor.state is State.IDLE and self._floor.silent:
+            text = waiting.pop(0)
             self._post(moves.Requested(Announced(text, now()), "announcement due"))

@@ -5,17 +5,19 @@ import base64
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
-from localvoice.application.hooks import Rejection
+from localvoice.application.hooks import Hooks, Rejection, TurnContext, consult, notify
 from localvoice.audio.frames import AudioFrame, PieceSound, concatenate
 from localvoice.audio.playout import Playout
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ServerMessage, Tts, TtsCancelled, TtsComplete, TtsStart
+from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.models import Models, Piece
 from localvoice.conversation.sentences import ends_within_sentence
+from localvoice.observability.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 
@@ -24,163 +26,146 @@ _PIECES_AHEAD: Final = 16
 that an interrupted reply was not written in full for nothing."""
 
 
-class Speaker:
-    """Speaks what it is given, in order, until it is told that there is no more."""
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A part of the reply that is spoken in one go."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        playout: Playout,
-        emit: Callable[[ServerMessage], None],
-        models: Models,
-        on_sound: Callable[[], None],
-    ) -> None:
-        """`on_sound` is called at the first sound of the reply, when `tts-start` has been sent."""
-        self._agent = agent
-        self._playout = playout
-        self._emit = emit
-        self._models = models
-        self._on_sound = on_sound
-        self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue(_PIECES_AHEAD)
-        self._dropped = 0
-        self._cut = False
-        self._told_end = False
-        self._within = False  # the piece before ended amid a sentence
+    text: str
+    sound: AsyncGenerator[AudioFrame, None] | None = None
+    """Where that was begun early."""
+
+
+@dataclass(eq=False)
+class Speaker:
+    """Speaks the pieces of one reply, in order, until there are no more."""
+
+    agent: Agent
+    playout: Playout
+    emit: Callable[[ServerMessage], None]
+    context: TurnContext
+    on_sound: Callable[[], None]
+    """Called at the first sound of the reply, when `tts-start` has been sent."""
+
+    def __post_init__(self) -> None:
+        self.pieces: asyncio.Queue[Piece | None] = asyncio.Queue(_PIECES_AHEAD)
+        """What is to be spoken; None at its end."""
+        self.is_cut = False
+        """Whether the reply is cut short: nothing more is added to it, though its tasks may not know yet."""
         self.sounding = False
         """Whether sound of the reply has been given to the playout."""
         self.faithful = True
         """Whether all that it was given is spoken as it is: a hook may have rejected a piece."""
         self.failure: VoiceError | None = None
         """Why the voice fell silent."""
-
-    async def say(self, piece: Piece) -> None:
-        """Add a piece; waits while many are waiting already."""
-        await self._pieces.put(piece)
-
-    async def end(self) -> None:
-        """No more pieces."""
-        await self._pieces.put(None)
+        self._dropped = 0
+        self._told_end = False
+        self._within = False  # the piece before ended amid a sentence
 
     def cut(self) -> None:
-        """The reply is cut short: nothing more of it is spoken or told, though its task may not know yet."""
-        self._cut = True
-        self._tell_end(TtsCancelled())
+        """The reply is cut short: nothing more of it is spoken or told."""
+        self.is_cut = True
+        self.end(complete=False)
+
+    def end(self, complete: bool) -> None:
+        """Tell the end of what was heard, once for each `tts-start`."""
+        if self.sounding and not self._told_end:
+            self._told_end = True
+            self.emit(TtsComplete() if complete else TtsCancelled())
 
     def drop_unheard(self) -> None:
         """Forget what has not been played; what is added from now on is spoken."""
-        while not self._pieces.empty():
-            self._pieces.get_nowait()
+        while not self.pieces.empty():
+            self.pieces.get_nowait()
         self._dropped += 1
         self.faithful = False
-        if not self._cut:  # else what was heard of it is still to be noted
-            self._playout.begin()
-
-    @property
-    def held(self) -> bool:
-        """Whether the user speaks over the reply, and it is not known yet whether they interrupt it."""
-        return self._playout.held
-
-    async def released(self) -> None:
-        """Wait until the reply is not held any more."""
-        await self._playout.released()
+        if not self.is_cut:  # else what was heard of it is still to be noted
+            self.playout.begin()
 
     async def speak(self) -> None:
-        """Speak until the end. After a failure of the voice the rest is still read, so that nobody waits."""
-        if self._agent.settings.agent.streaming_speech:
-            while (piece := await self._pieces.get()) is not None:
+        """Speak until the end. After a failure of the voice the rest is still taken: the LLM waits for it."""
+        if self.agent.settings.agent.streaming_speech:
+            while (piece := await self.pieces.get()) is not None:
                 await self._speak_piece(piece)
         else:
             await self._speak_whole()
-        self._playout.complete()
-        await self._playout.finished()
-
-    def tell_complete(self) -> None:
-        """The last of the reply has been heard."""
-        self._tell_end(TtsComplete())
-
-    def _tell_end(self, end: TtsComplete | TtsCancelled) -> None:
-        """Once for each `tts-start`, whatever else happens."""
-        if self.sounding and not self._told_end:
-            self._told_end = True
-            self._emit(end)
+        self.playout.complete()
+        await self.playout.finished()
+        self.end(complete=True)
 
     async def _speak_piece(self, piece: Piece) -> None:
         dropped = self._dropped
         goes_on, self._within = self._within, ends_within_sentence(piece.text)
+        if (said := await self._said(piece)) is None:
+            return
+        text, frames = said
         # The voice begins with 50 ms of nothing, and amid a sentence its own silence before and after a piece
         # would be heard as a gap.
-        sound = PieceSound(self._playout.rate, goes_on or not self.sounding, self._within)
-        async with aclosing(_played_as(sound, self._sound_of(piece))) as sounds:
-            async for text, frame in sounds:
+        sound = PieceSound(self.playout.rate, goes_on or not self.sounding, self._within)
+        async with aclosing(frames):
+            async for frame in frames:
                 if dropped != self._dropped:
                     return
-                await self._play(text, frame)
+                text = await self._play(text, sound.feed(frame))
+        if dropped == self._dropped:
+            await self._play(text, sound.end())
 
     async def _speak_whole(self) -> None:
         """The whole reply in one message, for a client without an audio track, and in the playout."""
         whole: list[tuple[str, AudioFrame]] = []
-        while (piece := await self._pieces.get()) is not None:
+        while (piece := await self.pieces.get()) is not None:
             dropped = self._dropped
-            async with aclosing(self._sound_of(piece)) as sounds:
-                new = [sound async for sound in sounds]
+            if (said := await self._said(piece)) is not None:
+                text, frames = said
+                whole.append((text, concatenate([frame async for frame in frames])))
             if dropped != self._dropped:
                 whole = []
-            elif new:
-                whole.append((new[0][0], concatenate([frame for _, frame in new])))
-        if whole and not self._cut:
+        whole = [(text, frame) for text, frame in whole if len(frame.samples)]
+        if whole and not self.is_cut:
             sound = concatenate([frame for _, frame in whole])
-            self._emit(Tts(base64.b64encode(wav_bytes(sound)).decode()))
+            self.emit(Tts(base64.b64encode(wav_bytes(sound)).decode()))
         for text, frame in whole:
             await self._play(text, frame if self.sounding else frame.without_lead_in())
 
-    async def _sound_of(self, piece: Piece) -> AsyncGenerator[tuple[str, AudioFrame], None]:
-        """A piece's sound, its text beside the first frame; where a hook rejects it, what it says instead."""
+    async def _said(self, piece: Piece) -> tuple[str, AsyncGenerator[AudioFrame, None]] | None:
+        """A piece and its sound; where a hook rejects it, what it says instead, if anything."""
         if self.failure is not None:
-            return
+            return None
         try:
-            async for each in _labelled(piece.text, self._models.voice(piece)):
-                yield each
+            await consult(self.agent.hooks.on_tts_start, self.context, piece.text)
+            return piece.text, self._sound_of(piece, self.agent.hooks)
         except Rejection as no:
             log.info("a piece of the reply was rejected: %s", no.reason)
             self.faithful = False
-            if no.say:  # past the hooks, or they could reject for ever
-                async for each in _labelled(no.say, self._agent.engines.tts.synthesize(no.say)):
-                    yield each
+            # Past the hooks, or they could reject for ever.
+            return (no.say, self._sound_of(Piece(no.say), Hooks())) if no.say else None
+
+    async def _sound_of(self, piece: Piece, hooks: Hooks) -> AsyncGenerator[AudioFrame, None]:
+        tts, watch = self.agent.engines.tts, Stopwatch()
+        count = 0
+        try:
+            async with aclosing(piece.sound or tts.synthesize(piece.text)) as frames:
+                async for frame in frames:
+                    await notify(hooks.on_tts_chunk, self.context, frame, count)
+                    count += 1
+                    yield frame
         except VoiceError as error:
+            await notify(hooks.on_tts_error, self.context, error)
             self.failure = error
+            return
+        timing = watch.timing()
+        self.agent.metrics.timing(Metric.TTS_DURATION, timing.duration_ms, {"model": tts.name})
+        await notify(hooks.on_tts_end, self.context, timing)
 
-    async def _play(self, text: str, frame: AudioFrame) -> None:
+    async def _play(self, text: str, frame: AudioFrame) -> str:
+        """Have the sound played, if there is any; the text that is still to be told with the next one."""
+        if not len(frame.samples):
+            return text
         if not self.sounding:
-            await self._playout.released()
-            if self._cut:
-                return
+            await self.playout.released()
+            if self.is_cut:
+                return text
             self.sounding = True
-            self._emit(TtsStart())
-            self._on_sound()
-        await self._playout.write(text, frame)
-
-
-async def _played_as(
-    sound: PieceSound, frames: AsyncGenerator[tuple[str, AudioFrame], None]
-) -> AsyncGenerator[tuple[str, AudioFrame], None]:
-    """The same as it is to be played: the piece's text stays beside the first frame that there is to play."""
-    said = ""
-    async with aclosing(frames):
-        async for text, frame in frames:
-            said = said or text
-            ready = sound.feed(frame)
-            if len(ready.samples):
-                yield said, ready
-                said = ""
-    ready = sound.end()
-    if len(ready.samples):
-        yield said, ready
-
-
-async def _labelled(
-    text: str, frames: AsyncGenerator[AudioFrame, None]
-) -> AsyncGenerator[tuple[str, AudioFrame], None]:
-    async with aclosing(frames):
-        async for frame in frames:
-            yield text, frame
-            text = ""
+            self.emit(TtsStart())
+            self.on_sound()
+        await self.playout.write(text, frame)
+        return ""

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from localvoice.application.hooks import Rejection, ToolResult, TurnContext, consult, notify
+from localvoice.audio.playout import Playout
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.contract.metrics import Metric
-from localvoice.conversation.agent import Agent, Brief
+from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.reporting import Reporter
-from localvoice.engines.types import ToolCall
-from localvoice.observability.stopwatch import Stopwatch
+from localvoice.engines.types import CHOOSE_FREELY, ToolCall
+from localvoice.observability.stopwatch import Stopwatch, now
 from localvoice.tools import ToolContext, ToolRegistry
 from localvoice.tools.confirmation import (
     NOT_AGREED,
@@ -26,54 +28,61 @@ from localvoice.tools.confirmation import (
     question_of,
 )
 from localvoice.tools.executor import ToolExecutor, why_it_failed
+from localvoice.tools.result import content_of
+
+MAX_CALLS: Final = 10
+MAX_TOOL_SECONDS: Final = 60.0
+"""Past either, the LLM must talk."""
 
 
-@dataclass(frozen=True)
-class Acted:
-    """What became of the LLM's calls."""
-
-    results: Sequence[ToolResult]
-    """In the calls' order."""
-    asks: Confirmation | None
-    """What has to be asked before the LLM goes on."""
-
-
+@dataclass(eq=False)
 class ToolCalls:
     """Runs tools within one turn, with their hooks, messages and figures."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        conversation: Conversation,
-        reporter: Reporter,
-        context: TurnContext,
-        utter: Callable[[str], Awaitable[None]],
-    ) -> None:
-        """`utter` says a sentence, for a hook that rejects a call and speaks instead."""
-        self._agent = agent
-        self._conversation = conversation
-        self._reporter = reporter
-        self._context = context
-        self._utter = utter
-        self.settled: Settled | None = None
-        """The call that the user was asked about, and has decided about with the words of this turn."""
+    agent: Agent
+    conversation: Conversation
+    reporter: Reporter
+    context: TurnContext
+    playout: Playout
+    utter: Callable[[str], Awaitable[None]]
+    """Says a sentence, for a hook that rejects a call and speaks instead."""
+    settled: Settled | None = None
+    """The call that the user was asked about, and has decided about with the words of this turn."""
 
-    async def run(self, brief: Brief, calls: Sequence[ToolCall]) -> Acted:
-        """All results, in the calls' order; a tool that fails is a result, too.
+    calls: list[ToolCall] = field(default_factory=list)
+    results: list[ToolResult] = field(default_factory=list)
+    """In the calls' order. A tool that fails is a result, too."""
+
+    def may_go_on(self, begun: float) -> bool:
+        """Whether the LLM, which was first asked at this time, may call more."""
+        # What had to be called has been.
+        free = not self.calls or self.conversation.director.brief().tool_choice == CHOOSE_FREELY
+        return free and len(self.calls) < MAX_CALLS and now() - begun < MAX_TOOL_SECONDS
+
+    async def run(self, calls: Sequence[ToolCall]) -> Confirmation | None:
+        """Run these; the history has their results then. Returns what is to be asked first, if anything.
 
         A tool that asks first runs only if the user has agreed to this very call: one of them is asked about.
         """
-        registry = ToolRegistry(brief.tools)
+        history = self.conversation.history
+        history.add_calls(calls)
+        await self.playout.released()  # perhaps the user is about to forbid it
+        registry = ToolRegistry(self.conversation.director.brief().tools)
         asks: Confirmation | None = None
         withheld: list[ToolResult | None] = []
         for call in calls:
             result, question = await self._withhold(registry, call, asks is not None)
             withheld.append(result)
             asks = question or asks
-        executor = ToolExecutor(registry, self._agent.settings.deadlines.tool_seconds)
+        executor = ToolExecutor(registry, self.agent.settings.deadlines.tool_seconds)
         free = [call for call, result in zip(calls, withheld, strict=True) if result is None]
         ran = iter(await executor.run(free, self._tool_context, self._attended))
-        return Acted(tuple(next(ran) if result is None else result for result in withheld), asks)
+        results = [next(ran) if result is None else result for result in withheld]
+        self.calls += calls
+        self.results += results
+        for result in results:
+            history.add_result(result.call_id, content_of(result))
+        return asks
 
     async def _withhold(
         self, registry: ToolRegistry, call: ToolCall, asking: bool
@@ -105,23 +114,23 @@ class ToolCalls:
     def _tool_context(self, call: ToolCall) -> ToolContext:
         return ToolContext(
             call_id=call.call_id,
-            session_id=self._context.session_id,
-            turn_id=self._context.turn_id,
+            session_id=self.context.session_id,
+            turn_id=self.context.turn_id,
             cancelled=asyncio.Event(),
-            announce=self._conversation.reminders.after,
+            announce=self.conversation.reminders.after,
         )
 
     async def _attended(self, call: ToolCall, execute: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
-        hooks, emit, metrics = self._agent.hooks, self._reporter.emit, self._agent.metrics
+        hooks, emit, metrics = self.agent.hooks, self.reporter.emit, self.agent.metrics
         emit(ToolCallStart(call.name, call.call_id, call.arguments))
         watch = Stopwatch()
         try:
-            await consult(hooks.on_tool_start, self._context, call)
+            await consult(hooks.on_tool_start, self.context, call)
             result = await execute()
         except Rejection as no:
             result = ToolResult(call.call_id, call.name, success=False, error=f"Not allowed: {no.reason}")
             if no.say:
-                await self._utter(no.say)
+                await self.utter(no.say)
         except asyncio.CancelledError:
             emit(ToolCallEnd(call.call_id, watch.timing().duration_ms, error="The user interrupted."))
             raise
@@ -130,13 +139,13 @@ class ToolCalls:
         metrics.timing(Metric.TOOL_DURATION, timing.duration_ms, {"tool": call.name})
         emit(ToolCallEnd(call.call_id, timing.duration_ms, result.result, result.error))
         if result.success:
-            await notify(hooks.on_tool_end, self._context, result, timing)
+            await notify(hooks.on_tool_end, self.context, result, timing)
         else:
             metrics.increment(Metric.TOOL_ERRORS, 1, {"tool": call.name})
             words = f"The tool {call.name} failed: {result.error}"
             error = VoiceError(ErrorCode.TOOL_ERROR, Component.TOOL, words)
-            await notify(hooks.on_tool_error, self._context, call, error)
-            self._reporter.report(error, self._context.turn_id)
+            await notify(hooks.on_tool_error, self.context, call, error)
+            self.reporter.report(error, self.context.turn_id)
         return result
 
 

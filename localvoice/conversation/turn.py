@@ -1,38 +1,31 @@
 """One turn's life: what the user said, the reply, its sound, and what of it was heard.
 
-Follow a turn from `Turn.run` down: `_hear` takes what it begins with, `_reply` answers, `_conclude` remembers
-what of the answer was heard.
+Follow a turn from `Turn._run` down: `_hear` takes what it begins with, `_reply` answers, and `_conclude`
+remembers what of the answer was heard.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from localvoice.application.hooks import Rejection, TurnContext, consult, notify
 from localvoice.audio.playout import Playout
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ReplyHeard, TranscriptMessage, TurnMetrics
 from localvoice.contract.metrics import Metric
+from localvoice.conversation import moves
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.models import Models, add_user, answers_blind
-from localvoice.conversation.moves import (
-    Announced,
-    Event,
-    Forget,
-    Heard,
-    ReplyStarted,
-    SoundStarted,
-    Spoken,
-    TurnOpening,
-    TurnSpent,
-    Typed,
-)
-from localvoice.conversation.phrases import BLIND, ForgetRequest, forget_request
+from localvoice.conversation.housekeeping import Housekeeping
+from localvoice.conversation.moves import Announced, Forget, Heard, Spoken, TurnOpening, Typed
+from localvoice.conversation.phrases import BLIND, forget_request
 from localvoice.conversation.reply import ReplyWriter
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speaking import Speaker
-from localvoice.conversation.speculation import Draft
+from localvoice.conversation.speculation import Speculation
 from localvoice.engines.types import Transcript
 from localvoice.observability.log_context import log_context
 from localvoice.observability.stopwatch import Stopwatch
@@ -41,236 +34,228 @@ from localvoice.tools.confirmation import Confirmation, Settled
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Turn:
-    """Runs once."""
+    """Runs once, in a task of its own."""
 
-    def __init__(
-        self,
-        opening: TurnOpening,
-        agent: Agent,
-        conversation: Conversation,
-        playout: Playout,
-        reporter: Reporter,
-        post: Callable[[Event], None],
-        forget: Callable[[ForgetRequest], Awaitable[str]],
-        draft: Draft | None = None,
-    ) -> None:
-        """`post` tells the floor; `forget` forgets for good and gives the words that say so.
+    agent: Agent
+    playout: Playout
+    reporter: Reporter
+    speculation: Speculation
+    post: Callable[[moves.Event], None]
+    """Tells the floor."""
+    opening: TurnOpening
+    conversation: Conversation
+    housekeeping: Housekeeping
 
-        `draft` is a reply to what the user has said, begun early.
-        """
-        self.opening = opening
-        self._agent = agent
-        self._conversation = conversation
-        self._playout = playout
-        self._reporter = reporter
-        self._post = post
-        self._forget = forget
-        self.draft = draft
-        """The reply that was begun early, for whoever drops what is left of it."""
+    def start(self, previous: asyncio.Task[None] | None) -> None:
+        """`previous` is the turn before: this one waits until it has put its history in order."""
+        opening = self.opening
+        draft = self.speculation.take(opening.transcription) if isinstance(opening, Spoken) else None
+        if draft is None:
+            self.speculation.drop()  # what was begun answers something else
+        self._draft = draft
         self._watch = Stopwatch(opening.at)
-        self.context = TurnContext(secrets.token_hex(8), conversation.id, self._watch.start_time)
-        self._models = Models(agent, self.context)
-        self._speaker = Speaker(agent, playout, reporter.emit, self._models, self._on_sound)
-        self._writer = ReplyWriter(agent, conversation, reporter, self._models, self._speaker, self.context)
+        self._context = TurnContext(secrets.token_hex(8), self.conversation.id, self._watch.start_time)
+        on_sound = partial(self._tell, moves.SoundStarted)
+        self._speaker = Speaker(self.agent, self.playout, self.reporter.emit, self._context, on_sound)
+        self._writer = ReplyWriter(self.agent, self.conversation, self.reporter, self._context, self._speaker)
         self._heard: Heard | None = None
         self._answered: Settled | Confirmation | None = None
         self._announcement = ""
-        self._forgets = isinstance(opening, Forget)
-        self._blind = False
-        self._cut = False
+        self._kept = not isinstance(opening, Forget)  # whether the history keeps the reply
+        self.task = asyncio.create_task(self._run(previous), name="turn")
 
-    async def run(self) -> None:
-        """Answer. Raises `VoiceError` if a part of it failed; what was said before that still counts."""
-        hooks = self._agent.hooks
-        with log_context(turn_id=self.context.turn_id):
-            speech = self.opening.speech if isinstance(self.opening, Spoken) else None
-            await notify(hooks.on_turn_start, self.context, speech)
-            try:
-                words = await self._hear()
-                await self._playout.released()  # a user who speaks on has perhaps not finished the question
-                if self._cut:
-                    self._announce_later()
-                elif words or self._announcement:  # else silence, a cough, a door: no error, no reply
-                    await self._reply(words)
-            finally:
-                self._post(TurnSpent(self.opening))
-                timing = self._watch.timing()
-                self._agent.metrics.timing(Metric.TURN_DURATION, timing.duration_ms)
-                await notify(hooks.on_turn_end, self.context, timing)
-
-    def cut(self) -> None:
+    def cut(self, answering: bool, after_ms: float | None) -> None:
         """The turn is cut short: nothing more of it is written or spoken.
 
-        Before the reply, what the user said is still noted, in its order. A reply's task is to be cancelled.
+        Before its reply (not `answering`), what the user said is still noted, in its order. `after_ms`: how
+        long the user had been speaking at the silence; None where they did something else.
         """
-        self._cut = True
-        self._writer.cut()
+        if not answering:
+            self.playout.resume()  # for its question is noted, though not answered
+        self.playout.stop()
         self._speaker.cut()
+        if answering:
+            self.task.cancel()
+            if after_ms is not None:
+                self.agent.metrics.timing(Metric.BARGE_IN_STOP, after_ms)
+
+    async def _run(self, previous: asyncio.Task[None] | None) -> None:
+        llm = self.agent.engines.llm
+        model, turn_id = llm.name, self._context.turn_id
+        with log_context(session_id=self._context.session_id, model=model):
+            try:
+                if previous is not None:
+                    await asyncio.wait([previous])
+                with log_context(turn_id=turn_id):
+                    await self._take_turn()
+            except Exception as error:
+                self.reporter.report_any(error, turn_id)
+            finally:
+                self.speculation.drop_draft(self._draft)
+                self.housekeeping.begin()  # also while the user, who interrupted it, still speaks
+            if llm.name != model:
+                words = f"The language model {model} failed. From now on {llm.name} answers."
+                self.reporter.report(VoiceError(ErrorCode.LLM_ERROR, Component.LLM, words), turn_id)
+            self._tell(moves.TurnEnded)
+
+    async def _take_turn(self) -> None:
+        """Answer. Raises what failed; what was said before that still counts."""
+        hooks, opening = self.agent.hooks, self.opening
+        speech = opening.speech if isinstance(opening, Spoken) else None
+        await notify(hooks.on_turn_start, self._context, speech)
+        try:
+            words = await self._hear()
+            await self.playout.released()  # a user who speaks on has perhaps not finished the question
+            if self._speaker.is_cut:
+                if isinstance(opening, Announced):
+                    self.conversation.announcements.insert(0, opening.text)  # it was not heard
+            elif words or self._announcement:  # else silence, a cough, a door: no error, no reply
+                await self._reply(words)
+        finally:
+            self._tell(moves.TurnSpent)
+            timing = self._watch.timing()
+            self.agent.metrics.timing(Metric.TURN_DURATION, timing.duration_ms)
+            await notify(hooks.on_turn_end, self._context, timing)
+
+    def _tell(self, event: Callable[[TurnOpening], moves.Event]) -> None:
+        self.post(event(self.opening))
 
     # --- what the user said ---
 
     async def _hear(self) -> str:
         """What the user said, noted in the history; empty if nothing, or if a hook would not have it."""
         match self.opening:
-            case Spoken(transcription=transcription, speech=speech):
-                self._heard = await self._models.listen(speech, transcription)
+            case Spoken():
+                self._heard = await self._listen(self.opening)
             case Typed(text):
                 self._heard = Heard(Transcript(text), None)
             case Announced(text):
                 self._announcement = text
             case Forget(request):
-                self._announcement = await self._forget(request)
+                self._announcement = await self.housekeeping.forget(request)
         if self._heard is None:
-            self._conversation.confirmation = None  # a yes to come may be meant for what is said now
+            self.conversation.confirmation = None  # a yes to come may be meant for what is said now
             return ""
         return await self._take_words(self._heard)
 
+    async def _listen(self, said: Spoken) -> Heard:
+        """Its transcription may have begun before the turn did. Raises `VoiceError`."""
+        hooks, stt = self.agent.hooks, self.agent.engines.stt
+        await notify(hooks.on_stt_start, self._context, said.speech)
+        try:
+            heard = await said.transcription
+        except VoiceError as error:
+            await notify(hooks.on_stt_error, self._context, error)
+            raise
+        if heard.timing is not None:
+            self.agent.metrics.timing(Metric.STT_DURATION, heard.timing.duration_ms, {"model": stt.name})
+        return heard
+
     async def _take_words(self, heard: Heard) -> str:
-        words = heard.transcript.text
-        asked = self._conversation.confirmation
+        conversation, words = self.conversation, heard.transcript.text
+        asked = conversation.confirmation
         if words and asked is not None:
-            self._conversation.confirmation = None  # whatever they said: it is not asked about any more
+            conversation.confirmation = None  # whatever they said: it is not asked about any more
             self._answered = asked.answered(words)
         if heard.timing is not None:
             if words:
-                self._reporter.emit(TranscriptMessage(words))
+                self.reporter.emit(TranscriptMessage(words))
             try:
-                await consult(self._agent.hooks.on_stt_end, self.context, heard.transcript, heard.timing)
+                await consult(self.agent.hooks.on_stt_end, self._context, heard.transcript, heard.timing)
             except Rejection as no:
                 log.info("what the user said was rejected: %s", no.reason)
                 self._announcement = no.say or ""
                 return ""
         if (request := forget_request(words)) is not None:
-            self._forgets = True
-            self._announcement = await self._forget(request)
+            self._kept = False
+            self._announcement = await self.housekeeping.forget(request)
             return ""
         if words:
-            self._note(words)
+            if self._draft is not None and self._draft.revision == conversation.revision:
+                self._writer.draft = self._draft
+            if not conversation.add_words(words, self.agent.engines.llm.sees):
+                self._kept = False
+                self._announcement = BLIND
         return words
 
-    def _note(self, words: str) -> None:
-        """Put into the history what the user said, with the pictures that came with it."""
-        conversation, llm = self._conversation, self._agent.engines.llm
-        if self.draft is not None and self.draft.revision == conversation.revision:
-            self._writer.draft = self.draft
-        images = conversation.take_attachments()
-        self._blind = answers_blind(llm, words, images)
-        if not self._blind:
-            add_user(llm, conversation.history, words, images)
-        conversation.turns += 1
-
-    def _announce_later(self) -> None:
-        if isinstance(self.opening, Announced):
-            self._conversation.announcements.insert(0, self.opening.text)  # it was not heard
-
-    # --- the reply ---
+    # --- the reply, and what was heard of it ---
 
     async def _reply(self, words: str) -> None:
-        self._playout.begin()
-        self._post(ReplyStarted(self.opening))
-        if isinstance(self._answered, Settled):
-            self._writer.tools.settled = self._answered
+        self.playout.begin()
+        self._tell(moves.ReplyStarted)
         finished = False
         try:
-            await self._write_and_speak(words)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._writer.write(words, self._announcement, self._answered))
+                group.create_task(self._speaker.speak())
+                group.create_task(self._measure())
             finished = True
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
         finally:
             await self._conclude(finished)
         if failure := self._writer.failure or self._speaker.failure:
             raise failure
 
-    def _on_sound(self) -> None:
-        self._post(SoundStarted(self.opening))
-
-    async def _write_and_speak(self, words: str) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._write(words))
-                group.create_task(self._speak())
-                group.create_task(self._measure())
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-
-    async def _write(self, words: str) -> None:
-        if self._announcement:
-            await self._writer.utter(self._announcement)
-        elif self._blind:
-            await self._writer.utter(BLIND)
-        else:
-            await self._writer.answer(words, self._answered)
-        if not self._cut:  # an LLM may fail while it is cancelled: no piece is taken any more
-            await self._writer.finish()
-
-    async def _speak(self) -> None:
-        await self._speaker.speak()
-        self._speaker.tell_complete()
-
-    # --- what was heard of it ---
-
     async def _conclude(self, finished: bool) -> None:
-        self._post(TurnSpent(self.opening))
-        self._speaker.cut()  # without effect on a reply that was heard to its end
+        self._tell(moves.TurnSpent)
+        self._speaker.end(complete=False)  # without effect on a reply that was heard to its end
         asked = self._asked(finished)
         await self._writer.conclude(self._remember(finished))
         if self._writer.asks is not None:  # no other stage has begun
-            self._conversation.confirmation = asked
+            self.conversation.confirmation = asked
 
     def _asked(self, finished: bool) -> Confirmation | None:
         """The question about a call that the reply ends with; None if the user has not heard enough of it."""
-        asks = self._writer.asks
+        asks, speaker = self._writer.asks, self._speaker
         if asks is None:
             return None
-        if finished and not self._cut and self._speaker.faithful and self._speaker.failure is None:
+        if finished and not speaker.is_cut and speaker.faithful and speaker.failure is None:
             return asks.heard()
-        return asks.heard_in(self._playout.words()[0])
+        return asks.heard_in(self.playout.words()[0])
 
     def _remember(self, finished: bool) -> str:
         """Put into the history what was heard; the words of it.
 
         A reply that wasn't cut short stays as it was written, so that the LLM's cache still fits it.
         """
-        if not self._cut:  # else the playout may be the next turn's already
-            self._playout.stop()
-        kept = self._writer.reply if finished and self._speaker.faithful else self._playout.heard()
-        if self._writer.reply and not finished:
-            self._reporter.emit(ReplyHeard(kept))
-        if kept.strip() and not self._forgets and not self._blind:
-            self._conversation.history.add_assistant(kept)
+        if not self._speaker.is_cut:  # else the playout may be the next turn's already
+            self.playout.stop()
+        kept = self._writer.text if finished and self._speaker.faithful else self.playout.heard()
+        if self._writer.text and not finished:
+            self.reporter.emit(ReplyHeard(kept))
+        if kept.strip() and self._kept:
+            self.conversation.history.add_assistant(kept)
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
         return kept
 
     # --- what it took ---
 
     async def _measure(self) -> None:
-        first_audio = await self._playout.started()
+        first_audio = await self.playout.started()
         if first_audio is None or self._heard is None:
             return
-        timing = self._heard.timing
-        metrics = TurnMetrics(
+        timing, opening = self._heard.timing, self.opening
+        told = TurnMetrics(
             voice_to_voice_ms=self._since_speech(first_audio),
-            endpoint_ms=self._since_speech(
-                self.opening.endpoint if isinstance(self.opening, Spoken) else None
-            ),
+            endpoint_ms=self._since_speech(opening.endpoint if isinstance(opening, Spoken) else None),
             transcript_ms=self._since_speech(self._heard.known),
             first_token_ms=self._since_speech(self._writer.first_token),
             first_piece_ms=self._since_speech(self._writer.first_piece),
             stt_ms=None if timing is None else timing.duration_ms,
         )
-        self._reporter.emit(metrics)
-        if isinstance(self.opening, Spoken):
-            self._report(metrics)
-
-    def _report(self, metrics: TurnMetrics) -> None:
+        self.reporter.emit(told)
         for metric, ms in (
-            (Metric.VOICE_TO_VOICE, metrics.voice_to_voice_ms),
-            (Metric.ENDPOINT_DELAY, metrics.endpoint_ms),
-            (Metric.TRANSCRIPT_DELAY, metrics.transcript_ms),
-            (Metric.FIRST_TOKEN_DELAY, metrics.first_token_ms),
-            (Metric.FIRST_PIECE_DELAY, metrics.first_piece_ms),
+            (Metric.VOICE_TO_VOICE, told.voice_to_voice_ms),
+            (Metric.ENDPOINT_DELAY, told.endpoint_ms),
+            (Metric.TRANSCRIPT_DELAY, told.transcript_ms),
+            (Metric.FIRST_TOKEN_DELAY, told.first_token_ms),
+            (Metric.FIRST_PIECE_DELAY, told.first_piece_ms),
         ):
-            if ms is not None:
-                self._agent.metrics.timing(metric, ms)
+            if isinstance(opening, Spoken) and ms is not None:
+                self.agent.metrics.timing(metric, ms)
 
     def _since_speech(self, moment: float | None) -> float | None:
         return None if moment is None else round(1000 * (moment - self._watch.begun), 1)

@@ -13,7 +13,7 @@ async def test_the_turn_is_traced_from_the_users_sound_to_the_end_of_the_reply()
     trace = await trace_turn()
     conversation, all_of_it = trace.figures(CARRIERS), trace.figures()
     by_file = trace.by_file()
-    assert "Session.listen" in by_file["conversation/session.py"]
+    assert "Listening.listen" in by_file["conversation/listening.py"]
     assert all_of_it.files == len(by_file)
     assert all_of_it.functions == sum(map(len, by_file.values()))
     assert conversation.files == sum(path.split("/")[0] not in CARRIERS for path in by_file)

@@ -12,7 +12,7 @@ from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, TranscriptMessage
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.models import Written
+from localvoice.conversation.sentences import Written
 from localvoice.conversation.speculation import Draft, Speculation
 from localvoice.engines.types import Image, ToolCall
 from localvoice.tools import tool
@@ -121,7 +121,7 @@ def speculation_of(
 
 
 async def words_of(draft: Draft) -> str:
-    return "".join([item.text async for item in draft.items() if isinstance(item, Written)])
+    return "".join([item.text async for item in draft.reply if isinstance(item, Written)])
 
 
 async def test_only_the_turn_that_answers_the_same_words_gets_the_draft() -> None:
@@ -176,7 +176,7 @@ async def test_what_was_written_before_a_failure_comes_before_it() -> None:
     await asyncio.sleep(0.01)
     draft = speculation.take(source)
     assert draft is not None
-    items = draft.items()
+    items = draft.reply
     assert await anext(items) == Written("Well,", [])
     with pytest.raises(VoiceError):
         await anext(items)
@@ -190,7 +190,7 @@ async def test_closing_what_was_drafted_closes_the_models_work() -> None:
     speculation.begin(source, "Hello?", conversation)
     draft = speculation.take(source)
     assert draft is not None
-    items = draft.items()
+    items = draft.reply
     await anext(items)
     await items.aclose()
     assert llm.closed == 1 and llm.running == 0
