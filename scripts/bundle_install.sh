@@ -24,7 +24,7 @@ else
 fi
 if ! found=$(cd "$bundle" && $sums -c SHA256SUMS 2>/dev/null); then
     echo "$found" | grep -v ': OK$' >&2 || true
-    fail "The bundle is damaged or not whole: see the files above. Copy it anew. Nothing was installed."
+    fail "The bundle is damaged or not whole: see the files above. Copy it again. Nothing was installed."
 fi
 
 python=${PYTHON:-python$wanted}

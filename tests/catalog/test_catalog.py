@@ -53,7 +53,7 @@ def test_hub_comes_before_packages_and_is_pinned() -> None:
         for file in model.files:
             kinds = [type(source) for source in file.sources]
             assert kinds in ([HubSource], [HubSource, PackageSource], [PackageSource])
-            assert (PackageSource in kinds) == model.verified, "what nobody could download is marked"
+            assert (PackageSource in kinds) == model.verified, "what was never downloaded is marked"
             for source in file.sources:
                 if isinstance(source, HubSource):
                     assert re.fullmatch(r"[0-9a-f]{40}|v[\d.]+", source.revision)

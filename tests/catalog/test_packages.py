@@ -72,7 +72,7 @@ def test_wheel_that_is_not_what_the_index_says(hub: FakeHub, folder: Path) -> No
     assert left_in(folder) == []
 
 
-def test_spoilt_partial_wheel_is_fetched_anew(hub: FakeHub, folder: Path) -> None:
+def test_spoilt_partial_wheel_is_fetched_again(hub: FakeHub, folder: Path) -> None:
     wheel = hub.add_wheel("gate-data==1.0", {"gate.onnx": DATA})
     hub.cut_once[wheel] = 5000
     hub.on_request = lambda path: hub.status.update({wheel: 503}) if hub.asked(wheel)[1:] else None

@@ -63,7 +63,7 @@ def test_partial_file_of_another_source_is_thrown_away(hub: FakeHub, folder: Pat
 
 
 @pytest.mark.parametrize("size", [1000, len(DATA), len(DATA) + 5])
-def test_spoilt_partial_file_is_fetched_anew(hub: FakeHub, folder: Path, size: int) -> None:
+def test_spoilt_partial_file_is_fetched_again(hub: FakeHub, folder: Path, size: int) -> None:
     store = hub.add_file("me/gate", "gate.onnx", DATA)
     (folder / "gate").mkdir(parents=True)
     (folder / "gate" / "gate.onnx.part").write_bytes(b"\0" * size)

@@ -98,7 +98,7 @@ def test_only_catalogue_names_are_opened(catalog: Catalog, folder: Path, model: 
         ready(catalog, "p", folder).path(model, file)
 
 
-def test_missing_file_is_named_with_the_command_that_mends_it(
+def test_missing_file_is_named_with_the_command_that_repairs_it(
     catalog: Catalog, folder: Path, hashed: list[str]
 ) -> None:
     (folder / "mind" / "mind.gguf").unlink()

@@ -68,7 +68,7 @@ def judged(report: Report, *wanted: str) -> tuple[int, str]:
     return judge(report, packages, Console(file=text, width=250)), text.getvalue()
 
 
-def test_a_known_fault_is_shown_with_the_version_that_mends_it(service: type[Service]) -> None:
+def test_a_known_fault_is_shown_with_the_version_that_fixes_it(service: type[Service]) -> None:
     service.faulty = "aiohttp"
     code, text = judged(audit.ask("osv"), "aiohttp", "rich")
     assert code == 1

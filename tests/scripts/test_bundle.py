@@ -74,7 +74,7 @@ def test_a_damaged_file_is_refused_by_name(small: Path, tmp_path: Path, name: st
 
 
 def test_a_package_that_the_requirements_do_not_name_so_is_refused(small: Path, tmp_path: Path) -> None:
-    """Somebody who alters a wheel and the sums beside it."""
+    """An attacker alters a wheel and its line in the sums."""
     changed = write_wheel(small / "wheels", "localvoice", COMMAND + "# altered\n")
     sums = small / bundle.SUMS
     lines = [line for line in sums.read_text().splitlines() if changed.name not in line]

@@ -119,7 +119,7 @@ class FakeHub:
         return path
 
     def answers(self, path: str, headers: Mapping[str, str]) -> None:
-        """Have it send on whoever asks for the path, by these headers."""
+        """Redirect requests for the path, by these headers."""
         self._pages[path] = _Page(b"", headers, 302)
 
     def asked(self, path: str) -> list[Request]:

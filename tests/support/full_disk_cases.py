@@ -54,7 +54,7 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
     def mount(self, how: str) -> None:
-        """Mounted anew, such as "ro"."""
+        """Mount it again, such as "ro"."""
         subprocess.run(["mount", "-o", f"remount,{how}", str(self.path)], check=True)
 
 
@@ -144,7 +144,7 @@ def test_a_log_file_that_cannot_be_written_is_told_once(disk: Disk, trouble: str
         if trouble == "full":
             disk.fill()
         else:
-            root.handlers[1].close()  # as at each start anew: a file that is open can't be made read-only
+            root.handlers[1].close()  # as at each start: a file that is open can't be made read-only
             disk.mount("ro")
         for _ in range(500):
             log.info("a line that is lost, and so on, and so on, and so on")
