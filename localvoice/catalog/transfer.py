@@ -5,10 +5,9 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
@@ -105,8 +104,7 @@ class PartialFile:
         return marker if isinstance(marker, dict) else {}
 
 
-@dataclass(frozen=True)
-class Remote:
+class Remote(NamedTuple):
     """A file as a source offers it."""
 
     url: str
@@ -157,18 +155,14 @@ class Transfer:
 
     def download(self, remote: Remote, part: PartialFile, progress: Progress) -> None:
         """Bring the partial file to its full length, from where it is. Raises OSError if the disk refuses."""
-
-        def attempt() -> None:
-            if part.held() > (remote.size or remote.limit):
-                part.discard()
-            if part.held() != remote.size:
-                self._receive(remote, part, progress)
-
-        self._try(attempt)
+        self._try(partial(self._receive, remote, part, progress))
 
     def _receive(self, remote: Remote, part: PartialFile, progress: Progress) -> None:
         """One request for the bytes that lack. Bytes of another origin go only once this one gives some."""
-        have = part.held()
+        if part.held() > (remote.size or remote.limit):
+            part.discard()
+        if (have := part.held()) == remote.size:
+            return
         span = {"Range": f"bytes={have}-"} if have else {}
         with self._client.stream("GET", remote.url, headers={**remote.headers, **span}) as response:
             answered_range = response.headers.get("Content-Range", "")
@@ -181,7 +175,9 @@ class Transfer:
             start = have if response.status_code == 206 else 0  # a server may know no ranges
             if start and not answered_range.startswith(f"bytes {start}-"):
                 raise SourceError("answers with another range than asked for")
-            total = _total_of(response, start)
+            length = response.headers.get("Content-Length", "")
+            encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+            total = start + int(length) if length.isdecimal() and not encoded else None
             if total is not None and remote.size is not None and total != remote.size:
                 raise SourceError(f"offers {total} bytes, must be {remote.size}")
             if total is not None and total > remote.limit:
@@ -232,13 +228,6 @@ def _checked(response: httpx.Response) -> httpx.Response:
         return response
     reason = f"{response.url.host} answers {response.status_code} {response.reason_phrase}"
     raise _Dropped(reason) if response.status_code in _PASSING_STATUS else SourceError(reason)
-
-
-def _total_of(response: httpx.Response, start: int) -> int | None:
-    """Bytes of the whole file, if the server tells."""
-    length = response.headers.get("Content-Length", "")
-    encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-    return start + int(length) if length.isdecimal() and not encoded else None
 
 
 def _described(error: Exception) -> str:
