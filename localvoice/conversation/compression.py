@@ -63,7 +63,7 @@ async def compress(history: History, llm: Llm, limit: int, max_tokens: int = SUM
     May be cancelled at any time: a step changes the history when it is done, or not at all, and the next call
     goes on from there. A failure is logged, and what is old stays forgotten until a later call succeeds.
     """
-    # A small context has no room for long notes beside the conversation.
+    # A small context has no room for long notes and the conversation.
     max_tokens = min(max_tokens, llm.context_tokens // 8)
     changed = False
     while (passage := history.passage(limit)) is not None:

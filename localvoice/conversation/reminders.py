@@ -32,7 +32,7 @@ class Reminders:
         if not isinstance(text, str) or not text.strip():
             raise ToolError("a reminder needs words: give it a sentence to say")
         if self._closed:
-            raise ToolError("the conversation has ended, so there is nobody left to remind")
+            raise ToolError("the conversation has ended, so no one is left to remind")
         if len(self._waiting) >= self._limit:
             raise ToolError(f"{self._limit} reminders wait already; wait until one of them has passed")
         self._number += 1

@@ -37,12 +37,10 @@ _SEQUENCE: Final = 0
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """A conversation outside of the cache."""
+    """A conversation outside of the cache: what was read and written of it, and llama.cpp's state of it."""
 
     tokens: Tokens
-    """What was read and written of it."""
     state: npt.NDArray[np.uint8]
-    """As llama.cpp writes it."""
 
 
 class CacheLease:
@@ -195,10 +193,7 @@ class PromptCache:
             self._open.sampler = sampler_of(self._llama)
             self._open.kept = self._put_away()
         if lease.kept is not None:
-            self._kept = [kept for kept in self._kept if kept is not lease.kept]
-            if self._worth >= WORTH_A_CHANGE:
-                self._put_away()
-            self._load(lease.kept)
+            self._change_to(lease.kept)
             set_sampler(self._llama, lease.sampler)
             lease.kept = lease.sampler = None
         self._open = lease
@@ -208,13 +203,16 @@ class PromptCache:
 
         Its next prompt is urgent, and until then both would take room.
         """
-        self._kept = [kept for kept in self._kept if kept is not waiting]
         self._interrupted = None
-        if self._worth >= WORTH_A_CHANGE:
-            self._put_away()
-        self._load(waiting)
+        self._change_to(waiting)
         self._prompt = self._worth = len(waiting.tokens)
         self._aside = False
+
+    def _change_to(self, wanted: Kept) -> None:
+        self._kept = [kept for kept in self._kept if kept is not wanted]
+        if self._worth >= WORTH_A_CHANGE:
+            self._put_away()
+        self._load(wanted)
 
     def _find(self, prompt: Sequence[int], aside: bool) -> None:
         """Have the cache hold the conversation that begins most like the prompt."""

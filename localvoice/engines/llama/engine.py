@@ -35,7 +35,6 @@ _KEY_TYPES: Final[dict[KeyBits, int]] = {8: llama_cpp.GGML_TYPE_Q8_0, 16: llama_
 
 
 def supports_gpu() -> bool:
-    """Whether llama-cpp-python was built for a GPU."""
     tame_output()
     return bool(llama_cpp.llama_supports_gpu_offload())
 
@@ -121,7 +120,6 @@ class LlamaModel:
         return self._held(lease, self._steps(lease, messages, offer, read_rest))
 
     def forget(self) -> None:
-        """Keep nothing of any conversation except those that go on."""
         self._cache.forget()
 
     def _held(
@@ -157,7 +155,7 @@ class LlamaModel:
 
 
 class LlamaLlm:
-    """One chat model in a worker of its own. Made by `load`."""
+    """An `Llm`: one chat model in a worker of its own. Made by `load`."""
 
     def __init__(self, name: str, worker: Worker, model: LlamaModel) -> None:
         self.name: Final = name
@@ -192,10 +190,7 @@ class LlamaLlm:
             return await Worker.loaded("llm", load, partial(cls, name))
 
     async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
-        """Tokenise the messages, in a thread of its own: the model's may be at work on another's reply.
-
-        Raises `VoiceError` LLM_ERROR if the offer's choice is none of its tools, or the template fails.
-        """
+        # In a thread of its own: the model's may be at work on another's reply.
         advice = "Start a new conversation, or choose another model."
         with told(failure, "The language model's chat template failed", advice):
             return await asyncio.to_thread(self._model.prompts.prompt, messages, offer)
@@ -207,12 +202,6 @@ class LlamaLlm:
         offer: ToolOffer | None = None,
         aside: bool = False,
     ) -> AsyncGenerator[ReplyItem, None]:
-        """The assistant's next message: text deltas while it is being written, or one whole tool call.
-
-        Text that `max_tokens` ended is followed by a `CutOff`. Without an offer it is always text. A question
-        `aside` leaves the conversations that have been read as they are, so that their next prompts cost no
-        more. Hold it in `aclosing()`.
-        """
         if sampling.max_tokens < 1:
             raise failure(
                 f"A reply needs room: set max_tokens to at least 1, not {sampling.max_tokens}.",
@@ -224,17 +213,13 @@ class LlamaLlm:
                 yield item
 
     async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
-        """Read messages that the next prompt will begin with, while no reply is being written."""
         if offer is not None:
             offer = replace(offer, choice=CALL_NOTHING)
         await _exhaust(self._stream(lambda stop: self._model.read(messages, offer, stop), urgent=False))
 
     async def forget(self) -> None:
-        """Keep nothing of what was read and written, of any conversation, except what still goes on.
-
-        Which conversations hold the words of which can't be told: notes and questions aside repeat them.
-        Raises `VoiceError` LLM_ERROR.
-        """
+        # Of all conversations: which of them hold whose words can't be told, since notes and questions aside
+        # repeat them.
         advice = "Restart localvoice: that clears its memory."
         with told(failure, "The language model could not forget", advice), suppress(Stopped):
             # Where it is stopped, the model is being shut down, and takes with it all that it knew.
@@ -256,11 +241,9 @@ class LlamaLlm:
                         yield item
 
     async def warm_up(self) -> None:
-        """Map the weights into memory and start the threads."""
         await _exhaust(self.reply([ChatMessage("user", "Hello")], Sampling(max_tokens=1)))
 
     async def close(self) -> None:
-        """End the worker; a reply that is being written ends too."""
         await self._worker.close()
 
 

@@ -26,8 +26,8 @@ _BASE: Final = {
     "whole": '"0" | [1-9] digits',
     "fraction": '("." [0-9]{1,6})?',
     "scalar": f'"\\"" char{{0,{LONGEST_STRING}}} "\\"" | "-"? whole fraction | "true" | "false" | "null"',
-    "member": f'"\\"" char{{1,{LONGEST_STRING}}} "\\"" ": " scalar',
-    "any": 'scalar | "[" (scalar (", " scalar){0,15})? "]" | "{" (member (", " member){0,15})? "}"',
+    "key": f'"\\"" char{{1,{LONGEST_STRING}}} "\\"" ": "',
+    "any": 'scalar | "[" (scalar (", " scalar){0,15})? "]" | "{" (key scalar (", " key scalar){0,15})? "}"',
 }
 """Rules that the others use. `any` is a value that no schema describes: flat, so that it ends."""
 
@@ -37,15 +37,15 @@ def call_grammar(parameters: Mapping[str, Any]) -> str:
 
     Raises `ValueError` if nothing can fit it.
     """
-    writer = _Writer(parameters)
-    root = writer.value(parameters, 0)
+    made = _Rules(parameters)
+    root = made.value(parameters, 0)
     if root is None:
         raise ValueError("nothing fits the schema of the tool's parameters")
-    rules = {"root": root, **writer.rules, **_BASE}
+    rules = {"root": root, **made.rules, **_BASE}
     return "\n".join(f"{name} ::= {rule}" for name, rule in rules.items())
 
 
-class _Writer:
+class _Rules:
     """Turns schemas into rules. What returns None has nothing that fits."""
 
     def __init__(self, whole: Mapping[str, Any]) -> None:
@@ -53,7 +53,6 @@ class _Writer:
         self.rules: dict[str, str] = {}
 
     def value(self, schema: Any, depth: int) -> str | None:
-        """An expression for what fits the schema."""
         if schema is False:
             return None
         if schema is True or not _DESCRIBING & schema.keys():
@@ -61,16 +60,18 @@ class _Writer:
         if depth > 3 * _DEEPEST:
             return None
         if "$ref" in schema:
-            beside = {key: value for key, value in schema.items() if key != "$ref"}
-            return self.value({**self._referred(schema["$ref"]), **beside}, depth + 1)
+            siblings = {key: value for key, value in schema.items() if key != "$ref"}
+            return self.value({**self._referred(schema["$ref"]), **siblings}, depth + 1)
         if "allOf" in schema:
             return self.value(self._joined(schema), depth)
         if "const" in schema or "enum" in schema:
             return self._literals(schema)
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
-                beside = {key: value for key, value in schema.items() if key not in (keyword, "description")}
-                each = ({**beside, **one} if isinstance(one, dict) else one for one in schema[keyword])
+                siblings = {
+                    key: value for key, value in schema.items() if key not in (keyword, "description")
+                }
+                each = ({**siblings, **one} if isinstance(one, dict) else one for one in schema[keyword])
                 return self._one_of(self.value(one, depth + 1) for one in each)
         return self._one_of(self._of_type(kind, schema, depth) for kind in _kinds(schema))
 
@@ -91,7 +92,7 @@ class _Writer:
         values = [schema["const"]] if "const" in schema else schema["enum"]
         kinds = _kinds(schema) if "type" in schema else _TYPES
         fitting = (value for value in values if any(_is(value, kind) for kind in kinds))
-        return self._one_of(_literal(_json(value)) for value in fitting)
+        return self._one_of(_literal(value) for value in fitting)
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> str | None:
         properties = schema.get("properties", {})
@@ -103,7 +104,7 @@ class _Writer:
                 continue
             value = self.value(each, depth + 1)
             if value is not None:
-                members.append((self._rule(f"{_literal(_json(name) + ': ')} {value}"), name in required))
+                members.append((self._rule(f'{_literal(name)} ": " {value}'), name in required))
             elif name in required:
                 return None
         others = schema.get("additionalProperties", depth > 0)  # no parameters are no parameters
@@ -128,7 +129,7 @@ class _Writer:
         value = self.value(others, depth + 1) if depth < _DEEPEST else None
         if value is None:
             return '"{}"'
-        pair = self._rule(rf'"\"" char{{1,{LONGEST_STRING}}} "\"" ": " {value}')
+        pair = self._rule(f"key {value}")
         return self._rule(f'"{{" ({pair} (", " {pair}){{0,{LONGEST_ARRAY - 1}}})? "}}"')
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> str | None:
@@ -208,30 +209,25 @@ def _kinds(schema: Mapping[str, Any]) -> Sequence[str]:
         return (kinds,)
     if kinds:
         return [kind for kind in kinds if kind != "integer" or "number" not in kinds]
-    if "properties" in schema or "required" in schema or "additionalProperties" in schema:
+    if schema.keys() & {"properties", "required", "additionalProperties"}:
         return ("object",)
-    return (
-        ("array",) if "items" in schema or "prefixItems" in schema else [k for k in _TYPES if k != "integer"]
-    )
+    if schema.keys() & {"items", "prefixItems"}:
+        return ("array",)
+    return [kind for kind in _TYPES if kind != "integer"]
 
 
 def _number(schema: Mapping[str, Any], whole: bool) -> str | None:
-    low = max(schema.get("minimum", -math.inf), schema.get("exclusiveMinimum", -math.inf))
-    high = min(schema.get("maximum", math.inf), schema.get("exclusiveMaximum", math.inf))
+    above, below = schema.get("exclusiveMinimum", -math.inf), schema.get("exclusiveMaximum", math.inf)
+    low, high = max(schema.get("minimum", -math.inf), above), min(schema.get("maximum", math.inf), below)
     if low > high:
         return None
     step = schema.get("multipleOf", 1)
     if whole and (high - low) / step <= _COUNTED:
         numbers = (step * count for count in range(math.ceil(low / step), math.floor(high / step) + 1))
-        fitting = [_literal(str(int(number))) for number in numbers if _fits(number, schema)]
+        fitting = [_literal(int(each)) for each in numbers if above < each < below and each == int(each)]
         return f"({' | '.join(fitting)})" if fitting else None
     sign = "" if low >= 0 else '"-" ' if high < 0 else '"-"? '
     return f"({sign}whole)" if whole else f"({sign}whole fraction)"
-
-
-def _fits(number: float, schema: Mapping[str, Any]) -> bool:
-    low, high = schema.get("exclusiveMinimum", -math.inf), schema.get("exclusiveMaximum", math.inf)
-    return bool(low < number < high and number == int(number))
 
 
 def _is(value: Any, kind: str) -> bool:
@@ -242,15 +238,12 @@ def _is(value: Any, kind: str) -> bool:
     return kind == ("string" if isinstance(value, str) else "array" if isinstance(value, list) else "object")
 
 
-def _json(value: Any) -> str:
+def _literal(value: Any) -> str:
+    """The JSON of a value, as a grammar quotes it."""
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a character, which only an escape can say
-        return json.dumps(value)
-    return text
-
-
-def _literal(text: str) -> str:
+        text = json.dumps(value)
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\x7f", "\\x7F")
     return f'"{escaped}"'

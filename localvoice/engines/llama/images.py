@@ -52,9 +52,7 @@ _RGB: Final = 3
 @dataclass(frozen=True)
 class _ImageFile:
     width: int
-    """Pixels."""
     height: int
-    """Pixels."""
     decoded_bytes: int
     """About the most that is held while it is decoded."""
     scans: int = 1
@@ -101,7 +99,6 @@ def decode_image(data: bytes, mime_type: str, stack: ExitStack) -> Any:
 
 
 def _refuse_large(file: _ImageFile) -> None:
-    """Raise `VoiceError` if decoding the image would take too much."""
     width, height = file.width, file.height
     if width * height > MAX_IMAGE_PIXELS:
         raise _refusal(f"The image has {width} x {height} pixels.")
@@ -154,7 +151,6 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _image_file(data: bytes) -> _ImageFile | None:
-    """What the file says of itself; None if it is no PNG or JPEG."""
     if (size := image_size(data)) is None:
         return None
     return _png_file(data, *size) if data.startswith(_PNG_HEAD) else _jpeg_file(data, *size)

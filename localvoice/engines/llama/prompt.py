@@ -82,7 +82,6 @@ class Prompts:
         return {name: self._tokens(tool_prompt.head(name)) for name in names}
 
     def too_long(self) -> VoiceError:
-        """The failure for a prompt that leaves no room in the context."""
         return failure(
             f"The conversation is too long for the model's context of {self._context_tokens} tokens. "
             "Start a new one, send fewer messages to the model, or set a larger context_tokens.",

@@ -42,7 +42,6 @@ _ALL_NEGATIVE: Final = np.int32(-(2**31))
 @dataclass(frozen=True)
 class _ImagePiece:
     chunk: Any
-    """As the library holds it."""
     tokens: list[int]
     """What stands for it: one for each position that it takes."""
 
@@ -124,9 +123,7 @@ class SeeingLlama(llama_cpp.Llama):
     def _knows_its_tokens(self) -> bool:
         """Whether the vocabulary has the tokens that the projector puts around an image and its parts."""
         with ExitStack() as stack:
-            empty = mtmd.mtmd_bitmap_init(*LARGE_IMAGE, None)
-            stack.callback(mtmd.mtmd_bitmap_free, empty)
-            chunks = self._cut(self.marker.encode(), [empty], stack)
+            chunks = self._cut_empty(LARGE_IMAGE, stack)
             return all(token >= 0 for chunk in _each(chunks) for token in _text_tokens(chunk))
 
     def content(self, text: str) -> Any:
@@ -147,10 +144,8 @@ class SeeingLlama(llama_cpp.Llama):
     def image_tokens(self, image: Image) -> int:
         """How many tokens of the context the image takes; it isn't looked at."""
         with ExitStack() as stack:
-            width, height = image_size(image.data) or (1, 1)
-            empty = mtmd.mtmd_bitmap_init(width, height, None)
-            stack.callback(mtmd.mtmd_bitmap_free, empty)
-            return int(mtmd.mtmd_helper_get_n_tokens(self._cut(self.marker.encode(), [empty], stack)))
+            chunks = self._cut_empty(image_size(image.data) or (1, 1), stack)
+            return int(mtmd.mtmd_helper_get_n_tokens(chunks))
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
         """The tokens of the text, those of the images in place of their markers.
@@ -168,6 +163,12 @@ class SeeingLlama(llama_cpp.Llama):
             is_text = mtmd.mtmd_input_chunk_get_type(chunk) == mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT
             tokens += _text_tokens(chunk) if is_text else self._place(chunk, index)
         return tokens
+
+    def _cut_empty(self, size: tuple[int, int], stack: ExitStack) -> Any:
+        """The chunks of an image alone, of which only the size is known."""
+        empty = mtmd.mtmd_bitmap_init(*size, None)
+        stack.callback(mtmd.mtmd_bitmap_free, empty)
+        return self._cut(self.marker.encode(), [empty], stack)
 
     def _cut(
         self,
