@@ -89,7 +89,7 @@ class SessionStore:
         try:
             _make_private(folder)
             self._lock.acquire(timeout=0)
-            self._cipher = None if key is None else AESGCM(_stretched(key, _salt_of(folder)))
+            self._cipher = None if key is None else _cipher_of(folder, key)
         except Timeout:  # an OSError, too
             raise ConfigError(
                 f"Another localvoice keeps its sessions in {folder}. Give this one a folder of its own "
@@ -246,8 +246,8 @@ def _make_private(folder: Path) -> None:
         )
 
 
-def _salt_of(folder: Path) -> bytes:
-    """The folder's salt, made on its first use with a key."""
+def _cipher_of(folder: Path, passphrase: str) -> AESGCM:
+    """The passphrase's cipher, with the folder's salt, which is made on its first use with a key."""
     path = folder / _SALT_FILE
     if not path.exists():
         write_private(path, secrets.token_bytes(_SALT_BYTES))
@@ -257,9 +257,5 @@ def _salt_of(folder: Path) -> bytes:
             f"{path} is damaged, and without it no session in the folder can be decrypted. Bring it back "
             "from a backup, or move the folder away to start with an empty one."
         )
-    return salt
-
-
-def _stretched(passphrase: str, salt: bytes) -> bytes:
     scrypt = Scrypt(salt, length=32, n=_SCRYPT_COST, r=_SCRYPT_BLOCK, p=_SCRYPT_PASSES)
-    return scrypt.derive(passphrase.encode())
+    return AESGCM(scrypt.derive(passphrase.encode()))
