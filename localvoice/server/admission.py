@@ -66,7 +66,6 @@ class ConnectionLimits:
     """How many connections a server has at a time, and how many new sessions a minute."""
 
     def __init__(self, settings: LimitSettings) -> None:
-        """Needs a running event loop, whose clock counts."""
         self._most = settings.connections
         self._sessions = TokenBucket(settings.sessions_per_minute / 60, settings.sessions_per_minute, now())
         self._connections = 0
@@ -76,8 +75,7 @@ class ConnectionLimits:
         """Count a connection and its new session. Raises `VoiceError` RATE_LIMITED if it is one too many."""
         if self._connections >= self._most:
             raise rate_limited(f"All {self._most} connections of this server are in use", _RETRY_SECONDS)
-        wait = self._sessions.take(now())
-        if wait:
+        if wait := self._sessions.take(now()):
             raise rate_limited("Too many new sessions on this server", wait)
         self._connections += 1
         try:
@@ -118,20 +116,17 @@ async def returning_session(
 
 async def _requested_session(socket: web.WebSocketResponse) -> str | None:
     message = await socket.receive()
-    if message.type is not WSMsgType.TEXT:
-        return None
-    try:
-        wanted = parse(message.data)
-    except VoiceError:
-        return None
-    return wanted.session_id if isinstance(wanted, Reconnect) else None
+    if message.type is WSMsgType.TEXT:
+        with suppress(VoiceError):
+            wanted = parse(message.data)
+            return wanted.session_id if isinstance(wanted, Reconnect) else None
+    return None
 
 
 class Refusals:
     """Refuses clients, and reports each refusal as an error."""
 
     def __init__(self, agent: Agent) -> None:
-        """Needs a running event loop."""
         self._agent = agent
         self._lines = TokenBucket(_LOG_LINES / 60, _LOG_LINES, now())
 

@@ -22,7 +22,6 @@ from localvoice.engines.jobs import counted
 from localvoice.engines.worker import troubles
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.observability.stopwatch import now
-from localvoice.server.access import TokenAuth
 from localvoice.server.admission import (
     ConnectionLimits,
     Refusals,
@@ -32,12 +31,12 @@ from localvoice.server.admission import (
 )
 from localvoice.server.connection import ClientConnection, Services
 from localvoice.server.endpoint import Endpoint, cannot_listen, open_endpoint
-from localvoice.server.listener import Listener, pending_of_this_process
+from localvoice.server.inbound import PayloadDecoder
+from localvoice.server.listener import Listener, PendingConnections, listening_sockets
 from localvoice.server.patches import WebSocket, open_runner
-from localvoice.server.payloads import PayloadDecoder
-from localvoice.server.security import AccessPolicy, access_middleware, is_upgrade, own_end
+from localvoice.server.security import AccessPolicy, TokenAuth, access_middleware, is_upgrade, own_end
 from localvoice.server.slots import ConversationSlots
-from localvoice.transports.liveness import SocketLiveness, limit_unacknowledged
+from localvoice.transports.liveness import limit_unacknowledged
 from localvoice.transports.webrtc.addresses import AddressPair, is_loopback
 from localvoice.transports.webrtc.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
@@ -64,29 +63,27 @@ class VoiceServer:
         self._connections: set[ClientConnection] = set()
         self._ended = asyncio.Event()
         self._draining = False
-        self._pending = pending_of_this_process()
+        self._pending = PendingConnections.of_this_process()
 
     @property
     def conversations(self) -> int:
         """How many conversations this machine serves at a time, while the server runs."""
-        return self._slots.count
+        return self._services.slots.count
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Listen until the block is left; gives the first of `links`. Raises `ConfigError` if that fails."""
-        settings = self._settings.server
         # In a thread: deriving a key from a passphrase takes half a second.
-        store = await asyncio.to_thread(_store, settings)
-        self._sessions = Sessions(settings.session_minutes, self._agent.direct, store, self._on_end)
-        await self._sessions.load()
-        self._stun, self._network_stun = await StunAnswerer.open(), NetworkStun()
+        store = await asyncio.to_thread(_store, self._settings.server)
+        sessions = Sessions(self._settings.server.session_minutes, self._agent.direct, store, self._on_end)
+        await sessions.load()
         limits = self._settings.limits
-        self._slots = ConversationSlots(limits, self._agent.engines.turn_seconds, self._count_slots)
-        self._refusals, decoder = Refusals(self._agent), PayloadDecoder()
+        slots = ConversationSlots(limits, self._agent.engines.turn_seconds, self._count_slots)
         self._services = Services(
-            self._agent, self._sessions, ConnectionLimits(limits), self._slots, self._refusals, decoder
+            self._agent, sessions, ConnectionLimits(limits), slots, Refusals(self._agent), PayloadDecoder()
         )
-        sweeper = asyncio.create_task(self._sessions.keep_sweeping(), name="session sweeper")
+        self._stun, self._network_stun = await StunAnswerer.open(), NetworkStun()
+        sweeper = asyncio.create_task(sessions.keep_sweeping(), name="session sweeper")
         forgetter = asyncio.create_task(self._keep_forgetting(), name="session forgetter")
         runner = await open_runner(self._application())
         try:
@@ -103,8 +100,8 @@ class VoiceServer:
             await runner.cleanup()
             sweeper.cancel()
             forgetter.cancel()
-            await self._sessions.close()
-            await decoder.close()
+            await sessions.close()
+            await self._services.decoder.close()
             self._stun.close()
             self._network_stun.close()
 
@@ -121,11 +118,12 @@ class VoiceServer:
     async def _listen(self, runner: web.AppRunner) -> Listener:
         host, port, certificate = self._endpoint.host, self._settings.server.port, self._endpoint.certificate
         try:
-            assert runner.server is not None  # it is set up
-            context = None if certificate is None else certificate.context
-            return await Listener.open(host, port, runner.server, context, self._pending)
+            sockets = await asyncio.to_thread(listening_sockets, host, port)
         except OSError as error:
             raise cannot_listen(host, port, error) from error
+        assert runner.server is not None  # it is set up
+        context = None if certificate is None else certificate.context
+        return Listener(sockets, runner.server, context, self._pending)
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._access_middleware()])
@@ -141,17 +139,20 @@ class VoiceServer:
         return application
 
     def _access_middleware(self) -> Middleware:
-        endpoint, settings = self._endpoint, self._settings.server
-        certificate, hosts = endpoint.certificate, {name.lower() for name in settings.allowed_hosts}
-        auth = None if endpoint.token is None else TokenAuth(endpoint.token, endpoint.secret)
-        names = () if certificate is None else certificate.names
-        network = certificate is not None
-        policy = AccessPolicy(settings.allowed_origins, {*hosts, *names}, auth, network)
+        certificate, token, settings = self._endpoint.certificate, self._endpoint.token, self._settings.server
+        policy = AccessPolicy(
+            settings.allowed_origins,
+            {
+                *(name.lower() for name in settings.allowed_hosts),
+                *(() if certificate is None else certificate.names),
+            },
+            None if token is None else TokenAuth(token, self._endpoint.secret),
+            network=certificate is not None,
+        )
         return access_middleware(policy, self._on_authenticated)
 
     def _on_authenticated(self, request: web.Request) -> None:
-        peer = None if request.transport is None else request.transport.get_extra_info("peername")
-        if peer:
+        if peer := request.get_extra_info("peername"):
             self._pending.authenticated(peer[:2])
 
     async def _root(self, request: web.Request) -> web.StreamResponse:
@@ -179,34 +180,36 @@ class VoiceServer:
             await self._admit(request, socket, interim)
         except VoiceError as error:
             if not (socket.prepared or subprotocols(request.headers)):
-                return await self._refusals.answer(error)
+                return await self._services.refusals.answer(error)
             with suppress(ConnectionError):  # it may have gone already
                 await socket.prepare(request)
-                await self._refusals.close(socket, error)
+                await self._services.refusals.close(socket, error)
         except ConnectionError:
             log.debug("a client went before it was admitted")
         return socket
 
     async def _admit(self, request: web.Request, socket: WebSocket, interim: bool) -> None:
         """Serve a client. Raises `VoiceError` RATE_LIMITED if there is no room for it."""
+        services = self._services
         async with self._stun_for(request) as stun_url:
-            resumes = await returning_session(request, socket, stun_url, self._slots)
-            with self._services.limits.connection(), counted() as work:
+            resumes = await returning_session(request, socket, stun_url, services.slots)
+            with services.limits.connection(), counted() as work:
                 await socket.prepare(request)
                 self._on_authenticated(request)
-                liveness = SocketLiveness(request.get_extra_info("socket"), socket.pong)
                 addresses = AddressPair(request.remote or "", own_end(request))
-                await self._serve(
-                    ClientConnection(
-                        self._services, socket, liveness, addresses, stun_url, work, resumes, interim
-                    )
-                )
+                connection = ClientConnection(services, socket, addresses, stun_url, work, resumes, interim)
+                self._connections.add(connection)
+                self._count()
+                try:
+                    await connection.serve()
+                finally:
+                    self._connections.discard(connection)
+                    self._count()
 
     @asynccontextmanager
     async def _stun_for(self, request: web.Request) -> AsyncIterator[str]:
         """The URL of a STUN answerer for this client; on the network, at the address that it came in by."""
-        client = request.remote or ""
-        own = own_end(request)
+        client, own = request.remote or "", own_end(request)
         if is_loopback(client) or not own:
             yield self._stun.url
             return
@@ -215,7 +218,7 @@ class VoiceServer:
 
     def _count(self) -> None:
         self._agent.metrics.gauge(Metric.CONNECTIONS_ACTIVE, len(self._connections))
-        self._agent.metrics.gauge(Metric.SESSIONS_ACTIVE, len(self._sessions))
+        self._agent.metrics.gauge(Metric.SESSIONS_ACTIVE, len(self._services.sessions))
 
     def _count_slots(self, taken: int, count: int) -> None:
         self._agent.metrics.gauge(Metric.CONVERSATIONS_ACTIVE, taken)
@@ -247,17 +250,9 @@ class VoiceServer:
         body, content_type = self._agent.metrics.render()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    async def _serve(self, connection: ClientConnection) -> None:
-        self._connections.add(connection)
-        self._count()
-        try:
-            await connection.serve()
-        finally:
-            self._connections.discard(connection)
-            self._count()
-
     async def _health(self, request: web.Request) -> web.StreamResponse:
         engines, trouble = self._agent.engines, troubles()
+        sessions, slots = self._services.sessions, self._services.slots
         return web.json_response(
             {
                 "ok": not trouble,
@@ -265,10 +260,10 @@ class VoiceServer:
                 "version": __version__,
                 "profile": self._settings.profile,
                 "models": {"stt": engines.stt.name, "llm": engines.llm.name, "tts": engines.tts.name},
-                "sessions": len(self._sessions),
-                "sessions_saved": not self._sessions.saving_fails,
+                "sessions": len(sessions),
+                "sessions_saved": not sessions.saving_fails,
                 "connections": len(self._connections),
-                "conversations": {"now": self._slots.taken, "most": self._slots.count},
+                "conversations": {"now": slots.taken, "most": slots.count},
             },
             status=503 if trouble else 200,
         )

@@ -32,8 +32,7 @@ from localvoice.engines.jobs import Work
 from localvoice.observability.log_context import failure, log_context
 from localvoice.observability.stopwatch import Stopwatch
 from localvoice.server.admission import ConnectionLimits, Refusals
-from localvoice.server.inbound import InboundMessages, report_failure
-from localvoice.server.payloads import PayloadDecoder
+from localvoice.server.inbound import InboundMessages, PayloadDecoder, report_failure
 from localvoice.server.slots import ConnectionSlot, ConversationSlots
 from localvoice.server.webrtc import WebRtcTransport
 from localvoice.transports.inbox import FrameInbox
@@ -71,24 +70,27 @@ class ClientConnection:
         self,
         services: Services,
         socket: web.WebSocketResponse,
-        liveness: SocketLiveness,
         addresses: AddressPair,
         stun_url: str,
         work: Work,
         resumes: str | None = None,
         interim: bool = False,
     ) -> None:
-        """`addresses` are those of the WebSocket; at `stun_url` this machine answers STUN.
+        """`addresses` are those of the open `socket`; at `stun_url` this machine answers STUN.
 
         `work` counts what the models do for this client. `resumes` is the session that a client to which
         `ready` was sent wants back. `interim` asks for transcripts of what is still being said.
         """
-        self.id = secrets.token_hex(8)
+        settings = services.agent.settings
         self._services = services
-        self._socket = socket
-        self._liveness = liveness
-        self._stun_url = stun_url
         self._agent = services.agent
+        self._socket = socket
+        self._addresses = addresses
+        self._stun_url = stun_url
+        self._resumes = resumes
+        self._interim = interim
+        self._liveness = SocketLiveness(socket.get_extra_info("socket"), socket.pong)
+        self._heartbeat = Watchdog(settings.server.ping_seconds)
         self._outgoing: asyncio.Queue[ServerMessage] = asyncio.Queue(_UNSENT_MESSAGES)
         self._inbox = FrameInbox()
         self._playout = Playout(OUT_RATE)
@@ -96,9 +98,6 @@ class ClientConnection:
         self._leaving = asyncio.Event()
         self._gone = asyncio.Event()
         self._handover: asyncio.Event | None = None
-        self._heartbeat = Watchdog(services.agent.settings.server.ping_seconds)
-        self._resumes = resumes
-        self._interim = interim
         self._slot = ConnectionSlot(services.slots, work, lambda: self.session.conversation.id)
         self.session = Session(
             services.agent,
@@ -109,17 +108,9 @@ class ClientConnection:
             [self._on_transition],
         )
         self._take(self.session.conversation)
-        settings = services.agent.settings
         self._inbound = InboundMessages(
-            settings.limits,
-            self.session,
-            self._inbox,
-            self._slot,
-            self.leave,
-            services.decoder,
-            settings.listening.max_utterance_seconds,
+            settings, self.session, self._inbox, self._slot, self.leave, services.decoder
         )
-        self._addresses = addresses
         self._webrtc = WebRtcTransport(self._make_peer, self._on_sound)
 
     async def serve(self) -> None:
@@ -130,7 +121,7 @@ class ClientConnection:
             self.emit(Ready(self.session.conversation.id, ({"urls": self._stun_url},)))
         else:
             await report_failure(self.session, self._on_reconnect(self._resumes))
-        await notify(self._agent.hooks.on_connection, self.session.conversation.id, self.id)
+        await notify(self._agent.hooks.on_connection, self.session.conversation.id, secrets.token_hex(8))
         jobs = [
             asyncio.create_task(job, name=f"connection {name}")
             for name, job in (
@@ -194,19 +185,17 @@ class ClientConnection:
         self.leave()
 
     async def _read(self) -> None:
-        """Handle messages until the client goes."""
         async for message in self._socket:
             with self._liveness.busy(), log_context(session_id=self.session.conversation.id):
                 await report_failure(self.session, self._on_frame(message))
                 await asyncio.sleep(self._inbound.pause)
 
     async def _watch_heartbeat(self) -> None:
-        """Return when no ping came for too long. One may wait behind a message that is being handled."""
+        # A ping may wait behind a message that is being handled.
         await self._heartbeat.expired(lambda: self._liveness.reading)
         log.info("a client sent no ping for too long; its connection is closed")
 
     async def _watch(self) -> None:
-        """Return when the client has gone. What it sent and was not read is dropped."""
         with suppress(ConnectionError):
             await self._liveness.gone()
 

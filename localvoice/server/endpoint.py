@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -28,7 +28,6 @@ from localvoice.conversation.store import SessionStore
 from localvoice.files import DATA_FOLDER, write_private
 from localvoice.server.certificate import Certificate, keep_certificate, own_certificate
 from localvoice.server.listener import listening_sockets
-from localvoice.server.security import check_allowed, check_listen_address
 from localvoice.transports.webrtc.addresses import is_loopback, network_addresses
 
 TLS_FOLDER: Final = None if DATA_FOLDER is None else DATA_FOLDER / "tls"
@@ -36,6 +35,10 @@ _ALL_ADDRESSES: Final = "0.0.0.0"
 _TOKEN_BYTES: Final = 24
 _QUERY: Final = "/?token="
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
+_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9._-]+|[0-9A-Fa-f:]+")
+_ORIGIN: Final = re.compile(
+    r"(?!http://.*:80$)(?!https://.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,33 @@ def open_endpoint(settings: ServerSettings, folder: Path | None = TLS_FOLDER) ->
     if token is None:
         return Endpoint(host, secrets.token_urlsafe(_TOKEN_BYTES), certificate, token_made=True)
     return Endpoint(host, token, certificate)
+
+
+def check_listen_address(host: str) -> None:
+    """Raises `ConfigError` for an address that other machines reach: without TLS only this one is served."""
+    if not is_loopback(host):
+        raise ConfigError(
+            f"The server listens on this machine only, so --host can't be {host}. `--lan` serves the "
+            "network, over TLS and with a token. Or use a tunnel from the other device: `ssh -L "
+            "8787:127.0.0.1:8787 THIS-MACHINE`, then open http://127.0.0.1:8787 there."
+        )
+
+
+def check_allowed(origins: Collection[str], hosts: Collection[str]) -> None:
+    """Raises `ConfigError` for an origin or a host name that no browser sends, so that it allows nothing."""
+    for origin in origins:
+        if origin != "null" and _ORIGIN.fullmatch(origin) is None:
+            raise ConfigError(
+                f"server.allowed_origins holds {origin!r}, which is not an origin. Write it as browsers "
+                "send it: `scheme://host:port` in lower case, without a path, and without the port 80 of "
+                "http or 443 of https."
+            )
+    for host in hosts:
+        if _HOST.fullmatch(host) is None:
+            raise ConfigError(
+                f"server.allowed_hosts holds {host!r}, which is not a host name. Write the name alone, "
+                "such as `voice.example`, without scheme, port or path."
+            )
 
 
 def check_before_loading(settings: ServerSettings, host: str) -> None:

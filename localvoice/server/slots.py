@@ -32,8 +32,9 @@ _LONGEST_WAIT: Final = 60
 
 @dataclass
 class _Slot:
+    """Times are the event loop's."""
+
     taken: float
-    """When; the event loop's time."""
     turn_began: float | None
     """None between turns."""
     kept_until: float
@@ -43,12 +44,10 @@ class _Slot:
 
     @property
     def until(self) -> float:
-        """When it is free, as things are."""
         return math.inf if self.turn_began is not None else self.kept_until
 
 
 def _averaged(mean: float | None, value: float) -> float:
-    """The exponential moving average with one more value."""
     return value if mean is None else mean + _NEWEST_WEIGHT * (value - mean)
 
 
@@ -71,16 +70,13 @@ class ConversationSlots:
 
     @property
     def count(self) -> int:
-        """How many there are."""
         if self._settings.conversations is not None:
             return self._settings.conversations
-        most = self._settings.connections
-        work, time = self._work_seconds, _BUSY_SHARE * PACE_SECONDS
+        most, work, time = self._settings.connections, self._work_seconds, _BUSY_SHARE * PACE_SECONDS
         return most if work * most <= time else min(most, max(LEAST, int(time / work)))
 
     @property
     def taken(self) -> int:
-        """How many are taken."""
         for conversation_id, slot in list(self._slots.items()):
             if slot.until <= now():
                 self.free(conversation_id)
@@ -88,7 +84,6 @@ class ConversationSlots:
 
     @property
     def full(self) -> bool:
-        """Whether none is free."""
         return self.taken >= self.count
 
     @property
@@ -97,7 +92,6 @@ class ConversationSlots:
         return self.taken > 0 and any(slot.awaiting_return for slot in self._slots.values())
 
     def has(self, conversation_id: str) -> bool:
-        """Whether this conversation has one."""
         return self.taken > 0 and conversation_id in self._slots
 
     def take(self, conversation_id: str) -> None:
@@ -105,7 +99,7 @@ class ConversationSlots:
         slot = self._slots.setdefault(conversation_id, _Slot(now(), None, now()))
         if slot.turn_began is None:
             slot.turn_began = now()
-        self._changed()
+        self._on_change(len(self._slots), self.count)
 
     def check(self, conversation_id: str) -> None:
         """Raises `VoiceError` RATE_LIMITED if this conversation has no slot and none is free."""
@@ -130,20 +124,16 @@ class ConversationSlots:
     def lose(self, conversation_id: str) -> None:
         """The client was cut off. The slot is kept as after a turn."""
         self.rest(conversation_id)
-        slot = self._slots.get(conversation_id)
-        if slot is not None:
+        if slot := self._slots.get(conversation_id):
             slot.awaiting_return = True
 
     def free(self, conversation_id: str) -> None:
-        """The conversation is over."""
-        slot = self._slots.pop(conversation_id, None)
-        if slot is not None:
+        if slot := self._slots.pop(conversation_id, None):
             stay = min(now(), slot.until) - slot.taken
             self._stay_seconds = _averaged(self._stay_seconds, stay)
-            self._changed()
+            self._on_change(len(self._slots), self.count)
 
     def note_work(self, seconds: float) -> None:
-        """A turn kept the models busy for so long."""
         self._work_seconds = _averaged(self._work_seconds, seconds)
 
     def refusal(self) -> VoiceError:
@@ -166,15 +156,14 @@ class ConversationSlots:
         usual = (self._stay_seconds or 0.0) / self.count
         return min(_LONGEST_WAIT, max(1.0, min(left, default=0.0), usual))
 
-    def _changed(self) -> None:
-        self._on_change(len(self._slots), self.count)
-
 
 class ConnectionSlot:
-    """One connection's slot: follows the transitions of its session's floor."""
+    """One connection's slot: follows the transitions of its session's floor.
+
+    `work` counts what the models do for this connection.
+    """
 
     def __init__(self, slots: ConversationSlots, work: Work, conversation_id: Callable[[], str]) -> None:
-        """`work` counts what the models do for this connection."""
         self._slots = slots
         self._work = work
         self._conversation_id = conversation_id
@@ -216,7 +205,5 @@ class ConnectionSlot:
 
     def leave(self, cleanly: bool) -> None:
         """The connection ends. Unless it ended cleanly, the slot is kept for the client to return."""
-        if cleanly:
-            self._slots.free(self._conversation_id())
-        else:
-            self._slots.lose(self._conversation_id())
+        end = self._slots.free if cleanly else self._slots.lose
+        end(self._conversation_id())

@@ -50,7 +50,6 @@ class WebRtcTransport:
             self._peer.send(message.encode())
 
     async def close(self) -> None:
-        """End the peer connection, if there is one, and wait for those that are ending."""
         peer, self._peer = self._peer, None
         await self._end(peer)
 

@@ -115,7 +115,6 @@ ONLY_IN = {
     "onnxruntime": {"engines/onnx.py"},
     "soxr": {"audio/frames.py"},
     "aiohttp": {
-        "server/access.py",
         "server/admission.py",
         "server/app.py",
         "server/connection.py",

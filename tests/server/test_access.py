@@ -2,7 +2,7 @@
 
 import pytest
 
-from localvoice.server.access import AuthResult, TokenAuth
+from localvoice.server.security import AuthResult, TokenAuth
 
 TOKEN = "a token that nobody guesses"
 SECRET = b"kept by the server alone"

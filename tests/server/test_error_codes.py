@@ -14,7 +14,7 @@ from aiohttp import WSCloseCode
 
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.server import payloads
+from localvoice.server import inbound
 from localvoice.server.admission import SUBPROTOCOL
 from tests.support.error_watch import SAID, Watch, ask, goes_on
 from tests.support.fakes import FakeLlm, fake_engines, loud
@@ -134,7 +134,7 @@ async def test_internal_error_of_a_message(watch: Watch, monkeypatch: pytest.Mon
     def bug(_data: str, _most: float) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(payloads, "decode_utterance", bug)
+    monkeypatch.setattr(inbound, "decode_utterance", bug)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         await client.send("audio", data="UklGRg==")
         await client.sync()

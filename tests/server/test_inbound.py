@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from localvoice.config import LimitSettings
-from localvoice.server.inbound import InboundMessages
-from localvoice.server.payloads import PayloadDecoder
+from localvoice.config import LimitSettings, Settings
+from localvoice.server.inbound import InboundMessages, PayloadDecoder
 from localvoice.transports.inbox import FrameInbox
 
-UNLIMITED = LimitSettings(messages_per_second=1e9, message_burst=10**9, megabytes_per_second=1e6)
+UNLIMITED = Settings(
+    limits=LimitSettings(messages_per_second=1e9, message_burst=10**9, megabytes_per_second=1e6)
+)
 
 
 @pytest.mark.virtual_clock
@@ -19,7 +20,7 @@ async def test_a_client_that_sends_more_than_is_read_is_let_go(size: int, most: 
     left: list[int] = []
     sent = 0
     inbound = InboundMessages(
-        UNLIMITED, nothing, FrameInbox(), nothing, lambda: left.append(sent), PayloadDecoder(), max_seconds=60
+        UNLIMITED, nothing, FrameInbox(), nothing, lambda: left.append(sent), PayloadDecoder()
     )
     while not left:
         sent += 1

@@ -5,8 +5,7 @@ import logging
 
 import pytest
 
-from localvoice.server.access import PendingConnections
-from localvoice.server.listener import Listener
+from localvoice.server.listener import Listener, PendingConnections, listening_sockets
 
 
 class Greeting(asyncio.Protocol):
@@ -43,7 +42,7 @@ async def heard(port: int) -> bytes:
 async def test_connections_that_cannot_be_opened_end_alone(caplog: pytest.LogCaptureFixture) -> None:
     factory = Factory(ValueError("one"), RuntimeError("another"), ValueError("one more"))
     # Each connection ends the one before it, which reads how that was opened.
-    listener = await Listener.open("127.0.0.1", 0, factory, None, PendingConnections(1))
+    listener = Listener(listening_sockets("127.0.0.1", 0), factory, None, PendingConnections(1))
     try:
         assert [await heard(listener.port) for _ in range(5)] == [b"", b"", b"", b"hello\n", b"hello\n"]
     finally:

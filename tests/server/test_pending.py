@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.server.access import PendingConnection, PendingConnections
+from localvoice.server.listener import PendingConnection, PendingConnections
 
 
 class Arrival(PendingConnection):

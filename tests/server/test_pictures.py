@@ -11,8 +11,8 @@ import pytest
 
 from localvoice.contract.client_messages import Attachment
 from localvoice.engines.types import Image
-from localvoice.server import payloads
-from localvoice.server.payloads import PayloadDecoder
+from localvoice.server import inbound
+from localvoice.server.inbound import PayloadDecoder
 from tests.support.fakes import FakeLlm, fake_engines, until
 from tests.support.images import png
 from tests.support.server_site import Client, serving
@@ -88,7 +88,7 @@ async def test_pictures_of_a_question_that_is_left_unanswered_go_too(kept: Kept)
 
 
 async def test_all_clients_together_have_a_budget(monkeypatch: pytest.MonkeyPatch, kept: Kept) -> None:
-    monkeypatch.setattr(payloads, "MAX_IMAGE_BYTES", 5 * len(base64.b64decode(LARGE)) // 2)
+    monkeypatch.setattr(inbound, "MAX_IMAGE_BYTES", 5 * len(base64.b64decode(LARGE)) // 2)
     llm = seeing()
     async with serving(fake_engines(llm=llm)) as site, site.client() as other:
         async with site.client() as first:
@@ -126,7 +126,7 @@ async def test_one_is_decoded_at_a_time_also_where_clients_go(monkeypatch: pytes
             now -= 1
         return Image(b"...")
 
-    monkeypatch.setattr(payloads, "decode_image", decode)
+    monkeypatch.setattr(inbound, "decode_image", decode)
     decoding = PayloadDecoder()
     attachment = Attachment(data="AAAA")
     clients = [asyncio.create_task(decoding.images([attachment] * 2)) for _ in range(8)]

@@ -8,15 +8,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from localvoice.config import ConfigError, ServerSettings
-from localvoice.server.endpoint import open_endpoint
-from localvoice.server.security import (
-    AccessPolicy,
-    access_middleware,
-    check_allowed,
-    check_listen_address,
-    is_allowed_origin,
-    is_own_host,
-)
+from localvoice.server.endpoint import check_allowed, check_listen_address, open_endpoint
+from localvoice.server.security import AccessPolicy, access_middleware, is_allowed_origin, is_own_host
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from localvoice.server import payloads
+from localvoice.server import inbound
 from localvoice.server.certificate import keep_certificate
 from localvoice.server.connection import ClientConnection
 from localvoice.server.endpoint import Endpoint
@@ -93,7 +93,7 @@ async def test_its_work_is_cancelled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     cast, noted, decoding = Cast(), Noted(), Decoding()
-    monkeypatch.setattr(payloads, "decode_image", decoding)
+    monkeypatch.setattr(inbound, "decode_image", decoding)
     loop = asyncio.get_running_loop()
     async with site(tmp_path, secure, cast, noted) as server:
         before = tasks()

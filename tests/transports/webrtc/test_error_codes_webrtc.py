@@ -20,7 +20,7 @@ from aiortc import (
 )
 
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.server import payloads
+from localvoice.server import inbound
 from localvoice.server import webrtc as transport
 from localvoice.transports.webrtc import peer as webrtc
 from tests.support.error_watch import Watch, goes_on
@@ -232,7 +232,7 @@ async def test_internal_error_of_a_message_on_the_data_channel(
     def bug(_data: str, _most: float) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(payloads, "decode_utterance", bug)
+    monkeypatch.setattr(inbound, "decode_utterance", bug)
     async with serving(brought=watch.brought()) as site, site.client() as client:
         async with calling(client) as browser:
             await browser.connect()
