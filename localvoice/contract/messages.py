@@ -19,11 +19,15 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 
 @dataclass(frozen=True)
 class ServerMessage:
-    """What the server sends; subclasses add the fields of their type."""
+    """What the server sends; subclasses name their type and add its fields."""
 
     type: ClassVar[str]
-    signalling: ClassVar[bool] = False
+    signalling: ClassVar[bool]
     """Whether it goes on the WebSocket alone; a payload goes on the data channel, too."""
+
+    def __init_subclass__(cls, type: str, signalling: bool = False) -> None:
+        """Set what all messages of the class have in common."""
+        cls.type, cls.signalling = type, signalling
 
     def encode(self) -> str:
         """The message as JSON text; fields that are None are left out."""
@@ -41,11 +45,9 @@ def _name_on_wire(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Ready(ServerMessage):
+class Ready(ServerMessage, type="ready", signalling=True):
     """The first message on a connection."""
 
-    type = "ready"
-    signalling = True
     id: str
     """The session's id, made by the server."""
     ice_servers: tuple[Mapping[str, str], ...] | None = None
@@ -54,31 +56,25 @@ class Ready(ServerMessage):
 
 
 @dataclass(frozen=True)
-class Pong(ServerMessage):
+class Pong(ServerMessage, type="pong", signalling=True):
     """Answers a ping."""
 
-    type = "pong"
-    signalling = True
     timestamp: float
     """The ping's own, unchanged."""
 
 
 @dataclass(frozen=True)
-class Signal(ServerMessage):
+class Signal(ServerMessage, type="signal", signalling=True):
     """Answers an offer."""
 
-    type = "signal"
-    signalling = True
     signal: Mapping[str, str]
     """`type` and `sdp`; the SDP holds all candidates."""
 
 
 @dataclass(frozen=True)
-class ReconnectAck(ServerMessage):
+class ReconnectAck(ServerMessage, type="reconnect-ack", signalling=True):
     """Answers a reconnect."""
 
-    type = "reconnect-ack"
-    signalling = True
     success: bool
     session_id: str
     """The session that this connection now has."""
@@ -86,43 +82,37 @@ class ReconnectAck(ServerMessage):
 
 
 @dataclass(frozen=True)
-class TranscriptMessage(ServerMessage):
+class TranscriptMessage(ServerMessage, type="transcript"):
     """What the user said."""
 
-    type = "transcript"
     text: str
     is_final: bool = True
 
 
 @dataclass(frozen=True)
-class LlmChunk(ServerMessage):
+class LlmChunk(ServerMessage, type="llm-chunk"):
     """A part of the reply while it is being written."""
 
-    type = "llm-chunk"
     content: str
     done: bool = False
 
 
 @dataclass(frozen=True)
-class LlmReply(ServerMessage):
+class LlmReply(ServerMessage, type="llm"):
     """The whole reply."""
 
-    type = "llm"
     text: str
 
 
 @dataclass(frozen=True)
-class TtsStart(ServerMessage):
+class TtsStart(ServerMessage, type="tts-start"):
     """Sound of the reply follows."""
-
-    type = "tts-start"
 
 
 @dataclass(frozen=True)
-class TtsChunk(ServerMessage):
+class TtsChunk(ServerMessage, type="tts-chunk"):
     """Sound of the reply for a client without an audio track."""
 
-    type = "tts-chunk"
     data: str
     """Base64 of mono s16le samples."""
     sample_rate: int
@@ -130,58 +120,47 @@ class TtsChunk(ServerMessage):
 
 
 @dataclass(frozen=True)
-class Tts(ServerMessage):
+class Tts(ServerMessage, type="tts"):
     """The whole reply's sound, where speech isn't streamed and there is no audio track."""
 
-    type = "tts"
     data: str
     """Base64 of a WAV file."""
     format: str = "wav"
 
 
 @dataclass(frozen=True)
-class TtsComplete(ServerMessage):
+class TtsComplete(ServerMessage, type="tts-complete"):
     """The last of the reply has been played."""
 
-    type = "tts-complete"
-
 
 @dataclass(frozen=True)
-class TtsCancelled(ServerMessage):
+class TtsCancelled(ServerMessage, type="tts-cancelled"):
     """The user cut the reply short; a client throws away sound that it holds."""
 
-    type = "tts-cancelled"
-
 
 @dataclass(frozen=True)
-class SpeechStart(ServerMessage):
+class SpeechStart(ServerMessage, type="speech-start"):
     """The user has begun to speak."""
 
-    type = "speech-start"
-
 
 @dataclass(frozen=True)
-class SpeechEnd(ServerMessage):
+class SpeechEnd(ServerMessage, type="speech-end"):
     """The user has finished speaking."""
 
-    type = "speech-end"
-
 
 @dataclass(frozen=True)
-class ToolCallStart(ServerMessage):
+class ToolCallStart(ServerMessage, type="tool-call-start"):
     """A tool begins to run."""
 
-    type = "tool-call-start"
     name: str
     call_id: str
     arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class ToolCallEnd(ServerMessage):
+class ToolCallEnd(ServerMessage, type="tool-call-end"):
     """It has ended, with a result or an error."""
 
-    type = "tool-call-end"
     call_id: str
     duration_ms: float
     result: Any = None
@@ -189,10 +168,9 @@ class ToolCallEnd(ServerMessage):
 
 
 @dataclass(frozen=True)
-class StageChangeMessage(ServerMessage):
+class StageChangeMessage(ServerMessage, type="stage-change"):
     """A playbook went on to its next stage."""
 
-    type = "stage-change"
     from_: str
     """Id of the stage that ended; `from` on the wire."""
     to: str
@@ -201,36 +179,32 @@ class StageChangeMessage(ServerMessage):
 
 
 @dataclass(frozen=True)
-class ErrorMessage(ServerMessage):
+class ErrorMessage(ServerMessage, type="error"):
     """Something failed; the session goes on."""
 
-    type = "error"
     code: str
     message: str
 
 
 @dataclass(frozen=True)
-class StateMessage(ServerMessage):
+class StateMessage(ServerMessage, type="state"):
     """What the agent is doing. Our own addition."""
 
-    type = "state"
     state: str
     """idle, listening, thinking or speaking."""
 
 
 @dataclass(frozen=True)
-class ReplyHeard(ServerMessage):
+class ReplyHeard(ServerMessage, type="reply-heard"):
     """Follows a cancelled reply: the words that the user heard of it. Our own addition."""
 
-    type = "reply-heard"
     text: str
 
 
 @dataclass(frozen=True)
-class Forgotten(ServerMessage):
+class Forgotten(ServerMessage, type="forgotten"):
     """What the user wanted forgotten is; a client takes it from what it shows. Our own addition."""
 
-    type = "forgotten"
     exchanges: int
     """How many of the user's messages are gone, the last ones, each with all that came after it."""
     all: bool
@@ -240,14 +214,13 @@ class Forgotten(ServerMessage):
 
 
 @dataclass(frozen=True)
-class TurnMetrics(ServerMessage):
+class TurnMetrics(ServerMessage, type="turn-metrics"):
     """When each stage of a turn was ready; sent when its first sound plays. Our own addition.
 
     All but `stt_ms` count from the end of the user's speech, its last voiced window, or the typed message.
     The stages overlap: what is drafted in a pause may be ready before the end of the turn is known.
     """
 
-    type = "turn-metrics"
     voice_to_voice_ms: float | None
     """The first audible sample is played."""
     endpoint_ms: float | None

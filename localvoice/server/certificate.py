@@ -36,8 +36,6 @@ _CLOCK_SKEW: Final = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate and its key, loaded."""
-
     context: ssl.SSLContext
     """With certificate and key loaded; TLS 1.2 and newer."""
     names: tuple[str, ...]
@@ -120,7 +118,6 @@ def _is_usable(path: Path, names: Collection[str]) -> bool:
 
 
 def _make(names: Collection[str]) -> bytes:
-    """A new key and a certificate for it, PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localvoice on this machine")])
     now = datetime.now(UTC)

@@ -26,7 +26,6 @@ from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.conversations import Sessions
-from localvoice.conversation.moves import Transition
 from localvoice.conversation.session import Session
 from localvoice.engines.jobs import Work
 from localvoice.observability.log_context import failure, log_context
@@ -98,14 +97,14 @@ class ClientConnection:
         self._leaving = asyncio.Event()
         self._gone = asyncio.Event()
         self._handover: asyncio.Event | None = None
-        self._slot = ConnectionSlot(services.slots, work, lambda: self.session.conversation.id)
+        self._slot = ConnectionSlot(services.slots, work, lambda: self.session.conversation.id, self.leave)
         self.session = Session(
             services.agent,
             services.sessions.create(),
             self._playout,
             self.emit,
             services.sessions.save,
-            [self._on_transition],
+            [self._slot.follow],
         )
         self._take(self.session.conversation)
         self._inbound = InboundMessages(
@@ -164,10 +163,6 @@ class ClientConnection:
         """End this connection soon. The event is set when another one may take over its conversation."""
         self._leaving.set()
         return self._gone
-
-    def _on_transition(self, transition: Transition) -> None:
-        if not self._slot.follow(transition):
-            self.leave()
 
     def _make_peer(self, peer: "type[WebRtcPeer]") -> "WebRtcPeer":
         return peer(

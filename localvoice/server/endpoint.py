@@ -97,10 +97,8 @@ def open_endpoint(settings: ServerSettings, folder: Path | None = TLS_FOLDER) ->
         check_listen_address(settings.host)
         return Endpoint(settings.host, token)
     host = settings.host if "host" in settings.model_fields_set else _ALL_ADDRESSES
-    certificate = _certificate(settings, folder)
-    if token is None:
-        return Endpoint(host, secrets.token_urlsafe(_TOKEN_BYTES), certificate, token_made=True)
-    return Endpoint(host, token, certificate)
+    made = secrets.token_urlsafe(_TOKEN_BYTES)
+    return Endpoint(host, token or made, _certificate(settings, folder), token_made=token is None)
 
 
 def check_listen_address(host: str) -> None:
@@ -148,7 +146,6 @@ def check_port(host: str, port: int) -> None:
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
-    """The error for a port that can't be bound."""
     # asyncio writes addresses into its errors; a name that can't be resolved has no number of the system's.
     known = error.errno is not None and error.errno in errno.errorcode
     reason = os.strerror(error.errno or 0) if known else error.strerror or str(error)
@@ -176,7 +173,6 @@ def _certificate(settings: ServerSettings, folder: Path | None) -> Certificate:
 
 
 def _machine_names() -> tuple[str, ...]:
-    """This machine's names and addresses on its network."""
     name = socket.gethostname().lower()
     names = ["localhost"]
     if _HOST_NAME.fullmatch(name):
@@ -241,14 +237,14 @@ def _kept(console: Console, endpoint: Endpoint, links: Sequence[str], folder: Pa
 def _show_links(console: Console, endpoint: Endpoint, links: Sequence[str]) -> None:
     """The links with the token, the first also as a QR code for a phone."""
     first, *others = links
-    if endpoint.certificate is None:
-        console.print("\nOpen this link in a browser and talk:\n")
-        _print_exactly(console, first)
-    else:
-        console.print("\nOpen this link on your phone, in the same network, or on any machine there:\n")
-        _print_exactly(console, first)
-        if console.encoding.startswith("utf"):  # others lack its blocks
-            console.print(_qr_code(first))
+    network = endpoint.certificate is not None
+    where = (
+        "on your phone, in the same network, or on any machine there" if network else "in a browser and talk"
+    )
+    console.print(f"\nOpen this link {where}:\n")
+    _print_exactly(console, first)
+    if network and console.encoding.startswith("utf"):  # others lack its blocks
+        console.print(_qr_code(first))
     if others:
         console.print("This machine's other addresses:\n")
         for link in others:

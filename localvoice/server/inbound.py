@@ -146,7 +146,6 @@ class InboundMessages:
     async def handle(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
         """Act on a message that isn't signalling. Raises `VoiceError` if that fails."""
         if isinstance(message, Audio | Text) and not self._slot.may_converse():
-            self._leave()
             return
         match message:
             case Audio(data=data, attachments=attachments):

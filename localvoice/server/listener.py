@@ -42,8 +42,6 @@ _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 @dataclass(eq=False)
 class PendingConnection:
-    """A connection that was accepted."""
-
     source: tuple[str, int]
     """The client's address and port."""
     since: float

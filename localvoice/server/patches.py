@@ -37,20 +37,13 @@ class _Request(web.Request):
 
     @reify
     def headers(self) -> CIMultiDictProxy[str]:
-        """Without `Expect`, which aiohttp answers before the middleware is asked; no body is wanted.
-
-        And without subprotocols that the server doesn't speak: aiohttp would log what the client sent.
-        """
-        found = super().headers
-        unwanted = [hdrs.EXPECT] if hdrs.EXPECT in found else []
-        if hdrs.SEC_WEBSOCKET_PROTOCOL in found and not subprotocols(found):
-            unwanted.append(hdrs.SEC_WEBSOCKET_PROTOCOL)
-        if not unwanted:
-            return found
-        others = CIMultiDict(found)
-        for name in unwanted:
-            del others[name]
-        return CIMultiDictProxy(others)
+        wanted = CIMultiDict(super().headers)
+        wanted.popall(hdrs.EXPECT, None)  # aiohttp answers it before the middleware is asked
+        if not subprotocols(wanted):
+            wanted.popall(
+                hdrs.SEC_WEBSOCKET_PROTOCOL, None
+            )  # aiohttp logs those that the server doesn't speak
+        return CIMultiDictProxy(wanted)
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         # In place of the application's `on_response_prepare`, which aiohttp calls only where a route was
@@ -97,7 +90,6 @@ class WebSocket(web.WebSocketResponse):
 
 
 async def open_runner(application: web.Application) -> web.AppRunner:
-    """The application, ready to serve connections."""
     runner = web.AppRunner(
         application,
         access_log=None,

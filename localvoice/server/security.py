@@ -181,7 +181,6 @@ def access_middleware(
 
 
 def is_upgrade(request: web.Request) -> bool:
-    """Whether a request asks for a WebSocket."""
     return request.headers.get("Upgrade", "").lower() == "websocket"
 
 

@@ -158,33 +158,39 @@ class ConversationSlots:
 
 
 class ConnectionSlot:
-    """One connection's slot: follows the transitions of its session's floor.
+    """One connection's slot: follows the transitions of its session's floor."""
 
-    `work` counts what the models do for this connection.
-    """
-
-    def __init__(self, slots: ConversationSlots, work: Work, conversation_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        slots: ConversationSlots,
+        work: Work,
+        conversation_id: Callable[[], str],
+        leave: Callable[[], object],
+    ) -> None:
+        """`work` counts what the models do for this connection; `leave` ends it."""
         self._slots = slots
         self._work = work
         self._conversation_id = conversation_id
+        self._leave = leave
         self._asked = False
         self._answers = 0
         self.refusal: VoiceError | None = None
         """The error that the client gets before its connection ends."""
 
     def may_converse(self) -> bool:
-        """Whether the user may have a turn; otherwise sets `refusal`, which ends the connection."""
+        """Whether the user may have a turn; otherwise the connection ends with `refusal`."""
         try:
             self._slots.check(self._conversation_id())
         except VoiceError as error:
             self.refusal = error
+            self._leave()
             return False
         return True
 
-    def follow(self, transition: Transition) -> bool:
-        """Take or keep the slot. False if there is none, as with `may_converse`."""
+    def follow(self, transition: Transition) -> None:
+        """Take or keep the slot; without one, the connection ends."""
         if transition.event == SPEECH_STARTED and not self.may_converse():
-            return False
+            return
         match transition.target:
             case State.IDLE:
                 self.rest()
@@ -194,7 +200,6 @@ class ConnectionSlot:
             case State.THINKING | State.LISTENING | State.HELD:
                 self._slots.take(self._conversation_id())
                 self._asked = self._asked or transition.event == TURN_STARTED
-        return True
 
     def rest(self) -> None:
         """No turn is under way any more."""

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from localvoice.application.calls import result_of
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.playout import Playout
 from localvoice.contract.errors import VoiceError
@@ -115,26 +116,23 @@ async def dialogue(agent: Agent) -> AsyncIterator[Dialogue]:
     messages: list[ServerMessage] = []
     sound: list[AudioFrame] = []
     playout = Playout(_RATE)
-    async with _session(agent, playout, messages.append) as session:
-        listener = asyncio.create_task(_collect(playout, sound), name="listener")
-        try:
-            yield Dialogue(session, messages, sound)
-        finally:
-            listener.cancel()
-            await asyncio.wait([listener])
+    async with _session(agent, playout, messages.append) as session, _running(_collect(playout, sound)):
+        yield Dialogue(session, messages, sound)
 
 
 @asynccontextmanager
 async def live(agent: Agent, on_message: Callable[[ServerMessage], None], rate: int) -> AsyncIterator[Live]:
     """A live conversation of its own, forgotten when the block is left; `rate`, in Hz, is for `read`."""
     inbox, playout = FrameInbox(), Playout(rate)
-    async with _session(agent, playout, _contained(on_message)) as session:
-        listener = asyncio.create_task(session.listen(aiter(inbox)), name="listener")
+
+    def emit(message: ServerMessage) -> None:
         try:
-            yield Live(inbox, playout)
-        finally:
-            listener.cancel()
-            await asyncio.wait([listener])
+            result_of(lambda: on_message(message))
+        except Exception as error:
+            log.error("%s failed with %s", getattr(on_message, "__qualname__", on_message), failure(error))
+
+    async with _session(agent, playout, emit) as session, _running(session.listen(aiter(inbox))):
+        yield Live(inbox, playout)
 
 
 @asynccontextmanager
@@ -151,23 +149,19 @@ async def _session(
         conversation.reminders.close()
 
 
+@asynccontextmanager
+async def _running(listening: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    listener = asyncio.create_task(listening, name="listener")
+    try:
+        yield
+    finally:
+        listener.cancel()
+        await asyncio.wait([listener])
+
+
 async def _collect(playout: Playout, sound: list[AudioFrame]) -> None:
     """Read all that is played, at once."""
     while True:
         await playout.sounding()
         while playout.playing:
             sound.append(AudioFrame(np.copy(playout.read(_READ)), playout.rate))
-
-
-def _contained(function: Callable[[ServerMessage], None]) -> Callable[[ServerMessage], None]:
-    """The same plain function; what it raises is logged and changes nothing."""
-
-    def call(given: ServerMessage) -> None:
-        try:
-            function(given)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            log.error("%s failed with %s", getattr(function, "__qualname__", function), failure(error))
-
-    return call

@@ -33,7 +33,6 @@ class Watchdog:
         self.reset()
 
     def reset(self) -> None:
-        """Start again with the full time."""
         self._checks = 0
         self._spared = False
 
@@ -75,11 +74,9 @@ class PacketLiveness:
             self._watching = asyncio.create_task(self._watch(), name="packet liveness")
 
     def received(self) -> None:
-        """The peer sent a packet of any kind."""
         self._watchdog.reset()
 
     def stop(self) -> None:
-        """Stop watching."""
         if self._watching is not None:
             self._watching.cancel()
 
