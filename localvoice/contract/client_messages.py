@@ -1,7 +1,7 @@
 """What a client may send, checked. These come from outside, so they are pydantic models.
 
 Field names are snake_case here and camelCase on the wire. Types are strict: a number in quotes is no number.
-`Text`, `AudioChunk` and `Forget` are this server's own additions.
+`Text`, `AudioChunk` and `ForgetMessage` are this server's own additions.
 """
 
 from typing import Annotated, Final, Literal
@@ -116,7 +116,7 @@ class Text(_ClientMessage):
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
 
 
-class Forget(_ClientMessage):
+class ForgetMessage(_ClientMessage):
     """Asks to forget the last exchange, or everything. Our own addition; answered by `forgotten`."""
 
     type: Literal["forget"]
@@ -124,7 +124,7 @@ class Forget(_ClientMessage):
     """Whether all that was said is to be forgotten."""
 
 
-AnyMessage = Ping | Offer | Reconnect | Audio | AudioChunk | Attachments | Text | Forget
+AnyMessage = Ping | Offer | Reconnect | Audio | AudioChunk | Attachments | Text | ForgetMessage
 _CLIENT_MESSAGE: Final[TypeAdapter[AnyMessage]] = TypeAdapter(
     Annotated[AnyMessage, Field(discriminator="type")]
 )

@@ -120,7 +120,7 @@ class TtsChunk(ServerMessage, type="tts-chunk"):
 
 
 @dataclass(frozen=True)
-class Tts(ServerMessage, type="tts"):
+class TtsMessage(ServerMessage, type="tts"):
     """The whole reply's sound, where speech isn't streamed and there is no audio track."""
 
     data: str

@@ -13,7 +13,7 @@ from localvoice.audio.frames import AudioFrame, PieceSound, concatenate
 from localvoice.audio.playout import Playout
 from localvoice.audio.wav import wav_bytes
 from localvoice.contract.errors import VoiceError
-from localvoice.contract.messages import ServerMessage, Tts, TtsCancelled, TtsComplete, TtsStart
+from localvoice.contract.messages import ServerMessage, TtsCancelled, TtsComplete, TtsMessage, TtsStart
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.sentences import ends_within_sentence
@@ -122,7 +122,7 @@ class Speaker:
         whole = [(text, frame) for text, frame in whole if len(frame.samples)]
         if whole and not self.is_cut:
             sound = concatenate([frame for _, frame in whole])
-            self.emit(Tts(base64.b64encode(wav_bytes(sound)).decode()))
+            self.emit(TtsMessage(base64.b64encode(wav_bytes(sound)).decode()))
         for text, frame in whole:
             await self._play(text, frame if self.sounding else frame.without_lead_in())
 

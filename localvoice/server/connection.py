@@ -20,7 +20,7 @@ from localvoice.contract.messages import (
     ServerMessage,
     Signal,
     TranscriptMessage,
-    Tts,
+    TtsMessage,
 )
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
@@ -149,7 +149,7 @@ class ClientConnection:
 
     def emit(self, message: ServerMessage) -> None:
         """Send a message, payload on both channels; never waits."""
-        if isinstance(message, Tts) and self._speaker is None:
+        if isinstance(message, TtsMessage) and self._speaker is None:
             return  # the audio track carries it
         if isinstance(message, TranscriptMessage) and not (message.is_final or self._interim):
             return  # a client that didn't ask for it would show it as a question of its own

@@ -22,7 +22,7 @@ from localvoice.contract.client_messages import (
     Attachments,
     Audio,
     AudioChunk,
-    Forget,
+    ForgetMessage,
     Offer,
     Ping,
     Reconnect,
@@ -143,7 +143,7 @@ class InboundMessages:
         """The message; None drops it. Raises `VoiceError` where the client is to be told."""
         return self._parsed(text) if self.admits(text) else None
 
-    async def handle(self, message: Audio | AudioChunk | Attachments | Text | Forget) -> None:
+    async def handle(self, message: Audio | AudioChunk | Attachments | Text | ForgetMessage) -> None:
         """Act on a message that isn't signalling. Raises `VoiceError` if that fails."""
         if isinstance(message, Audio | Text) and not self._slot.may_converse():
             return
@@ -161,7 +161,7 @@ class InboundMessages:
             case Text(text=words):
                 if self._limits.admit_turn():
                     self._session.answer_text(words)
-            case Forget(all=everything):
+            case ForgetMessage(all=everything):
                 if self._limits.admit_turn():
                     self._session.forget(everything)
 

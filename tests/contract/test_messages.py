@@ -11,7 +11,7 @@ from localvoice.contract.client_messages import (
     MAX_SDP_CHARS,
     MAX_TEXT_CHARS,
     Audio,
-    Forget,
+    ForgetMessage,
     Offer,
     Ping,
     Reconnect,
@@ -53,8 +53,8 @@ def test_each_client_message_is_understood() -> None:
     assert isinstance(audio, Audio) and audio.data == "UklGRg=="
     text = parse('{"type":"text","text":"  Guten Tag, 世界 "}')
     assert isinstance(text, Text) and text.text.strip() == "Guten Tag, 世界"
-    assert parse('{"type":"forget"}') == Forget(type="forget", all=False)
-    assert parse('{"type":"forget","all":true}') == Forget(type="forget", all=True)
+    assert parse('{"type":"forget"}') == ForgetMessage(type="forget", all=False)
+    assert parse('{"type":"forget","all":true}') == ForgetMessage(type="forget", all=True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from localvoice.application.hooks import Hooks
 from localvoice.contract.errors import VoiceError
-from localvoice.contract.messages import LlmReply, ReplyHeard, TranscriptMessage, Tts
+from localvoice.contract.messages import LlmReply, ReplyHeard, TranscriptMessage, TtsMessage
 from localvoice.contract.metrics import Metric
 from localvoice.engines.types import ToolCall
 from localvoice.tools import tool
@@ -244,7 +244,7 @@ async def test_a_whole_reply_that_the_client_plays_is_stopped_at_once(room: Room
     r = await speaking(room, "", agent={"streaming_speech": False})
     onset = now()
     await r.user(loud(COUGH))
-    assert len(r.all(Tts)) == 1
+    assert len(r.all(TtsMessage)) == 1
     assert r.time_of("tts-cancelled") - onset <= ONSET + 0.032 + STEP
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from localvoice.audio.wav import read_wav
-from localvoice.contract.messages import ToolCallEnd, ToolCallStart, Tts
+from localvoice.contract.messages import ToolCallEnd, ToolCallStart, TtsMessage
 from localvoice.engines.types import CALL_NOTHING, Image, ToolCall
 from localvoice.tools import ToolContext, tool
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts
@@ -184,7 +184,7 @@ async def test_without_streaming_the_whole_reply_is_one_sound(room: Rooms) -> No
     r = room(llm=FakeLlm("One two. Three four five."), agent={"streaming_speech": False})
     r.session.answer_text("Count.")
     await r.session.settle()
-    (whole,) = r.all(Tts)
+    (whole,) = r.all(TtsMessage)
     assert whole.format == "wav" and read_wav(base64.b64decode(whole.data)).seconds == pytest.approx(
         0.3, abs=0.02
     )
