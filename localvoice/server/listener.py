@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any, Final
 
 from localvoice.observability.stopwatch import now
@@ -86,9 +87,9 @@ class PendingConnections:
     def add(self, connection: PendingConnection) -> None:
         """Count a new connection, and end an older one if it is one too many."""
         self._by_source[connection.source] = connection
-        if self._crowd(connection.group) is not None:
-            self._drop_closed()
         group = self._crowd(connection.group)
+        if group is not None and self._drop_closed():
+            group = self._crowd(connection.group)
         if group is None:
             return
         address = self._end_oldest(group)
@@ -109,7 +110,7 @@ class PendingConnections:
         self._drop_closed()
         if not self._by_source:
             return False
-        self._end_oldest(self._largest())
+        self._end_oldest(self._sizes().most_common(1)[0][0])
         return True
 
     def sweep(self, now: float) -> None:
@@ -125,15 +126,13 @@ class PendingConnections:
 
     def _crowd(self, newest: str) -> str | None:
         """The address that has to give way, after one of `newest` was added; None if there is room."""
-        if self._sizes()[newest] > max(1, self._most // 2):
+        sizes = self._sizes()
+        if sizes[newest] > max(1, self._most // 2):
             return newest
-        return self._largest() if len(self) > self._most else None
+        return sizes.most_common(1)[0][0] if len(self) > self._most else None
 
     def _sizes(self) -> Counter[str]:
-        return Counter(each.group for each in self._by_source.values())
-
-    def _largest(self) -> str:
-        return self._sizes().most_common(1)[0][0]
+        return Counter(map(attrgetter("group"), self._by_source.values()))
 
     def _end_oldest(self, group: str) -> str:
         """Gives the address that the connection came from."""
@@ -142,8 +141,12 @@ class PendingConnections:
         oldest.abort()
         return oldest.source[0]
 
-    def _drop_closed(self) -> None:
-        self._by_source = {source: each for source, each in self._by_source.items() if not each.closed}
+    def _drop_closed(self) -> bool:
+        """Whether there were any."""
+        closed = [source for source, each in self._by_source.items() if each.closed]
+        for source in closed:
+            del self._by_source[source]
+        return bool(closed)
 
 
 def listening_sockets(host: str, port: int) -> list[socket.socket]:
