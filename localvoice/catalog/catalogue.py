@@ -1,29 +1,37 @@
 """Reading the catalogue: the built-in one and, over it, a user's own file of the same shape."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from localvoice.catalog.errors import CatalogError
 from localvoice.catalog.schema import ROLES, Model, Profile
 from localvoice.files import DATA_FOLDER, read_named
 
-_Shape = TypeVar("_Shape", bound=BaseModel)
 _MAX_BYTES = 256 * 1024
-"""Of a catalogue's file."""
 _PACKAGE_COPY = Path(__file__).with_name("catalog.toml")
 
 
-@dataclass(frozen=True)
-class Catalog:
+class Catalog(BaseModel):
     """All models and profiles that are known, by name."""
 
-    models: Mapping[str, Model]
-    profiles: Mapping[str, Profile]
+    model_config = ConfigDict(frozen=True)
+
+    models: dict[str, Model]
+    profiles: dict[str, Profile]
+
+    @model_validator(mode="after")
+    def _has_the_models_of_its_profiles(self) -> Self:
+        for profile in self.profiles.values():
+            for role in ROLES:
+                where, name = f"profiles.{profile.name}: {role}", profile.model_for(role)
+                if name not in self.models:
+                    raise ValueError(f"{where}: there is no model {name!r}")
+                if self.models[name].role != role:
+                    raise ValueError(f"{where}: model {name!r} is for {self.models[name].role}")
+        return self
 
     def profile(self, name: str) -> Profile:
         """The profile of this name; CatalogError, with the names there are, if there is none."""
@@ -76,15 +84,12 @@ def load_catalog(user_file: Path | None = None) -> Catalog:
         own_models, own_profiles = _read(path)
         models |= own_models
         profiles |= {name: profiles.get(name, {}) | entry for name, entry in own_profiles.items()}
-    catalog = Catalog(_parsed(path, "models", models, Model), _parsed(path, "profiles", profiles, Profile))
-    for profile in catalog.profiles.values():
-        for role in ROLES:
-            where, name = f"{path}: profiles.{profile.name}: {role}", profile.model_for(role)
-            if name not in catalog.models:
-                raise CatalogError(f"{where}: there is no model {name!r}")
-            if catalog.models[name].role != role:
-                raise CatalogError(f"{where}: model {name!r} is for {catalog.models[name].role}")
-    return catalog
+    raw = {"models": models, "profiles": profiles}
+    try:
+        return Catalog.model_validate(raw)
+    except ValidationError as error:
+        faults = (_fault(raw, each["loc"], each["msg"]) for each in error.errors())
+        raise CatalogError("\n".join(f"{path}: {fault}" for fault in faults)) from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -109,23 +114,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return raw.get("models", {}), raw.get("profiles", {})
 
 
-def _parsed(path: Path, kind: str, entries: Mapping[str, Any], shape: type[_Shape]) -> dict[str, _Shape]:
-    """Each entry checked; CatalogError with one line a fault: file, entry, field, what is wrong."""
-    parsed = {}
-    for name, entry in entries.items():
-        try:
-            parsed[name] = shape.model_validate(entry)
-        except ValidationError as error:
-            where = f"{path}: {kind}.{name}"
-            faults = [(_field(entry, fault["loc"]), fault["msg"]) for fault in error.errors()]
-            lines = [f"{where}: {field}: {what.removeprefix('Value error, ')}" for field, what in faults]
-            raise CatalogError("\n".join(lines)) from error
-    return parsed
-
-
-def _field(entry: Mapping[str, Any], location: tuple[int | str, ...]) -> str:
-    """Where in an entry: the name of a file says more than its number in the list."""
-    match location:
-        case ("files", int(number), *rest) if isinstance(file := entry["files"][number], dict):
-            location = ("files", file.get("name", number), *rest)
-    return ".".join(map(str, location)) or "the entry"
+def _fault(raw: dict[str, Any], location: tuple[Any, ...], message: str) -> str:
+    """One line: entry, field, what is wrong. The name of a file says more than its number in the list."""
+    message = message.removeprefix("Value error, ")
+    if not location:
+        return message
+    kind, name, *field = location
+    match field:
+        case ["files", int(number), *rest] if isinstance(file := raw[kind][name]["files"][number], dict):
+            field = ["files", file.get("name", number), *rest]
+    return f"{kind}.{name}: {'.'.join(map(str, field)) or 'the entry'}: {message}"

@@ -27,7 +27,7 @@ Progress = Callable[[float], None]
 """Called with how much is there, 0 to 1."""
 
 
-class _Dropped(Exception):
+class _TransientError(Exception):
     """A fault that may pass: worth another try."""
 
     def __init__(self, reason: str, arrived: int = 0) -> None:
@@ -160,7 +160,7 @@ class Transfer:
                 if answered_range == f"bytes */{have}":
                     return  # all of it is there already
                 part.discard()
-                raise _Dropped("the partial file does not fit")
+                raise _TransientError("the partial file does not fit")
             _checked(response)
             start = have if response.status_code == 206 else 0  # a server may know no ranges
             if start and not answered_range.startswith(f"bytes {start}-"):
@@ -191,9 +191,9 @@ class Transfer:
                     if self._stop.is_set():
                         raise CancelledError
             except httpx.TransportError as error:
-                raise _Dropped(_described(error), done - start) from error
+                raise _TransientError(_described(error), done - start) from error
         if total is not None and done < total:
-            raise _Dropped(f"the connection ended after {done} of {total} bytes", done - start)
+            raise _TransientError(f"the connection ended after {done} of {total} bytes", done - start)
 
     def _try(self, attempt: Callable[[], _Result]) -> _Result:
         """The attempt, again after a fault that may pass."""
@@ -203,8 +203,8 @@ class Transfer:
                 return attempt()
             except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
                 raise SourceError(str(error)) from error
-            except (_Dropped, httpx.HTTPError) as error:
-                moves_on = isinstance(error, _Dropped) and error.arrived >= _MOVES_ON_BYTES
+            except (_TransientError, httpx.HTTPError) as error:
+                moves_on = isinstance(error, _TransientError) and error.arrived >= _MOVES_ON_BYTES
                 failures = 0 if moves_on else failures + 1
                 if failures > RETRIES:
                     raise SourceError(f"{_described(error)}, {RETRIES} retries were in vain") from error
@@ -213,11 +213,11 @@ class Transfer:
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
-    """SourceError for an answer that says no, _Dropped for one that says not now."""
+    """SourceError for an answer that says no, _TransientError for one that says not now."""
     if response.is_success:
         return response
     reason = f"{response.url.host} answers {response.status_code} {response.reason_phrase}"
-    raise _Dropped(reason) if response.status_code in _PASSING_STATUS else SourceError(reason)
+    raise _TransientError(reason) if response.status_code in _PASSING_STATUS else SourceError(reason)
 
 
 def _described(error: Exception) -> str:

@@ -50,7 +50,7 @@ def catalog() -> Catalog:
     profile = Profile(
         name="p", description="all", stt="ears", llm="mind", tts="mouth", vad="gate", turn="pause"
     )
-    return Catalog(models, {"p": profile})
+    return Catalog(models=models, profiles={"p": profile})
 
 
 @pytest.fixture
