@@ -182,6 +182,16 @@ def test_errors_name_file_entry_and_field(tmp_path: Path, wrong: str, told: str)
         load_catalog(user_file(tmp_path, wrong))
 
 
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    wrong = VOICE.replace('licence = "CC0-1.0"', "") + '[profiles.mine]\ntts = "en_US-joe-medium"\n'
+    with pytest.raises(CatalogError) as told:
+        load_catalog(user_file(tmp_path, wrong))
+    lines = str(told.value).splitlines()
+    assert all(line.startswith(f"{tmp_path / 'mine.toml'}: ") for line in lines)
+    assert any("models.my-voice: licence: " in line for line in lines)
+    assert any("profiles.mine: description: " in line for line in lines)
+
+
 def test_users_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"gone\.toml: cannot be read: No such file"):
         load_catalog(tmp_path / "gone.toml")
