@@ -59,26 +59,26 @@ from localvoice.observability.log_context import session_tag
 from localvoice.observability.opentelemetry import OpenTelemetryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.observability.stopwatch import Timing
-from localvoice.playbook import (
+from localvoice.playbook.conditions import (
     CustomCondition,
     IntentCondition,
     JudgingContext,
     KeywordCondition,
-    LlmConfig,
     LlmDecisionCondition,
     MaxTurnsCondition,
-    Playbook,
-    Stage,
-    StageContext,
     TimeoutCondition,
     ToolCallCondition,
+)
+from localvoice.playbook.loading import llmrtc_playbook, llmrtc_tool, load_playbook
+from localvoice.playbook.schema import (
+    LlmConfig,
+    Playbook,
+    Stage,
     Transition,
     TransitionAction,
     check_playbook,
-    llmrtc_playbook,
-    llmrtc_tool,
-    load_playbook,
 )
+from localvoice.playbook.state import StageContext
 from localvoice.process.configure import configure_process
 from localvoice.process.logs import set_up_logging
 from localvoice.setting_sources import load_settings

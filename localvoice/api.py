@@ -31,7 +31,7 @@ from localvoice.tools import Tool
 if TYPE_CHECKING:
     from localvoice.contract.messages import ServerMessage
     from localvoice.conversation.agent import Agent
-    from localvoice.playbook import Playbook
+    from localvoice.playbook.schema import Playbook
     from localvoice.server.app import VoiceServer
     from localvoice.server.endpoint import Endpoint
     from localvoice.transports.dialogue import Dialogue, Live

@@ -32,8 +32,9 @@ from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.opentelemetry import OpenTelemetryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics
-from localvoice.playbook import Playbook, check_playbook, load_playbook
 from localvoice.playbook.director import PlaybookDirector
+from localvoice.playbook.loading import load_playbook
+from localvoice.playbook.schema import Playbook, check_playbook
 from localvoice.process.loop_guard import guarded_loop
 from localvoice.process.memory import kept_small
 from localvoice.process.probing import probe

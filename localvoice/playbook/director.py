@@ -13,30 +13,23 @@ from localvoice.config import AgentSettings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric, Metrics
 from localvoice.conversation.agent import Brief, Exchange, StageChange, sampling_of
-from localvoice.engines.types import Llm, Sampling
+from localvoice.engines.types import Llm
 from localvoice.observability.stopwatch import Stopwatch, Timing, now
+from localvoice.playbook.asking import Handlers, classify, transition_tool
 from localvoice.playbook.conditions import (
     Evidence,
+    Handler,
     Intent,
+    IntentCondition,
     JudgingContext,
-    StageContext,
+    TimeoutCondition,
     Verdict,
-    classify,
     is_over,
     judge,
     time_limit,
-    transition_tool,
 )
-from localvoice.playbook.handlers import Handlers
-from localvoice.playbook.schema import (
-    Handler,
-    IntentCondition,
-    Playbook,
-    Stage,
-    TimeoutCondition,
-    Transition,
-)
-from localvoice.playbook.state import Spent, Standing, restored, saved
+from localvoice.playbook.schema import Playbook, Stage, Transition
+from localvoice.playbook.state import StageContext, Standing, restored, saved
 from localvoice.tools import Tool, ToolRegistry
 
 log = logging.getLogger(__name__)
@@ -67,10 +60,11 @@ class PlaybookDirector:
         self._metrics = metrics
         self._handlers = Handlers(handlers)
         self._standing = Standing(self._stages[playbook.initial_stage])
-        self._spent = Spent()
+        self._spent = ("", 0)
+        """A turn whose words have led to a transition, and how many of its calls: they lead to no other."""
         self._intent: Intent | None = None
         self._intent_asked = ("", "")
-        self._rites: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._untold: StageChange | None = None
 
     @property
@@ -79,29 +73,30 @@ class PlaybookDirector:
         return self._standing.data
 
     def brief(self) -> Brief:
-        """The stage's prompt behind the global one, and the stage's tools behind the global ones."""
+        """The global prompt and tools, and then the stage's."""
         playbook, stage = self._playbook, self._standing.stage
-        before = playbook.global_system_prompt
-        prompt = [self._settings.system_prompt if before is None else before, stage.system_prompt]
+        first = playbook.global_system_prompt
+        prompts = [self._settings.system_prompt if first is None else first, stage.system_prompt]
         names = dict.fromkeys((*playbook.global_tools, *stage.tools))
         if stage.id not in self._own_tools:
             self._own_tools[stage.id] = transition_tool(self._ways(), self._stages)
         own = self._own_tools[stage.id]
+        configs = (playbook.default_llm_config, stage.llm_config)
+        general, own_choice = (each.model_dump(exclude_none=True) for each in configs)
         return Brief(
-            self._standing.filled("\n\n".join(part.strip() for part in prompt if part.strip())),
+            self._standing.filled("\n\n".join(part.strip() for part in prompts if part.strip())),
             (*(self._tools[name] for name in names), *([own] if own else [])),
             stage.tool_choice,
-            self._sampling(),
+            replace(sampling_of(self._settings), **general | own_choice),
         )
 
     async def begin(self) -> None:
-        """A turn begins. The first one enters the initial stage."""
-        await self._finish_rites()
+        await self._finish_telling()
         standing = self._standing
         if standing.entered is None:
             standing.entered = now()
-            self._rites = asyncio.create_task(self._enter(None, {}), name="stage rites")
-            await self._finish_rites()
+            self._telling = asyncio.create_task(self._enter(None, {}), name="stage handlers")
+            await self._finish_telling()
         standing.turns += 1
         standing.turns_in_stage += 1
         self._metrics.increment(Metric.STAGE_TURNS, 1, self._tags(self._standing.stage))
@@ -111,20 +106,16 @@ class PlaybookDirector:
 
         May come more than once in a turn: before the LLM is asked, and after each of its calls.
         """
-        if change := await self._told_late():
+        if (change := await self._untold_change()) or not self._standing.stage.two_phase_execution:
             return change
-        if not self._standing.stage.two_phase_execution:
-            return None
         return await self._judge(exchange, answered=False)
 
     async def after_reply(self, exchange: Exchange) -> StageChange | None:
         """The answer, the stage's turns or its time may lead on; in one phase, all the rest may, too."""
-        await self._finish_rites()
-        response, calls = exchange.reply, len(exchange.calls)
-        await notify(self._hooks.on_playbook_turn_end, self._context(), response, calls)
-        if change := await self._told_late():
-            return change
-        return await self._judge(exchange, answered=True)
+        await self._finish_telling()
+        told = (self._context(), exchange.reply, len(exchange.calls))
+        await notify(self._hooks.on_playbook_turn_end, *told)
+        return await self._untold_change() or await self._judge(exchange, answered=True)
 
     def foreseeable(self) -> bool:
         """Not where the LLM is asked for the user's intent first: it would have to wait for a draft."""
@@ -141,8 +132,7 @@ class PlaybookDirector:
         return max(0.0, min(limits) - standing.seconds_in_stage(now()))
 
     async def on_timeout(self) -> StageChange | None:
-        """Take the transition on `timeout` that is due."""
-        if change := await self._told_late():
+        if change := await self._untold_change():
             return change
         for transition, limit in self._timeouts():
             if is_over(limit, self._standing.seconds_in_stage(now())):
@@ -150,7 +140,7 @@ class PlaybookDirector:
         return None
 
     def take_problems(self) -> Sequence[VoiceError]:
-        """PLAYBOOK_ERROR for each handler that failed and each intent that couldn't be told."""
+        """PLAYBOOK_ERROR for each handler that failed and each intent that the LLM didn't tell."""
         return self._handlers.take_problems()
 
     def forget(self) -> None:
@@ -159,35 +149,37 @@ class PlaybookDirector:
         self._intent, self._intent_asked = None, ("", "")
 
     def save(self) -> Mapping[str, Any]:
-        """Stage, turns, time in the stage and data."""
         return saved(self._playbook, self._standing, now())
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on where `save` was; no stage is entered for it."""
-        standing = restored(self._playbook, saved, now())
-        if standing is not None:
+        if (standing := restored(self._playbook, saved, now())) is not None:
             self._standing = standing
-            self._metrics.gauge(Metric.STAGE_CURRENT, 1, self._tags(self._standing.stage))
+            self._metrics.gauge(Metric.STAGE_CURRENT, 1, self._tags(standing.stage))
 
     async def _judge(self, exchange: Exchange, answered: bool) -> StageChange | None:
-        spent, standing = self._spent, self._standing
+        standing, stage = self._standing, self._standing.stage
+        turn_id, spent_calls = self._spent
+        spent = exchange.turn_id == turn_id
         succeeded = {result.call_id for result in exchange.results if result.success}
+        unspent = exchange.calls[spent_calls if spent else 0 :]
         evidence = Evidence(
-            words="" if spent.has_words_of(exchange) else exchange.words,
-            calls=tuple(
-                call for call in exchange.calls[spent.calls_of(exchange) :] if call.call_id in succeeded
-            ),
+            words="" if spent else exchange.words,
+            calls=tuple(call for call in unspent if call.call_id in succeeded),
             reply=exchange.reply,
             answered=answered,
             turns_in_stage=standing.turns_in_stage,
             seconds_in_stage=standing.seconds_in_stage(now()),
+            max_turns=stage.max_turns,
+            timeout_ms=stage.timeout_ms,
             user_speaks=exchange.user_speaks,
         )
         ask_intent, ask_handler = partial(self._ask_intent, exchange), partial(self._ask_handler, exchange)
-        for transition in self._ways():
-            if verdict := await judge(transition, standing.stage, evidence, ask_intent, ask_handler):
-                self._spent = Spent(exchange.turn_id, len(exchange.calls))
-                return await self._move(transition, verdict)
+        for way in self._ways():
+            target = way.action.target_stage
+            if verdict := await judge(way.condition, target, evidence, ask_intent, ask_handler):
+                self._spent = (exchange.turn_id, len(exchange.calls))
+                return await self._move(way, verdict)
         return None
 
     async def _ask_intent(self, exchange: Exchange) -> Intent | None:
@@ -207,8 +199,8 @@ class PlaybookDirector:
         name = handler if isinstance(handler, str) else getattr(handler, "__qualname__", "function")
         return bool(await self._handlers.call(handler, f"condition {name}", context))
 
-    async def _move(self, transition: Transition, verdict: Verdict) -> StageChange:
-        """The stage changes at once; what belongs to that is done even if the turn is cancelled meanwhile."""
+    async def _move(self, transition: Transition, verdict: Verdict) -> StageChange | None:
+        """The stage changes at once. The application is told even if the turn is cancelled meanwhile."""
         standing, action = self._standing, transition.action
         leaving, lasted = self._context(), Stopwatch(self._standing.entered).timing()
         old, new = standing.stage, self._stages[action.target_stage]
@@ -219,25 +211,24 @@ class PlaybookDirector:
         message = action.transition_message
         self._untold = StageChange(old.id, new.id, verdict.reason, message, action.clear_history)
         log.info("playbook %s: %s leads from %s to %s", self._playbook.id, transition.id, old.id, new.id)
-        rites = self._leave(transition, leaving, lasted, StageContext(leaving, old, new, given, self.data))
-        self._rites = asyncio.create_task(rites, name="stage rites")
-        return await self._tell(self._untold)
+        told = self._leave(transition, leaving, lasted, StageContext(leaving, old, new, given, self.data))
+        self._telling = asyncio.create_task(told, name="stage handlers")
+        return await self._untold_change()
 
-    async def _tell(self, change: StageChange) -> StageChange:
-        await self._finish_rites()
-        self._untold = None
+    async def _untold_change(self) -> StageChange | None:
+        """The change of stage that is still to be told: the turn that made it may have been cancelled."""
+        if self._untold is None:
+            return None
+        await self._finish_telling()
+        change, self._untold = self._untold, None
         return replace(change, say=self._standing.filled(change.say) if change.say else None)
 
-    async def _told_late(self) -> StageChange | None:
-        """A change of which nobody was told, because the turn was cancelled meanwhile."""
-        return await self._tell(self._untold) if self._untold else None
-
-    async def _finish_rites(self) -> None:
-        if (rites := self._rites) is not None:
-            await asyncio.wait([rites])
-            self._rites = None
-            if not rites.cancelled():  # by a handler, which is its own failure
-                rites.result()
+    async def _finish_telling(self) -> None:
+        if (telling := self._telling) is not None:
+            await asyncio.wait([telling])
+            self._telling = None
+            if not telling.cancelled():  # by a handler, which is its own failure
+                telling.result()
 
     async def _leave(
         self, transition: Transition, leaving: PlaybookContext, lasted: Timing, context: StageContext
@@ -258,13 +249,10 @@ class PlaybookDirector:
 
     async def _enter(self, previous: Stage | None, given: Mapping[str, Any]) -> None:
         stage, context = self._standing.stage, self._context()
-        self._metrics.gauge(Metric.STAGE_CURRENT, 1, self._tags(self._standing.stage))
+        self._metrics.gauge(Metric.STAGE_CURRENT, 1, self._tags(stage))
         await notify(self._hooks.on_stage_enter, context, stage.id, previous.id if previous else None)
-        await self._handlers.call(
-            stage.on_enter,
-            f"on_enter of {stage.id}",
-            StageContext(context, stage, previous, given, self.data),
-        )
+        entered = StageContext(context, stage, previous, given, self.data)
+        await self._handlers.call(stage.on_enter, f"on_enter of {stage.id}", entered)
 
     def _ways(self) -> list[Transition]:
         return self._playbook.transitions_from(self._standing.stage.id)
@@ -276,21 +264,13 @@ class PlaybookDirector:
             (each, limit)
             for each in self._ways()
             if isinstance(each.condition, TimeoutCondition)
-            and (limit := time_limit(each.condition, stage)) is not None
+            and (limit := time_limit(each.condition, stage.timeout_ms)) is not None
         ]
 
-    def _sampling(self) -> Sampling:
-        chosen: dict[str, Any] = {}
-        for config in (self._playbook.default_llm_config, self._standing.stage.llm_config):
-            chosen |= config.model_dump(exclude_none=True)
-        return replace(sampling_of(self._settings), **chosen)
-
     def _context(self) -> PlaybookContext:
-        standing = self._standing
+        standing, session_id = self._standing, self._session_id
         milliseconds = 1000 * standing.seconds_in_stage(now())
-        return PlaybookContext(
-            self._playbook.id, standing.stage.id, self._session_id, standing.turns, milliseconds
-        )
+        return PlaybookContext(self._playbook.id, standing.stage.id, session_id, standing.turns, milliseconds)
 
     def _tags(self, stage: Stage) -> dict[str, str]:
         return {"playbook": self._playbook.id, "stage": stage.id}

@@ -14,8 +14,7 @@ from pydantic import ValidationError
 from localvoice.config import PlaybookForm
 from localvoice.engines.types import ToolSpec
 from localvoice.files import read_named
-from localvoice.playbook.checks import unusable
-from localvoice.playbook.schema import Playbook
+from localvoice.playbook.schema import Playbook, unusable
 from localvoice.tools import Tool
 
 log = logging.getLogger(__name__)

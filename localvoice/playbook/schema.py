@@ -1,32 +1,39 @@
-"""The shape of a playbook: its stages, the transitions between them, and what each transition waits for.
+"""The shape of a playbook, and all that can be wrong with one.
 
 Keys are written as in Python (`system_prompt`) or as in the cloud server's playbooks (`systemPrompt`).
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PositiveInt,
-    StringConstraints,
+from pydantic import AliasChoices, BeforeValidator, Field, PositiveInt
+
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.types import CALL_NOTHING, CALL_SOMETHING, CHOOSE_FREELY
+from localvoice.playbook.conditions import (
+    OTHER_INTENT,
+    TRANSITION_TOOL,
+    Condition,
+    CustomCondition,
+    Handler,
+    IntentCondition,
+    KeywordCondition,
+    LlmDecisionCondition,
+    MaxTurnsCondition,
+    Name,
+    PlaybookPart,
+    TimeoutCondition,
+    ToolCallCondition,
+    words_of,
 )
-from pydantic.alias_generators import to_camel
+from localvoice.tools import ToolRegistry
 
-from localvoice.engines.types import CHOOSE_FREELY
+log = logging.getLogger(__name__)
 
 ANY_STAGE: Final = "*"
 """As the `from` of a transition: it may be taken in every stage but its own target."""
-
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-Handler = str | Callable[..., Any]
-"""A sync or async function, or the name of one in the `handlers` that come with the playbook. A sync one runs
-on the event loop, so it must be quick."""
 
 
 def _tool_choice(given: object) -> object:
@@ -34,100 +41,7 @@ def _tool_choice(given: object) -> object:
     return given["name"] if isinstance(given, dict) and set(given) == {"name"} else given
 
 
-class _Part(BaseModel):
-    """Frozen, and an unknown key is an error: a misspelt one must not pass unseen."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        loc_by_alias=False,
-        defer_build=True,
-    )
-
-
-class ToolCallCondition(_Part):
-    """The LLM called a tool, and the tool did its work."""
-
-    type: Literal["tool_call"] = "tool_call"
-    tool_name: Name
-    """The tool's name."""
-    arguments: dict[str, Any] = {}
-    """Arguments that the call must have had; others don't matter."""
-
-
-class IntentCondition(_Part):
-    """The user wants something. The LLM is asked once a turn, in a short request of its own.
-
-    In a stage with two-phase turns the user waits for that; without, it is asked after the answer.
-    """
-
-    type: Literal["intent"] = "intent"
-    intent: Name
-    """What the user wants, in a word or a few, such as cancel_order."""
-    description: str = ""
-    """The same in a sentence, for the LLM."""
-    confidence: float = Field(default=0.5, ge=0, le=1)
-    """How sure the LLM must be. It answers 0, 0.25, 0.5, 0.75 or 1."""
-
-
-class KeywordCondition(_Part):
-    """One of these words or phrases was said. Whole words; case and punctuation don't matter."""
-
-    type: Literal["keyword"] = "keyword"
-    keywords: tuple[str, ...]
-    """The words and phrases."""
-    in_reply: bool = False
-    """Look for them in the agent's reply, not in what the user said."""
-    within_words: bool = False
-    """Look for them within words, too: `ship` is found in "shipping"."""
-
-
-class LlmDecisionCondition(_Part):
-    """The LLM decides, by calling the tool `playbook_transition`."""
-
-    type: Literal["llm_decision"] = "llm_decision"
-
-
-class MaxTurnsCondition(_Part):
-    """The stage has had so many turns, and the last of them is answered."""
-
-    type: Literal["max_turns"] = "max_turns"
-    count: PositiveInt | None = None
-    """How many; the stage's own `max_turns` holds as well."""
-
-
-class TimeoutCondition(_Part):
-    """The stage has lasted so long. Judged after an answer, and while nobody speaks."""
-
-    type: Literal["timeout"] = "timeout"
-    duration_ms: PositiveInt | None = None
-    """How long; the stage's own `timeout_ms` holds as well."""
-
-
-class CustomCondition(_Part):
-    """A function says so. It gets a `JudgingContext`, before the answer and again after it."""
-
-    type: Literal["custom"] = "custom"
-    evaluate: Handler
-    """Returns True to take the transition."""
-
-
-Condition = Annotated[
-    ToolCallCondition
-    | IntentCondition
-    | KeywordCondition
-    | LlmDecisionCondition
-    | MaxTurnsCondition
-    | TimeoutCondition
-    | CustomCondition,
-    Discriminator("type"),
-]
-
-
-class LlmConfig(_Part):
+class LlmConfig(PlaybookPart):
     """How the LLM picks its tokens; what isn't given stays as it is."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -138,19 +52,18 @@ class LlmConfig(_Part):
     """Nucleus sampling; only above temperature 0."""
 
 
-class Stage(_Part):
+class Stage(PlaybookPart):
     """A part of the conversation, with what the LLM is told and may do in it."""
 
     id: Name
     """Unique in the playbook."""
     name: str
-    """For people."""
     system_prompt: str
     """What is to be done now. `{word}` stands for that entry of the playbook's data."""
     description: str = ""
     """What the stage is for; the LLM reads it where it may choose the stage."""
     tools: tuple[Name, ...] = ()
-    """Names of tools that may be called here, beside the global ones."""
+    """Names of tools that may be called here, as well as the global ones."""
     tool_choice: Annotated[Name, BeforeValidator(_tool_choice)] = CHOOSE_FREELY
     """`auto`, `none`, `required`, or the name of a tool."""
     llm_config: LlmConfig = LlmConfig()
@@ -166,10 +79,10 @@ class Stage(_Part):
     on_exit: Handler | None = None
     """Called with a `StageContext` when it ends."""
     metadata: dict[str, Any] = {}
-    """The application's own."""
+    """For the application; nothing here reads it."""
 
 
-class TransitionAction(_Part):
+class TransitionAction(PlaybookPart):
     """What happens at a transition."""
 
     target_stage: Name
@@ -179,10 +92,10 @@ class TransitionAction(_Part):
     clear_history: bool = False
     """Whether the LLM forgets what was said before."""
     data: dict[str, Any] = {}
-    """Joins the playbook's data."""
+    """Becomes a part of the playbook's data."""
 
 
-class Transition(_Part):
+class Transition(PlaybookPart):
     """A way from one stage to another."""
 
     id: Name
@@ -190,32 +103,26 @@ class Transition(_Part):
     from_stage: Name = Field(validation_alias=AliasChoices("from", "from_stage"))
     """Id of a stage, or `*` for any. Written `from`."""
     condition: Condition
-    """When it is taken."""
     action: TransitionAction
-    """What happens then."""
     description: str = ""
     """When to take it; the LLM reads it where it decides."""
     priority: int = 0
     """The highest is judged first; among equals, the first in the list."""
 
 
-class Playbook(_Part):
+class Playbook(PlaybookPart):
     """A conversation in stages. Check it with `check_playbook` before use."""
 
     id: Name
     """For metrics and hooks."""
     name: str
-    """For people."""
     description: str = ""
-    """What it is for."""
     version: str = ""
-    """The application's own."""
     stages: tuple[Stage, ...]
     """At least one."""
     transitions: tuple[Transition, ...] = ()
-    """The ways between them."""
     initial_stage: Name
-    """Id of the first."""
+    """Id of the first stage."""
     global_tools: tuple[Name, ...] = ()
     """Names of tools that may be called in every stage."""
     global_system_prompt: str | None = None
@@ -226,7 +133,7 @@ class Playbook(_Part):
     )
     """Goes before the agent's settings."""
     metadata: dict[str, Any] = {}
-    """The application's own."""
+    """For the application; nothing here reads it."""
 
     def stage(self, stage_id: str) -> Stage | None:
         """The stage with this id."""
@@ -235,13 +142,142 @@ class Playbook(_Part):
     def transitions_from(self, stage_id: str) -> list[Transition]:
         """Those that may be taken in a stage, in the order in which they are judged."""
         here = [
-            transition
-            for transition in self.transitions
-            if transition.from_stage == stage_id
-            or (transition.from_stage == ANY_STAGE and transition.action.target_stage != stage_id)
+            each
+            for each in self.transitions
+            if each.from_stage == stage_id
+            or (each.from_stage == ANY_STAGE and each.action.target_stage != stage_id)
         ]
         return sorted(here, key=lambda transition: -transition.priority)
 
     def is_final(self, stage_id: str) -> bool:
         """Whether no transition leads from this stage to another."""
         return all(each.action.target_stage == stage_id for each in self.transitions_from(stage_id))
+
+
+def check_playbook(
+    playbook: Playbook, registry: ToolRegistry, handlers: Mapping[str, Callable[..., Any]] = {}
+) -> None:
+    """Raises `VoiceError` PLAYBOOK_ERROR with a line for each problem. A stage out of reach is logged."""
+    problems = [
+        *_about_ids(playbook),
+        *_about_tools(playbook, {*registry.names}),
+        *_about_handlers(playbook, handlers),
+        *_about_limits(playbook),
+        *(problem for each in playbook.transitions for problem in _about_condition(playbook, each)),
+    ]
+    if problems:
+        raise unusable(f"The playbook {playbook.id}", problems)
+    for stage_id in _out_of_reach(playbook):
+        log.warning("playbook %s: no transition leads to the stage %s", playbook.id, stage_id)
+
+
+def unusable(title: str, problems: Sequence[str]) -> VoiceError:
+    """One error that names all problems."""
+    lines = "".join(f"\n- {problem}" for problem in problems)
+    return VoiceError(ErrorCode.PLAYBOOK_ERROR, Component.PLAYBOOK, f"{title} can't be used:{lines}")
+
+
+def _about_ids(playbook: Playbook) -> Iterator[str]:
+    known = {stage.id for stage in playbook.stages}
+    if not playbook.stages:
+        yield "stages: there is none"
+    for stage_id in _repeated(stage.id for stage in playbook.stages):
+        yield f"two stages have the id {stage_id}"
+    for transition_id in _repeated(each.id for each in playbook.transitions):
+        yield f"two transitions have the id {transition_id}"
+    if ANY_STAGE in known:
+        yield f"no stage may have the id {ANY_STAGE}: it stands for any stage"
+    if playbook.initial_stage not in known:
+        yield f"initial_stage: there is no stage {playbook.initial_stage}"
+    for each in playbook.transitions:
+        if each.from_stage not in {*known, ANY_STAGE}:
+            yield f"transition {each.id}, from: there is no stage {each.from_stage}"
+        if (target := each.action.target_stage) not in known:
+            yield f"transition {each.id}, target_stage: there is no stage {target}"
+
+
+def _repeated(ids: Iterable[str]) -> list[str]:
+    return [each for each, times in Counter(ids).items() if times > 1]
+
+
+def _about_tools(playbook: Playbook, known: set[str]) -> Iterator[str]:
+    if TRANSITION_TOOL in known:
+        yield f"no tool may have the name {TRANSITION_TOOL}: it is the playbook's own"
+    for name in playbook.global_tools:
+        if name not in known:
+            yield f"global_tools: there is no tool {name}"
+    for stage in playbook.stages:
+        for name in stage.tools:
+            if name not in known:
+                yield f"stage {stage.id}, tools: there is no tool {name}"
+        yield from _about_choice(playbook, stage)
+
+
+def _about_choice(playbook: Playbook, stage: Stage) -> Iterator[str]:
+    ways = playbook.transitions_from(stage.id)
+    decisions = [each for each in ways if isinstance(each.condition, LlmDecisionCondition)]
+    offered = {*playbook.global_tools, *stage.tools, *([TRANSITION_TOOL] if decisions else [])}
+    choice, place = stage.tool_choice, f"stage {stage.id}, tool_choice"
+    # A transition that leads from any stage may be taken in the others.
+    if choice == CALL_NOTHING and any(each.from_stage == stage.id for each in decisions):
+        why = f"because it calls {TRANSITION_TOOL} for that"
+        yield f"{place}: with {CALL_NOTHING}, the LLM can't decide on a transition, {why}"
+    if choice == CALL_SOMETHING and not offered:
+        yield f"{place}: {CALL_SOMETHING}, but the stage has no tools"
+    if choice not in {CHOOSE_FREELY, CALL_NOTHING, CALL_SOMETHING, *offered}:
+        yield f"{place}: the stage has no tool {choice}"
+
+
+def _about_handlers(playbook: Playbook, known: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
+    named: list[tuple[str, Handler | None]] = []
+    for stage in playbook.stages:
+        named.append((f"stage {stage.id}, on_enter", stage.on_enter))
+        named.append((f"stage {stage.id}, on_exit", stage.on_exit))
+    for each in playbook.transitions:
+        if isinstance(each.condition, CustomCondition):
+            named.append((f"transition {each.id}, evaluate", each.condition.evaluate))
+    for place, handler in named:
+        if isinstance(handler, str) and handler not in known:
+            yield f"{place}: there is no handler {handler}"
+
+
+def _about_limits(playbook: Playbook) -> Iterator[str]:
+    for stage in playbook.stages:
+        ways = {type(each.condition) for each in playbook.transitions_from(stage.id)}
+        if stage.max_turns is not None and MaxTurnsCondition not in ways:
+            yield f"stage {stage.id}, max_turns: no transition from here has the condition max_turns"
+        if stage.timeout_ms is not None and TimeoutCondition not in ways:
+            yield f"stage {stage.id}, timeout_ms: no transition from here has the condition timeout"
+
+
+def _about_condition(playbook: Playbook, transition: Transition) -> Iterator[str]:
+    """What would keep a transition from ever being taken."""
+    place = f"transition {transition.id}"
+    stages = [stage for stage in playbook.stages if transition.from_stage in (stage.id, ANY_STAGE)]
+    tools = {*playbook.global_tools, *(name for stage in stages for name in stage.tools)}
+    match transition.condition:
+        case KeywordCondition(keywords=()):
+            yield f"{place}, keywords: there is none"
+        case KeywordCondition(keywords=keywords):
+            for keyword in keywords:
+                if not words_of(keyword):
+                    yield f"{place}, keywords: {keyword!r} has no word in it"
+        case IntentCondition(intent=intent) if intent == OTHER_INTENT:
+            yield f"{place}, intent: {OTHER_INTENT} stands for none of the intents; call it something else"
+        case _ if not stages:
+            pass  # told already: it leads from a stage that isn't there
+        case ToolCallCondition(tool_name=name) if name not in tools:
+            yield f"{place}, tool_name: no stage that it leads from has the tool {name}"
+        case MaxTurnsCondition(count=None) if all(stage.max_turns is None for stage in stages):
+            yield f"{place}: give it a count, or its stage a max_turns"
+        case TimeoutCondition(duration_ms=None) if all(stage.timeout_ms is None for stage in stages):
+            yield f"{place}: give it a duration_ms, or its stage a timeout_ms"
+
+
+def _out_of_reach(playbook: Playbook) -> list[str]:
+    reached, waiting = {playbook.initial_stage}, [playbook.initial_stage]
+    while waiting:
+        targets = {each.action.target_stage for each in playbook.transitions_from(waiting.pop())}
+        waiting += targets - reached
+        reached |= targets
+    return [stage.id for stage in playbook.stages if stage.id not in reached]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from localvoice.application.calls import result_of
-from localvoice.conversation.agent import Exchange
+from localvoice.application.hooks import PlaybookContext
 from localvoice.observability.log_context import failure
 from localvoice.playbook.schema import Playbook, Stage
 
@@ -18,35 +18,31 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What of a turn has led to a transition: it doesn't lead to another one from the next stage."""
+class StageContext:
+    """What a stage's `on_enter` and `on_exit` are given."""
 
-    turn_id: str = ""
-    calls: int = 0
-
-    def has_words_of(self, exchange: Exchange) -> bool:
-        """Whether what the user said in this turn has led to one."""
-        return exchange.turn_id == self.turn_id
-
-    def calls_of(self, exchange: Exchange) -> int:
-        """How many of the turn's calls have led to one."""
-        return self.calls if exchange.turn_id == self.turn_id else 0
+    playbook: PlaybookContext
+    """Where the conversation stands: in the stage that was entered, or that is left."""
+    stage: Stage
+    """The stage that was entered, or that is left."""
+    other_stage: Stage | None
+    """The one before it, or after it; None at the start of the conversation."""
+    transition_data: Mapping[str, Any]
+    """The transition's own data; it is part of `data` already."""
+    data: dict[str, Any]
+    """The playbook's data in this conversation. May be changed."""
 
 
 @dataclass
 class Standing:
-    """Where a conversation stands."""
+    """The stage of a conversation, its turns and its data."""
 
     stage: Stage
-    """The stage that it is in."""
     entered: float | None = None
-    """When that began, on the event loop's clock; None before the first turn."""
+    """When the stage began, on the event loop's clock; None before the first turn."""
     turns: int = 0
-    """Turns in all."""
     turns_in_stage: int = 0
-    """Turns since the stage began."""
     data: dict[str, Any] = field(default_factory=dict)
-    """What transitions and handlers have put there."""
 
     def seconds_in_stage(self, now: float) -> float:
         """Since it was entered; 0 before."""
@@ -78,34 +74,33 @@ def saved(playbook: Playbook, standing: Standing, now: float) -> dict[str, Any]:
     """As JSON types; empty before the first turn. Data that JSON has no type for is logged and left out."""
     if standing.entered is None:
         return {}
-    data = {name: value for name, value in standing.data.items() if _is_json(name, value)}
-    state = _Saved(
+    return _Saved(
         playbook=playbook.id,
         stage=standing.stage.id,
         turns=standing.turns,
         turns_in_stage=standing.turns_in_stage,
         seconds_in_stage=standing.seconds_in_stage(now),
-        data=data,
-    )
-    return state.model_dump()
+        data={name: value for name, value in standing.data.items() if _is_json(name, value)},
+    ).model_dump()
 
 
 def restored(playbook: Playbook, saved: Mapping[str, Any], now: float) -> Standing | None:
-    """What `saved` gave; None, and a line in the log, where the playbook has changed too much for it."""
+    """What `saved` gave; None, and a line in the log, if the playbook has changed too much for it."""
     if not saved:
         return None
     try:
         state = _Saved.model_validate(saved)
     except ValidationError as error:
         wrong = "; ".join(f"{each['loc']}: {each['msg']}" for each in error.errors(include_input=False))
-        log.warning("playbook %s: what was saved can't be read, so it begins anew: %s", playbook.id, wrong)
-        return None
-    stage = playbook.stage(state.stage)
-    if stage is None or state.playbook != playbook.id:
-        place = f"stage {state.stage} of playbook {state.playbook}"
-        log.warning("playbook %s: there is no %s any more, so it begins anew", playbook.id, place)
-        return None
-    return Standing(stage, now - state.seconds_in_stage, state.turns, state.turns_in_stage, state.data)
+        problem = f"what was saved can't be read: {wrong}"
+    else:
+        stage = playbook.stage(state.stage)
+        if stage is not None and state.playbook == playbook.id:
+            entered = now - state.seconds_in_stage
+            return Standing(stage, entered, state.turns, state.turns_in_stage, state.data)
+        problem = f"there is no stage {state.stage} of playbook {state.playbook} any more"
+    log.warning("playbook %s: the conversation starts again at the first stage: %s", playbook.id, problem)
+    return None
 
 
 def _is_json(name: object, value: object) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator
 
+from localvoice import Playbook, Stage
 from localvoice.application.calls import ApplicationError, contained_tasks, run
 from localvoice.application.hooks import Hooks
 from localvoice.config import Settings
@@ -17,8 +18,7 @@ from localvoice.contract.messages import ServerMessage
 from localvoice.conversation.agent import Agent
 from localvoice.engines.types import ToolCall, ToolSpec
 from localvoice.observability.adapters import ContainedMetrics
-from localvoice.playbook import Playbook, Stage
-from localvoice.playbook.handlers import Handlers
+from localvoice.playbook.asking import Handlers
 from localvoice.tools import Tool
 from localvoice.tools import tool as decorated
 from localvoice.transports.dialogue import live

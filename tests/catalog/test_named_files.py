@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from localvoice import cli, files, setting_sources
+from localvoice import cli, files, load_playbook, setting_sources
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.catalog import load_catalog
 from localvoice.catalog.network import Route
 from localvoice.catalog.sources import hub_headers, pip_settings
 from localvoice.config import ConfigError
 from localvoice.files import NamedOutput, read_named
-from localvoice.playbook import load_playbook
 from localvoice.server.certificate import own_certificate
 from localvoice.setting_sources import load_settings
 from tests.support.fakes import loud

@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.contract.messages import ToolCallStart
-from localvoice.engines.types import CALL_NOTHING
-from localvoice.playbook import (
+from localvoice import (
     KeywordCondition,
     MaxTurnsCondition,
     Playbook,
@@ -17,6 +15,8 @@ from localvoice.playbook import (
     Transition,
     TransitionAction,
 )
+from localvoice.contract.messages import ToolCallStart
+from localvoice.engines.types import CALL_NOTHING
 from tests.support.fakes import FakeLlm
 from tests.support.post import AGREED, QUESTION, Post, ask, call
 from tests.support.post import post as post

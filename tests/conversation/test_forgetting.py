@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from localvoice import Playbook, Stage
 from localvoice.contract.messages import Forgotten, LlmReply, TranscriptMessage
 from localvoice.conversation.history import History
 from localvoice.conversation.store import SessionStore
 from localvoice.engines.types import ChatMessage, Image, ToolCall
-from localvoice.playbook import Playbook, Stage
 from localvoice.tools import ToolContext, tool
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines, until
 from tests.support.server_site import serving

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localvoice.playbook import (
+from localvoice import (
     IntentCondition,
     KeywordCondition,
     LlmDecisionCondition,
@@ -23,7 +23,7 @@ from localvoice.playbook import (
     Transition,
     TransitionAction,
 )
-from localvoice.playbook.schema import Condition
+from localvoice.playbook.conditions import Condition
 from tests.support.clock import VirtualClockLoop
 from tests.support.scenario_rules import breaches
 from tests.support.scenario_world import Plan, World

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from localvoice import Playbook
 from localvoice.application.hooks import Hooks
 from localvoice.engines.types import ToolCall
 from localvoice.observability.adapters import ConsoleMetrics
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import verbose_hooks
 from localvoice.observability.log_context import session_tag, show_transcripts
-from localvoice.playbook import Playbook
 from localvoice.process.logs import set_up_logging
 from localvoice.tools import ToolContext, ToolError, ToolRegistry, tool
 from tests.support.fakes import TTS_FAILED, FakeLlm, FakeTts, fake_engines

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from localvoice import Playbook, TimeoutCondition, ToolCallCondition
 from localvoice.contract.messages import StageChangeMessage
 from localvoice.conversation.conversation import Conversation
 from localvoice.engines.types import ToolCall, ToolSpec
-from localvoice.playbook import Playbook, TimeoutCondition, ToolCallCondition
 from localvoice.tools import Tool
 from tests.support.fakes import FakeLlm, FakeStt, loud, silent
 from tests.support.playbook_talk import stage, way

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from localvoice import Playbook, Transition
 from localvoice.contract.messages import StageChangeMessage
 from localvoice.engines.types import ToolCall
-from localvoice.playbook import Playbook, Transition
 from localvoice.tools import tool
 from tests.support.fakes import FakeLlm
 from tests.support.hook_recorder import Recorder

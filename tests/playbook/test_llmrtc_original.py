@@ -11,11 +11,11 @@ from typing import Any, Final
 import pytest
 from rich.console import Console
 
+from localvoice import llmrtc_playbook
 from localvoice.api import LocalVoice
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.config import Settings
 from localvoice.contract.messages import StageChangeMessage, ToolCallStart
-from localvoice.playbook import llmrtc_playbook
 from tests.support.llmrtc_desk import DESK, Spoken, call, decide, stages_of, tools_of
 from tests.support.stock_packages import bundled
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.config import Settings
-from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.playbook import (
+from localvoice import (
     KeywordCondition,
     ToolCallCondition,
     check_playbook,
@@ -19,6 +17,8 @@ from localvoice.playbook import (
     llmrtc_tool,
     load_playbook,
 )
+from localvoice.config import Settings
+from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.tools import InvalidArgumentsError, ToolRegistry
 from tests.support.fakes import FakeLlm
 from tests.support.folders import ROOT

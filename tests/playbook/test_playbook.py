@@ -8,13 +8,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.application.hooks import Hooks, ToolResult
-from localvoice.config import AgentSettings
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.contract.metrics import NoMetrics
-from localvoice.conversation.agent import Exchange
-from localvoice.engines.types import ToolCall, ToolSpec
-from localvoice.playbook import (
+from localvoice import (
     CustomCondition,
     IntentCondition,
     KeywordCondition,
@@ -26,6 +20,12 @@ from localvoice.playbook import (
     check_playbook,
     load_playbook,
 )
+from localvoice.application.hooks import Hooks, ToolResult
+from localvoice.config import AgentSettings
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.contract.metrics import NoMetrics
+from localvoice.conversation.agent import Exchange
+from localvoice.engines.types import ToolCall, ToolSpec
 from localvoice.playbook.director import PlaybookDirector
 from localvoice.playbook.loading import MAX_BYTES
 from localvoice.tools import Tool, ToolRegistry

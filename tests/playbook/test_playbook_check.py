@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import ToolSpec
-from localvoice.playbook import (
+from localvoice import (
     CustomCondition,
     IntentCondition,
     KeywordCondition,
@@ -22,6 +20,8 @@ from localvoice.playbook import (
     TransitionAction,
     check_playbook,
 )
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.types import ToolSpec
 from localvoice.tools import Tool, ToolRegistry
 
 

@@ -5,20 +5,8 @@ from typing import Any
 
 import pytest
 
-from localvoice.conversation.agent import Exchange
-from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
-from localvoice.playbook.conditions import (
-    Evidence,
-    Intent,
-    Verdict,
-    classify,
-    judge,
-    transition_tool,
-    words_of,
-)
-from localvoice.playbook.schema import (
+from localvoice import (
     CustomCondition,
-    Handler,
     IntentCondition,
     KeywordCondition,
     LlmDecisionCondition,
@@ -29,6 +17,10 @@ from localvoice.playbook.schema import (
     Transition,
     TransitionAction,
 )
+from localvoice.conversation.agent import Exchange
+from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.playbook.asking import classify, transition_tool
+from localvoice.playbook.conditions import Evidence, Handler, Intent, Verdict, judge, words_of
 
 
 def call(tool: str, **arguments: Any) -> ToolCall:
@@ -59,9 +51,8 @@ async def verdict(
         assert handler == "ready"
         return agrees
 
-    evidence = Evidence(words, calls, reply, answered, turns, seconds)
-    here = Stage(id="a", name="A", system_prompt="Talk.", **(stage or {}))
-    return await judge(way(condition), here, evidence, ask_intent, ask_handler)
+    evidence = Evidence(words, calls, reply, answered, turns, seconds, **(stage or {}))
+    return await judge(condition, "b", evidence, ask_intent, ask_handler)
 
 
 async def reason(condition: Any, **circumstances: Any) -> str | None:

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from localvoice.config import AgentSettings
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.contract.metrics import Metric
-from localvoice.conversation.agent import Director, Exchange, PlainDirector, StageChange
-from localvoice.playbook import (
+from localvoice import (
     IntentCondition,
     LlmConfig,
     LlmDecisionCondition,
     MaxTurnsCondition,
+    StageContext,
     TimeoutCondition,
     ToolCallCondition,
 )
-from localvoice.playbook.conditions import StageContext
+from localvoice.config import AgentSettings
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.contract.metrics import Metric
+from localvoice.conversation.agent import Director, Exchange, PlainDirector, StageChange
 from tests.support.playbook_talk import (
     TOOLS,
     ScriptedLlm,

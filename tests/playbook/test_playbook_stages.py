@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 
+from localvoice import CustomCondition, JudgingContext, MaxTurnsCondition, StageContext, TimeoutCondition
 from localvoice.application.hooks import Hooks, PlaybookContext
 from localvoice.contract.errors import Component, ErrorCode
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import StageChange
 from localvoice.observability.stopwatch import Timing
-from localvoice.playbook import (
-    CustomCondition,
-    MaxTurnsCondition,
-    TimeoutCondition,
-)
-from localvoice.playbook.conditions import JudgingContext, StageContext
 from tests.support.playbook_talk import (
     Talk,
     called,
@@ -270,7 +265,7 @@ async def test_what_no_longer_fits_begins_anew(
     talk.director = talk.fresh()
     talk.director.restore(saved)
     assert len(caplog.records) == 1
-    assert "begins anew" in caplog.text
+    assert "starts again" in caplog.text
     assert (talk.stage, talk.director.save()) == ("a", {})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from localvoice import Playbook
 from localvoice.application.hooks import Hooks
 from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
@@ -13,7 +14,6 @@ from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.agent import Agent, PlainDirector
 from localvoice.conversation.conversations import Sessions
 from localvoice.engines.types import Engines
-from localvoice.playbook import Playbook
 from localvoice.playbook.director import PlaybookDirector
 from localvoice.tools import ToolRegistry
 

@@ -2,14 +2,7 @@
 
 from typing import Any
 
-from localvoice.playbook import (
-    KeywordCondition,
-    LlmDecisionCondition,
-    Playbook,
-    Stage,
-    Transition,
-    TransitionAction,
-)
+from localvoice import KeywordCondition, LlmDecisionCondition, Playbook, Stage, Transition, TransitionAction
 from localvoice.tools import Tool, ToolError, tool
 from tests.support.injections import Attempt
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from localvoice import Playbook, check_playbook, llmrtc_playbook, llmrtc_tool
 from localvoice.config import Settings
 from localvoice.contract.messages import StageChangeMessage
 from localvoice.engines.types import ToolCall
-from localvoice.playbook import Playbook, check_playbook, llmrtc_playbook, llmrtc_tool
 from localvoice.tools import Tool, ToolContext, ToolRegistry
 from localvoice.transports.dialogue import dialogue
 from tests.support.directors import agent_of

@@ -6,19 +6,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from localvoice import KeywordCondition, Playbook, Stage, Transition, TransitionAction, check_playbook
 from localvoice.application.hooks import Hooks, ToolResult
 from localvoice.config import AgentSettings
 from localvoice.contract.metrics import NO_TAGS, Metric, Tags
 from localvoice.conversation.agent import Exchange, StageChange
 from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
-from localvoice.playbook import (
-    KeywordCondition,
-    Playbook,
-    Stage,
-    Transition,
-    TransitionAction,
-    check_playbook,
-)
 from localvoice.playbook.director import PlaybookDirector
 from localvoice.tools import Tool, ToolRegistry
 

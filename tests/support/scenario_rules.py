@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final
 
+from localvoice import TimeoutCondition
 from localvoice.contract.errors import ErrorCode
 from localvoice.contract.messages import ErrorMessage, LlmChunk, LlmReply, StateMessage
-from localvoice.playbook import TimeoutCondition
 from tests.support.scenario_world import NUMBERED, STEP, Event, World
 
 Rule = Callable[[World], Iterator[str]]

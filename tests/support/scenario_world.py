@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Any, Final
 
+from localvoice import Playbook
 from localvoice.application.hooks import Hooks
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
@@ -27,7 +28,6 @@ from localvoice.engines.types import (
     ToolSpec,
     Transcript,
 )
-from localvoice.playbook import Playbook
 from localvoice.tools import Tool, ToolContext, ToolRegistry
 from tests.support.directors import agent_of
 from tests.support.fakes import (

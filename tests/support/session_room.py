@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from localvoice import Playbook
 from localvoice.application.hooks import Hooks
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.playout import Playout
@@ -18,7 +19,6 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
 from localvoice.observability.adapters import InMemoryMetrics
 from localvoice.observability.stopwatch import now as now
-from localvoice.playbook import Playbook
 from localvoice.tools import Tool, ToolRegistry
 from tests.support.directors import agent_of
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, FakeTurn, FakeVad, fake_engines, loud, silent

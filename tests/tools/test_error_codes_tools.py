@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from localvoice import LocalVoice
-from localvoice.application.hooks import Hooks, TurnContext
-from localvoice.config import Settings
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import ToolCall, ToolSpec
-from localvoice.playbook import (
+from localvoice import (
     CustomCondition,
     KeywordCondition,
+    LocalVoice,
     Playbook,
     Stage,
     Transition,
     TransitionAction,
 )
+from localvoice.application.hooks import Hooks, TurnContext
+from localvoice.config import Settings
+from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.types import ToolCall, ToolSpec
 from localvoice.tools import Tool, ToolRegistry, tool
 from tests.support.error_watch import SAID, Watch, ask, goes_on
 from tests.support.fakes import FakeLlm, fake_engines
