@@ -3,8 +3,8 @@
 import logging
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -22,51 +22,53 @@ BUCKETS_MS: Final = (
 )
 """Upper ends: close together where a listener notices a difference, up to the longest utterance."""
 
+Kind = Literal["increment", "timing", "gauge"]
 
-class Complaints:
-    """Says of each metric once what is wrong with it: figures come many times a second."""
+
+class Adapter(ABC):
+    """The three calls of `Metrics` as one. A failure costs its figure; each metric's first is in the log."""
 
     def __init__(self) -> None:
         self._told: set[tuple[str, str]] = set()
 
-    def once(self, name: str, trouble: str, detail: str) -> None:
-        """Log the trouble with this metric, unless it was logged before with whatever detail."""
+    def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
+        """Count `value` more of something."""
+        self._try("increment", str(name), value, tags)
+
+    def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
+        """Something took so many milliseconds."""
+        self._try("timing", str(name), ms, tags)
+
+    def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
+        """Something stands at this value now."""
+        self._try("gauge", str(name), value, tags)
+
+    @abstractmethod
+    def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None: ...
+
+    def _try(self, kind: Kind, name: str, value: float, tags: Tags) -> None:
+        try:
+            self._record(kind, name, value, tags)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an application's adapter may raise anything, SystemExit too
+            self._warn_once(name, "a figure was lost", f"{type(error).__name__}: {message_of(error)}")
+
+    def _warn_once(self, name: str, trouble: str, detail: str) -> None:
         if (name, trouble) not in self._told:
             self._told.add((name, trouble))
             log.warning("metric %s: %s (%s)", name, trouble, detail)
 
-    @contextmanager
-    def instead_of_raising(self, name: str) -> Iterator[None]:
-        """Whatever goes wrong in the block costs this figure and nothing else."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            self.once(name, "a figure was lost", f"{type(error).__name__}: {message_of(error)}")
 
-
-class ContainedMetrics:
-    """An application's adapter, whose failures cost a figure and nothing else."""
+class ContainedMetrics(Adapter):
+    """An application's adapter, which may fail."""
 
     def __init__(self, adapter: Metrics) -> None:
+        super().__init__()
         self._adapter = adapter
-        self._complaints = Complaints()
 
-    def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
-        """As the adapter does."""
-        with self._complaints.instead_of_raising(name):
-            self._adapter.increment(name, value, tags)
-
-    def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
-        """As the adapter does."""
-        with self._complaints.instead_of_raising(name):
-            self._adapter.timing(name, ms, tags)
-
-    def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
-        """As the adapter does."""
-        with self._complaints.instead_of_raising(name):
-            self._adapter.gauge(name, value, tags)
+    def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None:
+        getattr(self._adapter, kind)(name, value, tags)
 
 
 def missing_library(what: str, *packages: str) -> ConfigError:
@@ -75,40 +77,24 @@ def missing_library(what: str, *packages: str) -> ConfigError:
     return ConfigError(f"{what} need a library that isn't installed. Install it with: {command}")
 
 
-class ConsoleMetrics:
+class ConsoleMetrics(Adapter):
     """A line for each figure. For development: it writes at once, as fast as the terminal reads."""
 
     def __init__(self, target: Console | logging.Logger | None = None) -> None:
         """Without a target, to the log at INFO, in its format."""
+        super().__init__()
         self._target = target or logging.getLogger("localvoice.metrics")
-        self._complaints = Complaints()
 
-    def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
-        """Write `name +value`."""
-        self._write(name, value, f"+{value:g}", tags)
-
-    def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
-        """Write `name 12.3 ms`."""
-        self._write(name, ms, f"{ms:.1f} ms", tags)
-
-    def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
-        """Write `name = value`."""
-        self._write(name, value, f"= {value:g}", tags)
-
-    def _write(self, name: str, value: float, figure: str, tags: Tags) -> None:
-        name = str(name)
+    def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None:
+        figure = {"increment": f"+{value:g}", "timing": f"{value:.1f} ms", "gauge": f"= {value:g}"}[kind]
         line = " ".join([name, figure, *(f"{key}={tag}" for key, tag in tags.items())])
         if isinstance(self._target, logging.Logger):
             self._target.info(line, extra={"metric": name, "value": value, "tags": dict(tags)})
             return
-        with self._complaints.instead_of_raising(name):
-            try:
-                self._target.print(line, markup=False, highlight=False, soft_wrap=True)
-            except SystemExit:  # rich ends the process when nobody reads its pipe any more
-                self._complaints.once(name, "a figure was lost", "nobody reads the console any more")
-
-
-Kind = Literal["increment", "timing", "gauge"]
+        try:
+            self._target.print(line, markup=False, highlight=False, soft_wrap=True)
+        except SystemExit as error:  # rich ends the process when nothing reads its pipe any more
+            raise BrokenPipeError("nothing reads the console any more") from error
 
 
 @dataclass(frozen=True)
@@ -116,32 +102,21 @@ class Figure:
     """One call of an adapter."""
 
     kind: Kind
-    """Which of the three."""
     name: str
-    """The metric's."""
     value: float
     """Milliseconds for a timing."""
     tags: Mapping[str, str]
-    """As they were given."""
 
 
-class InMemoryMetrics:
+class InMemoryMetrics(Adapter):
     """Keeps every figure, for ever: clear it, or keep it to tests."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.figures: list[Figure] = []
 
-    def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
-        """Keep it."""
-        self.figures.append(Figure("increment", str(name), value, dict(tags)))
-
-    def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
-        """Keep it."""
-        self.figures.append(Figure("timing", str(name), ms, dict(tags)))
-
-    def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
-        """Keep it."""
-        self.figures.append(Figure("gauge", str(name), value, dict(tags)))
+    def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None:
+        self.figures.append(Figure(kind, name, value, dict(tags)))
 
     def count(self, name: str, **tags: str) -> float:
         """The sum of all increments that carry at least these tags; 0 without any."""

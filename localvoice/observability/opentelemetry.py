@@ -4,20 +4,19 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from localvoice.config import ConfigError
-from localvoice.contract.metrics import NO_TAGS, Tags
-from localvoice.observability.adapters import BUCKETS_MS, Complaints, missing_library
+from localvoice.contract.metrics import Tags
+from localvoice.observability.adapters import BUCKETS_MS, Adapter, Kind, missing_library
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 log = logging.getLogger(__name__)
-
-Instrument = TypeVar("Instrument")
 
 _PACKAGES: Final = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 _EXPORT_SECONDS: Final = 10.0
@@ -28,27 +27,31 @@ _LEAVE_SECONDS: Final = 1.0
 """Beyond that, for the exporter's thread to say what went wrong, and to end."""
 
 
-class OpenTelemetryMetrics:
-    """Counters, gauges and histograms of the meter `localvoice`, under the metrics' own names."""
+class OpenTelemetryMetrics(Adapter):
+    """Counters, gauges and histograms (ms) of the meter `localvoice`, under the metrics' own names."""
 
     def __init__(self, meter_provider: "MeterProvider | None" = None) -> None:
         """Without a provider, the one that the application has set for the whole process.
 
         Raises `ConfigError` if the library isn't installed.
         """
+        super().__init__()
         try:
             from opentelemetry.metrics import get_meter
         except ModuleNotFoundError as error:
             raise missing_library("OpenTelemetry metrics", *_PACKAGES) from error
         meter = get_meter("localvoice", meter_provider=meter_provider)
-        self._complaints = Complaints()
-        self._counters = _Instruments(meter.create_counter)
-        self._gauges = _Instruments(meter.create_gauge)
-        self._histograms = _Instruments(
-            lambda name: meter.create_histogram(
-                name, unit="ms", explicit_bucket_boundaries_advisory=list(BUCKETS_MS)
-            )
+        histogram = partial(
+            meter.create_histogram, unit="ms", explicit_bucket_boundaries_advisory=list(BUCKETS_MS)
         )
+        self._make: dict[Kind, Callable[[str], Callable[..., None]]] = {
+            "increment": lambda name: meter.create_counter(name).add,
+            "timing": lambda name: histogram(name).record,
+            "gauge": lambda name: meter.create_gauge(name).set,
+        }
+        """What makes an instrument of this kind; gives what records a value with it."""
+        self._instruments: dict[tuple[Kind, str], Callable[..., None]] = {}
+        self._lock = threading.Lock()  # a tool may count in a thread of its own
         self._own_provider: SdkMeterProvider | None = None
 
     @classmethod
@@ -58,21 +61,6 @@ class OpenTelemetryMetrics:
         metrics = cls(provider)
         metrics._own_provider = provider
         return metrics
-
-    def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
-        """Add to the counter."""
-        with self._complaints.instead_of_raising(name):
-            self._counters.get(name).add(value, dict(tags))
-
-    def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
-        """Add to the histogram, in milliseconds."""
-        with self._complaints.instead_of_raising(name):
-            self._histograms.get(name).record(ms, dict(tags))
-
-    def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
-        """Set the gauge."""
-        with self._complaints.instead_of_raising(name):
-            self._gauges.get(name).set(value, dict(tags))
 
     async def close(self) -> None:
         """Export what is left and end the exporter that `over_otlp` made; without effect on any other.
@@ -87,6 +75,12 @@ class OpenTelemetryMetrics:
             await asyncio.to_thread(provider.shutdown, timeout_millis=1000 * limit)
         except Exception as error:  # the library raises a bare Exception
             log.warning("the last metrics were not exported: %s", error)
+
+    def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None:
+        with self._lock:
+            if (kind, name) not in self._instruments:
+                self._instruments[kind, name] = self._make[kind](name)
+        self._instruments[kind, name](value, dict(tags))
 
 
 def otlp_provider(endpoint: str) -> "SdkMeterProvider":
@@ -110,18 +104,3 @@ def otlp_provider(endpoint: str) -> "SdkMeterProvider":
     exporter = OTLPMetricExporter(parts.geturl(), timeout=_PATIENCE_SECONDS)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=1000 * _EXPORT_SECONDS)
     return MeterProvider([reader], Resource.create({"service.name": "localvoice"}))
-
-
-class _Instruments(Generic[Instrument]):
-    """All metrics of one kind, made when they are first used."""
-
-    def __init__(self, make: Callable[[str], Instrument]) -> None:
-        self._make = make
-        self._known: dict[str, Instrument] = {}
-        self._lock = threading.Lock()  # a tool may count in a thread of its own
-
-    def get(self, name: str) -> Instrument:
-        with self._lock:
-            if name not in self._known:
-                self._known[name] = self._make(str(name))
-        return self._known[name]
