@@ -35,7 +35,7 @@ from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.playbook.director import PlaybookDirector
 from localvoice.playbook.loading import load_playbook
 from localvoice.playbook.schema import Playbook, check_playbook
-from localvoice.process.loop_guard import guarded_loop
+from localvoice.process.ending import guarded_loop
 from localvoice.process.memory import kept_small
 from localvoice.process.probing import probe
 from localvoice.tools import Tool, ToolRegistry

@@ -7,8 +7,7 @@ import sys
 from typing import Final
 
 from localvoice.engines import keep_silent
-from localvoice.process.ending import stop_threads_at_exit
-from localvoice.process.loop_guard import guard_loop
+from localvoice.process.ending import guard_loop, stop_threads_at_exit
 from localvoice.process.memory import guard_memory, use_one_arena
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from localvoice import LocalVoice, Settings, cli
-from localvoice.process import configure, loop_guard
+from localvoice.process import configure, ending
 from tests.support.error_watch import SAID
 from tests.support.fakes import silent
 from tests.support.folders import SUPPORT
@@ -111,5 +111,5 @@ def test_the_command_line_and_run_are_guarded(
 
 async def test_an_application_that_uses_the_library_is_not() -> None:
     before = threading.enumerate()
-    with loop_guard.guarded_loop():
+    with ending.guarded_loop():
         assert threading.enumerate() == before

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from localvoice.process import loop_guard
+from localvoice.process import ending
 from tests.support import fakes, staged_process
 
 MOST_SECONDS: Final = 1.0
@@ -51,7 +51,7 @@ class StandingVad(fakes.FakeVad):
 def main() -> None:
     StandingVad.stand = staticmethod(HOW[sys.argv.pop(1)])
     vars(fakes)["FakeVad"] = StandingVad
-    vars(loop_guard)["MOST_SECONDS"] = MOST_SECONDS
+    vars(ending)["LOOP_SECONDS"] = MOST_SECONDS
     staged_process.main()
 
 
