@@ -1,28 +1,36 @@
 """Models are tried in a process of their own before they are loaded: a crash there is a message here.
 
 A file may be just what the catalogue says and still end the process that reads it: the catalogue may be the
-user's own, or the libraries built for another processor. What was tried and works is remembered beside what
+user's own, or the libraries built for another processor. What was tried and works is remembered with what
 was verified, so that a later start tries nothing.
+
+That process runs `python -m localvoice.process.probing`. The first line on its standard input is a
+`ProbeRequest`. For each part, in order, it writes an `Outcome` as a line to its standard output. It ends with
+its parent, whatever it hangs in.
 """
 
 import asyncio
 import os
+import resource
 import signal
 import sys
+import threading
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 import localvoice
 from localvoice.catalog import ModelFilesError, VerifiedCache
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.loading import EngineFiles, EngineOptions, Part
-from localvoice.process.probe_child import OUTCOME, REQUEST, Outcome, ProbeRequest
+from localvoice.engines.loading import EngineFiles, EngineOptions, Part, try_part
+from localvoice.engines.threads import available_cores, memory_limit
+from localvoice.engines.whisper import gpu_count
 
 _SECONDS: Final = 60.0
 """For a part of any size, on a machine with other work."""
@@ -41,15 +49,48 @@ _WHAT: Final[dict[Part, str]] = {
     "turn": "turn detection model",
 }
 
+_ANY_PART: Final = 1 << 30
+"""Bytes that a part may take whatever its size: libraries, sound, what a run computes."""
+_A_CORE: Final = 64 << 20
+"""Bytes for the stacks of the threads that share a core: each library has its own."""
+_TIMES_ITS_FILES: Final = 6
+"""A model takes up to four times its files while it is loaded, converted and run for the first time."""
+_A_TOKEN: Final = 128 << 10
+"""Bytes of a language model's cache for each token of its context; an 8B model takes as many."""
+_MOST_TEXT: Final = 2000
+"""Characters of an error: some libraries put a whole model into theirs."""
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """The parts that are to be tried, in this order, all files of the start, and how they will be loaded."""
+
+    parts: tuple[Part, ...]
+    files: EngineFiles
+    options: EngineOptions
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an exception said of a part; all None if it works."""
+
+    code: ErrorCode | None = None
+    component: Component | None = None
+    message: str | None = None
+
+
+REQUEST: Final = TypeAdapter(ProbeRequest)
+OUTCOME: Final = TypeAdapter(Outcome)
+
 
 async def probe(
     files: EngineFiles, options: EngineOptions, folder: Path, seconds: float = _SECONDS
 ) -> tuple[Part, ...]:
-    """Try all parts that aren't known to work, and remember those that do; which were tried.
+    """Try all parts that aren't known to work, and remember those that do; gives which were tried.
 
     `folder` is the models folder. A part may take `seconds` and the time to read its file. Raises
-    `ModelFilesError`, naming the file, if a part crashes or hangs, and `VoiceError` if it fails by itself. Of
-    an agent with a fallback, a language model that fails by itself is left to that.
+    `ModelFilesError`, naming the file, if a part crashes or hangs, and `VoiceError` if it fails by itself. A
+    language model that fails by itself is left to the agent's fallback, if it has one.
     """
     cache = await asyncio.to_thread(VerifiedCache, folder)
     paths, mark = files.parts(), _mark(options)
@@ -60,7 +101,7 @@ async def probe(
     try:
         async with _child(request) as child:
             for part in unknown:
-                outcome = await _outcome(child, part, paths[part], seconds)
+                outcome = await _answer(child, part, paths[part], seconds)
                 if outcome.message is None:
                     for file in _files(paths[part]):
                         cache.add(_key(part, file), file.stat(), mark)
@@ -77,14 +118,12 @@ async def probe(
 
 @asynccontextmanager
 async def _child(request: ProbeRequest) -> AsyncIterator[Process]:
-    """The process, with its request; it is gone when the block is left."""
+    """The process, with its request; it has ended when the block is left."""
     home = str(Path(localvoice.__file__).parents[1])
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-P",  # nothing is imported from the folder that the user happens to be in
-        "-m",
-        "localvoice.process.probe_child",
+        *("-P", "-m", "localvoice.process.probing"),  # -P: nothing is imported from the user's folder
         stdin=PIPE,
         stdout=PIPE,
         stderr=DEVNULL,
@@ -101,8 +140,8 @@ async def _child(request: ProbeRequest) -> AsyncIterator[Process]:
         child.stdin.close()
 
 
-async def _outcome(child: Process, part: Part, path: Path, seconds: float) -> Outcome:
-    """What came of a part. Raises `ModelFilesError` if nothing did."""
+async def _answer(child: Process, part: Part, path: Path, seconds: float) -> Outcome:
+    """Raises `ModelFilesError` if there is none."""
     assert child.stdout is not None
     limit = seconds + sum(file.stat().st_size for file in _files(path)) / _BYTES_A_SECOND
     try:
@@ -132,7 +171,6 @@ def _refusal(part: Part, path: Path, what: str) -> ModelFilesError:
 
 
 def _end(status: int) -> str:
-    """A process' end in words."""
     if status >= 0:
         return f"exit code {status:#x}" if status > 0xFF else f"exit code {status}"
     try:
@@ -146,15 +184,15 @@ def _is_known(cache: VerifiedCache, part: Part, path: Path, mark: str) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """What is read of a part: the file, or all files of a folder, and the voice's settings beside it."""
+    """What is read of a part: the file, or all files of a folder, and the settings that lie next to a voice."""
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file())
-    beside = path.with_name(f"{path.name}.json")
-    return [path, beside] if beside.is_file() else [path]
+    settings = path.with_name(f"{path.name}.json")
+    return [path, settings] if settings.is_file() else [path]
 
 
 def _key(part: Part, file: Path) -> str:
-    """Beside the keys of verified files, which have no space."""
+    """The keys of verified files, which are in the same cache, have no space."""
     return f"loaded as {part}: {file.parent.name}/{file.name}"
 
 
@@ -162,3 +200,77 @@ def _mark(options: EngineOptions) -> str:
     """What has to be as it was when a file was tried."""
     libraries = (f"{name} {version(name)}" for name in _LIBRARIES)
     return ", ".join([*libraries, f"{options.device} {options.compute} {options.gpu_layers}"])
+
+
+def main() -> None:
+    """Try what the request says, and end at once: what was loaded may be broken."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core dump of gigabytes
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # what native code prints is no answer
+    request = REQUEST.validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    for part in request.parts:
+        _limit_memory(part, request)
+        outcome = asyncio.run(_outcome(part, request))
+        print(OUTCOME.dump_json(outcome).decode(), file=answers)
+    os._exit(0)
+
+
+async def _outcome(part: Part, request: ProbeRequest) -> Outcome:
+    try:
+        await try_part(part, request.files, request.options)
+    except VoiceError as error:
+        return Outcome(error.code, error.component, _short(error.message))
+    except Exception as error:  # a file of any content may lead anywhere
+        text = _short(f"{type(error).__name__}: {error}")
+        return Outcome(ErrorCode.INTERNAL_ERROR, Component.SERVER, text)
+    return Outcome()
+
+
+def _short(text: str) -> str:
+    cut = text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]} …"
+    return cut.encode("utf-8", "replace").decode()  # half of a surrogate pair is no UTF-8
+
+
+def _limit_memory(part: Part, request: ProbeRequest) -> None:
+    """Let the part take what its files and its context explain, and never more than the machine has.
+
+    The limit counts what is written to, not files that are mapped. What a GPU's driver reserves counts too,
+    and is a multiple of what is used: there only the machine's memory limits.
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    most = min(machine, memory_limit() or machine)
+    if request.options.device == "cpu" or not gpu_count():
+        most = min(most, _memory_now() + allowance(part, request))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or most <= hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def allowance(part: Part, request: ProbeRequest) -> int:
+    """Bytes that the part may take on top of what the process has."""
+    path = request.files.parts()[part]
+    files = path.iterdir() if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
+    context = request.options.context_tokens if part in ("llm", "projector", "fallback") else 0
+    return _ANY_PART + _A_CORE * available_cores() + _TIMES_ITS_FILES * size + _A_TOKEN * context
+
+
+def _memory_now() -> int:
+    """Bytes of this process that the limit counts; 0 where the system doesn't tell."""
+    try:
+        status = Path("/proc/self/status").read_text("ascii", "replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line[:7] == "VmData:"), 0)
+
+
+def _end_with_parent() -> None:
+    """The parent never writes a second line, so anything that comes is its end."""
+    sys.stdin.buffer.read(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

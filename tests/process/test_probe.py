@@ -18,9 +18,8 @@ from localvoice.catalog import ModelFilesError, load_catalog, models_folder, rea
 from localvoice.config import Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.loading import EngineFiles, EngineOptions
-from localvoice.process import probing as probe_module
-from localvoice.process.probe_child import REQUEST, ProbeRequest
-from localvoice.process.probing import probe
+from localvoice.process import probing
+from localvoice.process.probing import REQUEST, ProbeRequest, probe
 from localvoice.startup import _engine_files, loaded_engines
 from tests.support.broken_models import bottomless_vad, endless_vad, hungry_vad, spoil_ctranslate2, spoil_gguf
 
@@ -56,7 +55,7 @@ async def test_what_works_is_tried_once(
     assert await probe(files, OPTIONS, tried) == ()
     with pytest.raises(pytest.fail.Exception, match="a process was started"):
         await probe(files, replace(OPTIONS, device="cuda"), tried)
-    monkeypatch.setattr(probe_module, "version", lambda _: "0")
+    monkeypatch.setattr(probing, "version", lambda _: "0")
     with pytest.raises(pytest.fail.Exception, match="a process was started"):
         await probe(files, OPTIONS, tried)
 
@@ -144,12 +143,12 @@ async def test_a_start_that_is_given_up_leaves_no_process(
     monkeypatch.setattr(asyncio, "create_subprocess_exec", watched)
     endless = tmp_path / "vad.onnx"
     endless.write_bytes(endless_vad())
-    probing = asyncio.create_task(probe(replace(files, vad=endless), OPTIONS, tried))
+    task = asyncio.create_task(probe(replace(files, vad=endless), OPTIONS, tried))
     while not started:  # noqa: ASYNC110 - it is another process
         await asyncio.sleep(0.01)
-    probing.cancel()
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await probing
+        await task
     assert started[0].returncode is not None
 
 
@@ -158,7 +157,7 @@ def test_it_ends_with_its_parent(files: EngineFiles, tmp_path: Path) -> None:
     endless.write_bytes(endless_vad())
     request = ProbeRequest(("turn", "vad"), replace(files, vad=endless), OPTIONS)
     with subprocess.Popen(
-        [sys.executable, "-m", "localvoice.process.probe_child"],
+        [sys.executable, "-m", "localvoice.process.probing"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(localvoice.__file__).parents[1])},

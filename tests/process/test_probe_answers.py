@@ -9,9 +9,8 @@ import pytest
 from localvoice.catalog import ModelFilesError
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.loading import EngineFiles, EngineOptions
-from localvoice.process import probe_child
-from localvoice.process import probing as probe
-from localvoice.process.probe_child import OUTCOME, ProbeRequest
+from localvoice.process import probing
+from localvoice.process.probing import OUTCOME, ProbeRequest
 
 _LINE = 64 << 10
 """Bytes of a line that asyncio reads."""
@@ -51,8 +50,8 @@ async def test_any_error_fits_a_line(
     async def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(probe_child, "try_part", fail)
-    outcome = await probe_child._outcome("llm", asked)
+    monkeypatch.setattr(probing, "try_part", fail)
+    outcome = await probing._outcome("llm", asked)
     line = OUTCOME.dump_json(outcome)
     assert len(line) < _LINE and b"\n" not in line
     assert outcome.message and OUTCOME.validate_json(line) == outcome
@@ -69,12 +68,12 @@ async def test_an_answer_that_is_none_is_a_sentence(answer: bytes, asked: ProbeR
     with pytest.raises(
         ModelFilesError, match="language model .*/llm can't be used: .* answer that can't be read"
     ):
-        await probe._outcome(cast(asyncio.subprocess.Process, child), "llm", asked.files.parts()["llm"], 5)
+        await probing._answer(cast(asyncio.subprocess.Process, child), "llm", asked.files.parts()["llm"], 5)
 
 
 def test_memory_is_allowed_by_files_and_context(asked: ProbeRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe_child, "available_cores", lambda: 4)
+    monkeypatch.setattr(probing, "available_cores", lambda: 4)
     base, mib = (1 << 30) + 4 * (64 << 20), 1 << 20
-    assert probe_child.allowance("tts", asked) == base + 6 * 60 * mib
-    assert probe_child.allowance("stt", asked) == base + 6 * 750 * mib
-    assert probe_child.allowance("llm", asked) == base + 6 * 400 * mib + 1024 * mib
+    assert probing.allowance("tts", asked) == base + 6 * 60 * mib
+    assert probing.allowance("stt", asked) == base + 6 * 750 * mib
+    assert probing.allowance("llm", asked) == base + 6 * 400 * mib + 1024 * mib
