@@ -184,7 +184,7 @@ def _is_known(cache: VerifiedCache, part: Part, path: Path, mark: str) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """What is read of a part: the file, or all files of a folder, and the settings that lie next to a voice."""
+    """What is read of a part: the file, or all files of a folder, and the settings next to a voice."""
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file())
     settings = path.with_name(f"{path.name}.json")
