@@ -23,9 +23,9 @@ from localvoice.engines.loading import (
     EngineOptions,
     close_all,
     load_engines,
+    rehearse,
     warm_up_all,
 )
-from localvoice.engines.rehearsal import rehearse
 from localvoice.engines.types import Engines, OwnEngines
 from localvoice.observability.adapters import ConsoleMetrics, ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio
@@ -154,25 +154,19 @@ def _checked_files(settings: Settings, own: OwnEngines) -> tuple[Profile, Engine
             f"agent.fallback_profile {fallback} has the same language model as {settings.profile}: "
             "name a profile with another one, or leave it empty."
         )
-    files = replace(files, fallback_llm=other.llm_file, fallback_llm_name=other.profile.llm)
-    return found.profile, files
+    return found.profile, replace(files, fallback=other.llm_file)
 
 
 def _engine_files(files: ModelFiles, unneeded: Collection[Role]) -> EngineFiles:
-    profile = files.profile
     needs = {role: role not in unneeded for role in ROLES}
     return EngineFiles(
-        whisper_dir=files.stt_dir if needs["stt"] else None,
-        whisper_name=profile.stt,
-        llm=files.llm_file if needs["llm"] else None,
-        llm_name=profile.llm,
-        projector=files.projector_file if needs["llm"] else None,
-        voice=files.voice_file if needs["tts"] else None,
-        voice_config=files.voice_config_file if needs["tts"] else None,
-        voice_name=profile.tts,
         vad=files.vad_file if needs["vad"] else None,
         turn=files.turn_file if needs["turn"] else None,
-        turn_name=profile.turn,
+        tts=files.voice_file if needs["tts"] else None,
+        tts_config=files.voice_config_file if needs["tts"] else None,
+        stt=files.stt_dir if needs["stt"] else None,
+        llm=files.llm_file if needs["llm"] else None,
+        projector=files.projector_file if needs["llm"] else None,
     )
 
 

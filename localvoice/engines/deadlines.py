@@ -101,25 +101,17 @@ class DeadlineStt:
         self._seconds = seconds
 
     async def transcribe(self, speech: AudioFrame) -> Transcript:
-        """The words of one utterance at 16 kHz, 0.1 to 60 s.
-
-        Raises `VoiceError`, STT_TIMEOUT past the deadline.
-        """
-        late = _Late(
-            ErrorCode.STT_TIMEOUT,
-            Component.STT,
-            f"Speech recognition took longer than {self._seconds:g} s and was stopped. ",
-            "deadlines.stt_seconds",
-        )
+        """Raises `VoiceError`, STT_TIMEOUT past the deadline."""
+        words = f"Speech recognition took longer than {self._seconds:g} s and was stopped."
+        late = _Late(ErrorCode.STT_TIMEOUT, Component.STT, words, "stt_seconds")
         async with _within(Deadline(), self._seconds, late):
             return await self._stt.transcribe(speech)
 
     async def warm_up(self) -> None:
-        """Run once, without a deadline: the first run may be slow."""
+        """Without a deadline: the first run may be slow."""
         await self._stt.warm_up()
 
     async def close(self) -> None:
-        """End the engine."""
         await self._stt.close()
 
 
@@ -132,27 +124,19 @@ class DeadlineTts:
         self._seconds = seconds
 
     async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
-        """The text as sound at the voice's own rate. Hold it in `aclosing()`.
-
-        Raises `VoiceError`, TTS_TIMEOUT when a frame, or the end after the last, passes the deadline.
-        """
-        late = _Late(
-            ErrorCode.TTS_TIMEOUT,
-            Component.TTS,
-            f"Speech synthesis took longer than {self._seconds:g} s for a sentence and was stopped. ",
-            "deadlines.tts_seconds",
-        )
+        """Raises `VoiceError`, TTS_TIMEOUT when a frame, or the end after the last, passes the deadline."""
+        words = f"Speech synthesis took longer than {self._seconds:g} s for a sentence and was stopped."
+        late = _Late(ErrorCode.TTS_TIMEOUT, Component.TTS, words, "tts_seconds")
         deadline = Deadline()
         async with aclosing(self._tts.synthesize(text)) as frames:
             while (frame := await _next_within(frames, deadline, self._seconds, late)) is not None:
                 yield frame
 
     async def warm_up(self) -> None:
-        """Run once, without a deadline: the first run may be slow."""
+        """Without a deadline: the first run may be slow."""
         await self._tts.warm_up()
 
     async def close(self) -> None:
-        """End the engine."""
         await self._tts.close()
 
 
@@ -163,11 +147,9 @@ async def reply_within(
 
     Raises what `items` raises, and `VoiceError` LLM_TIMEOUT past a deadline. Hold it in `aclosing()`.
     """
-    unfinished = _late_reply("finish", seconds, "deadlines.llm_seconds")
+    limit, late = seconds, unfinished = seconds, _late_reply("finish", seconds, "llm_seconds")
     if first_seconds < seconds:
-        limit, late = first_seconds, _late_reply("begin", first_seconds, "deadlines.llm_first_token_seconds")
-    else:
-        limit, late = seconds, unfinished
+        limit, late = first_seconds, _late_reply("begin", first_seconds, "llm_first_token_seconds")
     deadline = Deadline()
     left = seconds
     async with aclosing(items):
@@ -177,30 +159,34 @@ async def reply_within(
             limit, late = left, unfinished
 
 
+def _late_reply(what: str, seconds: float, setting: str) -> "_Late":
+    words = f"The language model didn't {what} its answer within {seconds:g} s and was stopped."
+    return _Late(ErrorCode.LLM_TIMEOUT, Component.LLM, words, setting)
+
+
 @dataclass(frozen=True)
 class _Late:
+    """What is told when a deadline has passed."""
+
     code: ErrorCode
     component: Component
     words: str
     setting: str
 
-    def error(self, busy: bool) -> VoiceError:
-        words = "The machine has too much to do and did not come to this. " if busy else self.words
-        advice = (
-            f"Close other programs, choose a profile with smaller models, or raise {self.setting}. "
-            "If it happens with every turn, restart localvoice."
-        )
-        return VoiceError(self.code, self.component, words + advice)
-
 
 @asynccontextmanager
 async def _within(deadline: Deadline, seconds: float, late: _Late) -> AsyncIterator[None]:
-    """Past the deadline the work is stopped, and its `VoiceError` is raised."""
     try:
         async with deadline.within(seconds):
             yield
     except TimeoutError as error:
-        raise late.error(isinstance(error, TooBusy)) from error
+        busy = "The machine has too much to do and did not come to this."
+        advice = (
+            f"Close other programs, choose a profile with smaller models, or raise deadlines.{late.setting}. "
+            "If it happens with every turn, restart localvoice."
+        )
+        words = busy if isinstance(error, TooBusy) else late.words
+        raise VoiceError(late.code, late.component, f"{words} {advice}") from error
 
 
 async def _next_within(
@@ -208,8 +194,3 @@ async def _next_within(
 ) -> T | None:
     async with _within(deadline, seconds, late):
         return await anext(items, None)
-
-
-def _late_reply(what: str, seconds: float, setting: str) -> _Late:
-    words = f"The language model didn't {what} its answer within {seconds:g} s and was stopped. "
-    return _Late(ErrorCode.LLM_TIMEOUT, Component.LLM, words, setting)

@@ -18,9 +18,6 @@ LONGEST_PAUSE_SECONDS: Final = 4.0
 
 logger = logging.getLogger(__name__)
 
-OnSwitch = Callable[[str, str, Exception], None]
-"""Is told once that another model takes over: its predecessor, its own name, what failed. Must not raise."""
-
 
 @dataclass(frozen=True)
 class LlmSource:
@@ -47,12 +44,11 @@ class RetryPolicy:
 
 
 def log_switch(failed: str, successor: str, error: Exception) -> None:
-    """Write a warning that `successor` takes over."""
     logger.warning("the language model %s takes over from %s: %s", successor, failed, _sentence(error))
 
 
 async def load_with_fallback(
-    primary: LlmSource, fallback: LlmSource | None, policy: RetryPolicy, on_switch: OnSwitch = log_switch
+    primary: LlmSource, fallback: LlmSource | None, policy: RetryPolicy
 ) -> "ResilientLlm":
     """Load the primary, or the fallback where that fails.
 
@@ -60,7 +56,7 @@ async def load_with_fallback(
     that can't be loaded either.
     """
     try:
-        return ResilientLlm(await primary.load(), policy, fallback, on_switch)
+        return ResilientLlm(await primary.load(), policy, fallback)
     except Exception as error:  # whatever the reason: without a model nothing works
         if fallback is None:
             raise
@@ -73,42 +69,33 @@ async def load_with_fallback(
                 f"Neither language model can be loaded. {primary.name}: {_sentence(error)} "
                 f"Its fallback {fallback.name}: {_sentence(second)}",
             ) from second
-        on_switch(primary.name, llm.name, error)
+        log_switch(primary.name, llm.name, error)
         return ResilientLlm(llm, policy)
 
 
 class ResilientLlm:
     """The LLM of the process, with deadlines, retries and a fallback. Implements `Llm`."""
 
-    def __init__(
-        self,
-        primary: Llm,
-        policy: RetryPolicy,
-        fallback: LlmSource | None = None,
-        on_switch: OnSwitch = log_switch,
-    ) -> None:
+    def __init__(self, primary: Llm, policy: RetryPolicy, fallback: LlmSource | None = None) -> None:
         self._primary = primary
         self._llm = primary  # the one in use
         self._policy = policy
         self._fallback = fallback  # None also when it has taken over
-        self._on_switch = on_switch
         self._failures = 0  # in a row, while there is a fallback
         self._switching: asyncio.Task[None] | None = None
         self._fallback_failure = ""
 
     @property
     def name(self) -> str:
-        """The catalogue name of the model in use."""
+        """Of the model in use."""
         return self._llm.name
 
     @property
     def context_tokens(self) -> int:
-        """Size of its context."""
         return self._llm.context_tokens
 
     @property
     def sees(self) -> bool:
-        """Whether it can look at images."""
         return self._llm.sees
 
     async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
@@ -122,9 +109,7 @@ class ResilientLlm:
         offer: ToolOffer | None = None,
         aside: bool = False,
     ) -> AsyncGenerator[ReplyItem, None]:
-        """The assistant's next message: text deltas, or one tool call. Hold it in `aclosing()`.
-
-        A request that fails before it gave anything is made again, and goes to the fallback if that takes
+        """A request that fails before it gave anything is made again, and goes to the fallback if that takes
         over; once something was given, the failure is final. Raises `VoiceError` LLM_ERROR or LLM_TIMEOUT.
         """
         llm, tries = self._llm, 0
@@ -138,8 +123,10 @@ class ResilientLlm:
             elif failure is not None and tries > self._policy.retries:
                 raise self._given_up(failure, tries) from failure
             given = False
+            reply = llm.reply(messages, sampling, offer, aside)
+            limits = self._policy.first_token_seconds, self._policy.reply_seconds
             try:
-                async with aclosing(self._try(llm, messages, sampling, offer, aside)) as items:
+                async with aclosing(reply_within(reply, *limits)) as items:
                     async for item in items:
                         given = True
                         yield item
@@ -152,14 +139,15 @@ class ResilientLlm:
                     raise
                 failure, tries = error, tries + 1
             if tries <= self._policy.retries and self._switching is None:
-                await asyncio.sleep(self._pause(tries))
+                pause = self._policy.backoff_seconds * 2.0 ** (tries - 1)
+                await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))
 
     async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
         """Read messages that the next prompt will begin with. No user waits for it, so it is tried once."""
         await self._llm.prepare(messages, offer)
 
     async def forget(self) -> None:
-        """Keep nothing of any conversation, also in a model that is in use no more.
+        """Keep nothing of any conversation, also in a model that is no longer in use.
 
         Raises `VoiceError` LLM_ERROR, or LLM_TIMEOUT if one is stuck: the user waits to hear that it is done.
         """
@@ -176,7 +164,6 @@ class ResilientLlm:
             ) from error
 
     async def warm_up(self) -> None:
-        """Run the model in use once."""
         await self._llm.warm_up()
 
     async def close(self) -> None:
@@ -186,20 +173,6 @@ class ResilientLlm:
             self._switching.cancel()
             await asyncio.wait({self._switching})
         await asyncio.gather(*(llm.close() for llm in {self._primary, self._llm}))
-
-    def _try(
-        self,
-        llm: Llm,
-        messages: Sequence[ChatMessage],
-        sampling: Sampling,
-        offer: ToolOffer | None,
-        aside: bool,
-    ) -> AsyncGenerator[ReplyItem, None]:
-        items = llm.reply(messages, sampling, offer, aside)
-        return reply_within(items, self._policy.first_token_seconds, self._policy.reply_seconds)
-
-    def _pause(self, tries: int) -> float:
-        return min(self._policy.backoff_seconds * 2.0 ** (tries - 1), LONGEST_PAUSE_SECONDS)
 
     def _count(self, llm: Llm, error: VoiceError) -> None:
         """Note a failure; begin to load the fallback if it was one too many."""
@@ -219,7 +192,7 @@ class ResilientLlm:
             self._failures = 0  # after as many failures more it is tried again
         else:
             self._llm, self._fallback, self._fallback_failure = llm, None, ""
-            self._on_switch(self._primary.name, llm.name, error)
+            log_switch(self._primary.name, llm.name, error)
         finally:
             self._switching = None
 

@@ -1,26 +1,40 @@
-"""All engines of a process: loaded and warmed up one by one, closed together."""
+"""All engines of a process: loaded and warmed up one by one, rehearsed, and closed together."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 import numpy as np
 
+from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
 from localvoice.engines.fallback import LlmSource, RetryPolicy, load_with_fallback
+from localvoice.engines.jobs import counted
 from localvoice.engines.llama.cache import KEPT_MB
 from localvoice.engines.llama.engine import ALL_LAYERS, KeyBits, LlamaLlm, supports_gpu
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, choose_device, plan_threads
-from localvoice.engines.types import Engine, Engines, Llm, OwnEngines, Stt, Tts, TurnDetector, Vad
+from localvoice.engines.types import (
+    ChatMessage,
+    Engine,
+    Engines,
+    Llm,
+    OwnEngines,
+    Sampling,
+    Stt,
+    Tts,
+    TurnDetector,
+    Vad,
+)
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
 from localvoice.process.memory import give_all_back
@@ -31,54 +45,42 @@ LOADING_SECONDS: Final = 600.0
 """For one model, from however slow a disk."""
 WARM_UP_SECONDS: Final = 300.0
 """For the first, slow run of a model. One that takes longer is stuck, or useless on this machine."""
+_QUESTION: Final = "What should I cook for dinner tonight?"
+_REPLY_TOKENS: Final = 20
+"""A short sentence or two, as the agent is told to answer. The real turns correct it."""
 
-E = TypeVar("E", bound=Engine | None)
+E = TypeVar("E", bound=Engine)
 
-Part = Literal["stt", "llm", "projector", "fallback", "tts", "vad", "turn"]
+Part = Literal["vad", "turn", "tts", "stt", "llm", "projector", "fallback"]
 """What has a file, or a folder, of its own that native code reads."""
 
 
 @dataclass(frozen=True)
 class EngineFiles:
-    """Where the verified files of a profile are, and what the catalogue calls them.
+    """Where the verified files of a profile are: each in the folder of its model, which has the model's name.
 
-    A path is None where the profile has no such model, or the application brings its own.
+    None where the profile has no such model, or the application brings its own.
     """
 
-    whisper_dir: Path | None
-    """Folder of the CTranslate2 Whisper model."""
-    whisper_name: str
-    llm: Path | None
-    """GGUF of the language model."""
-    llm_name: str
-    voice: Path | None
-    """ONNX of the Piper voice."""
-    voice_config: Path | None
-    """Its JSON."""
-    voice_name: str
-    vad: Path | None
-    """ONNX of the Silero VAD."""
-    projector: Path | None = None
-    """GGUF with which the language model sees images; None where it doesn't."""
-    fallback_llm: Path | None = None
-    """GGUF of the language model that takes over when the first fails."""
-    fallback_llm_name: str = ""
-    turn: Path | None = None
-    """ONNX of Smart Turn; None where only the length of a silence ends a turn."""
-    turn_name: str = ""
+    vad: Path | None = None  # ONNX
+    turn: Path | None = None  # ONNX; without it only the length of a silence ends a turn
+    tts: Path | None = None  # ONNX of the voice
+    tts_config: Path | None = None  # its JSON
+    stt: Path | None = None  # folder of the CTranslate2 model
+    llm: Path | None = None  # GGUF
+    projector: Path | None = None  # GGUF with which the language model sees images
+    fallback: Path | None = None  # GGUF of the language model that takes over when the first fails
 
     def parts(self) -> dict[Part, Path]:
         """The file, or the folder, of each part that there is."""
-        found: dict[Part, Path | None] = {
-            "vad": self.vad,
-            "turn": self.turn,
-            "tts": self.voice,
-            "stt": self.whisper_dir,
-            "llm": self.llm,
-            "projector": self.projector,
-            "fallback": self.fallback_llm,
-        }
-        return {part: path for part, path in found.items() if path is not None}
+        return {part: path for part in get_args(Part) if (path := getattr(self, part)) is not None}
+
+    def name(self, part: Part) -> str:
+        """The catalogue name of the part's model; empty if there is none."""
+        path = self.parts().get(part)
+        if path is None:
+            return ""
+        return path.name if part == "stt" else path.parent.name
 
 
 @dataclass(frozen=True)
@@ -105,100 +107,52 @@ class EngineOptions:
     """How often a request to the language model is repeated that failed before it gave anything."""
 
 
-class _Loading:
-    def __init__(self, files: EngineFiles, options: EngineOptions, own: OwnEngines | None = None) -> None:
+class _Loader:
+    def __init__(self, files: EngineFiles, options: EngineOptions) -> None:
         """Raises `VoiceError` if there is no GPU where one is wanted."""
-        self._own = own or OwnEngines()
         self._files = files
+        self._paths = files.parts()
         self._options = options
         self._device = choose_device(options.device, gpu_count())
         self._gpu_layers = _gpu_layers(options.gpu_layers, self._device)
         self._plan = plan_threads(device=self._device)
         logger.info("loading on %s with %s", self._device, self._plan)
 
-    async def stt(self) -> Stt:
-        stt = await self._whisper() if self._own.stt is None else self._own.stt
-        return DeadlineStt(stt, self._options.deadlines.stt_seconds)
-
-    async def _whisper(self) -> WhisperStt:
-        assert self._files.whisper_dir is not None
+    async def stt(self) -> WhisperStt:
         return await WhisperStt.load(
-            self._files.whisper_name,
-            self._files.whisper_dir,
+            self._files.name("stt"),
+            self._paths["stt"],
             self._plan.stt,
             device=self._device,
             compute_type=self._options.compute,
             language=self._options.language,
         )
 
-    async def bare_llm(self, name: str, gguf: Path | None, projector: Path | None = None) -> LlamaLlm:
-        """A language model without retries and without its fallback."""
-        options = self._options
-        assert gguf is not None
+    async def llm(self, part: Part = "llm", projector: Path | None = None) -> LlamaLlm:
         return await LlamaLlm.load(
-            name,
-            gguf,
+            self._files.name(part),
+            self._paths[part],
             self._plan,
             gpu_layers=self._gpu_layers,
-            context_tokens=options.context_tokens,
+            context_tokens=self._options.context_tokens,
             projector=projector,
-            key_bits=options.key_bits,
-            kept_mb=options.kept_mb,
+            key_bits=self._options.key_bits,
+            kept_mb=self._options.kept_mb,
         )
 
-    async def llm(self) -> Llm:
-        files, deadlines = self._files, self._options.deadlines
-        tries = self._options.llm_retries
-        policy = RetryPolicy(deadlines.llm_first_token_seconds, deadlines.llm_seconds, tries)
-        fallback, other = None, files.fallback_llm
-        if other is not None:
-            name = files.fallback_llm_name
-            fallback = LlmSource(name, lambda: self.bare_llm(name, other))
-        primary = LlmSource(files.llm_name, self._primary)
-        return await load_with_fallback(primary, fallback, policy)
+    async def tts(self) -> PiperTts:
+        config = self._files.tts_config
+        assert config is not None
+        return await PiperTts.load(self._files.name("tts"), self._paths["tts"], config, self._plan.tts)
 
-    async def _primary(self) -> Llm:
-        files, own = self._files, self._own.llm
-        return own if own is not None else await self.bare_llm(files.llm_name, files.llm, files.projector)
+    async def turn(self) -> SmartTurn:
+        return await SmartTurn.load(self._files.name("turn"), self._paths["turn"])
 
-    async def tts(self) -> Tts:
-        tts = await self._piper() if self._own.tts is None else self._own.tts
-        return DeadlineTts(tts, self._options.deadlines.tts_seconds)
-
-    async def _piper(self) -> PiperTts:
-        files = self._files
-        assert files.voice is not None and files.voice_config is not None
-        return await PiperTts.load(files.voice_name, files.voice, files.voice_config, self._plan.tts)
-
-    async def turn(self) -> TurnDetector | None:
-        path = self._files.turn
-        if self._own.turn is not None or path is None:
-            return self._own.turn
-        return await SmartTurn.load(self._files.turn_name, path)
-
-    async def part(self, part: Part) -> Engine | None:
-        """The engine that one file is for; the language model without its fallback."""
-        files = self._files
-        match part:
-            case "stt":
-                return await self.stt()
-            case "tts":
-                return await self.tts()
-            case "turn":
-                return await self.turn()
-            case "fallback":
-                assert files.fallback_llm is not None
-                return await self.bare_llm(files.fallback_llm_name, files.fallback_llm)
-        return await self.bare_llm(files.llm_name, files.llm, files.projector if part != "llm" else None)
-
-    async def vad(self) -> Vad:
-        if self._own.vad is not None:
-            return self._own.vad
-        assert self._files.vad is not None
+    async def vad(self) -> SileroVad:
         # Later on it needs no worker, since it runs inline.
         worker = Worker("vad")
         try:
-            return await worker.run(SileroVad, self._files.vad)
+            return await worker.run(SileroVad, self._paths["vad"])
         finally:
             await worker.close()
 
@@ -206,33 +160,70 @@ class _Loading:
 async def load_engines(files: EngineFiles, options: EngineOptions, own: OwnEngines | None = None) -> Engines:
     """Load every model that the application doesn't bring, each in its own worker.
 
-    One after another: loading a model takes up to four times the memory that it needs afterwards, and the
-    largest come first. Raises `VoiceError` naming the first file that can't be loaded or the model that isn't
-    loaded after `LOADING_SECONDS`, or saying that there is no GPU; nothing stays loaded then, nor when the
-    loading task is cancelled. Loading Whisper or the language model can't be stopped: after two seconds the
-    thread is left, and ends by itself when it has loaded the model.
+    One after another: loading a model takes up to four times the memory that it needs afterwards. Raises
+    `VoiceError` naming the first file that can't be loaded or the model that isn't loaded after
+    `LOADING_SECONDS`, or saying that there is no GPU; nothing stays loaded then, nor when the loading task is
+    cancelled. Loading Whisper or the language model can't be stopped: after two seconds the thread is left,
+    and ends by itself when it has loaded the model.
     """
-    loading = _Loading(files, options, own)
+    own, deadlines = own or OwnEngines(), options.deadlines
+    loader = _Loader(files, options)
+
+    async def load_llm() -> Llm:
+        return own.llm if own.llm is not None else await loader.llm("llm", files.projector)
+
+    async def load_resilient_llm() -> Llm:
+        seconds = deadlines.llm_first_token_seconds, deadlines.llm_seconds
+        primary, fallback = LlmSource(files.name("llm"), load_llm), None
+        if files.fallback is not None:
+            fallback = LlmSource(files.name("fallback"), partial(loader.llm, "fallback"))
+        return await load_with_fallback(primary, fallback, RetryPolicy(*seconds, options.llm_retries))
+
     async with AsyncExitStack() as loaded:
-        tts = await _keep(files.voice_name, loading.tts, loaded)
-        stt = await _keep(files.whisper_name, loading.stt, loaded)
-        llm = await _keep(files.llm_name, loading.llm, loaded)
-        turn = await _keep(files.turn_name, loading.turn, loaded)
-        async with _within(LOADING_SECONDS, f"The model {files.vad and files.vad.stem} was not loaded"):
-            vad = await loading.vad()
+
+        async def keep(own: E | None, part: Part, load: Callable[[], Awaitable[E]]) -> E:
+            engine = own
+            if engine is None:
+                async with _within(LOADING_SECONDS, f"The model {files.name(part)} was not loaded"):
+                    engine = await load()
+            loaded.push_async_callback(engine.close)  # before it may be cancelled in what is awaited here
+            await asyncio.to_thread(give_all_back)  # what the loading alone took
+            return engine
+
+        tts: Tts = await keep(own.tts, "tts", loader.tts)
+        stt: Stt = await keep(own.stt, "stt", loader.stt)
+        llm = await keep(None, "llm", load_resilient_llm)
+        turn: TurnDetector | None = own.turn
+        if turn is not None or files.turn is not None:
+            turn = await keep(turn, "turn", loader.turn)
+        vad: Vad | None = own.vad
+        if vad is None:
+            async with _within(LOADING_SECONDS, f"The model {files.name('vad')} was not loaded"):
+                vad = await loader.vad()
         loaded.pop_all()
-        return Engines(vad, stt, llm, tts, turn)
+    stt, tts = DeadlineStt(stt, deadlines.stt_seconds), DeadlineTts(tts, deadlines.tts_seconds)
+    return Engines(vad, stt, llm, tts, turn)
 
 
 async def try_part(part: Part, files: EngineFiles, options: EngineOptions) -> None:
     """Load what one file is for, run it once and close it. Raises `VoiceError` if that fails."""
-    loading = _Loading(files, options)
-    if part == "vad":
-        noise = np.random.default_rng(0).normal(0, 0.1, WINDOW).astype(np.float32)
-        (await loading.vad()).stream()(noise)
-        return
-    engine = await loading.part(part)
-    assert engine is not None  # or there is no such part
+    loader = _Loader(files, options)
+    engine: Engine
+    match part:
+        case "vad":
+            noise = np.random.default_rng(0).normal(0, 0.1, WINDOW).astype(np.float32)
+            (await loader.vad()).stream()(noise)
+            return
+        case "turn":
+            engine = await loader.turn()
+        case "tts":
+            engine = await loader.tts()
+        case "stt":
+            engine = await loader.stt()
+        case "llm" | "fallback":
+            engine = await loader.llm(part)
+        case "projector":
+            engine = await loader.llm("llm", files.projector)
     try:
         await engine.warm_up()
     finally:
@@ -259,13 +250,26 @@ def _with_workers(engines: Engines) -> list[Engine]:
     return [engines.stt, engines.tts, engines.llm, *turn]
 
 
-async def _keep(name: str, load: Callable[[], Coroutine[Any, Any, E]], loaded: AsyncExitStack) -> E:
-    async with _within(LOADING_SECONDS, f"The model {name} was not loaded"):
-        engine = await load()
-    if engine is not None:
-        loaded.push_async_callback(engine.close)  # before loading may be cancelled in what is awaited here
-    await asyncio.to_thread(give_all_back)  # what the loading alone took
-    return engine
+async def rehearse(engines: Engines) -> float:
+    """Seconds that the models, when warm, work for a short question and its answer. Raises `VoiceError`.
+
+    A turn before the first user's, which tells how long a turn takes on this machine.
+    """
+    question = (await _spoken(engines.tts, _QUESTION)).resampled(SPEECH_RATE)
+    with counted() as work:
+        if engines.turn is not None:
+            await engines.turn.complete(question)
+        await engines.stt.transcribe(question)
+        messages, sampling = [ChatMessage("user", _QUESTION)], Sampling(max_tokens=_REPLY_TOKENS)
+        async with aclosing(engines.llm.reply(messages, sampling, aside=True)) as items:
+            reply = "".join([item async for item in items if isinstance(item, str)])
+        await _spoken(engines.tts, reply)
+        return work.take()
+
+
+async def _spoken(tts: Tts, text: str) -> AudioFrame:
+    async with aclosing(tts.synthesize(text)) as frames:
+        return concatenate([frame async for frame in frames])
 
 
 @asynccontextmanager

@@ -21,8 +21,6 @@ import onnxruntime as ort  # noqa: E402 - only now
 
 Inputs = Mapping[str, npt.NDArray[Any]]
 """Arrays by the names that the model gives them."""
-
-
 _JUST_ENOUGH: Final = {"max_mem": 0, "arena_extend_strategy": 1}
 """For a store that grows by what is asked for. By default it doubles."""
 _SHARED_STORE: Final = ("session.use_env_allocators", "1")
@@ -41,9 +39,7 @@ _OF_FLOATS: Final = b"\x0a\x02\x08\x01"
 class OnnxSession(Protocol):
     """A loaded model. Safe to use from several threads."""
 
-    def run(self, outputs: None, inputs: Inputs, run_options: Any = None) -> list[npt.NDArray[Any]]:
-        """All outputs, in the model's order."""
-        ...
+    def run(self, outputs: None, inputs: Inputs, run_options: Any = None) -> list[npt.NDArray[Any]]: ...
 
 
 def open_session(
@@ -112,10 +108,8 @@ def run_stoppable(session: OnnxSession, inputs: Inputs, stop: Stop) -> list[npt.
 class Submodel:
     """A model that is part of another."""
 
-    model: bytes
-    """As a file would hold it."""
-    inputs: frozenset[str]
-    """What it has to be given."""
+    model: bytes  # as a file would hold it
+    inputs: frozenset[str]  # what it has to be given
 
 
 @dataclass(frozen=True)
@@ -145,7 +139,6 @@ class Graph:
 
     @property
     def outputs(self) -> list[str]:
-        """Names of the outputs, in order."""
         return list(self._outputs)
 
     def made_by(self, operator: str) -> list[str]:
@@ -184,17 +177,18 @@ class Graph:
         return Submodel(model, frozenset(values.keys() - self._weights.keys()))
 
     def _read(self, graph: memoryview) -> None:
+        named = {
+            _GRAPH_WEIGHT: (self._weights, _WEIGHT_NAME),
+            _GRAPH_INPUT: (self._inputs, _VALUE_NAME),
+            _GRAPH_OUTPUT: (self._outputs, _VALUE_NAME),
+        }
         for number, field, content in _fields(graph):
             if number == _GRAPH_NODE:
                 (operator,) = _texts(content, _NODE_OPERATOR)
-                made = _texts(content, _NODE_OUTPUT)
-                self._nodes.append(_Node(field, operator, _read_by(content), made))
-            elif number == _GRAPH_WEIGHT:
-                self._weights[_texts(content, _WEIGHT_NAME)[0]] = field
-            elif number == _GRAPH_INPUT:
-                self._inputs[_texts(content, _VALUE_NAME)[0]] = field
-            elif number == _GRAPH_OUTPUT:
-                self._outputs[_texts(content, _VALUE_NAME)[0]] = field
+                self._nodes.append(_Node(field, operator, _read_by(content), _texts(content, _NODE_OUTPUT)))
+            elif number in named:
+                fields, name = named[number]
+                fields[_texts(content, name)[0]] = field
             elif number != _GRAPH_VALUE:  # these tell shapes that onnxruntime finds out by itself
                 self._graph_rest.append(field)
 

@@ -39,6 +39,7 @@ _TO_WARM_UP: Final = "The weather is mild in spring, with some rain, and warm in
 """A sentence of usual loudness: the voice's level is learnt from what it says."""
 _STRESS: Final = "ˈˌː"
 """Letters to Unicode, but no sounds of their own."""
+_failure: Final = partial(VoiceError, ErrorCode.TTS_ERROR, Component.TTS)
 
 
 class PiperTts:
@@ -56,11 +57,7 @@ class PiperTts:
         return await Worker.loaded("tts", load, partial(cls, name))
 
     async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
-        """The text as sound, at the voice's own rate. Markup and emoji are not read out.
-
-        The first frame of a sentence holds a third of a second, the others more. Text with nothing to say
-        gives no frame. Hold it in `aclosing()`.
-        """
+        """The first frame of a sentence holds a third of a second, the others more."""
         advice = "Ask again; if it fails every time, restart localvoice."
         ended = "Speech synthesis was shut down while it was speaking."
         with told(_failure, "Speech synthesis failed", advice, ended):
@@ -69,13 +66,11 @@ class PiperTts:
                     yield frame
 
     async def warm_up(self) -> None:
-        """Say a sentence that is not heard."""
         async with aclosing(self.synthesize(_TO_WARM_UP)) as frames:
             async for _ in frames:
                 pass
 
     async def close(self) -> None:
-        """End the worker; what is being said ends too."""
         await self._worker.close()
 
 
@@ -84,9 +79,9 @@ class WordEnds:
 
     def __init__(self, words: Sequence[Sequence[str]], spoken: Sequence[str]) -> None:
         """`words`: the phonemes of each word alone; `spoken`: those of the whole text."""
-        self._ends = _laid_over([_sounds(word) for word in words], _sounds(spoken))
+        # How many of the sounds that were spoken have passed at the end of each word.
+        self._ends = deque(_laid_over([_sounds(word) for word in words], _sounds(spoken)))
         self._passed = 0
-        self._told = 0
 
     def take(self, phonemes: Sequence[tuple[str, float]]) -> tuple[float, ...]:
         """The next sentence's phonemes, each with its length: where in these the words end that end in it."""
@@ -97,20 +92,10 @@ class WordEnds:
                 times.append(now)
         counts = np.arange(self._passed, self._passed + len(times))
         self._passed = int(counts[-1])
-        ends = [end for end in self._ends[self._told :] if end <= self._passed]
-        self._told += len(ends)
+        ends = []
+        while self._ends and self._ends[0] <= self._passed:
+            ends.append(self._ends.popleft())
         return tuple(float(end) for end in np.interp(ends, counts, times))
-
-
-def _laid_over(words: Sequence[Sequence[str]], spoken: Sequence[str]) -> list[float]:
-    """How many of the sounds that were spoken have passed at the end of each word."""
-    own = [sound for word in words for sound in word]
-    counts, passed = [0], [0]
-    for block in SequenceMatcher(None, own, spoken, autojunk=False).get_matching_blocks():
-        counts += [block.a, block.a + block.size]
-        passed += [block.b, block.b + block.size]
-    ends = np.cumsum([len(word) for word in words])
-    return [float(end) for end in np.interp(ends, counts, passed)]
 
 
 def _sounds(phonemes: Sequence[str]) -> list[str]:
@@ -121,6 +106,16 @@ def _is_sound(phoneme: str) -> bool:
     return phoneme[0].isalnum() and phoneme not in _STRESS
 
 
+def _laid_over(words: Sequence[Sequence[str]], spoken: Sequence[str]) -> list[float]:
+    own = [sound for word in words for sound in word]
+    counts, passed = [0], [0]
+    for block in SequenceMatcher(None, own, spoken, autojunk=False).get_matching_blocks():
+        counts += [block.a, block.a + block.size]
+        passed += [block.b, block.b + block.size]
+    ends = np.cumsum([len(word) for word in words])
+    return [float(end) for end in np.interp(ends, counts, passed)]
+
+
 class _Voice:
     """The voice itself; blocking, for one thread."""
 
@@ -128,21 +123,17 @@ class _Voice:
         load_espeak_voices_once()
         # Its debug lines hold the text that is spoken, which logs must not.
         logging.getLogger("piper").setLevel(logging.INFO)
-        try:
+        with told(_failure, f"The voice file {config_path.name} can't be loaded", "Download it again."):
             content = json.loads(config_path.read_text("utf-8-sig"))
             check_numbers(content)
             config = PiperConfig.from_dict(content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise _unusable(config_path, error) from error
         if config.phoneme_type not in (PhonemeType.ESPEAK, PhonemeType.TEXT):
             raise _failure(
                 f"The voice {model_path.name} needs a {config.phoneme_type.value} dictionary, which Piper "
                 "would download while it speaks. Choose a voice that uses espeak."
             )
-        try:
+        with told(_failure, f"The voice file {model_path.name} can't be loaded", "Download it again."):
             self._model = PiperModel(model_path.read_bytes(), threads, stop)
-        except Exception as error:
-            raise _unusable(model_path, error) from error
         # For phonemes and their ids alone; its `synthesize` gives sentences whole.
         self._phonemes = PiperVoice(session=None, config=config)
         self._config = config
@@ -196,11 +187,3 @@ class _Voice:
             return [(phoneme, 1 / len(phonemes)) for phoneme in phonemes]
         ends = np.concatenate([[0.0], np.cumsum(lengths) / lengths.sum()])[np.cumsum(counts)]
         return list(zip((BOS, *phonemes, EOS), np.diff(ends, prepend=0.0).tolist(), strict=True))
-
-
-def _unusable(path: Path, error: Exception) -> VoiceError:
-    return _failure(f"The voice file {path.name} can't be loaded ({error}). Download it again.")
-
-
-def _failure(message: str) -> VoiceError:
-    return VoiceError(ErrorCode.TTS_ERROR, Component.TTS, message)

@@ -9,16 +9,16 @@ A chunk says little of how loud its sentence will be, which is louder at its beg
 its gain is weighed against how loud the voice usually is.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from localvoice.engines.jobs import Stop
-from localvoice.engines.onnx import Graph, Inputs, Submodel, open_session, run_stoppable
+from localvoice.engines.onnx import Graph, Inputs, open_session, run_stoppable
 
 FIRST_FRAMES: Final = 30
 """Of the first chunk: 0.35 s, in which the next is made several times over. A sentence of less than twice as
@@ -57,21 +57,16 @@ Id = Annotated[int, Field(ge=0, lt=1 << 20)]
 class Chunk:
     """A stretch of a sentence's sound."""
 
-    sound: npt.NDArray[np.float32]
-    """Shape (n,), as the model gives it."""
-    begin: float
-    """Where it begins, 0 to 1 of the sentence."""
-    end: float
-    """Where it ends; 1 in the last."""
+    sound: Sound  # as the model gives it
+    begin: float  # 0 to 1 of the sentence
+    end: float  # 1 in the last
 
 
 @dataclass(frozen=True)
 class SpokenSentence:
-    """A sentence that is being spoken."""
-
     lengths: npt.NDArray[np.float32] | None
     """Frames that each id lasts, shape (ids,); None where the model doesn't tell."""
-    chunks: Generator[Chunk, None, None]
+    chunks: Iterator[Chunk]
     """Its sound. Raises `Stopped`."""
 
 
@@ -88,47 +83,40 @@ class PiperModel:
         # Where it decides how long phonemes last it rounds up, and nowhere else.
         lengths = graph.made_by("Ceil")
         self._tells_lengths = len(lengths) == 1
-        lengths = lengths if self._tells_lengths else []
         self._latent = ""
         latent = graph.read_with(_DECODER_WEIGHT)
         if len(latent) == 1:
             decoder = graph.part(made, latent)
             if decoder.inputs <= {*latent, _SPEAKER}:
                 (self._latent,) = made = latent
-                self._decoder = _Network(decoder, threads, stop)
+                self._decoder = open_session(decoder.model, threads, keep_memory=False, stop=stop)
             del decoder  # it is as large as the file
-        encoder = graph.part(made + lengths)
-        self._encoder = _Network(encoder, threads, stop)
+        encoder = graph.part(made + lengths if self._tells_lengths else made)
+        self._encoder = open_session(encoder.model, threads, keep_memory=False, stop=stop)
 
     def speak(self, inputs: Inputs, stop: Stop) -> SpokenSentence:
         """Begin a sentence; `inputs` are Piper's: input, input_lengths, scales, sid. Raises `Stopped`."""
-        made, *lengths = self._encoder.run(inputs, stop)
-        chunks = self._decoded(made, inputs, stop) if self._latent else _whole(made)
+        made, *lengths = _run(self._encoder, inputs, stop)
+        if self._latent:
+            chunks = self._decoded(made, inputs, stop)
+        else:
+            chunks = iter([Chunk(made.ravel(), 0.0, 1.0)])
         return SpokenSentence(lengths[0].ravel() if self._tells_lengths else None, chunks)
 
-    def _decoded(self, latent: npt.NDArray[Any], inputs: Inputs, stop: Stop) -> Generator[Chunk, None, None]:
+    def _decoded(self, latent: npt.NDArray[Any], inputs: Inputs, stop: Stop) -> Iterator[Chunk]:
         frames = latent.shape[2]
         for begin, end in _spans(frames):
             first, last = max(0, begin - CONTEXT_FRAMES), min(frames, end + CONTEXT_FRAMES)
             given = {**inputs, self._latent: latent[:, :, first:last]}
-            sound = self._decoder.run(given, stop)[0].ravel()
+            sound = _run(self._decoder, given, stop)[0].ravel()
             a_frame = len(sound) // (last - first)
             own = sound[(begin - first) * a_frame : (end - first) * a_frame]
             yield Chunk(own, begin / frames, end / frames)
 
 
-class _Network:
-    def __init__(self, part: Submodel, threads: int, stop: Stop | None) -> None:
-        self._session = open_session(part.model, threads, keep_memory=False, stop=stop)
-        self._inputs = part.inputs
-
-    def run(self, inputs: Inputs, stop: Stop) -> list[npt.NDArray[Any]]:
-        """Its outputs; of the inputs it takes those it has."""
-        return run_stoppable(self._session, {name: inputs[name] for name in self._inputs}, stop)
-
-
-def _whole(sound: npt.NDArray[Any]) -> Generator[Chunk, None, None]:
-    yield Chunk(sound.ravel(), 0.0, 1.0)
+def _run(session: Any, inputs: Inputs, stop: Stop) -> list[npt.NDArray[Any]]:
+    """Its outputs; of the inputs it takes those it has."""
+    return run_stoppable(session, {each.name: inputs[each.name] for each in session.get_inputs()}, stop)
 
 
 def _spans(frames: int) -> Iterator[tuple[int, int]]:
@@ -145,10 +133,9 @@ def _spans(frames: int) -> Iterator[tuple[int, int]]:
 
 
 class Loudness:
-    """How loud a voice is as a rule: its sentences teach it."""
+    """How loud a voice of this sample rate is as a rule: its sentences teach it."""
 
     def __init__(self, rate: int) -> None:
-        """`rate`: the voice's, samples a second."""
         self.block = rate // _BLOCKS
         self.energy = 0.0
         """Mean square of its speech; 0 as long as it has said nothing."""
@@ -209,32 +196,24 @@ def _rounded(sound: Sound) -> Sound:
     return sound
 
 
-class _VoiceSettings(BaseModel):
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+class _Numbers(BaseModel):
+    """The numbers in a voice's JSON; it holds more."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
 
-class _Audio(_VoiceSettings):
-    sample_rate: int = Field(ge=8_000, le=192_000)
-
-
-class _Inference(_VoiceSettings):
-    noise_scale: float = Field(default=0.667, ge=0, le=4)
-    length_scale: float = Field(default=1.0, ge=0.1, le=10)
-    noise_w: float = Field(default=0.8, ge=0, le=4)
-
-
-class _AllSettings(_VoiceSettings):
-    audio: _Audio
-    inference: _Inference = _Inference()
+    sample_rate: int = Field(ge=8_000, le=192_000, validation_alias=AliasPath("audio", "sample_rate"))
+    noise_scale: float = Field(0.667, ge=0, le=4, validation_alias=AliasPath("inference", "noise_scale"))
+    length_scale: float = Field(1.0, ge=0.1, le=10, validation_alias=AliasPath("inference", "length_scale"))
+    noise_w: float = Field(0.8, ge=0, le=4, validation_alias=AliasPath("inference", "noise_w"))
     num_symbols: int = Field(ge=1, lt=1 << 20)
     num_speakers: int = Field(ge=1, lt=1 << 20)
     default_speaker_id: Id = 0
-    hop_length: int = Field(default=256, ge=1, le=8192)
+    hop_length: int = Field(256, ge=1, le=8192)
     # A phoneme has one id; a combined one has a few.
     phoneme_id_map: dict[str, Annotated[list[Id], Field(max_length=16)]] = Field(max_length=20_000)
 
     @model_validator(mode="after")
-    def _speaker_is_there(self) -> "_AllSettings":
+    def _speaker_is_there(self) -> Self:
         if self.default_speaker_id >= self.num_speakers:
             raise ValueError(f"there is no speaker {self.default_speaker_id} among {self.num_speakers}")
         return self
@@ -243,7 +222,7 @@ class _AllSettings(_VoiceSettings):
 def check_numbers(settings: Any) -> None:
     """Raises `ValueError` naming the first number that is out of range, missing or none."""
     try:
-        _AllSettings.model_validate(settings)
+        _Numbers.model_validate(settings)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"])

@@ -1,6 +1,7 @@
 """Voice activity detection: Silero VAD v5 and v6 as ONNX, without torch."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ _QUIET: Final = 8 / 32768
 """Peak of a window in which there is never speech: at this level the model gives none more than 0.03."""
 _SETTLED: Final = 32
 """Quiet windows, 1 s of them, after which more of them change nothing: the model isn't shown those."""
+_failure: Final = partial(VoiceError, ErrorCode.VAD_ERROR, Component.VAD)
 
 
 class SileroVad:
@@ -33,7 +35,6 @@ class SileroVad:
             self._session = open_session(model_path, threads=1)
 
     def stream(self) -> "SileroStream":
-        """A fresh stream with a state of its own."""
         return SileroStream(self._session)
 
 
@@ -46,14 +47,12 @@ class SileroStream:
         self.reset()
 
     def reset(self) -> None:
-        """Start again, as a fresh stream."""
         self._state = np.zeros((2, 1, 128), np.float32)
         self._input = np.zeros((1, CONTEXT + WINDOW), np.float32)
         self._quiet_windows = 0
         self._latest = 0.0
 
     def __call__(self, window: npt.NDArray[np.float32]) -> float:
-        """Speech probability, 0 to 1, of the next 512 samples at 16 kHz, shape (512,), float32 in [-1, 1)."""
         if window.shape != (WINDOW,):
             raise _failure(
                 f"The voice activity model takes windows of shape ({WINDOW},), not {window.shape}."
@@ -79,7 +78,3 @@ class SileroStream:
                 "files (`localvoice models verify`)."
             )
         return self._latest
-
-
-def _failure(message: str) -> VoiceError:
-    return VoiceError(ErrorCode.VAD_ERROR, Component.VAD, message)

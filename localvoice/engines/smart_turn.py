@@ -1,7 +1,7 @@
 """End of turn by intonation: Smart Turn v3, which judges the sound itself and knows no words."""
 
 import math
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.jobs import Stop
 from localvoice.engines.onnx import OnnxSession, open_session, run_stoppable
+from localvoice.engines.whisper import mel_filters
 from localvoice.engines.worker import Worker, told
 
 SECONDS: Final = 8
@@ -26,10 +27,7 @@ _AT_ONCE: Final = 100
 """Frames: all at once would take most memory at the moment when Whisper does."""
 _RANGE: Final = 8.0
 """Powers of ten below the loudest that are told apart."""
-_LINEAR_BELOW: Final = 1000.0
-"""Hz. Slaney's mel scale is linear up to here, and logarithmic above."""
-_HZ_PER_MEL: Final = 200 / 3
-_LOG_STEP: Final = np.log(6.4) / 27
+_failure: Final = partial(VoiceError, ErrorCode.VAD_ERROR, Component.VAD)
 
 
 class SmartTurn:
@@ -63,12 +61,10 @@ class SmartTurn:
             return await self._worker.run(lambda: _judge(self._model, speech, stop), stop=stop)
 
     async def warm_up(self) -> None:
-        """Judge a second of faint noise."""
         noise = np.random.default_rng(0).normal(0, 300, SPEECH_RATE).astype(np.int16)
         await self.complete(AudioFrame(noise, SPEECH_RATE))
 
     async def close(self) -> None:
-        """End the worker."""
         await self._worker.close()
 
 
@@ -88,10 +84,6 @@ def _judge(session: OnnxSession, speech: AudioFrame, stop: Stop) -> float:
     return probability
 
 
-def _failure(message: str) -> VoiceError:
-    return VoiceError(ErrorCode.VAD_ERROR, Component.VAD, message)
-
-
 def log_mel(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Log-mel features of sound at 16 kHz, shape (n,) to (80, n // 160), as Whisper's encoder reads them."""
     padded = np.pad(sound, _FFT // 2, mode="reflect")
@@ -107,27 +99,5 @@ def _mels(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The power in each band, shape (n, 400) to (80, n)."""
     window = np.hanning(_FFT + 1)[:-1].astype(np.float32)
     power = np.square(np.abs(np.fft.rfft(frames * window)))
-    mels: npt.NDArray[np.float32] = _filters() @ power.T
+    mels: npt.NDArray[np.float32] = mel_filters(BANDS, _FFT) @ power.T
     return mels
-
-
-@cache
-def _filters() -> npt.NDArray[np.float32]:
-    """Triangles of equal area, shape (80, 201): the share of each frequency in each band."""
-    frequencies = np.linspace(0, SPEECH_RATE / 2, _FFT // 2 + 1)
-    edges = _hertz(np.linspace(0, _mel(SPEECH_RATE / 2), BANDS + 2))
-    lower, centre, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising = (frequencies - lower) / (centre - lower)
-    falling = (upper - frequencies) / (upper - centre)
-    triangles = np.maximum(0, np.minimum(rising, falling)) * 2 / (upper - lower)
-    return triangles.astype(np.float32)
-
-
-def _mel(hertz: float) -> float:
-    return float(_LINEAR_BELOW / _HZ_PER_MEL + np.log(hertz / _LINEAR_BELOW) / _LOG_STEP)
-
-
-def _hertz(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    linear = mels * _HZ_PER_MEL
-    beyond = np.maximum(0, mels - _LINEAR_BELOW / _HZ_PER_MEL)
-    return np.where(beyond > 0, _LINEAR_BELOW * np.exp(_LOG_STEP * beyond), linear)

@@ -21,6 +21,7 @@ STT_THREADS: Final = 8
 SMALL_MACHINE: Final = 4
 """Cores up to which a second TTS thread would be taken from the LLM."""
 _FILE_SYSTEM: Final = Path("/")
+"""Where /proc and /sys are."""
 _UNLIMITED: Final = 1 << 60
 """Version 1 has no word for a memory without limit, and writes a number above this."""
 
@@ -72,10 +73,7 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"], gpus: int) -> Device:
 
 
 def available_cores(root: Path = _FILE_SYSTEM) -> int:
-    """Cores this process may use: its CPU affinity, and the quota of its container or service, if any.
-
-    `root` is where /proc and /sys are.
-    """
+    """Cores this process may use: its CPU affinity, and the quota of its container or service, if any."""
     # macOS has no affinity.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(root)
@@ -84,10 +82,7 @@ def available_cores(root: Path = _FILE_SYSTEM) -> int:
 
 
 def cpu_quota(root: Path = _FILE_SYSTEM) -> float | None:
-    """Processor time a second that this process may use, in cores; None without a limit.
-
-    `root` is where /proc and /sys are.
-    """
+    """Processor time a second that this process may use, in cores; None without a limit."""
     quotas = []
     for group in _groups(root, "cpu"):
         v1 = _numbers(group, "cpu.cfs_quota_us") + _numbers(group, "cpu.cfs_period_us")

@@ -5,7 +5,7 @@ Cancelling the awaiting task, or closing the iterator, stops the work in the eng
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, Self
 
 import numpy as np
@@ -157,7 +157,7 @@ class Sampling:
     """Above 1, words of the last sentences are less likely: small models repeat themselves otherwise."""
     max_tokens: int = 256
     """Tokens of one reply at most. Spoken answers are short."""
-    stop: tuple[str, ...] = field(default=())
+    stop: tuple[str, ...] = ()
     """Texts that end the reply, in addition to the model's own end-of-turn token."""
 
 
@@ -275,15 +275,10 @@ class OwnEngines:
     """
 
     vad: Vad | None = None
-    """Voice activity."""
     stt: Stt | None = None
-    """Speech to text."""
     llm: Llm | None = None
-    """The language model."""
     tts: Tts | None = None
-    """Text to speech."""
     turn: TurnDetector | None = None
-    """Tells whether a speaker has finished."""
 
 
 @dataclass(frozen=True)

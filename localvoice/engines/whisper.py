@@ -6,7 +6,7 @@ silence is now and then repeated; below 8 s everything tends to loop.
 """
 
 from collections.abc import Generator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -59,11 +59,18 @@ MOST_TOKENS: Final = 224
 """Half of the decoder's context: Whisper's own limit for one window."""
 
 ComputeType = Literal["int8", "int8_float16", "float16", "float32"]
+_failure: Final = partial(VoiceError, ErrorCode.STT_ERROR, Component.STT)
 
 
 def gpu_count() -> int:
-    """CUDA GPUs that Whisper can compute on."""
     return int(ctranslate2.get_cuda_device_count())  # type: ignore[attr-defined]
+
+
+@cache
+def mel_filters(bands: int, window: int) -> npt.NDArray[np.float32]:
+    """The share of each frequency in each mel band, shape (bands, window // 2 + 1); a window of samples."""
+    filters = FeatureExtractor.get_mel_filters(SPEECH_RATE, window, bands)  # type: ignore[no-untyped-call]
+    return np.asarray(filters, np.float32)
 
 
 class WhisperStt:
@@ -98,7 +105,6 @@ class WhisperStt:
             return await Worker.loaded("stt", load, partial(cls, name))
 
     async def transcribe(self, speech: AudioFrame) -> Transcript:
-        """The words of one utterance at 16 kHz, 0.1 to 60 s; empty for silence and noise."""
         if speech.rate != SPEECH_RATE:
             raise _failure(f"Speech recognition takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
         advice = "Say it again; if it fails every time, restart localvoice."
@@ -112,7 +118,6 @@ class WhisperStt:
         await self.transcribe(AudioFrame(noise, SPEECH_RATE))
 
     async def close(self) -> None:
-        """End the worker."""
         await self._worker.close()
 
 
@@ -196,7 +201,3 @@ class _Model:
 
 def _window(seconds: float) -> float:
     return max(WORD_WINDOW if seconds < WORD_SECONDS else SHORT_WINDOW, seconds + MARGIN)
-
-
-def _failure(message: str) -> VoiceError:
-    return VoiceError(ErrorCode.STT_ERROR, Component.STT, message)

@@ -41,25 +41,12 @@ MAX_COMPRESSION: Final = 2.4
 WORDS_PER_SECOND: Final = 6.0
 """Faster than people speak; sustained speech has 2 to 4."""
 STOCK_PHRASES: Final = frozenset(
-    {
-        "you",
-        "bye",
-        "bye bye",
-        "thank you",
-        "thank you very much",
-        "thank you so much",
-        "thanks for watching",
-        "thank you for watching",
-        "thank you so much for watching",
-        "please subscribe",
-        "please subscribe to my channel",
-        "see you next time",
-        "see you in the next video",
-        "subtitles by the amara org community",
-        "i'm sorry",
-        "oh",
-        "so",
-    }
+    (
+        "you, bye, bye bye, thank you, thank you very much, thank you so much, thanks for watching, "
+        "thank you for watching, thank you so much for watching, please subscribe, "
+        "please subscribe to my channel, see you next time, see you in the next video, "
+        "subtitles by the amara org community, i'm sorry, oh, so"
+    ).split(", ")
 )
 """What Whisper writes without speech. People say some of it too: a second sign is needed to drop it."""
 
@@ -76,10 +63,9 @@ _BYTES: Final = _bytes_of_letters()
 
 
 class WhisperWords:
-    """What one model's tokens mean."""
+    """What one model's tokens mean. Its `tokenizer` is not kept."""
 
     def __init__(self, tokenizer: TextTokenizer, languages: Sequence[str]) -> None:
-        """`tokenizer`: of the model's folder; it is not kept. `languages`: those that the model knows."""
         multilingual = len(languages) > 1
         of_language = partial(Tokenizer, tokenizer, multilingual, task="transcribe")
         prompts = {}
@@ -108,16 +94,11 @@ class WhisperWords:
 class Decoded:
     """One decoding of one stretch of sound."""
 
-    text: str
-    """As decoded, with its leading space."""
-    language: str
-    """ISO 639-1 code."""
-    logprob: float
-    """Mean log-probability a token."""
-    no_speech: float
-    """Probability of no speech, 0 to 1."""
-    cut: bool
-    """Whether it ended at the limit of tokens, not by itself."""
+    text: str  # with its leading space
+    language: str  # ISO 639-1 code
+    logprob: float  # mean of the tokens
+    no_speech: float  # probability
+    cut: bool  # whether it ended at the limit of tokens, not by itself
 
 
 def loudest_dbfs(sound: AudioFrame) -> float:

@@ -252,9 +252,9 @@ def told(
         yield
     except VoiceError:
         raise
-    except Stopped as error:
-        stopped = failure(when_stopped)
-        stopped.retryable = False
-        raise stopped from error
     except Exception as error:
+        if when_stopped and isinstance(error, Stopped):
+            stopped = failure(when_stopped)
+            stopped.retryable = False
+            raise stopped from error
         raise failure(f"{what} ({error}). {advice}") from error

@@ -105,7 +105,7 @@ async def probe(
                 if outcome.message is None:
                     for file in _files(paths[part]):
                         cache.add(_key(part, file), file.stat(), mark)
-                elif part != "fallback" and (part != "llm" or files.fallback_llm is None):
+                elif part != "fallback" and (part != "llm" or files.fallback is None):
                     raise VoiceError(
                         outcome.code or ErrorCode.INTERNAL_ERROR,
                         outcome.component or Component.SERVER,

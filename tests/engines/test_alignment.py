@@ -109,7 +109,7 @@ REPLY = [
 
 
 async def played(piper: PiperTts, text: str) -> list[AudioFrame]:
-    """The piece as the playout is given it, in one frame: whoever reads here doesn't wait for the next."""
+    """The piece as the playout is given it, in one frame: a reader doesn't wait for the next."""
     sound = PieceSound(SPEECH_RATE, cut_lead_in=False, cut_tail=False)
     return [concatenate([*(sound.feed(frame) for frame in await frames(piper, text)), sound.end()])]
 
@@ -121,7 +121,7 @@ async def stopped(sounds: list[list[AudioFrame]], seconds: float) -> tuple[list[
     wanted, read = int(seconds * SPEECH_RATE), np.zeros(0, np.int16)
     for piece, sound in zip(REPLY, sounds, strict=True):
         for number, frame in enumerate(sound):
-            if len(read) < wanted:  # nobody reads on, and the playout takes only so much
+            if len(read) < wanted:  # the playout takes only so much without a reader
                 await playout.write("" if number else piece, frame)
         while playout.playing and len(read) < wanted:
             read = np.concatenate([read, playout.read(min(320, wanted - len(read)))])
@@ -133,7 +133,7 @@ async def stopped(sounds: list[list[AudioFrame]], seconds: float) -> tuple[list[
 
 @pytest.mark.integration
 async def test_history_holds_the_words_that_were_played(piper: PiperTts, whisper: WhisperStt) -> None:
-    """Stopped anywhere, what `heard` says is what somebody else hears in what was read, to the word."""
+    """Stopped anywhere, what `heard` says is what another listener hears in what was read, to the word."""
     sounds = [await played(piper, piece) for piece in REPLY]
     seconds = sum(frame.seconds for sound in sounds for frame in sound)
     for stop_at in np.random.default_rng(5).uniform(1.0, seconds, 10):

@@ -53,7 +53,7 @@ async def test_what_is_left_is_known_afterwards() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_nobody_waits_for_ever() -> None:
+async def test_no_wait_is_without_end() -> None:
     deadline = Deadline()
     deadline.wait()
     with pytest.raises(TooBusy):

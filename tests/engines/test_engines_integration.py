@@ -65,7 +65,7 @@ async def test_a_word_of_thanks_is_heard_though_whisper_likes_to_invent_it(engin
         assert words(heard.text) == words(text)
 
 
-async def test_recordings_are_understood_beside_a_reply_that_is_being_written(engines: Engines) -> None:
+async def test_recordings_are_understood_while_a_reply_is_being_written(engines: Engines) -> None:
     clip = SPEECH / "weather_question.wav"
     if not clip.exists():
         pytest.skip(f"the recording {clip.name} isn't on this machine")
@@ -102,10 +102,10 @@ async def test_the_event_loop_stays_free_while_models_work(engines: Engines) -> 
 @pytest.mark.parametrize(
     ("field", "code"),
     [
-        ("whisper_dir", ErrorCode.STT_ERROR),
+        ("stt", ErrorCode.STT_ERROR),
         ("llm", ErrorCode.LLM_ERROR),
-        ("voice", ErrorCode.TTS_ERROR),
-        ("voice_config", ErrorCode.TTS_ERROR),
+        ("tts", ErrorCode.TTS_ERROR),
+        ("tts_config", ErrorCode.TTS_ERROR),
         ("vad", ErrorCode.VAD_ERROR),
     ],
 )

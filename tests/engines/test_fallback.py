@@ -27,14 +27,15 @@ from tests.support.failing_minds import (
     now,
     small,
 )
+from tests.support.failing_minds import told as told
 
 pytestmark = pytest.mark.virtual_clock
 
 
-async def test_after_three_failures_the_fallback_answers_and_stays() -> None:
-    mind, successor, told = Mind([FAILED]), small(), Told()
+async def test_after_three_failures_the_fallback_answers_and_stays(told: Told) -> None:
+    mind, successor = Mind([FAILED]), small()
     spare = Spare(successor)
-    llm = ResilientLlm(mind, PATIENCE, spare.source, told)
+    llm = ResilientLlm(mind, PATIENCE, spare.source)
     assert await ask(llm) == "I am fine."
     assert mind.times == [0, 0.25, 0.75] and successor.asked == [(5.75, OFFER)]
     assert told.switches == [("big", "small", "LLM_ERROR: The mind failed.")]
@@ -77,10 +78,10 @@ async def test_failures_in_mid_reply_count_too() -> None:
     assert len(mind.asked) == 3 and now() == 5, "the next request waits for the loading"
 
 
-async def test_requests_share_one_loading_and_one_switch() -> None:
-    mind, successor, told = Mind([FAILED]), small(), Told()
+async def test_requests_share_one_loading_and_one_switch(told: Told) -> None:
+    mind, successor = Mind([FAILED]), small()
     spare = Spare(successor)
-    llm = ResilientLlm(mind, PATIENCE, spare.source, told)
+    llm = ResilientLlm(mind, PATIENCE, spare.source)
     assert await asyncio.gather(*(ask(llm) for _ in range(5))) == ["I am fine."] * 5
     assert spare.loading == len(told.switches) == 1 and len(successor.asked) == 5
 
@@ -97,10 +98,10 @@ async def test_a_failure_while_the_fallback_loads_loads_no_second() -> None:
     assert spare.loading == spare.loaded == 1
 
 
-async def test_a_request_that_fails_on_the_primary_after_the_switch_goes_to_the_fallback() -> None:
-    mind, told = Mind([20.0, FAILED], [FAILED]), Told()
+async def test_a_request_that_fails_on_the_primary_after_the_switch_goes_to_the_fallback(told: Told) -> None:
+    mind = Mind([20.0, FAILED], [FAILED])
     spare = Spare(small())
-    llm = ResilientLlm(mind, RetryPolicy(retries=0), spare.source, told)
+    llm = ResilientLlm(mind, RetryPolicy(retries=0), spare.source)
     late = asyncio.create_task(ask(llm))
     await asyncio.sleep(0.1)
     for _ in range(2):
@@ -112,9 +113,9 @@ async def test_a_request_that_fails_on_the_primary_after_the_switch_goes_to_the_
     assert spare.loading == len(told.switches) == 1
 
 
-async def test_the_fallback_has_retries_of_its_own_and_nobody_behind_it() -> None:
-    mind, successor, told = Mind([FAILED]), small([FAILED]), Told()
-    llm = ResilientLlm(mind, PATIENCE, Spare(successor, seconds=0).source, told)
+async def test_the_fallback_has_retries_of_its_own_and_no_fallback(told: Told) -> None:
+    mind, successor = Mind([FAILED]), small([FAILED])
+    llm = ResilientLlm(mind, PATIENCE, Spare(successor, seconds=0).source)
     with pytest.raises(VoiceError, match=r"small was asked 4 times\.$"):
         await ask(llm)
     assert successor.times == [0.75, 1, 1.5, 2.5]
@@ -122,11 +123,11 @@ async def test_the_fallback_has_retries_of_its_own_and_nobody_behind_it() -> Non
 
 
 async def test_a_fallback_that_cant_be_loaded_is_told_and_the_primary_goes_on(
-    caplog: pytest.LogCaptureFixture,
+    told: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mind, told = Mind([FAILED]), Told()
+    mind = Mind([FAILED])
     spare = Spare(VoiceError(ErrorCode.LLM_ERROR, Component.LLM, "The file is broken."), OSError("no disk"))
-    llm = ResilientLlm(mind, PATIENCE, spare.source, told)
+    llm = ResilientLlm(mind, PATIENCE, spare.source)
     with pytest.raises(VoiceError) as caught:
         await ask(llm)
     assert caught.value.message == (
@@ -153,10 +154,10 @@ async def test_cancelling_while_the_fallback_loads_leaves_the_loading_to_the_oth
     assert (spare.loading, spare.cancelled, llm.name) == (1, 0, "small")
 
 
-async def test_closing_while_the_fallback_loads_ends_the_loading() -> None:
-    mind, successor, told = Mind([FAILED]), small(), Told()
+async def test_closing_while_the_fallback_loads_ends_the_loading(told: Told) -> None:
+    mind, successor = Mind([FAILED]), small()
     spare = Spare(successor)
-    llm = ResilientLlm(mind, PATIENCE, spare.source, told)
+    llm = ResilientLlm(mind, PATIENCE, spare.source)
     task = asyncio.create_task(ask(llm))
     await asyncio.sleep(2)
     mind.script = [[VoiceError(ErrorCode.LLM_ERROR, Component.LLM, "It was shut down.", retryable=False)]]
@@ -166,17 +167,17 @@ async def test_closing_while_the_fallback_loads_ends_the_loading() -> None:
     assert (spare.cancelled, spare.loaded, mind.closed, told.switches) == (1, 0, 1, [])
 
 
-async def test_at_the_start_the_primary_is_loaded_and_the_fallback_kept_for_later() -> None:
-    mind, spare, told = Mind([FAILED]), Spare(small()), Told()
-    llm = await load_with_fallback(LlmSource("big", Spare(mind).load), spare.source, PATIENCE, told)
+async def test_at_the_start_the_primary_is_loaded_and_the_fallback_kept_for_later(told: Told) -> None:
+    mind, spare = Mind([FAILED]), Spare(small())
+    llm = await load_with_fallback(LlmSource("big", Spare(mind).load), spare.source, PATIENCE)
     assert (llm.name, spare.loading) == ("big", 0)
     assert await ask(llm) == "I am fine."
     assert told.switches == [("big", "small", "LLM_ERROR: The mind failed.")]
 
 
-async def test_at_the_start_the_fallback_is_loaded_where_the_primary_cant_be() -> None:
-    broken, spare, told = Spare(FAILED), Spare(small([FAILED])), Told()
-    llm = await load_with_fallback(LlmSource("big", broken.load), spare.source, PATIENCE, told)
+async def test_at_the_start_the_fallback_is_loaded_where_the_primary_cant_be(told: Told) -> None:
+    broken, spare = Spare(FAILED), Spare(small([FAILED]))
+    llm = await load_with_fallback(LlmSource("big", broken.load), spare.source, PATIENCE)
     assert llm.name == "small"
     assert told.switches == [("big", "small", "LLM_ERROR: The mind failed.")]
     with pytest.raises(VoiceError, match=r"small was asked 4 times\.$"):
@@ -187,9 +188,7 @@ async def test_at_the_start_the_fallback_is_loaded_where_the_primary_cant_be() -
 async def test_at_the_start_both_failures_are_told() -> None:
     broken = Spare(FAILED)
     with pytest.raises(VoiceError) as caught:
-        await load_with_fallback(
-            LlmSource("big", broken.load), Spare(OSError("no disk")).source, PATIENCE, Told()
-        )
+        await load_with_fallback(LlmSource("big", broken.load), Spare(OSError("no disk")).source, PATIENCE)
     assert caught.value.code is ErrorCode.LLM_ERROR
     assert caught.value.message == (
         "Neither language model can be loaded. big: The mind failed. Its fallback small: no disk"
@@ -204,15 +203,13 @@ async def test_at_the_start_without_a_fallback_the_failure_is_as_it_was() -> Non
 
 async def test_cancelling_the_start_loads_nothing_else() -> None:
     first, spare = Spare(Mind(FINE)), Spare(small())
-    task = asyncio.create_task(
-        load_with_fallback(LlmSource("big", first.load), spare.source, PATIENCE, Told())
-    )
+    task = asyncio.create_task(load_with_fallback(LlmSource("big", first.load), spare.source, PATIENCE))
     await asyncio.sleep(1)
     await cancel(task)
     assert (first.cancelled, spare.loading) == (1, 0)
 
 
-async def test_a_switch_is_logged_if_nobody_else_wants_to_know(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_switch_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         log_switch("big", "small", FAILED)
     assert "the language model small takes over from big: The mind failed." in caplog.text

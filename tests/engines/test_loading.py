@@ -17,8 +17,13 @@ from tests.support.stuck_models import Hole
 from tests.support.stuck_models import hole as hole
 from tests.support.stuck_models import soon_stuck as soon_stuck
 
-SOME = Path("some")
-SOME_FILES = EngineFiles(SOME, "ears", SOME, "mind", SOME, SOME, "voice", vad=SOME)
+SOME_FILES = EngineFiles(
+    stt=Path("ears"),
+    llm=Path("mind/llm.gguf"),
+    tts=Path("voice/voice.onnx"),
+    tts_config=Path("voice/voice.onnx.json"),
+    vad=Path("vad/vad.onnx"),
+)
 
 
 def other_models_are_fakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -33,7 +33,7 @@ def model(*parts: bytes) -> bytes:
     return b"\x08\x08" + _field(8, b"\x10\x0f") + _field(7, b"".join([*parts, _field(2, b"g")]))
 
 
-# y = (x * a + b) * c, and beside it the rounded-up x.
+# y = (x * a + b) * c, and also the rounded-up x.
 CHAIN = model(
     node("Mul", "x a", "m"),
     node("Ceil", "x", "up"),

@@ -142,7 +142,7 @@ async def test_a_call_that_fails_is_one_error_and_the_next_one_works(fault: Faul
         await all_work(engines, speech)
 
 
-async def test_a_call_that_never_returns_costs_its_turn_and_the_model_is_loaded_anew(
+async def test_a_call_that_never_returns_costs_its_turn_and_the_model_is_loaded_again(
     fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with loaded(fault) as (engines, speech):

@@ -22,7 +22,7 @@ SPEECH = AudioFrame(np.zeros(SPEECH_RATE, np.int16), SPEECH_RATE)
 
 
 class Engine:
-    """What it was asked to do besides its work."""
+    """What it was asked to do in addition to its work."""
 
     def __init__(self) -> None:
         self.warmed = self.closed = 0
@@ -239,7 +239,7 @@ async def test_a_stuck_thread_fails_each_call_at_its_own_deadline_until_it_is_fr
     for _ in range(3):
         with pytest.raises(VoiceError, match=r"deadlines\.stt_seconds"):
             await stt.transcribe(SPEECH)
-    assert 0.15 <= now() - started < 2, "nobody waits for the thread"
+    assert 0.15 <= now() - started < 2, "no call waits for the thread"
     release.set()
     assert await DeadlineStt(Deaf(0), 5).transcribe(SPEECH) == Transcript("at last")
     await worker.close()

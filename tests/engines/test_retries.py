@@ -90,7 +90,7 @@ async def test_once_something_was_said_a_failure_is_final(end: VoiceError | floa
     assert caught.value.code == code and seen == ["I "] and len(mind.asked) == 1
 
 
-async def test_what_trying_again_cant_mend_is_not_tried_again() -> None:
+async def test_what_trying_again_cant_repair_is_not_tried_again() -> None:
     mind, spare = Mind([TOO_LONG]), Spare(small())
     llm = ResilientLlm(mind, PATIENCE, spare.source)
     for _ in range(4):

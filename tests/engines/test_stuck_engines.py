@@ -30,7 +30,7 @@ from tests.support.stuck_models import soon_stuck as soon_stuck
 
 SECONDS = 1.0
 """Every deadline here. It passes in the code under test, which can't know that its threads wait for a core,
-as they do for a quarter of a second beside busy neighbours: no test is to fail of that."""
+as they do for a quarter of a second on a busy machine: no test is to fail of that."""
 PATIENCE = RetryPolicy(
     first_token_seconds=SECONDS, reply_seconds=2 * SECONDS, retries=0, backoff_seconds=0.01
 )
@@ -233,7 +233,7 @@ async def test_a_model_that_cannot_be_loaded_again_is_told(
         assert (await health(site))[0] == 503
 
 
-async def test_a_stuck_turn_detector_is_loaded_again_and_nobody_waits_for_it(hole: Hole) -> None:
+async def test_a_stuck_turn_detector_is_loaded_again_and_no_turn_waits_for_it(hole: Hole) -> None:
     detector = SmartTurn("tact", worker(hole, "turn"), Model(hole))  # type: ignore[arg-type]
     hole.traps.append("judge")
     judging = asyncio.create_task(detector.complete(loud(0.5)))

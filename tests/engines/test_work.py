@@ -1,4 +1,4 @@
-"""What the models do is counted for whoever asked: by the session, not by the thread."""
+"""What the models do is counted for the session that asked, not by the thread."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import aclosing
 
 from localvoice.engines.jobs import Stop, Work, counted
-from localvoice.engines.rehearsal import rehearse
+from localvoice.engines.loading import rehearse
 from localvoice.engines.worker import Worker
 from tests.support.fakes import FakeLlm, FakeStt, FakeTurn, fake_engines
 
@@ -50,7 +50,7 @@ async def test_streams_count_and_work_that_may_wait_does_not() -> None:
         await worker.close()
 
 
-async def test_nobody_counts_where_nobody_asks() -> None:
+async def test_work_that_no_session_asked_for_is_not_counted() -> None:
     worker = Worker("model")
     try:
         await worker.run(time.sleep, 0.0)

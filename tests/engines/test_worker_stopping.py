@@ -1,4 +1,4 @@
-"""Stopping jobs and closing the worker: nothing is left behind, and nobody waits for it."""
+"""Stopping jobs and closing the worker: nothing is left behind, and no caller waits for it."""
 
 import asyncio
 import threading
@@ -96,7 +96,7 @@ async def test_cancelling_the_reader_stops_the_job(worker: Worker) -> None:
     assert left.is_set()
 
 
-async def test_a_job_that_ignores_its_flag_holds_nobody_up(
+async def test_a_job_that_ignores_its_flag_holds_up_no_caller(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "LEAVE_SECONDS", 0.05)

@@ -63,7 +63,7 @@ async def test_what_works_is_tried_once(
 def whisper(files: EngineFiles, folder: Path) -> EngineFiles:
     copy = Path(shutil.copytree(files.parts()["stt"], folder / "whisper"))
     spoil_ctranslate2(copy / "model.bin")
-    return replace(files, whisper_dir=copy)
+    return replace(files, stt=copy)
 
 
 def llm(files: EngineFiles, folder: Path) -> EngineFiles:
@@ -126,7 +126,7 @@ async def test_a_file_that_fails_by_itself_is_told_as_ever(
     with pytest.raises(VoiceError, match=r"cut\.gguf") as caught:
         await probe(replace(files, llm=cut), OPTIONS, tried)
     assert caught.value.code == ErrorCode.LLM_ERROR
-    other = replace(files, llm=cut, fallback_llm=files.llm, fallback_llm_name="other")
+    other = replace(files, llm=cut, fallback=files.llm)
     assert await probe(other, OPTIONS, tried) == ("llm", "fallback"), "a fallback stands in for it"
 
 

@@ -23,13 +23,10 @@ def asked(tmp_path: Path) -> ProbeRequest:
         with (tmp_path / name).open("wb") as file:
             file.truncate(size << 20)
     files = EngineFiles(
-        whisper_dir=tmp_path / "whisper",
-        whisper_name="whisper",
+        stt=tmp_path / "whisper",
         llm=tmp_path / "llm",
-        llm_name="llm",
-        voice=tmp_path / "voice",
-        voice_config=tmp_path / "voice.json",
-        voice_name="voice",
+        tts=tmp_path / "voice",
+        tts_config=tmp_path / "voice.json",
         vad=tmp_path / "vad",
     )
     return ProbeRequest(("llm",), files, EngineOptions(device="cpu", context_tokens=8192))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines import fallback
 from localvoice.engines.fallback import LlmSource, RetryPolicy
 from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer, ToolSpec
 from localvoice.observability.stopwatch import now as now
@@ -102,13 +103,19 @@ class Spare:
 
 
 class Told:
-    """What `on_switch` was told."""
+    """What was logged of switches."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.switches: list[tuple[str, str, str]] = []
+        monkeypatch.setattr(fallback, "log_switch", self)
 
     def __call__(self, failed: str, successor: str, error: Exception) -> None:
         self.switches.append((failed, successor, str(error)))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    return Told(monkeypatch)
 
 
 def small(*script: Script) -> Mind:

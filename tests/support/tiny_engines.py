@@ -10,16 +10,12 @@ from localvoice.engines.types import Tts
 from tests.support.folders import MODELS
 
 FILES = EngineFiles(
-    whisper_dir=MODELS / "whisper-tiny.en",
-    whisper_name="whisper-tiny.en",
+    stt=MODELS / "whisper-tiny.en",
     llm=MODELS / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf",
-    llm_name="smollm2-135m-instruct",
-    voice=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx",
-    voice_config=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx.json",
-    voice_name="en_US-joe-medium",
+    tts=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx",
+    tts_config=MODELS / "en_US-joe-medium" / "en_US-joe-medium.onnx.json",
     vad=MODELS / "silero-vad-v6" / "silero_vad_16k_op15.onnx",
     turn=MODELS / "smart-turn-v3.2" / "smart-turn-v3.2-cpu.onnx",
-    turn_name="smart-turn-v3.2",
 )
 ON_CPU = EngineOptions(device="cpu", context_tokens=2048)
 
