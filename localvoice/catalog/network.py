@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from httpx_socks import SyncProxyTransport
-from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
+from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
 from localvoice.catalog.errors import NetworkSettingError, SourceError
 from localvoice.files import check_regular
@@ -140,16 +140,8 @@ def _proxy(setting: str, address: str, certificates: ssl.SSLContext) -> Proxy:
         transport = httpx.HTTPTransport(verify=certificates, trust_env=False, proxy=via)
     else:
         # httpx's own SOCKS waits without end for a proxy that says nothing.
-        transport = SyncProxyTransport(
-            proxy_type=ProxyType.SOCKS5,
-            proxy_host=url.host,
-            proxy_port=url.port or 1080,
-            username=url.username or None,
-            password=url.password or None,
-            rdns=True,
-            verify=certificates,
-            trust_env=False,
-        )
+        socks5 = str(url.copy_with(scheme="socks5", port=url.port or 1080))
+        transport = SyncProxyTransport.from_url(socks5, rdns=True, verify=certificates, trust_env=False)
     return Proxy(setting, url, transport)
 
 
