@@ -20,7 +20,7 @@ from piper import PiperVoice
 
 from benchmarks.call import PacedTrack
 from benchmarks.contenders.llm_server import CONTEXT_TOKENS, serve_app
-from localvoice.audio.endpointing import Endpointing, SpeechEnded, Windows, as_model_input
+from localvoice.audio.endpointing import Endpointing, UtteranceEnded, Windows
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.recordings import Resampler
 from localvoice.config import SYSTEM_PROMPT, AgentSettings, ListeningSettings
@@ -93,8 +93,8 @@ class Conversation:
             for window in windows(resample(AudioFrame(np.ascontiguousarray(mono), frame.sample_rate))):
                 if self._busy:
                     continue
-                event = endpointing(window, vad(as_model_input(window)))
-                if isinstance(event, SpeechEnded):
+                event = endpointing(window, vad(AudioFrame(window, SPEECH_RATE).as_float()))
+                if isinstance(event, UtteranceEnded):
                     self._answering = asyncio.create_task(self._answer(event.speech))
 
     @property

@@ -23,13 +23,10 @@ class Hint(Enum):
     QUESTION = auto()
     STATEMENT = auto()
     NONE = auto()
-    UNMARKED = auto()
-    """Whisper has put no mark at the end."""
-    SELDOM_LAST = auto()
-    """The last word can end a sentence ("Yes, it is."), but mostly doesn't."""
+    UNMARKED = auto()  # Whisper has put no mark at the end
+    SELDOM_LAST = auto()  # the last word can end a sentence ("Yes, it is."), but mostly doesn't
     UNFINISHED = auto()
-    DICTATED = auto()
-    """A number or a spelling, digit by digit: it comes in groups, and each of them sounds complete."""
+    DICTATED = auto()  # digits or letters one by one: they come in groups, each of which sounds complete
 
 
 EVIDENCE: Final[Mapping[Hint, float]] = {
@@ -48,18 +45,12 @@ EVIDENCE: Final[Mapping[Hint, float]] = {
 class Patience:
     """Where the lines are drawn, and how long is waited."""
 
-    certain: float
-    """Probability of the detector from which the words are not waited for."""
-    over: float
-    """Log-odds from which the turn is over."""
-    unfinished: float
-    """Log-odds below which the user will go on."""
-    over_ms: int
-    """Silence that is enough when the turn is over."""
-    unsure_ms: int
-    """Silence when it may be."""
-    unfinished_ms: int
-    """Silence when the user will go on, or seems to."""
+    certain: float  # probability of the detector from which the words are not waited for
+    over: float  # log-odds from which the turn is over
+    unfinished: float  # log-odds below which the user will go on
+    over_ms: int  # silence that is enough when the turn is over
+    unsure_ms: int  # silence when it may be
+    unfinished_ms: int  # silence when the user will go on, or seems to
 
 
 PATIENCE: Final[Mapping[Eagerness, Patience]] = {
@@ -148,7 +139,9 @@ def _is_dictated(text: str, language: str) -> bool:
     parts = _PARTS.findall(text.lower())
     english = language == "en"
     start = len(parts)
-    while start and (parts[start - 1].isdecimal() or (english and _is_spelt(parts[start - 1]))):
+    while start and (
+        (part := parts[start - 1]).isdecimal() or (english and (part in _DIGITS or _is_letter(part)))
+    ):
         start -= 1
     if parts[start : start + 1] in (["a"], ["i"]) and not _is_letter("".join(parts[start + 1 : start + 2])):
         start += 1  # a word: "a 5", "a five"
@@ -170,10 +163,6 @@ def _ends_spelt(text: str, parts: list[str]) -> bool:
     last = "".join(_PARTS.findall(text)[-1:])
     is_long = last.isupper() and len(last) >= _LONG_GROUP and not _AS_A_WORD.fullmatch(last)
     return is_long and _LEADS_IN.issuperset(parts[:-1])
-
-
-def _is_spelt(part: str) -> bool:
-    return part in _DIGITS or _is_letter(part)
 
 
 def _is_letter(part: str) -> bool:

@@ -1,4 +1,4 @@
-"""End-pointing: from windows with their speech probability to the user's turns.
+"""End-pointing: from windows with their speech probability to the user's utterances.
 
 A pure state machine. It counts time in samples of its own stream and holds the sound of the utterance, so
 that each event carries the speech that it is about.
@@ -6,11 +6,10 @@ that each event carries the speech that it is about.
 
 from bisect import insort
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_FLOOR_DBFS, SPEECH_RATE, AudioFrame, Samples
 from localvoice.config import ListeningSettings
@@ -56,27 +55,24 @@ _SYLLABLE_WINDOWS: Final = 3
 
 
 @dataclass(frozen=True)
-class SpeechStarted:
+class UtteranceStarted:
     """The user has begun to speak."""
 
-    position: int
-    """Where, in samples since the start of the stream."""
+    position: int  # in samples since the start of the stream
 
 
 @dataclass(frozen=True, eq=False)
 class Continued:
     """The user goes on speaking; told at intervals."""
 
-    speech: AudioFrame
-    """The utterance so far, at 16 kHz."""
+    speech: AudioFrame  # the utterance so far, at 16 kHz
 
 
 @dataclass(frozen=True, eq=False)
 class Paused:
     """The user has stopped, for now; it may be the end."""
 
-    speech: AudioFrame
-    """The utterance so far, at 16 kHz."""
+    speech: AudioFrame  # the utterance so far, at 16 kHz
 
 
 @dataclass(frozen=True)
@@ -85,16 +81,41 @@ class Resumed:
 
 
 @dataclass(frozen=True, eq=False)
-class SpeechEnded:
-    """The user's turn has ended."""
+class UtteranceEnded:
+    """The user's turn has ended. What was said since the last `Paused` is silence."""
 
-    speech: AudioFrame
-    """The whole utterance, at 16 kHz. What was said since the last `Paused` is silence."""
+    speech: AudioFrame  # the whole utterance, at 16 kHz
+    voiced_until: int  # the last sample that was speech, in samples since the start of the stream
+
+
+EndpointEvent = UtteranceStarted | Continued | Paused | Resumed | UtteranceEnded
+
+
+@dataclass
+class _Utterance:
+    windows: list[Samples]
+    voiced: int  # windows of voice that the STT can hear
+    energy: float  # the sum of theirs
     voiced_until: int
-    """The last sample that was speech, in samples since the start of the stream."""
+    end: int  # windows of silence that end it
+    silent_run: int = 0
+    told: int = 0  # what of it was voice in the latest event that gave it
+    others: bool = False  # whether the present pause is full of others' voices
+    alone: bool = True  # whether, in such a pause, they were not heard between the user's words
+    levels: list[float] = field(default_factory=list)  # of its voice, sorted
+    latest: deque[float] = field(default_factory=lambda: deque(maxlen=_SYLLABLE_WINDOWS))
+    # Where the latest windows of voice were, and whether they were loud.
+    lately: deque[tuple[int, bool]] = field(default_factory=lambda: deque(maxlen=_FAINT_WINDOWS))
 
-
-EndpointEvent = SpeechStarted | Continued | Paused | Resumed | SpeechEnded
+    def is_others(self, energy: float, position: int) -> bool:
+        """Whether the voice, for some time already, seems that of people in the background."""
+        self.latest.append(energy)
+        level = sum(self.latest) / len(self.latest)
+        insort(self.levels, level)
+        loud = self.levels[int(_LOUD_SHARE * (len(self.levels) - 1))]
+        self.lately.append((position, level >= loud * 10 ** (-_FAINT_DB / 10)))
+        enough = len(self.levels) >= _OWN_WINDOWS + _FAINT_WINDOWS and len(self.lately) == _FAINT_WINDOWS
+        return enough and sum(is_loud for _, is_loud in self.lately) <= _LOUD_AMONG_FAINT
 
 
 class Endpointing:
@@ -107,162 +128,118 @@ class Endpointing:
         self._onset = _windows(settings.onset_ms)
         self._pause = _windows(settings.pause_ms)
         self._usual_end = max(_windows(settings.end_ms), self._pause)
-        self._end = self._usual_end
         self._partial = _windows(settings.partial_ms) if settings.partial_ms else None
         self._longest = int(settings.max_utterance_seconds * SPEECH_RATE) // WINDOW
         self.position = 0
         """Samples heard so far."""
-        self.speaking = False
-        """Whether the stream is inside an utterance."""
         self._voiced_run = 0
-        self._silent_run = 0
-        self._voiced = 0
-        self._voiced_until = 0
-        self._energy = 0.0
-        self._levels: list[float] = []  # of its voice, sorted
-        self._latest: deque[float] = deque(maxlen=_SYLLABLE_WINDOWS)
-        # Where the latest windows of voice were, and whether they were loud.
-        self._lately: deque[tuple[int, bool]] = deque(maxlen=_FAINT_WINDOWS)
-        self._others = False  # the present pause is full of others' voices
-        self._alone = True  # then, too: they were not heard between the user's words
-        self._told = 0  # what of it was voice in the latest event that gave it
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
-        self._utterance: list[Samples] = []
+        self._said: _Utterance | None = None
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the stream is inside an utterance."""
+        return self._said is not None
 
     @property
     def voiced_ms(self) -> float:
         """How much of the present utterance is voice that the STT can hear, without its pauses."""
-        return self._voiced * WINDOW_MS
+        return self._said.voiced * WINDOW_MS if self._said else 0
 
     def end_after(self, milliseconds: int) -> None:
         """The present pause ends the turn when it is this long, with the next window if it is already.
 
         It holds for this pause only, and without one nothing changes.
         """
-        if self.speaking and self._silent_run >= self._pause:
+        said = self._said
+        if said is not None and said.silent_run >= self._pause:
             # Where others were heard all along, their words were judged with the user's.
-            most = self._usual_end if self._others and not self._alone else self._longest
-            self._end = min(_windows(milliseconds), most)
+            most = self._usual_end if said.others and not said.alone else self._longest
+            said.end = min(_windows(milliseconds), most)
 
     def __call__(self, window: Samples, probability: float) -> EndpointEvent | None:
         """Take the next window, shape (512,), int16 at 16 kHz, and say what it changed, if anything."""
         self.position += len(window)
-        if self.speaking:
-            self._utterance.append(window)
-            return self._during_speech(_energy(window), probability)
+        energy = _energy(window)
+        if self._said is not None:
+            self._said.windows.append(window)
+            return self._during_speech(self._said, energy, probability)
         self._before.append(window)
-        return self._during_silence(_energy(window), probability)
-
-    def _during_silence(self, energy: float, probability: float) -> SpeechStarted | None:
         is_speech = probability >= self._threshold and energy >= _FLOOR
         self._voiced_run = self._voiced_run + 1 if is_speech else 0
-        if self._voiced_run < self._onset:
-            return None
-        self.speaking = True
-        self._silent_run = 0
-        self._end = self._usual_end
-        self._voiced = self._onset
-        self._energy = sum(_energy(each) for each in list(self._before)[-self._onset :])
-        self._levels.clear()
-        self._latest.clear()
-        self._lately.clear()
-        self._others = False
-        self._told = 0
-        self._voiced_until = self.position
-        self._utterance = list(self._before)
+        return self._begin() if self._voiced_run >= self._onset else None
+
+    def _begin(self) -> UtteranceStarted:
+        windows = list(self._before)
+        energy = sum(map(_energy, windows[-self._onset :]))
+        self._said = _Utterance(windows, self._onset, energy, self.position, self._usual_end)
         self._before.clear()
-        return SpeechStarted(self.position - self._onset * WINDOW)
+        return UtteranceStarted(self.position - self._onset * WINDOW)
 
-    def _during_speech(
-        self, energy: float, probability: float
-    ) -> Continued | Paused | Resumed | SpeechEnded | None:
-        if probability >= self._lower_threshold and not self._has_faded(energy, probability):
-            ordinary_pause = self._silent_run >= self._pause and not self._others
-            if not self._is_others(energy) or ordinary_pause:
-                return self._during_voice(energy)
-            if not self._others:
-                return self._pause_before_others()
-        self._silent_run += 1
-        unfinished = self._end >= max(_UNFINISHED_WINDOWS, self._usual_end + 1)
-        if len(self._utterance) >= self._longest:
-            return self._finish()
-        if self._silent_run >= self._end:
-            return self._go_on_softly() if self._others and unfinished else self._finish()
-        return Paused(self._so_far()) if self._silent_run == self._pause else None
+    def _during_speech(self, said: _Utterance, energy: float, probability: float) -> EndpointEvent | None:
+        # The speech is over, though the VAD still takes this window for some of it.
+        has_faded = probability < _CERTAIN and energy < said.energy / said.voiced * 10 ** (-_FALL_DB / 10)
+        if probability >= self._lower_threshold and not has_faded:
+            is_others = said.is_others(energy, self.position)
+            if not is_others or (said.silent_run >= self._pause and not said.others):
+                return self._during_voice(said, energy)
+            if not said.others:
+                return self._pause_before_others(said)
+        said.silent_run += 1
+        if len(said.windows) >= self._longest:
+            return self._finish(said)
+        if said.silent_run >= said.end:
+            if said.others and said.end >= max(_UNFINISHED_WINDOWS, self._usual_end + 1):
+                # What was said is unfinished: the faint voice is the user's own, who began louder.
+                said.lately.clear()
+                return self._resume(said)
+            return self._finish(said)
+        return Paused(self._speech(said)) if said.silent_run == self._pause else None
 
-    def _during_voice(self, energy: float) -> Continued | Resumed | SpeechEnded | None:
-        paused = self._silent_run >= self._pause
-        self._silent_run = 0
-        self._end = self._usual_end
-        self._others = False
+    def _during_voice(self, said: _Utterance, energy: float) -> EndpointEvent | None:
+        paused = said.silent_run >= self._pause
+        resumed = self._resume(said)
         if energy >= _FLOOR:
-            self._voiced += 1
-            self._energy += energy
-        self._voiced_until = self.position
+            said.voiced += 1
+            said.energy += energy
         if paused:
-            return Resumed()  # even when it is too long: what the pause held is no longer the whole
-        if len(self._utterance) >= self._longest:
-            return self._finish()
-        due = self._partial is not None and self._voiced - self._told >= self._partial
-        return Continued(self._so_far()) if due else None
+            return resumed  # even when it is too long: what the pause held is no longer the whole
+        if len(said.windows) >= self._longest:
+            return self._finish(said)
+        due = self._partial is not None and said.voiced - said.told >= self._partial
+        return Continued(self._speech(said)) if due else None
 
-    def _has_faded(self, energy: float, probability: float) -> bool:
-        """Whether the speech is over, though the VAD still takes this window for some of it."""
-        usual = self._energy / self._voiced
-        return probability < _CERTAIN and energy < usual * 10 ** (-_FALL_DB / 10)
-
-    def _is_others(self, energy: float) -> bool:
-        """Whether the voice, for some time already, seems that of people in the background."""
-        self._latest.append(energy)
-        level = sum(self._latest) / len(self._latest)
-        insort(self._levels, level)
-        loud = self._levels[int(_LOUD_SHARE * (len(self._levels) - 1))]
-        self._lately.append((self.position, level >= loud * 10 ** (-_FAINT_DB / 10)))
-        enough = len(self._levels) >= _OWN_WINDOWS + _FAINT_WINDOWS and len(self._lately) == _FAINT_WINDOWS
-        return enough and sum(is_loud for _, is_loud in self._lately) <= _LOUD_AMONG_FAINT
-
-    def _pause_before_others(self) -> Paused:
-        """The pause began when the voice grew faint; what was said before tells whether it is the end."""
-        self._others = True
-        self._alone = self._was_alone()
-        self._voiced_until = self._lately[0][0] + _FAINT_KEPT_WINDOWS * WINDOW
-        self._silent_run = self._pause
-        self._end = self._usual_end
-        return Paused(self._so_far())
-
-    def _was_alone(self) -> bool:
-        """Whether no other voice was heard between the words, before the voice grew faint."""
-        faint = (self.position - self._lately[0][0]) // WINDOW
-        energies = sorted(map(_energy, self._utterance[: len(self._utterance) - faint]))
-        gap = energies[int(_LOUD_SHARE * (len(energies) - 1))] * 10 ** (-_GAP_DB / 10)
-        return sum(energy < gap for energy in energies) >= _GAP_SHARE * len(energies)
-
-    def _go_on_softly(self) -> Resumed:
-        """What was said is unfinished: the faint voice is the user's own, who began louder."""
-        self._others = False
-        self._silent_run = 0
-        self._end = self._usual_end
-        self._voiced_until = self.position
-        self._lately.clear()
+    def _resume(self, said: _Utterance) -> Resumed:
+        said.silent_run = 0
+        said.end = self._usual_end
+        said.others = False
+        said.voiced_until = self.position
         return Resumed()
 
-    def _finish(self) -> SpeechEnded:
-        ended = SpeechEnded(self._speech(), self._voiced_until)
-        self.speaking = False
-        self._voiced_run = self._voiced = 0
-        self._utterance = []
-        return ended
+    def _pause_before_others(self, said: _Utterance) -> Paused:
+        """The pause began when the voice grew faint; what was said before tells whether it is the end."""
+        faint_since = said.lately[0][0]
+        own = said.windows[: len(said.windows) - (self.position - faint_since) // WINDOW]
+        energies = sorted(map(_energy, own))
+        gap = energies[int(_LOUD_SHARE * (len(energies) - 1))] * 10 ** (-_GAP_DB / 10)
+        said.alone = sum(energy < gap for energy in energies) >= _GAP_SHARE * len(energies)
+        said.others = True
+        said.voiced_until = faint_since + _FAINT_KEPT_WINDOWS * WINDOW
+        said.silent_run = self._pause
+        said.end = self._usual_end
+        return Paused(self._speech(said))
 
-    def _so_far(self) -> AudioFrame:
-        self._told = self._voiced
-        return self._speech()
+    def _finish(self, said: _Utterance) -> UtteranceEnded:
+        self._said = None
+        self._voiced_run = 0
+        return UtteranceEnded(self._speech(said), said.voiced_until)
 
-    def _speech(self) -> AudioFrame:
-        silent = (self.position - self._voiced_until) // WINDOW
+    def _speech(self, said: _Utterance) -> AudioFrame:
+        said.told = said.voiced
+        silent = (self.position - said.voiced_until) // WINDOW
         surplus = max(0, silent - _TAIL_WINDOWS)
-        kept = self._utterance[: len(self._utterance) - surplus]
-        return AudioFrame(np.concatenate(kept), SPEECH_RATE)
+        return AudioFrame(np.concatenate(said.windows[: len(said.windows) - surplus]), SPEECH_RATE)
 
 
 class Windows:
@@ -277,11 +254,6 @@ class Windows:
         whole = len(joined) // WINDOW
         self._rest = joined[whole * WINDOW :]
         return list(joined[: whole * WINDOW].reshape(whole, WINDOW))
-
-
-def as_model_input(window: Samples) -> npt.NDArray[np.float32]:
-    """A window as the VAD reads it: float32 in [-1, 1)."""
-    return AudioFrame(window, SPEECH_RATE).as_float()
 
 
 def _energy(window: Samples) -> float:

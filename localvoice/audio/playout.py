@@ -9,7 +9,6 @@ over.
 import asyncio
 import math
 from bisect import bisect_right
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,8 +30,8 @@ _FADE_SECONDS: Final = 0.005
 @dataclass
 class _Piece:
     text: str
+    begin: int  # with which of the reply's samples
     samples: int = 0
-    played: int = 0
     ends: list[int] = field(default_factory=list)
     """Where in its samples the words end, as far as the voice has told."""
 
@@ -41,14 +40,44 @@ class _Piece:
         count = len(self.text.split())
         return self.ends or [self.samples * number // count for number in range(1, count + 1)]
 
+    def heard(self, until: int) -> int:
+        """How many of its words have been played to their ends, of the reply's samples so many."""
+        played = min(until - self.begin, self.samples)
+        return bisect_right(self.word_ends(), played) if played > 0 else 0
+
 
 @dataclass
 class _Reply:
-    pieces: list[_Piece] = field(default_factory=list)
     complete: bool = False
+    pieces: list[_Piece] = field(default_factory=list)
+    sound: Samples = field(default_factory=lambda: np.zeros(0, np.int16))
+    """The latest that was read, for going back, and all that is still to be read."""
+    start: int = 0  # which of the reply's samples `sound` begins with
+    at: int = 0  # which of them is read next
     first_audible: float | None = None
     cut: float | None = None
     """Seconds that had been read and not yet heard when it was stopped."""
+
+    @property
+    def unread(self) -> int:
+        return self.start + len(self.sound) - self.at
+
+    def rest(self) -> Samples:
+        """What is still to be read."""
+        return self.sound[self.at - self.start :]
+
+    def rewind(self, count: int) -> None:
+        """Make the latest samples that were read the next to be read, as far as they are still known."""
+        self.at = max(self.start, self.at - count)
+
+    def keep(self, count: int) -> None:
+        """Forget all but so many of the latest samples that were read."""
+        old = max(0, self.at - count - self.start)
+        self.sound, self.start = self.sound[old:], self.start + old
+
+    def discard(self) -> None:
+        self.sound, self.start = np.zeros(0, np.int16), self.at
+        self.complete = True
 
 
 class Playout:
@@ -60,11 +89,6 @@ class Playout:
         self.ahead = 0.0
         """Seconds from a sample being read to its being heard; a transport that reads ahead says so here."""
         self._last_read = -math.inf
-        self._chunks: deque[tuple[_Piece, Samples]] = deque()
-        self._waiting = 0
-        self._read: deque[tuple[_Piece, Samples]] = deque()
-        """The latest that was read, for going back."""
-        self._kept = 0  # samples of it
         self._reply = _Reply(complete=True)
         self._changed = asyncio.Event()
         self._held: asyncio.Event | None = None
@@ -77,12 +101,12 @@ class Playout:
     async def write(self, text: str, frame: AudioFrame) -> None:
         """Queue sound that says `text`; empty text continues the piece. Waits while much is unplayed."""
         reply = self._reply
-        while self._waiting > _AHEAD_SECONDS * self.rate and not reply.complete:
+        while reply.unread > _AHEAD_SECONDS * self.rate and not reply.complete:
             await self._wait_for_change()
         if reply.complete:
             return  # stopped, perhaps while we waited
         if text or not reply.pieces:
-            reply.pieces.append(_Piece(text))
+            reply.pieces.append(_Piece(text, reply.at + reply.unread))
         piece = reply.pieces[-1]
         samples = frame.resampled(self.rate).samples
         if not len(samples):
@@ -90,34 +114,30 @@ class Playout:
         ends = (min(round(end * self.rate), len(samples)) for end in frame.word_ends)
         piece.ends += [piece.samples + end for end in ends]
         piece.samples += len(samples)
-        self._chunks.append((piece, samples))
-        self._waiting += len(samples)
-        self._notify()
+        reply.sound = np.concatenate([reply.sound, samples])
+        self._changed.set()
 
     def complete(self) -> None:
         """Nothing more will be written to this reply."""
         self._reply.complete = True
-        self._notify()
+        self._changed.set()
 
     def hold(self) -> None:
         """Silence from the next read on, until `resume` or `stop`. What has not been heard is kept."""
-        if self._held is not None:
-            return
-        self._held = asyncio.Event()
-        self._rewind(round(self._unheard_seconds() * self.rate))
-        self._last_read = -math.inf
-        self._notify()
+        if self._held is None:
+            self._held = asyncio.Event()
+            self._reply.rewind(round(self._unheard_seconds() * self.rate))
+            self._last_read = -math.inf
+            self._changed.set()
 
     def resume(self) -> None:
         """Go on after a `hold`, from the beginning of the last word that may not have been heard whole."""
-        if self._held is None:
-            return
-        self._held.set()
-        self._held = None
-        self._rewind(self._since_whole_word())
-        if self._chunks:
+        if self._held is not None:
+            self._held.set()
+            self._held = None
+            self._reply.rewind(self._since_whole_word())
             self._fade_in()
-        self._notify()
+            self._changed.set()
 
     @property
     def held(self) -> bool:
@@ -137,29 +157,22 @@ class Playout:
     def read(self, count: int) -> Samples:
         """The next `count` samples, shape (count,), int16; silence where there is nothing to say."""
         out = np.zeros(count, np.int16)
-        filled = 0
-        while filled < count and self.playing:
-            piece, samples = self._chunks.popleft()
-            taken = samples[: count - filled]
-            out[filled : filled + len(taken)] = taken
-            filled += len(taken)
-            piece.played += len(taken)
-            self._read.append((piece, taken))
-            self._kept += len(taken)
-            if len(taken) < len(samples):
-                self._chunks.appendleft((piece, samples[len(taken) :]))
-        if filled:
-            self._last_read = asyncio.get_running_loop().time()
-            self._waiting -= filled
-            self._forget_old()
-            self._note_first_sound(out)
-            self._notify()
+        if self.playing and count:
+            reply, now = self._reply, asyncio.get_running_loop().time()
+            taken = reply.rest()[:count]
+            out[: len(taken)] = taken
+            reply.at += len(taken)
+            reply.keep(math.ceil((self.ahead + _REWIND_SECONDS) * self.rate))
+            self._last_read = now
+            if reply.first_audible is None and int(np.abs(taken, dtype=np.int32).max()) > AUDIBLE:
+                reply.first_audible = now
+            self._changed.set()
         return out
 
     @property
     def playing(self) -> bool:
         """Whether there is sound to read now."""
-        return bool(self._chunks) and self._held is None
+        return self._reply.unread > 0 and self._held is None
 
     async def started(self) -> float | None:
         """Wait for the reply's first audible sample: the event loop's time at which it was read.
@@ -191,58 +204,34 @@ class Playout:
         """The words of this reply that have been played to their ends, and those that are still to come."""
         heard: list[str] = []
         to_come: list[str] = []
-        unheard = round(self._unheard_seconds() * self.rate)
-        for piece in reversed(self._reply.pieces):
-            played = max(0, piece.played - unheard)
-            unheard -= piece.played - played
-            own = piece.text.split()
-            count = bisect_right(piece.word_ends(), played) if played else 0
-            heard = own[:count] + heard
-            to_come = own[count:] + to_come
+        until = self._reply.at - round(self._unheard_seconds() * self.rate)
+        for piece in self._reply.pieces:
+            words, count = piece.text.split(), piece.heard(until)
+            heard += words[:count]
+            to_come += words[count:]
         return heard, to_come
 
     def _discard(self) -> None:
         self._reply.cut = self._unheard_seconds()
-        self._chunks.clear()
-        self._read.clear()
-        self._kept = 0
-        self._waiting = 0
-        self._reply.complete = True
-        self._notify()
-
-    def _rewind(self, count: int) -> None:
-        """Make the latest samples that were read the next to be read, as far as they are still known."""
-        while count > 0 and self._read:
-            piece, samples = self._read.pop()
-            again = samples[-count:]
-            if len(again) < len(samples):
-                self._read.append((piece, samples[: -len(again)]))
-            self._chunks.appendleft((piece, again))
-            piece.played -= len(again)
-            self._kept -= len(again)
-            self._waiting += len(again)
-            count -= len(again)
+        self._reply.discard()
+        self._changed.set()
 
     def _since_whole_word(self) -> int:
         """Samples since the end of the last word that was certainly heard, in the piece that was cut."""
-        if not self._read:
+        at = self._reply.at
+        piece = next((each for each in reversed(self._reply.pieces) if each.begin < at), None)
+        if piece is None:
             return 0
-        piece = self._read[-1][0]
-        certain = piece.played - round(_UNSURE_SECONDS * self.rate)
-        return piece.played - max((end for end in piece.word_ends() if end <= certain), default=0)
+        played = at - piece.begin
+        certain = played - round(_UNSURE_SECONDS * self.rate)
+        return played - max((end for end in piece.word_ends() if end <= certain), default=0)
 
     def _fade_in(self) -> None:
-        piece, samples = self._chunks.popleft()
-        count = min(len(samples), int(_FADE_SECONDS * self.rate))
-        if count < len(samples):
-            self._chunks.appendleft((piece, samples[count:]))
-        self._chunks.appendleft((piece, (samples[:count] * np.linspace(0, 1, count)).astype(np.int16)))
-
-    def _forget_old(self) -> None:
-        """Keep no more of what was read than is ever gone back to."""
-        enough = (self.ahead + _REWIND_SECONDS) * self.rate
-        while self._kept - len(self._read[0][1]) >= enough:
-            self._kept -= len(self._read.popleft()[1])
+        reply = self._reply
+        rest = reply.rest()
+        count = min(len(rest), int(_FADE_SECONDS * self.rate))
+        softly = (rest[:count] * np.linspace(0, 1, count)).astype(np.int16)
+        reply.sound = np.concatenate([reply.sound[: reply.at - reply.start], softly, rest[count:]])
 
     def _unheard_seconds(self) -> float:
         """How much of what was read has not been heard yet."""
@@ -254,14 +243,7 @@ class Playout:
 
     @property
     def _at_end(self) -> bool:
-        return self._reply.complete and not self._chunks
-
-    def _note_first_sound(self, samples: Samples) -> None:
-        if self._reply.first_audible is None and int(np.abs(samples, dtype=np.int32).max()) > AUDIBLE:
-            self._reply.first_audible = asyncio.get_running_loop().time()
-
-    def _notify(self) -> None:
-        self._changed.set()
+        return self._reply.complete and not self._reply.unread
 
     async def _wait_for_change(self) -> None:
         self._changed.clear()

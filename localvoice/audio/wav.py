@@ -7,7 +7,7 @@ sample formats by the hint of others. Here a file is 16-bit PCM whose chunks fit
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -36,23 +36,17 @@ class OtherCoding(VoiceError):
     """A WAV whose samples aren't 16-bit PCM."""
 
 
-class _Format(NamedTuple):
-    channels: int
-    rate: int
-
-
 def read_wav(source: Path | bytes) -> AudioFrame:
     """A 16-bit PCM WAV, mixed down to mono. Raises `VoiceError` INVALID_AUDIO_FORMAT: what is wrong.
 
     A file whose sizes were never filled in, as ffmpeg writes one into a pipe, has sound to its end.
     """
-    form, data = _chunks(source if isinstance(source, bytes) else _read(source))
-    if len(data) % (2 * form.channels):
-        raise _bad(f"its {len(data)} bytes of sound are no whole samples of {form.channels} channel(s)")
+    channels, rate, data = _chunks(source if isinstance(source, bytes) else _read(source))
+    if len(data) % (2 * channels):
+        raise _bad(f"its {len(data)} bytes of sound are no whole samples of {channels} channel(s)")
     if not len(data):
         raise _bad("it holds no sound")
-    samples = np.frombuffer(data, "<i2")
-    return AudioFrame(mixed_down(samples, form.channels), form.rate)
+    return AudioFrame(mixed_down(np.frombuffer(data, "<i2"), channels), rate)
 
 
 def wav_bytes(frame: AudioFrame) -> bytes:
@@ -74,8 +68,8 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _chunks(content: bytes) -> tuple[_Format, memoryview]:
-    """The format, and the bytes of the sound; what comes after the sound is ignored."""
+def _chunks(content: bytes) -> tuple[int, int, memoryview]:
+    """Channels, rate and the bytes of the sound; what comes after the sound is ignored."""
     end, streamed = _extent(content)
     form = None
     for name, at, size in _walk(content, end):
@@ -83,10 +77,10 @@ def _chunks(content: bytes) -> tuple[_Format, memoryview]:
             if form is None:
                 raise _bad("its sound comes before the format of it")
             if size == 0xFFFFFFFF or (size == 0 and streamed):
-                size = end - at - (end - at) % (2 * form.channels)
+                size = end - at - (end - at) % (2 * form[0])
             if size > end - at:
                 raise _bad("it is shorter than its header says")
-            return form, memoryview(content)[at : at + size]
+            return *form, memoryview(content)[at : at + size]
         if size > end - at:
             raise _bad(f"its chunk {name!r} is longer than the file")
         if name == b"fmt ":
@@ -120,37 +114,29 @@ def _walk(content: bytes, end: int) -> Iterator[tuple[bytes, int, int]]:
     raise _bad(f"it has more than {_MAX_CHUNKS} chunks before its sound")
 
 
-def _format(chunk: bytes) -> _Format:
-    if len(chunk) < 16:
+def _format(chunk: bytes) -> tuple[int, int]:
+    """Channels and rate."""
+    kind = int.from_bytes(chunk[:2], "little")
+    if len(chunk) < (_EXTENSIBLE_BYTES if kind == _EXTENSIBLE else 16):
         raise _bad("the chunk with its format is too short")
     kind, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
-    if kind == _EXTENSIBLE:
-        if len(chunk) < _EXTENSIBLE_BYTES:
-            raise _bad("the chunk with its format is too short")
-        kind = _PCM if chunk[24:40] == _PCM_GUID else kind
-    if kind != _PCM:
-        raise _other_coding(f"it is no PCM WAV (its format is {kind:#06x})")
+    if kind != _PCM and not (kind == _EXTENSIBLE and chunk[24:40] == _PCM_GUID):
+        raise _bad(f"it is no PCM WAV (its format is {kind:#06x})", OtherCoding)
     if bits != 16:
-        raise _other_coding(f"it has {bits}-bit samples; 16-bit PCM is needed")
+        raise _bad(f"it has {bits}-bit samples; 16-bit PCM is needed", OtherCoding)
     if not 1 <= channels <= MAX_CHANNELS:
         raise _bad(f"it has {channels} channels; 1 to {MAX_CHANNELS} can be read")
     if block != 2 * channels:
         raise _bad(f"it says that {channels} samples of 2 bytes take {block}")
     if rate not in RATES:
         raise _bad(f"its sample rate of {rate} Hz is none that sound is recorded at")
-    return _Format(channels, rate)
+    return channels, rate
 
 
-def _bad(reason: str) -> VoiceError:
-    return VoiceError(ErrorCode.INVALID_AUDIO_FORMAT, Component.SERVER, _words(reason))
-
-
-def _other_coding(reason: str) -> OtherCoding:
-    return OtherCoding(ErrorCode.INVALID_AUDIO_FORMAT, Component.SERVER, _words(reason))
-
-
-def _words(reason: str) -> str:
-    return (
+def _bad(reason: str, kind: type[VoiceError] = VoiceError) -> VoiceError:
+    return kind(
+        ErrorCode.INVALID_AUDIO_FORMAT,
+        Component.SERVER,
         f"This WAV can't be used: {reason}. Convert it, for instance with "
-        "`ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav`."
+        "`ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav`.",
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from localvoice.audio import endpointing
 from localvoice.audio.end_of_turn import Hint, judge_words, silence_ms
-from localvoice.audio.endpointing import WINDOW_MS, EndpointEvent, Endpointing, Windows, as_model_input
+from localvoice.audio.endpointing import WINDOW_MS, EndpointEvent, Endpointing, Windows
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples
 from localvoice.audio.recordings import Resampler
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
@@ -124,7 +124,7 @@ class Listening:
 
     def _probability_of(self, window: Samples) -> float:
         try:
-            return self._vad(as_model_input(window))
+            return self._vad(AudioFrame(window, SPEECH_RATE).as_float())
         except VoiceError:
             raise
         except Exception as error:
@@ -134,7 +134,7 @@ class Listening:
     def _take(self, event: EndpointEvent) -> SpeechEvent | None:
         """Do what an event asks for; what of it the session is to know."""
         match event:
-            case endpointing.SpeechStarted(position):
+            case endpointing.UtteranceStarted(position):
                 return moves.SpeechStarted(1000 * self._seconds_since(position))
             case endpointing.Continued(speech):
                 self.transcriber.listen_in(speech)
@@ -149,7 +149,7 @@ class Listening:
             case endpointing.Resumed():
                 self._drop_judgement()
                 return moves.SpeechResumed(self._endpointing.voiced_ms, WINDOW_MS)
-            case endpointing.SpeechEnded(speech, voiced_until):
+            case endpointing.UtteranceEnded(speech, voiced_until):
                 self._drop_judgement()
                 self._dictation = None
                 ended = now() - self._seconds_since(voiced_until)

@@ -14,8 +14,8 @@ from localvoice.audio.endpointing import (
     Endpointing,
     Paused,
     Resumed,
-    SpeechEnded,
-    SpeechStarted,
+    UtteranceEnded,
+    UtteranceStarted,
     Windows,
 )
 from localvoice.config import ListeningSettings
@@ -43,17 +43,17 @@ def run(probabilities: list[float], **changes: float) -> list[tuple[int, Endpoin
 
 
 def windows_of(event: EndpointEvent) -> list[int]:
-    assert isinstance(event, Continued | Paused | SpeechEnded)
+    assert isinstance(event, Continued | Paused | UtteranceEnded)
     assert len(event.speech.samples) % WINDOW == 0
     return [int(number) - LEVEL for number in event.speech.samples[::WINDOW]]
 
 
 def test_one_utterance_to_the_sample() -> None:
     (at1, started), (at2, paused), (at3, ended) = run([0.0] * 20 + [0.9] * 30 + [0.0] * 40)
-    assert started == SpeechStarted(20 * WINDOW) and at1 == 20 + ONSET
+    assert started == UtteranceStarted(20 * WINDOW) and at1 == 20 + ONSET
     assert at2 == 50 + PAUSE
     assert at3 == 50 + END
-    assert isinstance(ended, SpeechEnded) and ended.voiced_until == 50 * WINDOW
+    assert isinstance(ended, UtteranceEnded) and ended.voiced_until == 50 * WINDOW
     whole = list(range(20 - LEAD_IN + 1, 50 + TAIL + 1))
     assert windows_of(paused) == whole[: PAUSE - TAIL]
     assert windows_of(ended) == whole
@@ -61,13 +61,13 @@ def test_one_utterance_to_the_sample() -> None:
 
 def test_speech_at_the_very_beginning_of_the_stream() -> None:
     (_, started), (_, paused), (_, ended) = run([0.9] * 5 + [0.0] * 20)
-    assert started == SpeechStarted(0)
+    assert started == UtteranceStarted(0)
     assert windows_of(ended) == list(range(1, 5 + TAIL + 1))
 
 
 def test_a_pause_that_is_gone_on_from() -> None:
     events = run([0.9] * 10 + [0.0] * (END - 1) + [0.9] * 10 + [0.0] * 20)
-    assert [type(event) for _, event in events] == [SpeechStarted, Paused, Resumed, Paused, SpeechEnded]
+    assert [type(event) for _, event in events] == [UtteranceStarted, Paused, Resumed, Paused, UtteranceEnded]
     assert [at for at, _ in events] == [ONSET, 10 + PAUSE, 10 + END, 35 + PAUSE, 35 + END]
     assert windows_of(events[-1][1]) == list(range(1, 35 + TAIL + 1)), "the silence inside is kept"
 
@@ -84,7 +84,7 @@ def test_what_was_said_so_far_is_told_while_the_user_speaks_on() -> None:
 
 def test_a_breath_is_not_even_a_pause() -> None:
     events = run([0.9] * 10 + [0.0] * (PAUSE - 1) + [0.9] * 10 + [0.0] * 20)
-    assert [type(event) for _, event in events] == [SpeechStarted, Paused, SpeechEnded]
+    assert [type(event) for _, event in events] == [UtteranceStarted, Paused, UtteranceEnded]
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,20 @@ def test_a_click_is_ignored() -> None:
 def test_doubtful_windows_go_on_with_speech_but_do_not_begin_it() -> None:
     assert run([0.4] * 50) == []
     events = run([0.9] * 5 + [0.4] * 50 + [0.3] * 20)
-    assert [(at, type(event)) for at, event in events[1:]] == [(55 + PAUSE, Paused), (55 + END, SpeechEnded)]
+    assert [(at, type(event)) for at, event in events[1:]] == [
+        (55 + PAUSE, Paused),
+        (55 + END, UtteranceEnded),
+    ]
 
 
 def test_speech_ends_with_the_lowest_threshold_too() -> None:
-    assert isinstance(run([0.9] * 5 + [0.0] * 30, speech_probability=0.1)[-1][1], SpeechEnded)
+    assert isinstance(run([0.9] * 5 + [0.0] * 30, speech_probability=0.1)[-1][1], UtteranceEnded)
 
 
 def test_too_long_speech_is_cut_and_goes_on_without_a_gap() -> None:
     longest = 62  # windows: 2 s
     events = run([0.9] * 150, max_utterance_seconds=2)
-    ends = [(at, event) for at, event in events if isinstance(event, SpeechEnded)]
+    ends = [(at, event) for at, event in events if isinstance(event, UtteranceEnded)]
     assert [at for at, _ in ends] == [longest, 2 * longest]
     heard = [number for _, event in ends for number in windows_of(event)]
     assert heard == list(range(1, 2 * longest + 1))
@@ -135,7 +138,7 @@ def test_speech_that_is_cut_as_it_goes_on_after_a_pause_is_in_the_last_transcrip
     """Whoever used the pause to transcribe must hear of what came after it."""
     events = run([0.9] * 52 + [0.0] * 9 + [0.9] * 30, max_utterance_seconds=2)
     for (_, before), (_, after) in pairwise(events):
-        if isinstance(before, Paused) and isinstance(after, SpeechEnded):
+        if isinstance(before, Paused) and isinstance(after, UtteranceEnded):
             assert windows_of(before) == windows_of(after)[: len(windows_of(before))]
             assert after.voiced_until <= 52 * WINDOW
 
@@ -148,7 +151,10 @@ def test_settings_are_in_milliseconds() -> None:
 
 def test_an_end_before_the_pause_is_the_pause() -> None:
     events = run([0.9] * 10 + [0.0] * 60, pause_ms=640, end_ms=320)
-    assert [(at, type(event)) for at, event in events] == [(ONSET, SpeechStarted), (10 + 20, SpeechEnded)]
+    assert [(at, type(event)) for at, event in events] == [
+        (ONSET, UtteranceStarted),
+        (10 + 20, UtteranceEnded),
+    ]
 
 
 # --- a pause that is judged ---
@@ -173,31 +179,31 @@ def run_judged(
 def test_the_silence_that_ends_this_pause_can_be_set(milliseconds: int, silent_windows: int) -> None:
     """What has lasted long enough already ends with the next window."""
     events = run_judged([0.9] * 20 + [0.0] * 60, {25: milliseconds})
-    assert events[-1] == (20 + silent_windows, SpeechEnded)
+    assert events[-1] == (20 + silent_windows, UtteranceEnded)
 
 
 def test_the_last_judgement_holds() -> None:
     events = run_judged([0.9] * 20 + [0.0] * 60, {24: 1200, 30: 416})
-    assert events[-1] == (20 + 13, SpeechEnded)
+    assert events[-1] == (20 + 13, UtteranceEnded)
 
 
 def test_it_holds_for_this_pause_only() -> None:
     once = [0.9] * 20 + [0.0] * 10
     events = run_judged(once + [0.9] * 20 + [0.0] * 60, {24: 1200})
-    assert events[-1] == (50 + END, SpeechEnded)
+    assert events[-1] == (50 + END, UtteranceEnded)
     events = run_judged(once + [0.0] * 10 + [0.9] * 20 + [0.0] * 60, {24: 192})
-    assert [at for at, kind in events if kind is SpeechEnded] == [20 + 6, 60 + END]
+    assert [at for at, kind in events if kind is UtteranceEnded] == [20 + 6, 60 + END]
 
 
 @pytest.mark.parametrize("at", [1, 10, 22])
 def test_without_a_pause_there_is_nothing_to_end(at: int) -> None:
     """22 is a silence, but not yet a pause."""
-    assert run_judged([0.9] * 20 + [0.0] * 60, {at: 1200})[-1] == (20 + END, SpeechEnded)
+    assert run_judged([0.9] * 20 + [0.0] * 60, {at: 1200})[-1] == (20 + END, UtteranceEnded)
 
 
 def test_a_judged_pause_ends_at_the_longest_utterance_all_the_same() -> None:
     events = run_judged([0.9] * 50 + [0.0] * 60, {55: 5000}, max_utterance_seconds=2)
-    assert events[-1] == (62, SpeechEnded)
+    assert events[-1] == (62, UtteranceEnded)
 
 
 @given(
@@ -211,7 +217,7 @@ def test_properties_of_any_stream(runs: list[tuple[float, int]], changes: dict[s
     speaking = paused = False
     for at, event in events:
         match event:
-            case SpeechStarted(position):
+            case UtteranceStarted(position):
                 assert not speaking
                 speaking, paused, start = True, False, position
                 assert 0 <= position < at * WINDOW
@@ -221,7 +227,7 @@ def test_properties_of_any_stream(runs: list[tuple[float, int]], changes: dict[s
             case Resumed():
                 assert speaking and paused
                 paused = False
-            case SpeechEnded(voiced_until=until):
+            case UtteranceEnded(voiced_until=until):
                 assert speaking
                 speaking = False
                 spans.append((start, until))

@@ -9,8 +9,8 @@ from localvoice.audio.endpointing import (
     Endpointing,
     Paused,
     Resumed,
-    SpeechEnded,
-    SpeechStarted,
+    UtteranceEnded,
+    UtteranceStarted,
 )
 from localvoice.audio.frames import SPEECH_FLOOR_DBFS, SPEECH_RATE, AudioFrame
 from localvoice.config import ListeningSettings
@@ -70,8 +70,8 @@ def test_only_what_the_stt_can_hear_counts_as_voice() -> None:
 def test_people_in_the_background_keep_no_turn_open(below: float, judged: int | None) -> None:
     levels = (-25, 3 * SECOND), (-25 - below, 5 * SECOND)
     (_, started), (_, paused), (at, ended), *_ = hear(plain(), *levels, judged=judged)
-    assert isinstance(started, SpeechStarted) and isinstance(paused, Paused)
-    assert isinstance(ended, SpeechEnded)
+    assert isinstance(started, UtteranceStarted) and isinstance(paused, Paused)
+    assert isinstance(ended, UtteranceEnded)
     assert at <= 5.8 * SECOND, "well below 3 s after the user"
     assert 3 * SECOND <= ended.voiced_until / WINDOW <= 3.9 * SECOND
     for speech in (paused.speech, ended.speech):
@@ -83,13 +83,13 @@ def test_a_user_who_begins_loud_and_is_in_the_middle_of_a_sentence_goes_on(unfin
     softly = (WORD[0] - 8, WORD[1])
     events = hear(plain(), *[WORD, GAP] * 10, *[softly, GAP] * 100, judged=unfinished_ms)
     kinds = [type(event) for _, event in events]
-    assert SpeechEnded not in kinds and kinds[1:3] == [Paused, Resumed]
+    assert UtteranceEnded not in kinds and kinds[1:3] == [Paused, Resumed]
 
 
 def test_a_loud_word_again_is_the_users() -> None:
     levels = (-25, 2 * SECOND), (-33, int(2.1 * SECOND)), (-25, SECOND)
     events = [event for _, event in hear(plain(), *levels, judged=704)]
-    assert [type(event) for event in events] == [SpeechStarted, Paused, Resumed]
+    assert [type(event) for event in events] == [UtteranceStarted, Paused, Resumed]
 
 
 @pytest.mark.parametrize("below", [0, 3])
