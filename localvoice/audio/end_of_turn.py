@@ -59,8 +59,7 @@ PATIENCE: Final[Mapping[Eagerness, Patience]] = {
     "quick": Patience(0.95, 3.0, -2.0, over_ms=128, unsure_ms=448, unfinished_ms=1000),
 }
 
-_STEEPEST: Final = 5.0
-"""Log-odds of the detector that are believed at most."""
+_STEEPEST: Final = 5.0  # log-odds of the detector that are believed at most
 
 _WORD: Final = re.compile(r"\w+(?:['’]\w+)?")
 _GOES_ON: Final = ("...", "…", ",", "-", "–", "—", ":", ";", "，", "、", "：", "；")

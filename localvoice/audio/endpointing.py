@@ -22,36 +22,29 @@ _LEAD_IN_WINDOWS: Final = 10
 _TAIL_WINDOWS: Final = 6
 """192 ms of the silence after the speech go with it, as far as they were heard: a last consonant falls below
 the VAD's threshold."""
-_HYSTERESIS: Final = 0.15
-"""Speech goes on until the probability falls this far below the one that started it."""
+_HYSTERESIS: Final = 0.15  # speech goes on until the probability falls this far below the one that started it
 _CERTAIN: Final = 0.97
 """What the VAD says within speech. It falls slowly behind the end of it, and says so for 32 to 64 ms more."""
 _FALL_DB: Final = 30.0
 """How far below the utterance's own level a window is that holds none of its speech, unless the VAD is
 certain. Before a louder background that doesn't happen."""
-_FLOOR: Final = 32768.0**2 * 10 ** (SPEECH_FLOOR_DBFS / 10)
-"""Mean square of a window at that level."""
+_FLOOR: Final = 32768.0**2 * 10 ** (SPEECH_FLOOR_DBFS / 10)  # mean square of a window at that level
 _FAINT_DB: Final = 4.0
 """How far below the loud parts of the utterance other people's voices are, who speak farther from the
 microphone. The user's own weak syllables are, too, but not for long."""
 _LOUD_SHARE: Final = 0.9
 """Of the windows of voice that are below the level of the loud parts. Not all: a bang is no syllable."""
-_FAINT_WINDOWS: Final = 62
-"""2 s of voice that is as good as all faint are taken for a pause of the user's."""
+_FAINT_WINDOWS: Final = 62  # 2 s of voice that is as good as all faint are taken for a pause of the user's
 _OWN_WINDOWS: Final = 31
 """1 s of voice that an utterance has at least before them: less does not tell how loud its user is."""
-_LOUD_AMONG_FAINT: Final = 2
-"""Windows of them that may be loud: others raise their voices, too."""
+_LOUD_AMONG_FAINT: Final = 2  # windows of them that may be loud: others raise their voices, too
 _GAP_DB: Final = 15.0
 _GAP_SHARE: Final = 0.13
 """So far below the loud parts is at least this share of the speech of a user who is heard alone. Where other
 people talk as well, their voices fill the gaps."""
-_FAINT_KEPT_WINDOWS: Final = 24
-"""768 ms of them go with the utterance: the end of a sentence is often weak."""
-_UNFINISHED_WINDOWS: Final = 31
-"""1 s: a pause that is judged to need so long is in the middle of a sentence."""
-_SYLLABLE_WINDOWS: Final = 3
-"""96 ms, over which a level is taken."""
+_FAINT_KEPT_WINDOWS: Final = 24  # 768 ms of them go with the utterance: the end of a sentence is often weak
+_UNFINISHED_WINDOWS: Final = 31  # 1 s: a pause that is judged to need so long is in the middle of a sentence
+_SYLLABLE_WINDOWS: Final = 3  # 96 ms, over which a level is taken
 
 
 @dataclass(frozen=True)

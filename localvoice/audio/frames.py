@@ -127,12 +127,11 @@ class PieceSound:
         self._rate = rate
         self._cut_lead_in = cut_lead_in
         self._cut_tail = cut_tail
-        self._held: AudioFrame | None = None
-        """Silence that may be left out."""
+        self._held: AudioFrame | None = None  # silence that may be left out
         self._stream: soxr.ResampleStream | None = None
         self._taken = self._given = 0
+        # Where words end whose sound is still in the resampler, in seconds of the piece.
         self._ends: list[float] = []
-        """Where words end whose sound is still in the resampler, in seconds of the piece."""
 
     def feed(self, frame: AudioFrame) -> AudioFrame:
         """The next frame; what can be played now: nothing while all may be silence to leave out."""
@@ -145,9 +144,8 @@ class PieceSound:
             frame, self._cut_lead_in = frame.without_lead_in(), False
         if self._cut_tail:
             # Within the piece it is a pause, and played before what comes after it.
-            cut = frame.without_tail()
-            self._held = AudioFrame(frame.samples[len(cut.samples) :], frame.rate)
-            frame = cut
+            whole, frame = frame, frame.without_tail()
+            self._held = AudioFrame(whole.samples[len(frame.samples) :], frame.rate)
         return self._resampled(frame)
 
     def end(self) -> AudioFrame:
@@ -159,21 +157,17 @@ class PieceSound:
         return self._resampled(rest, last=True)
 
     def _resampled(self, frame: AudioFrame, last: bool = False) -> AudioFrame:
-        begun = self._taken / frame.rate
-        self._ends += [begun + min(end, frame.seconds) for end in frame.word_ends]
-        self._taken += len(frame.samples)
-        samples = self._in_stream(frame, last)
-        begin, self._given = self._given / self._rate, self._given + len(samples)
-        told = [end for end in self._ends if last or end <= (self._given + 1) / self._rate]
-        del self._ends[: len(told)]
-        return AudioFrame(samples, self._rate, tuple(max(0.0, end - begin) for end in told))
-
-    def _in_stream(self, frame: AudioFrame, last: bool) -> Samples:
-        if self._stream is None:
-            if frame.rate == self._rate:
-                return frame.samples
+        if self._stream is None and frame.rate != self._rate:
             import soxr
 
             self._stream = soxr.ResampleStream(frame.rate, self._rate, 1, dtype="int16", quality="HQ")
-        samples: Samples = self._stream.resample_chunk(frame.samples, last=last)
-        return samples
+        samples = frame.samples
+        if self._stream is not None:
+            samples = self._stream.resample_chunk(samples, last=last)
+        taken, given = self._taken / frame.rate, self._given / self._rate
+        self._taken += len(frame.samples)
+        self._given += len(samples)
+        self._ends += [taken + min(end, frame.seconds) for end in frame.word_ends]
+        told = [end for end in self._ends if last or end <= (self._given + 1) / self._rate]
+        del self._ends[: len(told)]
+        return AudioFrame(samples, self._rate, tuple(max(0.0, end - given) for end in told))

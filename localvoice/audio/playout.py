@@ -21,10 +21,8 @@ _AHEAD_SECONDS: Final = 8.0
 when the user interrupts."""
 _REWIND_SECONDS: Final = 1.5
 """How far back it can go, in addition to what was read ahead: more than the longest words take."""
-_UNSURE_SECONDS: Final = 0.05
-"""How exactly it is known what was heard when the sound was cut."""
-_FADE_SECONDS: Final = 0.005
-"""For a beginning in mid-sound, which would click."""
+_UNSURE_SECONDS: Final = 0.05  # how exactly it is known what was heard when the sound was cut
+_FADE_SECONDS: Final = 0.005  # for a beginning in mid-sound, which would click
 
 
 @dataclass

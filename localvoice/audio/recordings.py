@@ -37,8 +37,7 @@ _OPTIONS: Final = {
     "protocol_whitelist": "none",
     "max_streams": "8",
 }
-_PACKETS_A_SECOND: Final = 400
-"""Opus' shortest last 2.5 ms."""
+_PACKETS_A_SECOND: Final = 400  # Opus' shortest last 2.5 ms
 _MOST_SECONDS: Final = 5.0
 """Of processor time for one recording. A minute takes some tenths."""
 SEND_INSTEAD: Final = "Send a WAV of 16-bit PCM, or what a browser's MediaRecorder makes: WebM, Ogg or MP4."

@@ -21,8 +21,7 @@ MAX_WAV_BYTES: Final = 512 * 1024 * 1024
 RATES: Final = range(4_000, 384_001)
 """Hz. A header that claims 1 Hz would make a small file 16,000 times as large when it is resampled."""
 MAX_CHANNELS: Final = 32
-_MAX_CHUNKS: Final = 64
-"""Before the sound: a recorder's own notes take a handful."""
+_MAX_CHUNKS: Final = 64  # before the sound: a recorder's own notes take a handful
 
 _PCM: Final = 1
 _EXTENSIBLE: Final = 0xFFFE

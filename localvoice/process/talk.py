@@ -29,7 +29,7 @@ async def talk_on_sound_card(settings: Settings, console: Console) -> None:
     """Talk until interrupted. Raises `VoiceError` if there is no sound card to talk through."""
     inbox = FrameInbox()
     # Before the models are loaded: without a sound card they would be loaded for nothing.
-    card = SoundCard.open(inbox, settings.microphone.input, settings.microphone.output)
+    card = SoundCard(inbox, settings.microphone.input, settings.microphone.output)
     playout = Playout(card.rate)
     captions = _Captions(console)
     async with ready_agent(settings, console) as agent:

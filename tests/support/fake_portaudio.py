@@ -153,7 +153,7 @@ async def running(
 ) -> AsyncIterator[tuple[FrameInbox, Playout, SoundCard]]:
     """A sound card that records and plays."""
     inbox = FrameInbox()
-    sound_card = SoundCard.open(inbox, names.get("input"), names.get("output"))
+    sound_card = SoundCard(inbox, names.get("input"), names.get("output"))
     playout = playout or Playout(sound_card.rate)
     opened = len(card.streams)
     task = asyncio.create_task(sound_card.run(playout))

@@ -27,18 +27,17 @@ from localvoice.transports.soundcard.devices import (
     Device,
     Direction,
     accepted_format,
+    cannot_open,
     choose,
     device_error,
     list_devices,
     portaudio,
     refreshed_devices,
-    unusable,
 )
 
 log = logging.getLogger(__name__)
 
-_BLOCKS_A_SECOND: Final = 50
-"""20 ms each, as a session expects of any transport."""
+_BLOCKS_A_SECOND: Final = 50  # 20 ms each, as a session expects of any transport
 _QUEUED_BLOCKS: Final = 3
 """Blocks read ahead of the device. They are played even after a barge-in, and 60 ms of that go unnoticed;
 with fewer, playback would crackle sooner while the event loop is busy."""
@@ -49,8 +48,7 @@ has no callbacks either. On a loaded machine PortAudio pauses for up to 2 s afte
 _STARTING_CHECKS: Final = 20
 """5 s after opening: sound servers and Bluetooth headsets stall for up to 2 s when they start."""
 _RETRY_SECONDS: Final = 2.0
-_PATIENT_TRIES: Final = 10
-"""For the device that was in use, 20 s in all; then the default takes its place."""
+_PATIENT_TRIES: Final = 10  # for the device that was in use, 20 s in all; then the default takes its place
 _ANSWER_SECONDS: Final = 15.0
 """To stop, find and open both devices. A driver may hang when its device is unplugged."""
 
@@ -61,24 +59,19 @@ Callback = Callable[[npt.NDArray[np.int16], int, Any, Any], None]
 class SoundCard:
     """A microphone and an output; one device or two."""
 
-    def __init__(self, inbox: FrameInbox, microphone: "_Stream", output: "_Stream") -> None:
-        self.rate: Final = output.rate
-        """Hz that is played: the rate that the `Playout` needs."""
-        self._inbox = inbox
-        self._microphone = microphone
-        self._output = output
-        self._heard_anything = False
-
-    @classmethod
-    def open(cls, inbox: FrameInbox, input_name: str | None, output_name: str | None) -> "SoundCard":
+    def __init__(self, inbox: FrameInbox, input_name: str | None, output_name: str | None) -> None:
         """Choose the devices and check that they can be used; nothing is recorded before `run`.
 
         A name is a device's number, its name or a part of it; None takes the default. Raises `VoiceError`
         AUDIO_PROCESSING_ERROR, which says what to do.
         """
         devices = list_devices()
-        microphone = _Stream(Direction.INPUT, input_name, devices)
-        return cls(inbox, microphone, _Stream(Direction.OUTPUT, output_name, devices))
+        self._inbox = inbox
+        self._microphone = _Stream(Direction.INPUT, input_name, devices)
+        self._output = _Stream(Direction.OUTPUT, output_name, devices)
+        self.rate: Final = self._output.rate
+        """Hz that is played: the rate that the `Playout` needs."""
+        self._heard_anything = False
 
     async def run(self, playout: Playout) -> None:
         """Record and play until cancelled; wait for a device that goes away.
@@ -103,8 +96,8 @@ class SoundCard:
         def restart(stand_in: bool) -> None:
             stop()
             devices = refreshed_devices()
-            self._microphone.find_again(devices, stand_in=stand_in)
-            self._output.find_again(devices, self.rate, stand_in)
+            self._microphone.find_again(devices, stand_in)
+            self._output.find_again(devices, stand_in, self.rate)
             start()
 
         # PortAudio isn't thread-safe, and takes up to a second to find devices: one thread for all of it.
@@ -121,7 +114,6 @@ class SoundCard:
             await card.close()
 
     def _recording(self, loop: asyncio.AbstractEventLoop) -> Callback:
-        """The callback that takes a recorded block."""
         side, inbox = self._microphone, self._inbox
 
         def record(block: npt.NDArray[np.int16], count: int, time: Any, status: Any) -> None:
@@ -133,7 +125,6 @@ class SoundCard:
         return record
 
     def _playing(self, playout: Playout, loop: asyncio.AbstractEventLoop) -> Callback:
-        """The callback that fills the next block to play."""
         side = self._output
         ready: deque[Samples] = deque()
 
@@ -156,12 +147,11 @@ class SoundCard:
             await asyncio.sleep(_CHECK_SECONDS)
             patience = _STARTING_CHECKS if check <= _STARTING_CHECKS else _LOST_CHECKS
             still = {side: side.checks_without_block() for side in sides}
-            silent = {side.name for side in sides if still[side] >= patience}
-            if silent:
+            if silent := sorted({f'"{side.name}"' for side in sides if still[side] >= patience}):
                 log.warning(
                     "The sound stopped: no answer from %s. Unplugged? Connect it again, and the conversation "
                     "goes on.",
-                    " and ".join(f'"{name}"' for name in sorted(silent)),
+                    " and ".join(silent),
                 )
                 return
             if check == _STARTING_CHECKS and not still[self._microphone] and not self._heard_anything:
@@ -209,18 +199,16 @@ class _Stream:
             # Numbers change when devices come and go: from here on the name decides.
             self._wanted = self.name
 
-    def find_again(self, devices: list[Device], rate: int | None = None, stand_in: bool = False) -> None:
+    def find_again(self, devices: list[Device], stand_in: bool, rate: int | None = None) -> None:
         """Use the device that was in use, at `rate` if that is given.
 
         If it is not there, `stand_in` chooses again; without it, raises `VoiceError`: while a sound server
         restarts, the system's default is another device for a moment.
         """
         same = [each for each in devices if each.name == self.name and each.channels(self._direction)]
-        if len(same) != 1:
-            if not same and not stand_in:
-                raise device_error(f'"{self.name}" is not there.')
-            same = [choose(devices, self._wanted, self._direction)]
-        self._use(same[0], rate)
+        if not same and not stand_in:
+            raise device_error(f'"{self.name}" is not there.')
+        self._use(same[0] if len(same) == 1 else choose(devices, self._wanted, self._direction), rate)
 
     def _use(self, device: Device, rate: int | None = None) -> None:
         rates = (device.rate, *COMMON_RATES) if rate is None else (rate,)
@@ -243,11 +231,10 @@ class _Stream:
             )
             self._stream.start()
         except library.PortAudioError as error:
-            raise unusable(self.name, self._direction, error) from error
+            raise cannot_open(self.name, self._direction, error) from error
         self._checks = 0
 
     def stop(self) -> None:
-        """Close the stream, if it is open."""
         if self._stream is not None:
             # Stopped first: closing alone cancels PortAudio's thread, which may be waiting for the GIL.
             self._stream.stop()
@@ -266,7 +253,6 @@ class _Stream:
         return self._checks
 
     def log_lost_blocks(self) -> None:
-        """Log how many blocks were lost since the last time, if any."""
         lost = self._lost
         if lost > self._lost_seen:
             log.debug("%s: sound was lost in %d blocks", self.name, lost - self._lost_seen)

@@ -21,40 +21,27 @@ class Direction(StrEnum):
 
     @property
     def noun(self) -> str:
-        """What such a device is called in a message."""
         return "microphone" if self is Direction.INPUT else "output device"
 
 
 @dataclass(frozen=True)
 class Device:
-    """A sound device."""
-
-    number: int
-    """Its place in the list, which changes when devices come and go."""
-    name: str
-    """As the system calls it; several devices may share one."""
-    inputs: int
-    """Channels to record; 0 if it is no microphone."""
-    outputs: int
-    """Channels to play; 0 if it is no output device."""
-    rate: int
-    """Its own sample rate (Hz)."""
+    number: int  # its place in the list, which changes when devices come and go
+    name: str  # as the system calls it; several devices may share one
+    inputs: int  # channels to record; 0 if it is no microphone
+    outputs: int  # channels to play; 0 if it is no output device
+    rate: int  # its own, in Hz
     default_input: bool = False
-    """Whether it is the system's default microphone."""
     default_output: bool = False
-    """Whether it is the system's default output."""
 
     @property
     def default(self) -> bool:
-        """Whether it is the default of either direction."""
         return self.default_input or self.default_output
 
     def channels(self, direction: Direction) -> int:
-        """How many channels it has in this direction."""
         return self.inputs if direction is Direction.INPUT else self.outputs
 
     def is_default(self, direction: Direction) -> bool:
-        """Whether it is the default of this direction."""
         return self.default_input if direction is Direction.INPUT else self.default_output
 
 
@@ -103,8 +90,9 @@ def choose(devices: Sequence[Device], wanted: str | None, direction: Direction) 
         problem = f"The system names no default {direction.noun}"
     else:
         found = _matching(able, wanted)
-        unknown = f'No {direction.noun} is called or numbered "{wanted}"'
-        problem = f'"{wanted}" fits several devices' if found else unknown
+        problem = f'No {direction.noun} is called or numbered "{wanted}"'
+        if found:
+            problem = f'"{wanted}" fits several devices'
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f'{device.number} "{device.name}"' for device in found or able)
@@ -136,24 +124,20 @@ def accepted_format(device: Device, direction: Direction, rates: tuple[int, ...]
     library = portaudio()
     most = device.channels(direction)
     # Mono is enough, but some hardware takes only its own number of channels.
-    channel_counts: tuple[int, ...] = (1, most)
-    check = library.check_input_settings
-    if direction is Direction.OUTPUT:
-        channel_counts = min(2, most), 1, most
-        check = library.check_output_settings
+    counts = (1, most) if direction is Direction.INPUT else (min(2, most), 1, most)
+    checks = {Direction.INPUT: library.check_input_settings, Direction.OUTPUT: library.check_output_settings}
     refusal = None
-    for rate, channels in itertools.product(dict.fromkeys(rates), dict.fromkeys(channel_counts)):
+    for rate, channels in itertools.product(dict.fromkeys(rates), dict.fromkeys(counts)):
         try:
-            check(device=device.number, channels=channels, dtype="int16", samplerate=rate)
+            checks[direction](device=device.number, channels=channels, dtype="int16", samplerate=rate)
         except library.PortAudioError as error:
             refusal = refusal or error
         else:
             return rate, channels
-    raise unusable(device.name, direction, refusal)
+    raise cannot_open(device.name, direction, refusal)
 
 
-def unusable(name: str, direction: Direction, error: Exception | None) -> VoiceError:
-    """AUDIO_PROCESSING_ERROR, for a device that can't be opened."""
+def cannot_open(name: str, direction: Direction, error: Exception | None) -> VoiceError:
     return device_error(
         f'"{name}" can\'t be opened as {direction.noun} ({error}). Close other programs that use it, or '
         f"choose another with --{direction}; `localvoice talk --list-devices` shows them all."

@@ -19,11 +19,9 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 
 MAX_CANDIDATES: Final = 32
 """A host with four networks offers about twelve."""
-_NAMES_CACHED: Final = 256
-"""The same few are checked several times for each request."""
+_NAMES_CACHED: Final = 256  # the same few are checked several times for each request
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
-_FIREFOX: Final = "mozilla...THIS_IS_SDPARTA"
-"""In the `o=` line of each of its offers."""
+_FIREFOX: Final = "mozilla...THIS_IS_SDPARTA"  # in the `o=` line of each of its offers
 _PREFIX: Final = "a=candidate:"
 _END: Final = "a=end-of-candidates"
 _CANDIDATE: Final = re.compile(

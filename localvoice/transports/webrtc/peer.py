@@ -22,7 +22,7 @@ from localvoice.transports.webrtc.patches.connection import (
     sends_opus,
 )
 from localvoice.transports.webrtc.patches.dtls import replace_jitter_buffer
-from localvoice.transports.webrtc.sdp import SdpOffer, SectionsInUse, unusable
+from localvoice.transports.webrtc.sdp import SdpOffer, SectionsInUse, dtls_fingerprint, unusable
 from localvoice.transports.webrtc.sound import IncomingSound, SpeechTrack
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,6 @@ _FAINTEST_SPEECH: Final = 64
 _MAX_CHANNEL_MESSAGE: Final = 256 * 1024
 _MAX_BUFFERED: Final = 1024 * 1024
 """Bytes waiting on the data channel; above it, messages go over the WebSocket alone, which carries all."""
-_FINGERPRINT: Final = "a=fingerprint:"
 _CLOSE_SECONDS: Final = 3.0
 _CONNECT_SECONDS: Final = 20.0
 """From the first answer on. aioice gives up after half a minute, and never if it has no candidate."""
@@ -80,7 +79,7 @@ class WebRtcPeer:
     def continues(self, sdp: str) -> bool:
         """Whether an offer renegotiates this connection rather than opening a new one."""
         works = self._connection.connectionState not in ("failed", "closed")
-        return works and _dtls_fingerprint(sdp) == self._fingerprint
+        return works and dtls_fingerprint(sdp) == self._fingerprint
 
     async def answer(self, sdp: str) -> dict[str, str]:
         """The answer to an offer, with all candidates. Raises `VoiceError` CONNECTION_FAILED.
@@ -103,7 +102,7 @@ class WebRtcPeer:
             # aiortc raises all kinds of errors here, KeyError and AssertionError among them.
             raise unusable(f"reading it ended with {error!r}") from error
         self._in_use = offer.used
-        self._fingerprint = _dtls_fingerprint(sdp)
+        self._fingerprint = dtls_fingerprint(sdp)
         self._tell_sound()
         if self._connect_timeout is None:
             self._connect_timeout = asyncio.create_task(self._await_connection(), name="connect timeout")
@@ -219,10 +218,3 @@ class WebRtcPeer:
         if sounding != self._sounding:
             self._sounding = sounding
             self._on_sound(sounding)
-
-
-def _dtls_fingerprint(sdp: str) -> str:
-    """The first one, which is the whole connection's; empty if there is none."""
-    # No regular expression: one that strips spaces at a line's end is quadratic in them.
-    lines = (line for line in sdp.splitlines() if line.startswith(_FINGERPRINT))
-    return next(lines, "").removeprefix(_FINGERPRINT).strip()

@@ -201,6 +201,12 @@ class SdpOffer:
         _refuse(self._channel is not None and bool(moved), "its data channel has moved to another section")
 
 
+def dtls_fingerprint(sdp: str) -> str:
+    """The first one, which is the whole connection's; empty if there is none."""
+    # No regular expression: one that strips spaces at a line's end is quadratic in them.
+    return next(_values(sdp.splitlines(), "a=fingerprint:"), "")
+
+
 def unusable(reason: str) -> VoiceError:
     """CONNECTION_FAILED, for an offer."""
     return VoiceError(

@@ -32,27 +32,22 @@ MAX_WAITING: Final = 3
 SILENT_BATCH: Final = 5
 """Packets decoded together while neither side speaks, because waking up for each takes most of the time.
 Speech is then noticed up to 80 ms later, but none of it is lost, nor does its end come later."""
-_RESTART: Final = 100
-"""A sequence number this far off the expected one is that of another stream."""
+_RESTART: Final = 100  # a sequence number this far off the expected one is that of another stream
 _RECOVERED: Final = 250
 """Packets in a row that a decoder has to decode before it counts as working again: 5 s."""
-_NUMBERS: Final = 1 << 16
-"""Sequence numbers wrap at this."""
+_NUMBERS: Final = 1 << 16  # sequence numbers wrap at this
 
 FRAME: Final = OUT_RATE // 50
 """Samples of a packet that is sent: 20 ms."""
 _TIME_BASE: Final = Fraction(1, OUT_RATE)
-_BIT_RATE: Final = 64_000
-"""Bits a second, transparent for one voice."""
+_BIT_RATE: Final = 64_000  # bits a second, transparent for one voice
 _ON_ITS_WAY_SECONDS: Final = 0.08
 """From reading a sample to hearing it: packets, and the browser's jitter buffer."""
 _AWAKE_FRAMES: Final = 250
 """5 s of silence on both sides before the track rests. After a rest Chromium plays the first sound some 50 ms
 later than after silence that was sent, so the track rests only where no sound is expected."""
-_REST_SECONDS: Final = 0.4
-"""Between two packets in silence, as with Opus' own discontinuous transmission."""
-_LATE_SECONDS: Final = 0.2
-"""A packet that is later than this is not made up for by sending faster."""
+_REST_SECONDS: Final = 0.4  # between two packets in silence, as with Opus' own discontinuous transmission
+_LATE_SECONDS: Final = 0.2  # a packet that is later than this is not made up for by sending faster
 
 
 class PacketOrder:

@@ -38,31 +38,27 @@ class StunAnswerer(asyncio.DatagramProtocol):
         return f"stun:[{host}]:{port}" if ":" in host else f"stun:{host}:{port}"
 
     def close(self) -> None:
-        """Stop answering."""
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: Any) -> None:
-        """Called by asyncio."""
         self._transport = transport
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
-        """Called by asyncio."""
         if self._clients is not None and address[0] not in self._clients:
             return
         try:
             request = stun.parse_message(data)
         except (ValueError, struct.error):  # struct.error: an attribute is too short for its type
             return
-        if request.message_method != stun.Method.BINDING or request.message_class != stun.Class.REQUEST:
-            return
-        answer = stun.Message(
-            message_method=stun.Method.BINDING,
-            message_class=stun.Class.RESPONSE,
-            transaction_id=request.transaction_id,
-        )
-        answer.attributes["XOR-MAPPED-ADDRESS"] = address
-        if self._transport is not None:
+        kind = request.message_method, request.message_class
+        if kind == (stun.Method.BINDING, stun.Class.REQUEST) and self._transport is not None:
+            answer = stun.Message(
+                stun.Method.BINDING,
+                stun.Class.RESPONSE,
+                request.transaction_id,
+                {"XOR-MAPPED-ADDRESS": address},
+            )
             self._transport.sendto(bytes(answer), address)
 
 
@@ -96,6 +92,5 @@ class NetworkStun:
                 del self._clients[client]
 
     def close(self) -> None:
-        """Stop answering."""
         for each in self._opened.values():
             each.close()

@@ -30,7 +30,7 @@ async def test_two_devices_run_at_their_own_rates(card: FakePortAudio) -> None:
 
 
 async def test_nothing_is_recorded_before_it_runs(card: FakePortAudio) -> None:
-    SoundCard.open(FrameInbox(), None, None)
+    SoundCard(FrameInbox(), None, None)
     assert not card.streams
 
 
@@ -72,12 +72,12 @@ async def test_a_microphone_that_is_never_mono_gives_its_first_channel(card: Fak
 async def test_a_device_that_refuses_everything_says_why(card: FakePortAudio) -> None:
     card.refused = lambda kind, rate, channels: kind == "output"
     with pytest.raises(VoiceError, match='"Headphones".*Invalid sample rate 48000.*--output.*--list-devices'):
-        SoundCard.open(FrameInbox(), None, None)
+        SoundCard(FrameInbox(), None, None)
 
 
 async def test_devices_that_cannot_start_end_the_run_and_leave_nothing_open(card: FakePortAudio) -> None:
     card.broken = {"output"}
-    sound_card = SoundCard.open(FrameInbox(), None, None)
+    sound_card = SoundCard(FrameInbox(), None, None)
     with pytest.raises(VoiceError, match='"Headphones".*Device unavailable'):
         await sound_card.run(Playout(sound_card.rate))
     assert [stream.calls[-2:] for stream in card.streams] == [["stop", "close"]] * 2
@@ -99,7 +99,7 @@ async def test_cancelling_while_the_devices_open_closes_them(card: FakePortAudio
         return open_now(kind, options)
 
     card.open = open_slowly  # type: ignore[method-assign]
-    sound_card = SoundCard.open(FrameInbox(), None, None)
+    sound_card = SoundCard(FrameInbox(), None, None)
     task = asyncio.create_task(sound_card.run(Playout(sound_card.rate)))
     await soon(entered.is_set)
     task.cancel()

@@ -218,12 +218,12 @@ def test_portaudio_lists_the_devices(server: SoundServer) -> None:
     }
     assert devices["default"].default and not devices["localvoice_microphone"].default
     with pytest.raises(VoiceError, match='"localvoice" fits several devices'):
-        SoundCard.open(FrameInbox(), "localvoice", None)
+        SoundCard(FrameInbox(), "localvoice", None)
 
 
 async def test_what_is_spoken_arrives_as_frames(server: SoundServer) -> None:
     inbox, frames = FrameInbox(), list[AudioFrame]()
-    sound_card = SoundCard.open(inbox, "Microphone", "headphones")
+    sound_card = SoundCard(inbox, "Microphone", "headphones")
     said = speech()
     collector = asyncio.create_task(collect(inbox, frames))
     async with running(sound_card, Playout(sound_card.rate)):
@@ -236,7 +236,7 @@ async def test_what_is_spoken_arrives_as_frames(server: SoundServer) -> None:
 
 
 async def test_what_is_said_is_heard_in_the_headphones(server: SoundServer) -> None:
-    sound_card = SoundCard.open(FrameInbox(), "microphone", "headphones")
+    sound_card = SoundCard(FrameInbox(), "microphone", "headphones")
     playout, sides = Playout(sound_card.rate), list[AudioFrame]()
     said = speech()
     async with recording(server, sides), running(sound_card, playout):
@@ -257,7 +257,7 @@ async def test_barge_in_is_silent_at_once(
 ) -> None:
     """Through the headphones and back through a microphone that hears them: both delays count."""
     inbox = FrameInbox()
-    sound_card = SoundCard.open(inbox, "loopback", "headphones")
+    sound_card = SoundCard(inbox, "loopback", "headphones")
     playout = Playout(sound_card.rate)
     async with running(sound_card, playout), asyncio.timeout(20):
         playout.begin()
@@ -280,7 +280,7 @@ async def test_a_sound_server_that_dies_is_waited_for(
 ) -> None:
     caplog.set_level(logging.INFO, "localvoice")
     inbox, frames = FrameInbox(), list[AudioFrame]()
-    sound_card = SoundCard.open(inbox, "microphone", "headphones")
+    sound_card = SoundCard(inbox, "microphone", "headphones")
     collector = asyncio.create_task(collect(inbox, frames))
     async with running(sound_card, Playout(sound_card.rate)):
         await until(lambda: len(frames) > 10, 10)

@@ -247,7 +247,7 @@ async def test_a_driver_that_hangs_is_told_and_does_not_keep_the_process(
     monkeypatch.setattr(card_module, "_ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(worker, "LEAVE_SECONDS", 0.05)
     hang = threading.Event()
-    sound_card = SoundCard.open(FrameInbox(), None, None)
+    sound_card = SoundCard(FrameInbox(), None, None)
     monkeypatch.setattr(FakeStream, "stop", lambda _: hang.wait(10))
     try:
         async with asyncio.timeout(5):

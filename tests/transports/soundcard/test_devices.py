@@ -93,7 +93,7 @@ def no_portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_portaudio")
-@pytest.mark.parametrize("use", [list_devices, lambda: SoundCard.open(FrameInbox(), None, None)])
+@pytest.mark.parametrize("use", [list_devices, lambda: SoundCard(FrameInbox(), None, None)])
 async def test_without_portaudio_it_is_said_what_to_install(use: Callable[[], object]) -> None:
     with pytest.raises(
         VoiceError, match="apt install libportaudio2.*dnf install portaudio.*localvoice serve"

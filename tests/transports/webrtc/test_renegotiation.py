@@ -11,7 +11,7 @@ from aiortc import RTCRtpTransceiver
 
 from localvoice.transports.webrtc import peer as webrtc
 from localvoice.transports.webrtc.peer import WebRtcPeer
-from localvoice.transports.webrtc.sdp import MAX_RESTING, SdpOffer
+from localvoice.transports.webrtc.sdp import MAX_RESTING, SdpOffer, dtls_fingerprint
 from tests.support.fakes import WORD_SECONDS, FakeLlm, FakeStt, fake_engines, until
 from tests.support.mutations import mutated_lines
 from tests.support.server_site import Client, serving
@@ -182,7 +182,7 @@ async def test_what_aiortc_is_given_it_can_take(
             answered = len(taken)
             for _ in range(MUTATED):
                 sdp = mutated_lines(good, random)
-                if webrtc._dtls_fingerprint(sdp) != webrtc._dtls_fingerprint(good):
+                if dtls_fingerprint(sdp) != dtls_fingerprint(good):
                     continue  # it asks for another connection
                 await client.send("offer", signal={"type": "offer", "sdp": sdp})
                 while (answer := await client.socket.receive_json())["type"] not in ("signal", "error"):

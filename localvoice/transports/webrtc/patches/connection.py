@@ -40,10 +40,8 @@ _MAX_SENDERS: Final = 32
 """Ports of the client that ICE tries; a browser has two for each of its networks. Each costs a task."""
 _MAX_UNREAD: Final = 1024
 """Packets that wait for DTLS, which reads them at once. After a failure of DTLS nothing reads them."""
-_STUN_ENDS: Final = 4
-"""STUN's first byte is below it, that of DTLS and SRTP above (RFC 7983)."""
-_STOP_SECONDS: Final = 3.0
-"""How long a part may take to end."""
+_STUN_ENDS: Final = 4  # STUN's first byte is below it, that of DTLS and SRTP above (RFC 7983)
+_STOP_SECONDS: Final = 3.0  # how long a part may take to end
 
 _unguarded_socket = ice.StunProtocol
 

@@ -46,10 +46,8 @@ log = logging.getLogger(__name__)
 
 LARGEST_PACKET: Final = 1500
 """Bytes that aiortc and libsrtp read at a time, and the most that WebRTC clients send."""
-_SOURCES: Final = 16
-"""Kept of a peer; a browser has one for each microphone, and one for its reports."""
-_HIGHEST_JITTER: Final = 2**32 - 1
-"""The largest value of its field in a report."""
+_SOURCES: Final = 16  # kept of a peer; a browser has one for each microphone, and one for its reports
+_HIGHEST_JITTER: Final = 2**32 - 1  # the largest value of its field in a report
 
 _recv_next = RTCDtlsTransport._recv_next
 _send_data = RTCDtlsTransport._send_data

@@ -46,20 +46,14 @@ from localvoice.transports.webrtc.patches.sctp_streams import InboundStream
 
 _STREAMS: Final = 64
 """A client needs one for its data channel. Peers are told so, and keep to it."""
-_WAITING: Final = 2048
-"""Parts that wait for others: two of the largest messages in the smallest packets."""
-_OUT_OF_ORDER: Final = 256
-"""Parts that came before a missing one; each acknowledgement lists them."""
-_FARTHEST: Final = 0xFFFF
-"""How far beyond a missing part an acknowledgement can tell of one."""
+_WAITING: Final = 2048  # parts that wait for others: two of the largest messages in the smallest packets
+_OUT_OF_ORDER: Final = 256  # parts that came before a missing one; each acknowledgement lists them
+_FARTHEST: Final = 0xFFFF  # how far beyond a missing part an acknowledgement can tell of one
 _PARTS_IN_PACKET: Final = 32
-_PARTS_PER_SECOND: Final = 2_000
-"""On average; the largest message is 226."""
+_PARTS_PER_SECOND: Final = 2_000  # on average; the largest message is 226
 _PARTS_AT_ONCE: Final = 8_000
-_REQUESTS_IN_CHUNK: Final = 2
-"""RFC 6525 allows no more in a RE-CONFIG chunk."""
-_HEARTBEAT_BYTES: Final = 512
-"""A heartbeat is sent back as it came, and has to fit into a packet."""
+_REQUESTS_IN_CHUNK: Final = 2  # RFC 6525 allows no more in a RE-CONFIG chunk
+_HEARTBEAT_BYTES: Final = 512  # a heartbeat is sent back as it came, and has to fit into a packet
 
 _unguarded_params = rtcsctptransport.decode_params
 _unguarded_packet = rtcsctptransport.parse_packet
