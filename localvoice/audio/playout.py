@@ -68,15 +68,6 @@ class _Reply:
         """Make the latest samples that were read the next to be read, as far as they are still known."""
         self.at = max(self.start, self.at - count)
 
-    def keep(self, count: int) -> None:
-        """Forget all but so many of the latest samples that were read."""
-        old = max(0, self.at - count - self.start)
-        self.sound, self.start = self.sound[old:], self.start + old
-
-    def discard(self) -> None:
-        self.sound, self.start = np.zeros(0, np.int16), self.at
-        self.complete = True
-
 
 class Playout:
     """The sound of one reply at a time, at the transport's rate, mono."""
@@ -160,7 +151,8 @@ class Playout:
             taken = reply.rest()[:count]
             out[: len(taken)] = taken
             reply.at += len(taken)
-            reply.keep(math.ceil((self.ahead + _REWIND_SECONDS) * self.rate))
+            old = max(0, len(reply.sound) - reply.unread - int((self.ahead + _REWIND_SECONDS) * self.rate))
+            reply.sound, reply.start = reply.sound[old:], reply.start + old
             self._last_read = now
             if reply.first_audible is None and int(np.abs(taken, dtype=np.int32).max()) > AUDIBLE:
                 reply.first_audible = now
@@ -210,8 +202,9 @@ class Playout:
         return heard, to_come
 
     def _discard(self) -> None:
-        self._reply.cut = self._unheard_seconds()
-        self._reply.discard()
+        reply = self._reply
+        reply.cut, reply.complete = self._unheard_seconds(), True
+        reply.sound, reply.start = np.zeros(0, np.int16), reply.at
         self._changed.set()
 
     def _since_whole_word(self) -> int:

@@ -18,8 +18,8 @@ import numpy as np
 from av.audio.stream import AudioStream
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, Samples, mixed_down
-from localvoice.audio.wav import MAX_CHANNELS, RATES, OtherCoding, read_wav
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.audio.wav import MAX_CHANNELS, RATES, OtherCoding, invalid_audio, read_wav
+from localvoice.contract.errors import VoiceError
 
 _CONTAINERS: Final = (
     ("wav", 0, b"RIFF"),
@@ -93,10 +93,8 @@ def read_sound(data: bytes, most: float) -> AudioFrame:
 
 def too_long(most: float) -> VoiceError:
     """The refusal of an utterance of more seconds."""
-    return VoiceError(
-        ErrorCode.INVALID_AUDIO_FORMAT,
-        Component.SERVER,
-        f"The audio is longer than the {most:g} s that one utterance may have. Send it in parts.",
+    return invalid_audio(
+        f"The audio is longer than the {most:g} s that one utterance may have. Send it in parts."
     )
 
 
@@ -197,8 +195,4 @@ def _open_nothing(*_: Any, **__: Any) -> NoReturn:
 
 
 def _bad(reason: str) -> VoiceError:
-    return VoiceError(
-        ErrorCode.INVALID_AUDIO_FORMAT,
-        Component.SERVER,
-        f"This recording can't be used: {reason}. {SEND_INSTEAD}",
-    )
+    return invalid_audio(f"This recording can't be used: {reason}. {SEND_INSTEAD}")

@@ -35,6 +35,11 @@ class OtherCoding(VoiceError):
     """A WAV whose samples aren't 16-bit PCM."""
 
 
+def invalid_audio(message: str, kind: type[VoiceError] = VoiceError) -> VoiceError:
+    """INVALID_AUDIO_FORMAT; `message` says what is wrong and what to send instead."""
+    return kind(ErrorCode.INVALID_AUDIO_FORMAT, Component.SERVER, message)
+
+
 def read_wav(source: Path | bytes) -> AudioFrame:
     """A 16-bit PCM WAV, mixed down to mono. Raises `VoiceError` INVALID_AUDIO_FORMAT: what is wrong.
 
@@ -60,11 +65,8 @@ def _read(path: Path) -> bytes:
     try:
         return read_named(path, MAX_WAV_BYTES)
     except OSError as error:
-        raise VoiceError(
-            ErrorCode.INVALID_AUDIO_FORMAT,
-            Component.SERVER,
-            f"The WAV {path} can't be read: {error.strerror}. Name a 16-bit PCM WAV file.",
-        ) from error
+        reason = f"The WAV {path} can't be read: {error.strerror}. Name a 16-bit PCM WAV file."
+        raise invalid_audio(reason) from error
 
 
 def _chunks(content: bytes) -> tuple[int, int, memoryview]:
@@ -133,9 +135,5 @@ def _format(chunk: bytes) -> tuple[int, int]:
 
 
 def _bad(reason: str, kind: type[VoiceError] = VoiceError) -> VoiceError:
-    return kind(
-        ErrorCode.INVALID_AUDIO_FORMAT,
-        Component.SERVER,
-        f"This WAV can't be used: {reason}. Convert it, for instance with "
-        "`ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav`.",
-    )
+    convert = "Convert it, for instance with `ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav`."
+    return invalid_audio(f"This WAV can't be used: {reason}. {convert}", kind)

@@ -76,7 +76,7 @@ def test_what_was_said_so_far_is_told_while_the_user_speaks_on() -> None:
     spoken = [0.9] * 70 + [0.0] * 5 + [0.9] * 40 + [0.0] * 20
     events = run([0.0] * 20 + spoken, partial_ms=960)
     told = [(at, event) for at, event in events if isinstance(event, Continued)]
-    # Each 30 windows of voice, counted anew from a pause, in which it is told, too.
+    # Each 30 windows of voice, counted again from a pause, in which it is told, too.
     assert [at for at, _ in told] == [50, 80, 125]
     assert windows_of(told[1][1]) == list(range(20 - LEAD_IN + 1, 81))
     assert not any(isinstance(event, Continued) for _, event in run([0.0] * 20 + spoken))
@@ -135,7 +135,7 @@ def test_too_long_speech_is_cut_and_goes_on_without_a_gap() -> None:
 
 
 def test_speech_that_is_cut_as_it_goes_on_after_a_pause_is_in_the_last_transcription() -> None:
-    """Whoever used the pause to transcribe must hear of what came after it."""
+    """A transcription that used the pause must hear of what came after it."""
     events = run([0.9] * 52 + [0.0] * 9 + [0.9] * 30, max_utterance_seconds=2)
     for (_, before), (_, after) in pairwise(events):
         if isinstance(before, Paused) and isinstance(after, UtteranceEnded):
@@ -239,7 +239,7 @@ def test_properties_of_any_stream(runs: list[tuple[float, int]], changes: dict[s
 
 
 @given(st.lists(st.integers(0, 1500), max_size=30))
-def test_windows_are_the_stream_cut_anew(sizes: list[int]) -> None:
+def test_windows_are_the_stream_cut_again(sizes: list[int]) -> None:
     stream = np.arange(sum(sizes)).astype(np.int16)
     cut = Windows()
     windows: list[np.ndarray] = []

@@ -71,7 +71,7 @@ async def test_a_reply_that_begins_while_it_is_held_is_held(playout: Playout) ->
     assert playout.read(20).any()
 
 
-async def test_whoever_waits_for_its_sound_or_its_end_waits_on_while_it_is_held(playout: Playout) -> None:
+async def test_what_waits_for_its_sound_or_its_end_waits_on_while_it_is_held(playout: Playout) -> None:
     await playout.write("one", tone(100))
     playout.complete()
     playout.hold()

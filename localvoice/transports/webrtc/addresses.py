@@ -95,6 +95,11 @@ def client_addresses(client: str) -> frozenset[str]:
     return own if client in own or is_loopback(client) else frozenset({client})
 
 
+def connection_failed(message: str) -> VoiceError:
+    """CONNECTION_FAILED; `message` says what is wrong and what to do."""
+    return VoiceError(ErrorCode.CONNECTION_FAILED, Component.WEBRTC, message)
+
+
 def keep_known(sdp: str, known: frozenset[str]) -> str:
     """The offer with only UDP candidates at these addresses.
 
@@ -103,16 +108,13 @@ def keep_known(sdp: str, known: frozenset[str]) -> str:
     # The client may send from an address that it didn't name, or that is dropped here: so it has no end.
     lines = [line for line in sdp.splitlines() if not line.startswith(_END)]
     if sum(line.startswith(_PREFIX) for line in lines) > MAX_CANDIDATES:
-        raise VoiceError(
-            ErrorCode.CONNECTION_FAILED,
-            Component.WEBRTC,
-            f"The offer has more than {MAX_CANDIDATES} candidates. Offer fewer networks.",
-        )
-    kept = [[line] if not line.startswith(_PREFIX) else _known_candidates(line, known) for line in lines]
-    return "".join(f"{line}\r\n" for some in kept for line in some)
+        raise connection_failed(f"The offer has more than {MAX_CANDIDATES} candidates. Offer fewer networks.")
+    return "".join(f"{kept}\r\n" for line in lines for kept in _kept(line, known))
 
 
-def _known_candidates(line: str, known: frozenset[str]) -> list[str]:
+def _kept(line: str, known: frozenset[str]) -> list[str]:
+    if not line.startswith(_PREFIX):
+        return [line]
     found = _CANDIDATE.fullmatch(line)
     # aioice checks neither number, and a socket that is told to send to port 99999 is dead from then on.
     if found is None or not 0 < int(found["port"]) < 2**16 or int(found["priority"]) >= 2**32:

@@ -14,7 +14,12 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.transports.inbox import FrameInbox
 from localvoice.transports.liveness import PacketLiveness, Watchdog
 from localvoice.transports.webrtc import patches
-from localvoice.transports.webrtc.addresses import AddressPair, addresses_to_bind, client_addresses
+from localvoice.transports.webrtc.addresses import (
+    AddressPair,
+    addresses_to_bind,
+    client_addresses,
+    connection_failed,
+)
 from localvoice.transports.webrtc.patches.connection import (
     IceGuard,
     PeerConnection,
@@ -202,14 +207,8 @@ class WebRtcPeer:
     def _fail(self) -> None:
         if not self._failed:
             self._failed = True
-            self._on_failure(
-                VoiceError(
-                    ErrorCode.CONNECTION_FAILED,
-                    Component.WEBRTC,
-                    "The WebRTC connection failed: no network path to this machine. Try again; text still "
-                    "works.",
-                )
-            )
+            reason = "no network path to this machine. Try again; text still works."
+            self._on_failure(connection_failed(f"The WebRTC connection failed: {reason}"))
 
     def _tell_sound(self) -> None:
         sounding = self._connection.connectionState == "connected" and any(

@@ -21,8 +21,8 @@ from aiortc.codecs import CODECS
 from aiortc.rtcpeerconnection import find_common_codecs
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.transports.webrtc.addresses import keep_known
+from localvoice.contract.errors import VoiceError
+from localvoice.transports.webrtc.addresses import connection_failed, keep_known
 
 MAX_SECTIONS: Final = 64
 """Those that rest or are rejected included."""
@@ -209,11 +209,7 @@ def dtls_fingerprint(sdp: str) -> str:
 
 def unusable(reason: str) -> VoiceError:
     """CONNECTION_FAILED, for an offer."""
-    return VoiceError(
-        ErrorCode.CONNECTION_FAILED,
-        Component.WEBRTC,
-        f"The WebRTC offer can't be used ({reason[:300]}). Make a new one.",
-    )
+    return connection_failed(f"The WebRTC offer can't be used ({reason[:300]}). Make a new one.")
 
 
 def _refuse(wrong: bool, reason: str) -> None:

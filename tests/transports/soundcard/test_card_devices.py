@@ -134,7 +134,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundServer]:
 
 
 def speech() -> AudioFrame:
-    """Somebody speaking where there is such a clip, and otherwise noise in the rhythm of syllables."""
+    """A person speaking where there is such a clip, and otherwise noise in the rhythm of syllables."""
     if HELLO.exists():
         return read_wav(HELLO).resampled(SPEECH_RATE)
     times = np.arange(2 * SPEECH_RATE) / SPEECH_RATE
@@ -175,7 +175,7 @@ async def running(sound_card: SoundCard, playout: Playout) -> AsyncIterator[None
 
 
 async def play_into_microphone(server: SoundServer, sound: AudioFrame) -> None:
-    """Somebody speaks, in real time."""
+    """A person speaks, in real time."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         file.write(wav_bytes(sound))
         file.flush()

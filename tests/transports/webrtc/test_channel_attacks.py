@@ -37,7 +37,7 @@ def sctp(browser: Browser) -> RTCSctpTransport:
 
 @pytest.fixture
 def ours(monkeypatch: pytest.MonkeyPatch) -> list[RTCSctpTransport]:
-    """The server's end, once somebody calls."""
+    """The server's end, once a client calls."""
     found: list[RTCSctpTransport] = []
     answer = WebRtcPeer.answer
 
@@ -117,7 +117,7 @@ async def test_channels_are_opened_up_to_a_limit(ours: list[RTCSctpTransport]) -
         (struct.pack("!BBHLHH", 3, 0, 0, 0, 1, 0) + b"\xff", OPENING, 7),
         (b"\x02", OPENING, 7),
     ],
-    ids=["no UTF-8", "opened twice", "a label that is no UTF-8", "a yes to what nobody asked"],
+    ids=["no UTF-8", "opened twice", "a label that is no UTF-8", "a yes to what was not asked"],
 )
 async def test_what_cannot_be_read_is_one_error_at_most_and_the_channel_goes_on(
     data: bytes, kind: int, stream: int, caplog: pytest.LogCaptureFixture

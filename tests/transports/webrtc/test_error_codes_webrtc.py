@@ -35,7 +35,7 @@ def watch(caplog: pytest.LogCaptureFixture) -> Watch:
 
 
 async def an_offer() -> str:
-    """Good, but nobody listens any more at its addresses."""
+    """Good, but nothing listens any more at its addresses."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.createDataChannel("data")
     await peer.setLocalDescription(await peer.createOffer())
@@ -89,7 +89,7 @@ async def test_connection_failed_bad_sdp(watch: Watch, sdp: str) -> None:
 
 
 @needs_a_network
-@pytest.mark.parametrize("address", ["", "203.0.113.9"], ids=["nobody listens", "not on this machine"])
+@pytest.mark.parametrize("address", ["", "203.0.113.9"], ids=["nothing listens", "not on this machine"])
 async def test_connection_failed_no_path(watch: Watch, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setattr(webrtc, "_CONNECT_SECONDS", 0.3)
     sdp = await an_offer()
@@ -121,7 +121,7 @@ async def test_connection_failed_in_the_background(watch: Watch, monkeypatch: py
         await client.sync()
         watch.told(client, ErrorCode.CONNECTION_FAILED, Component.WEBRTC, "Try again; text still works")
         await goes_on(client)
-    gc.collect()  # a task's failure that nobody asked for is told when the task is gone
+    gc.collect()  # a task's failure that was not asked for is told when the task is gone
     assert not unheard
 
 
@@ -171,7 +171,7 @@ async def test_a_connection_that_works_is_not_called_failed(
 
 
 class BrokenMicrophone(Microphone):
-    """Sends what is no Opus, until it is mended."""
+    """Sends what is no Opus, until it is repaired."""
 
     broken = True
 

@@ -156,7 +156,7 @@ async def attack(
             await other.expect("tts-complete")
         await site.until_connections(1)
         assert await site.counts() == (1, 2)
-    assert not caplog.records, "something happened that nobody foresaw"
+    assert not caplog.records, "something unforeseen happened"
     await asyncio.sleep(0.2)  # a connection that was closed amid its checks is done with them after 20 ms
 
 

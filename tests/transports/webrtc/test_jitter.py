@@ -81,11 +81,11 @@ def test_whatever_a_network_does_it_is_in_order_and_complete(
     begun = arriving[0] if arriving else 0
     positions = [(number - begun) % 65536 for number in out]
     assert positions == sorted(set(positions)), "in order, none twice"
-    # Two packets behind, at most: nobody is given up who still comes. Whoever the first overtook is lost.
+    # Two packets behind, at most: none is given up that still comes. What the first overtook is lost.
     waiting = deque(sorted({number - begun for number in arriving if number >= begun}))
     for position in positions:
         assert waiting.popleft() == position
-    assert len(waiting) < MAX_WAITING, "the last ones may wait for a packet that nobody sends"
+    assert len(waiting) < MAX_WAITING, "the last ones may wait for a packet that is never sent"
 
 
 def opus(sound: np.ndarray, layout: str = "mono") -> list[bytes]:

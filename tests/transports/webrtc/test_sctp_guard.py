@@ -27,7 +27,7 @@ def init_packet(params: bytes) -> bytes:
     chunk.initial_tsn = 1
     chunk.params = [(0x8008, params)]
     packet = serialize_packet(5000, 5000, 0, chunk)
-    # The parameters stand inside one that is whole: cut its header off and mend the lengths around it.
+    # The parameters stand inside one that is whole: cut its header off and correct the lengths around it.
     return _with_body(packet, packet[16:32] + params)
 
 
