@@ -57,11 +57,7 @@ class _Reply:
     """Seconds that had been read and not yet heard when it was stopped."""
 
     @property
-    def unread(self) -> int:
-        return self.start + len(self.sound) - self.at
-
-    def rest(self) -> Samples:
-        """What is still to be read."""
+    def unread(self) -> Samples:
         return self.sound[self.at - self.start :]
 
     def rewind(self, count: int) -> None:
@@ -90,12 +86,12 @@ class Playout:
     async def write(self, text: str, frame: AudioFrame) -> None:
         """Queue sound that says `text`; empty text continues the piece. Waits while much is unplayed."""
         reply = self._reply
-        while reply.unread > _AHEAD_SECONDS * self.rate and not reply.complete:
+        while len(reply.unread) > _AHEAD_SECONDS * self.rate and not reply.complete:
             await self._wait_for_change()
         if reply.complete:
             return  # stopped, perhaps while we waited
         if text or not reply.pieces:
-            reply.pieces.append(_Piece(text, reply.at + reply.unread))
+            reply.pieces.append(_Piece(text, reply.at + len(reply.unread)))
         piece = reply.pieces[-1]
         samples = frame.resampled(self.rate).samples
         if not len(samples):
@@ -148,10 +144,10 @@ class Playout:
         out = np.zeros(count, np.int16)
         if self.playing and count:
             reply, now = self._reply, asyncio.get_running_loop().time()
-            taken = reply.rest()[:count]
+            taken = reply.unread[:count]
             out[: len(taken)] = taken
             reply.at += len(taken)
-            old = max(0, len(reply.sound) - reply.unread - int((self.ahead + _REWIND_SECONDS) * self.rate))
+            old = max(0, reply.at - reply.start - int((self.ahead + _REWIND_SECONDS) * self.rate))
             reply.sound, reply.start = reply.sound[old:], reply.start + old
             self._last_read = now
             if reply.first_audible is None and int(np.abs(taken, dtype=np.int32).max()) > AUDIBLE:
@@ -162,7 +158,7 @@ class Playout:
     @property
     def playing(self) -> bool:
         """Whether there is sound to read now."""
-        return self._reply.unread > 0 and self._held is None
+        return len(self._reply.unread) > 0 and self._held is None
 
     async def started(self) -> float | None:
         """Wait for the reply's first audible sample: the event loop's time at which it was read.
@@ -219,7 +215,7 @@ class Playout:
 
     def _fade_in(self) -> None:
         reply = self._reply
-        rest = reply.rest()
+        rest = reply.unread
         count = min(len(rest), int(_FADE_SECONDS * self.rate))
         softly = (rest[:count] * np.linspace(0, 1, count)).astype(np.int16)
         reply.sound = np.concatenate([reply.sound[: reply.at - reply.start], softly, rest[count:]])
@@ -234,7 +230,7 @@ class Playout:
 
     @property
     def _at_end(self) -> bool:
-        return self._reply.complete and not self._reply.unread
+        return self._reply.complete and not len(self._reply.unread)
 
     async def _wait_for_change(self) -> None:
         self._changed.clear()
