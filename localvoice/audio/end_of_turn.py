@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import takewhile
 from typing import Final
 
 from localvoice.config import Eagerness
@@ -137,11 +138,11 @@ def _is_dictated(text: str, language: str) -> bool:
     """Whether it ends with digits or letters one by one or in groups, or is nothing but a long number."""
     parts = _PARTS.findall(text.lower())
     english = language == "en"
-    start = len(parts)
-    while start and (
-        (part := parts[start - 1]).isdecimal() or (english and (part in _DIGITS or _is_letter(part)))
-    ):
-        start -= 1
+
+    def one_by_one(part: str) -> bool:
+        return part.isdecimal() or (english and (part in _DIGITS or _is_letter(part)))
+
+    start = len(parts) - sum(1 for _ in takewhile(one_by_one, reversed(parts)))
     if parts[start : start + 1] in (["a"], ["i"]) and not _is_letter("".join(parts[start + 1 : start + 2])):
         start += 1  # a word: "a 5", "a five"
     others, groups = parts[:start], parts[start:]

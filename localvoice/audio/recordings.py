@@ -107,8 +107,9 @@ def _decoded(data: bytes, container: str, most: float) -> AudioFrame:
             raise _bad("it holds no sound")
         stream = opened.streams.audio[0]
         codec: Any = stream.codec_context  # None where FFmpeg doesn't know it
-        if codec is None or codec.name not in _CODECS:
-            raise _bad(f"its sound is coded as {'nothing known' if codec is None else codec.name}")
+        name = "nothing known" if codec is None else codec.name
+        if name not in _CODECS:
+            raise _bad(f"its sound is coded as {name}")
         codec.thread_count = 1
         channels = min(2, codec.channels)
         most_samples = round(most * SPEECH_RATE) * channels
@@ -138,18 +139,13 @@ def _frames(opened: Any, stream: AudioStream, most: float) -> Iterator[av.AudioF
 def _converted(frames: Iterator[av.AudioFrame], channels: int) -> Iterator[Any]:
     """The same at 16 kHz in one or two channels: interleaved samples, shape (n * channels,), int16."""
     graph: av.filter.Graph | None = None
-    form: tuple[int, str, str] | None = None
+    form: dict[str, str] = {}
     for frame in frames:
         if graph is None:
             form = _form(frame)
-            graph = _graph(
-                SPEECH_RATE,
-                "mono" if channels == 1 else "stereo",
-                sample_rate=str(frame.sample_rate),
-                sample_fmt=frame.format.name,
-                channel_layout=frame.layout.name,
-                time_base=str(frame.time_base or f"1/{frame.sample_rate}"),
-            )
+            time_base = str(frame.time_base or f"1/{frame.sample_rate}")
+            layout = "mono" if channels == 1 else "stereo"
+            graph = _graph(SPEECH_RATE, layout, **form, time_base=time_base)
         if _form(frame) != form:
             raise _bad("its format changes in the middle")
         graph.push(frame)
@@ -159,15 +155,20 @@ def _converted(frames: Iterator[av.AudioFrame], channels: int) -> Iterator[Any]:
         yield from _pulled(graph)
 
 
-def _form(frame: av.AudioFrame) -> tuple[int, str, str]:
+def _form(frame: av.AudioFrame) -> dict[str, str]:
+    """As FFmpeg's `abuffer` is told of it."""
     # From a rate that no microphone has, FFmpeg's filter takes seconds to compute and gigabytes.
     if frame.sample_rate not in RATES or frame.layout.nb_channels > MAX_CHANNELS:
         raise _bad(f"it has {frame.layout.nb_channels} channels of {frame.sample_rate} Hz")
-    return frame.sample_rate, frame.format.name, frame.layout.name
+    return {
+        "sample_rate": str(frame.sample_rate),
+        "sample_fmt": frame.format.name,
+        "channel_layout": frame.layout.name,
+    }
 
 
 def _graph(rate: int, layout: str, **source: str) -> av.filter.Graph:
-    """Converts `source`, as FFmpeg's `abuffer` is told of it, to int16 at this rate, on the caller's thread.
+    """Converts sound of this form to int16 at this rate, on the caller's thread.
 
     PyAV's own resampler starts as many threads as there are cores for each stream, and they live until Python
     collects its garbage: a hundred of them after some dozens of connections on two cores.
