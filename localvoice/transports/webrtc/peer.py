@@ -99,7 +99,7 @@ class WebRtcPeer:
             offer = SdpOffer(sdp, self._in_use, frozenset() if self._connected else known)
             await self._connection.keep([(each.kind, each.mid) for each in offer.in_use])
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-            self._attach_speech(None if offer.speech is None else offer.speech.mid)
+            self._attach_speech(offer.speech)
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except VoiceError:
             raise

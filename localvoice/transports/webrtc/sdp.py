@@ -124,7 +124,9 @@ class SdpOffer:
         self.sections = [MediaSection(section) for section in sections]
         self._bundle = [mid for group in _values(self._session, _BUNDLE) for mid in group.split()]
         self._channel = before.channel  # a connection has one, and aiortc never forgets where it was
-        self.speech = self._speech_section(before.speech)
+        hearing = [each.mid for each in self._live if each.kind == "audio" and each.client_hears]
+        # The agent's voice stays where it is while the client receives there.
+        self.speech = before.speech if before.speech in hearing else next(iter(hearing), None)
         self.in_use = self._choose()
         self._check_sections()
         self.sdp = keep_known(self._reduced(), known)
@@ -143,8 +145,7 @@ class SdpOffer:
     def used(self) -> SectionsInUse:
         """The connection's sections after the answer."""
         channels = [each.mid for each in self.in_use if each.kind == "application"]
-        speech = None if self.speech is None else self.speech.mid
-        return SectionsInUse(speech, channels[0] if channels else self._channel, self.resting)
+        return SectionsInUse(self.speech, channels[0] if channels else self._channel, self.resting)
 
     def _reduced(self) -> str:
         tag = next((each for each in self._live if each.mid in self._bundle[:1]), self.in_use[0])
@@ -176,15 +177,10 @@ class SdpOffer:
     def _live(self) -> list[MediaSection]:
         return [each for each in self.sections if not each.rejected]
 
-    def _speech_section(self, before: str | None) -> MediaSection | None:
-        """Where the agent's voice goes: it stays where it is while the client receives there."""
-        hearing = [each for each in self._live if each.kind == "audio" and each.client_hears]
-        return next((each for each in hearing if each.mid == before), hearing[0] if hearing else None)
-
     def _choose(self) -> list[MediaSection]:
         channels = [each for each in self._live if each.kind == "application"]
         sounds = [each for each in self._live if each.kind == "audio"]
-        chosen = channels[:1] + [each for each in sounds if each.client_sends or each is self.speech]
+        chosen = channels[:1] + [each for each in sounds if each.client_sends or each.mid == self.speech]
         chosen = chosen or sounds[:1]  # without any section, there is no connection
         return [each for each in self._live if each in chosen]
 
