@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Middleware
 
 from localvoice.config import ServerSettings
 from localvoice.contract.client_messages import MAX_MESSAGE_BYTES
@@ -135,7 +136,7 @@ class VoiceServer:
         # One route for each file: nothing outside the folder can be requested.
         for file in _WEB.iterdir():
             if file.is_file():
-                application.router.add_get(f"/{file.name}", _file_handler(file))
+                application.router.add_get(f"/{file.name}", partial(_send_file, file))
         return application
 
     def _access_middleware(self) -> Middleware:
@@ -277,11 +278,8 @@ def _wants_interim(request: web.Request) -> bool:
     return wanted == "true"
 
 
-def _file_handler(file: Path) -> Handler:
-    async def send(request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(file, headers={"Cache-Control": "no-cache"})
-
-    return send
+async def _send_file(file: Path, request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(file, headers={"Cache-Control": "no-cache"})
 
 
 def _store(settings: ServerSettings) -> SessionStore | None:

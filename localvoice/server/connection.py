@@ -125,7 +125,7 @@ class ClientConnection:
             asyncio.create_task(job, name=f"connection {name}")
             for name, job in (
                 ("reader", self._read()),
-                ("liveness", self._watch()),
+                ("liveness", self._liveness.gone()),
                 ("heartbeat", self._watch_heartbeat()),
                 ("channel", self._inbound.read_channel()),
                 ("sender", self._send()),
@@ -190,17 +190,11 @@ class ClientConnection:
         await self._heartbeat.expired(lambda: self._liveness.reading)
         log.info("a client sent no ping for too long; its connection is closed")
 
-    async def _watch(self) -> None:
-        with suppress(ConnectionError):
-            await self._liveness.gone()
-
     async def _send(self) -> None:
-        while True:
-            message = await self._outgoing.get()
-            try:
+        with suppress(ConnectionError):  # the client has gone
+            while True:
+                message = await self._outgoing.get()
                 await self._socket.send_str(message.encode())
-            except ConnectionError:
-                return  # the client has gone
 
     async def _on_frame(self, frame: WSMessage) -> None:
         if frame.type not in (WSMsgType.PING, WSMsgType.PONG):

@@ -206,8 +206,7 @@ class Listener:
     @property
     def port(self) -> int:
         """The port; for port 0, the free one that the system chose."""
-        port: int = self._sockets[0].getsockname()[1]
-        return port
+        return int(self._sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Accept no more; connections that are open stay."""

@@ -112,16 +112,20 @@ class SocketLiveness:
         return not self._busy.is_set()
 
     async def gone(self) -> None:
-        """Return when the client has gone, or fail with a `ConnectionError`."""
+        """Return when the client has gone. What it sent and was not read is dropped."""
         while True:
             await self._busy.wait()
             await asyncio.sleep(_POLL_SECONDS)
-            if self._busy.is_set():
-                if self._hung_up():
-                    return
-                # The end may be stuck behind a flood for which the receive buffer has no room. The kernel of
-                # a client that has gone answers a frame with a reset all the same.
+            if not self._busy.is_set():
+                continue
+            if self._hung_up():
+                return
+            # The end may be stuck behind a flood for which the receive buffer has no room. The kernel of
+            # a client that has gone answers a frame with a reset all the same.
+            try:
                 await self._nudge()
+            except ConnectionError:
+                return
 
     def _hung_up(self) -> bool:
         """Asks the kernel: while reading is paused, the event loop isn't told."""
