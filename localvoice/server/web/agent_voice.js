@@ -30,7 +30,7 @@ export class AgentVoice {
     });
   }
 
-  /** @param {import('./messages.js').Tts|import('./messages.js').TtsChunk} message */
+  /** @param {import('./messages.js').TtsMessage|import('./messages.js').TtsChunk} message */
   playMessage(message) {
     if (message.type === 'tts') this.#player.playWav(message.data);
     else this.#player.play(message.data, message.sampleRate);

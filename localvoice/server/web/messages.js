@@ -18,7 +18,7 @@
 /** @typedef {{type: 'llm', text: string}} LlmReply */
 /** @typedef {{type: 'tts-start'}} TtsStart */
 /** @typedef {{type: 'tts-chunk', data: string, sampleRate: number, format: string}} TtsChunk */
-/** @typedef {{type: 'tts', data: string, format: string}} Tts */
+/** @typedef {{type: 'tts', data: string, format: string}} TtsMessage */
 /** @typedef {{type: 'tts-complete'}} TtsComplete */
 /** @typedef {{type: 'tts-cancelled'}} TtsCancelled */
 /** @typedef {{type: 'speech-start'}} SpeechStart */
@@ -41,7 +41,7 @@
  */
 /** @typedef {{type: 'turn-metrics'} & Metrics} TurnMetrics */
 /**
- * @typedef {Ready|Pong|Signal|ReconnectAck|TranscriptMessage|LlmChunk|LlmReply|TtsStart|TtsChunk|Tts|TtsComplete|
+ * @typedef {Ready|Pong|Signal|ReconnectAck|TranscriptMessage|LlmChunk|LlmReply|TtsStart|TtsChunk|TtsMessage|TtsComplete|
  *   TtsCancelled|SpeechStart|SpeechEnd|ToolCallStart|ToolCallEnd|StageChangeMessage|ErrorMessage|StateMessage|
  *   ReplyHeard|Forgotten|TurnMetrics} ServerMessage
  */
@@ -56,7 +56,7 @@
 /** @typedef {{type: 'audio-chunk', data: string, sampleRate: number}} AudioChunk */
 /** @typedef {{type: 'attachments', attachments: Attachment[]}} Attachments */
 /** @typedef {{type: 'text', text: string}} Text */
-/** @typedef {{type: 'forget', all: boolean}} Forget */
-/** @typedef {Ping|Offer|Reconnect|AudioChunk|Attachments|Text|Forget} ClientMessage */
+/** @typedef {{type: 'forget', all: boolean}} ForgetMessage */
+/** @typedef {Ping|Offer|Reconnect|AudioChunk|Attachments|Text|ForgetMessage} ClientMessage */
 
 export {};
