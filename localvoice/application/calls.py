@@ -1,7 +1,7 @@
 """Calls the application's code: hooks, tools, a playbook's handlers. What it raises is a failure of its own.
 
-What `except Exception` lets through would do more harm: a `CancelledError` that is no cancellation of the
-turn ends it without a word, and `SystemExit`, also in a task of the application, ends the event loop.
+`except Exception` isn't enough: a `CancelledError` of the application's own would end the turn without a
+word, and `SystemExit`, also in one of its tasks, would end the event loop.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ class ApplicationError(Exception):
 async def run(call: Callable[[], Any]) -> Any:
     """What the call returns, awaited if that can be.
 
-    Raises the exceptions of the application, and `ApplicationError` for what is no `Exception`, among it a
-    `CancelledError` of its own making. A cancellation of the surrounding task goes on, also where the
-    application's code catches it, and Ctrl-C does.
+    Raises what the application raises, `ApplicationError` in place of all that is no `Exception`, such as a
+    `CancelledError` of its own making. A cancellation of the surrounding task comes out even if the
+    application's code catches it, and so does Ctrl-C.
     """
     token = _inside.set(True)
     try:
@@ -64,7 +64,6 @@ async def run(call: Callable[[], Any]) -> Any:
 
 
 async def _settled(outcome: Awaitable[Any]) -> tuple[Any, Exception | None]:
-    """What is awaited gives, or how it fails."""
     _inside.set(True)
     try:
         return await outcome, None
@@ -75,7 +74,7 @@ async def _settled(outcome: Awaitable[Any]) -> tuple[Any, Exception | None]:
 
 
 def result_of(call: Callable[[], T]) -> T:
-    """What a plain call returns. Raises as `run` does: whatever fails is an `Exception`, but for Ctrl-C."""
+    """What a plain call returns. Raises as `run` does: each failure is an `Exception`, except Ctrl-C."""
     try:
         return call()
     except (Exception, KeyboardInterrupt):
@@ -85,7 +84,7 @@ def result_of(call: Callable[[], T]) -> T:
 
 
 def unharmed(error: BaseException) -> Exception:
-    """The same exception, or an `ApplicationError` in its place that harms nothing else."""
+    """The same exception, or an `ApplicationError` in its place."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return ApplicationError(f"it raised {type(error).__name__}")

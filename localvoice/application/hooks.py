@@ -4,8 +4,7 @@ A hook is a plain function or a coroutine function, named in a `Hooks` set; sets
 place, so a slow one makes the user wait. What it raises is logged and changes nothing, except `Rejection`, a
 guardrail, from one of the four hooks that document it.
 
-Times (`…_time`, `timestamp`) are Unix milliseconds, as the cloud server gives them; durations are measured on
-the monotonic clock.
+Times (`…_time`, `timestamp`) are Unix milliseconds; durations are measured on the monotonic clock.
 """
 
 import logging
@@ -26,12 +25,12 @@ Args = TypeVarTuple("Args")
 Outcome = Awaitable[None] | None
 
 StopReason = Literal["end_turn", "tool_use", "max_tokens"]
-"""Why the LLM stopped, in the cloud server's words."""
+"""Why the LLM stopped. `max_tokens`: it came to that limit, or to the end of its context."""
 
 GUARDRAILS: Final = ("on_stt_end", "on_llm_end", "on_tts_start", "on_tool_start")
 """The hooks that may reject."""
 _NO_REJECTION: Final = "nothing is stopped, because a guardrail must raise localvoice.Rejection: "
-"""Elsewhere any exception may be a guardrail's no."""
+"""In other frameworks any exception may be a guardrail's no."""
 
 
 class Rejection(Exception):
@@ -56,7 +55,7 @@ class TurnContext:
     turn_id: str
     """Unique in this process."""
     session_id: str
-    """The session's id, as the client knows it."""
+    """As the client knows it."""
     start_time: float
     """When the user had finished speaking, Unix ms."""
 
@@ -68,9 +67,8 @@ class LlmRequest:
     messages: tuple[ChatMessage, ...]
     """The prompt, the system's message first."""
     sampling: Sampling
-    """How it picks its tokens."""
     offer: ToolOffer | None
-    """The tools that it may call."""
+    """The tools that it may call; None without any."""
     model: str
     """The model's catalogue name."""
 
@@ -82,9 +80,7 @@ class LlmResult:
     text: str
     """Empty when it called tools."""
     tool_calls: tuple[ToolCall, ...] = ()
-    """The tools that it wants to run."""
     stop_reason: StopReason = "end_turn"
-    """`max_tokens`: it came to that limit, or to the end of its context, before its own end."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,6 @@ class ToolResult:
     """What became of a tool call."""
 
     call_id: str
-    """The call's."""
     name: str
     """The tool's."""
     success: bool
@@ -102,7 +97,6 @@ class ToolResult:
     error: str | None = None
     """Why it failed, in words that the LLM reads, too."""
     duration_ms: float = 0.0
-    """How long it took."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +104,7 @@ class ErrorContext:
     """Where and when something failed."""
 
     code: ErrorCode
-    """One of the 18."""
     component: Component
-    """The part that failed."""
     session_id: str | None
     """None outside a session."""
     turn_id: str | None
@@ -120,7 +112,6 @@ class ErrorContext:
     timestamp: float
     """Unix ms."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What else is known."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +119,8 @@ class PlaybookContext:
     """Where a playbook stands."""
 
     playbook_id: str
-    """The playbook's."""
     stage_id: str
-    """The stage that the conversation is in."""
     session_id: str
-    """The session's id."""
     turn_count: int
     """Turns so far, in all stages."""
     time_in_stage: float
@@ -189,7 +177,7 @@ class Hooks:
     on_speech_end: Callable[[str, float, float], Outcome] | None = None
     """The user finished: session id, Unix ms, length of the speech in ms."""
     on_error: Callable[[Exception, ErrorContext], Outcome] | None = None
-    """Something failed; called beside the stage's own error hook."""
+    """Something failed; called as well as the stage's own error hook."""
 
     on_stage_enter: Callable[[PlaybookContext, str, str | None], Outcome] | None = None
     """A stage begins: its id, the one before (None at first)."""
@@ -206,16 +194,15 @@ class Hooks:
     def combine(cls, *sets: "Hooks") -> "Hooks":
         """One set that calls all of them in order; all are called even if one of them rejects."""
         combined: dict[str, Any] = {}
-        for each in fields(cls):
-            present = [hook for hooks in sets if (hook := getattr(hooks, each.name)) is not None]
+        for name in (each.name for each in fields(cls)):
+            present = [hook for hooks in sets if (hook := getattr(hooks, name)) is not None]
             if present:
-                one = present[0] if len(present) == 1 else _chain(present, each.name in GUARDRAILS)
-                combined[each.name] = one
+                combined[name] = present[0] if len(present) == 1 else _chain(present, name in GUARDRAILS)
         return cls(**combined)
 
 
 async def notify(hook: Callable[[*Args], Outcome] | None, *args: *Args) -> None:
-    """Call a hook; whatever it raises is logged and changes nothing."""
+    """Call a hook. Anything that it raises is logged and changes nothing."""
     try:
         await _call(hook, args, "")
     except Rejection as rejection:

@@ -78,38 +78,38 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 
 def _translated(playbook: Mapping[str, Any]) -> dict[str, Any]:
-    """An LLMRTC playbook in this package's form. The schema refuses what has a wrong shape."""
-    transitions = playbook.get("transitions")
-    first = 1 + max((_priority(each) for each in _mappings(transitions)), default=0)
-    changed = dict(playbook)
-    _change(changed, "stages", lambda stages: _each(stages, _stage))
-    _change(changed, "transitions", lambda ways: _each(ways, lambda way: _transition(way, first)))
-    _change(changed, "globalTools", _names)
-    for key in ("defaultLLMConfig", "defaultLlmConfig"):
-        _change(changed, key, lambda config: _config("the playbook", config))
-    return changed
+    """An LLMRTC playbook in this package's form. What has a wrong shape stays, and the schema refuses it."""
+    ways = playbook.get("transitions")
+    given = (
+        [way.get("priority", 0) for way in ways if isinstance(way, dict)] if isinstance(ways, list) else []
+    )
+    first = 1 + max((each for each in given if isinstance(each, int)), default=0)
+    return _changed(
+        playbook,
+        stages=lambda stages: _each(stages, _stage),
+        transitions=lambda ways: _each(ways, lambda way: _transition(way, first)),
+        globalTools=_names,
+        defaultLLMConfig=lambda config: _config("the playbook", config),
+        defaultLlmConfig=lambda config: _config("the playbook", config),
+    )
 
 
 def _stage(stage: dict[str, Any]) -> dict[str, Any]:
     place = f"stage {stage.get('id')}"
-    changed = {key: value for key, value in stage.items() if key not in _WITHOUT_EFFECT}
     for key in stage.keys() & set(_WITHOUT_EFFECT):
         log.info("%s: %s does nothing in LLMRTC, whose transitions have limits of their own", place, key)
-    _change(changed, "tools", _names)
-    _change(changed, "llmConfig", lambda config: _config(place, config))
-    # Its voice server judges after the answer alone, so the stage in which a turn begins also answers.
-    changed["twoPhaseExecution"] = False
-    return changed
+    kept = {key: value for key, value in stage.items() if key not in _WITHOUT_EFFECT}
+    changed = _changed(kept, tools=_names, llmConfig=lambda config: _config(place, config))
+    # LLMRTC's voice server judges after the answer alone, so the stage in which a turn begins also answers.
+    return {**changed, "twoPhaseExecution": False}
 
 
 def _transition(way: dict[str, Any], first: int) -> dict[str, Any]:
-    condition = way.get("condition")
-    if not isinstance(condition, dict):
-        return way
-    if condition.get("type") == "llm_decision":
-        return {**way, "priority": first}  # what the LLM decides goes before all else
-    if condition.get("type") == "keyword":
-        return {**way, "condition": {**condition, "inReply": True, "withinWords": True}}
+    match way.get("condition"):
+        case {"type": "llm_decision"}:
+            return {**way, "priority": first}  # what the LLM decides goes before all else
+        case {"type": "keyword", **others}:
+            return {**way, "condition": {"type": "keyword", **others, "inReply": True, "withinWords": True}}
     return way
 
 
@@ -129,21 +129,11 @@ def _names(tools: Any) -> Any:
     return _each(tools, lambda definition: definition.get("name", definition))
 
 
-def _priority(way: Mapping[str, Any]) -> int:
-    priority = way.get("priority", 0)
-    return priority if isinstance(priority, int) else 0
-
-
-def _mappings(values: Any) -> list[dict[str, Any]]:
-    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
-
-
 def _each(values: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
     if not isinstance(values, list):
         return values
     return [change(each) if isinstance(each, dict) else each for each in values]
 
 
-def _change(mapping: dict[str, Any], key: str, change: Callable[[Any], Any]) -> None:
-    if key in mapping:
-        mapping[key] = change(mapping[key])
+def _changed(mapping: Mapping[str, Any], **changes: Callable[[Any], Any]) -> dict[str, Any]:
+    return {key: changes[key](value) if key in changes else value for key, value in mapping.items()}

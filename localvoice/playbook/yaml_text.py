@@ -11,8 +11,10 @@ def parse_yaml(content: bytes) -> Any:
     """The value of a YAML or JSON document. Raises `ValueError`, which says what is wrong and where."""
     try:
         return yaml.load(content, _Loader)
-    except yaml.YAMLError as error:
+    except yaml.MarkedYAMLError as error:
         raise ValueError(_in_words(error)) from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML: {str(error).splitlines()[0]}") from error
     except (RecursionError, UnicodeDecodeError) as error:
         raise ValueError("it is nested too deeply, or not text in UTF-8") from error
     except ValueError as error:  # what YAML takes for a number and Python doesn't
@@ -34,13 +36,11 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} stands twice", key.start_mark
-                    )
-                seen.add(key.value)
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"the key {key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -53,14 +53,11 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
-def _in_words(error: yaml.YAMLError) -> str:
+def _in_words(error: yaml.MarkedYAMLError) -> str:
     """What is wrong and where; PyYAML's own text goes over several lines."""
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return f"it is not YAML: {str(error).splitlines()[0]}"
     mark = error.problem_mark or error.context_mark
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    context = f"{error.context}: " if error.context else ""
-    hint = ""
-    if "alias" in f"{error.context} {error.problem}":
-        hint = '; write the text again where it is needed, and a star in quotes: from: "*"'
-    return f"{place}{context}{error.problem}{hint}"
+    words = f"{error.context}: {error.problem}" if error.context else f"{error.problem}"
+    if "alias" in words:
+        words += '; write the text again where it is needed, and a star in quotes: from: "*"'
+    return f"{place}{words}"

@@ -17,7 +17,7 @@ from localvoice.application.hooks import ToolResult
 from localvoice.engines.types import ToolCall
 from localvoice.observability.log_context import failure
 from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry
-from localvoice.tools.result import as_json, is_small
+from localvoice.tools.result import TakesLongError, as_json
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,6 @@ _ANNOUNCE_SECONDS: Final = 5.0
 
 _left_behind: set[asyncio.Task[Any]] = set()
 """Coroutines that go on after they were cancelled; the event loop itself doesn't keep them alive."""
-
-
-async def _just_run(_call: ToolCall, execute: Execute) -> ToolResult:
-    return await execute()
 
 
 class ToolExecutor:
@@ -53,7 +49,7 @@ class ToolExecutor:
         self,
         calls: Sequence[ToolCall],
         context_of: Callable[[ToolCall], ToolContext],
-        around: Around = _just_run,
+        around: Around = lambda _, execute: execute(),
     ) -> tuple[ToolResult, ...]:
         """All results, in the calls' order: sequential tools run first, in order, then the parallel ones.
 
@@ -63,28 +59,30 @@ class ToolExecutor:
         contexts = [context_of(call) for call in calls]
         slots = asyncio.Semaphore(self._max_parallel)
 
-        async def one(index: int) -> ToolResult:
+        results: dict[int, ToolResult] = {}
+
+        async def run_one(index: int) -> None:
             call = calls[index]
             async with slots:
                 try:
-                    return await around(call, partial(self._execute, call, contexts[index]))
+                    results[index] = await around(call, partial(self._execute, call, contexts[index]))
                 except Exception as error:
                     log.error("what surrounds the tool %s failed with %s", call.name, failure(error))
-                    return _failed(call, "internal error", 0.0)
+                    results[index] = _failed(call, "internal error", 0.0)
 
         sequential = {tool.name for tool in self._registry if tool.policy == "sequential"}
-        in_order = [index for index, call in enumerate(calls) if call.name in sequential]
-        results: dict[int, ToolResult] = {}
         try:
-            for index in in_order:
-                results[index] = await one(index)
+            for index, call in enumerate(calls):
+                if call.name in sequential:
+                    await run_one(index)
             async with asyncio.TaskGroup() as group:
-                tasks = {i: group.create_task(one(i)) for i in range(len(calls)) if i not in results}
+                for index, call in enumerate(calls):
+                    if call.name not in sequential:
+                        group.create_task(run_one(index))
         except asyncio.CancelledError:
             for context in contexts:
                 context.cancelled.set()
             raise
-        results |= {index: task.result() for index, task in tasks.items()}
         return tuple(results[index] for index in range(len(calls)))
 
     async def _execute(self, call: ToolCall, context: ToolContext) -> ToolResult:
@@ -93,8 +91,7 @@ class ToolExecutor:
         began = loop.time()
         try:
             tool = self._registry.get(call.name)
-            arguments = tool.validate(call.arguments)
-            value = await self._bounded(tool, arguments, context)
+            value = await self._bounded(tool, tool.validate(call.arguments), context)
         except Exception as error:
             return _failed(call, why_it_failed(call.name, error), loop.time() - began)
         duration_ms = (loop.time() - began) * 1000
@@ -103,18 +100,17 @@ class ToolExecutor:
     async def _bounded(self, tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
         """What the handler returns, as JSON types; raises `ToolError` at the deadline."""
         job = asyncio.create_task(_handle(tool, arguments, context), name=f"tool {tool.name}")
+        in_time = False
         try:
             done, _ = await asyncio.wait([job], timeout=self._timeout_seconds)
-        except asyncio.CancelledError:
-            await _leave(job, tool, context)
-            raise
-        if not done:
-            await _leave(job, tool, context)
+            in_time = bool(done)
+        finally:
+            if not in_time:
+                await _leave(job, tool, context)
+        if not in_time:
             raise ToolError(f"took longer than {self._timeout_seconds:g} seconds and was stopped")
         if job.cancelled():
             raise ApplicationError("it cancelled itself")
-        if (error := job.exception()) is not None:
-            raise unharmed(error)
         return job.result()
 
 
@@ -132,8 +128,8 @@ def why_it_failed(name: str, error: Exception) -> str:
 async def _handle(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
     """The result as JSON types, which is made where the tool runs: it may be an iterator, or large."""
 
-    def to_json(value: Any) -> Any:
-        return as_json(value, lambda: not context.cancelled.is_set())
+    def wanted() -> bool:
+        return not context.cancelled.is_set()
 
     if _is_async(tool.handler):
         value = await application.run(lambda: tool.handler(arguments, context))
@@ -142,13 +138,16 @@ async def _handle(tool: Tool, arguments: Mapping[str, Any], context: ToolContext
 
         def work() -> Any:
             given = tool.handler(arguments, replace(context, announce=announce))
-            return given if inspect.isawaitable(given) else to_json(given)
+            return given if inspect.isawaitable(given) else as_json(given, wanted)
 
         given = await _in_thread(tool.name, work)
         if not inspect.isawaitable(given):
             return given
         value = await application.run(lambda: given)
-    return to_json(value) if is_small(value) else await _in_thread(tool.name, partial(to_json, value))
+    try:
+        return as_json(value)
+    except TakesLongError:
+        return await _in_thread(tool.name, partial(as_json, value, wanted))
 
 
 def _is_async(handler: Callable[..., Any]) -> bool:

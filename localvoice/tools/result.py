@@ -16,16 +16,21 @@ CONTENT_BYTES: Final = 8192
 
 RESULT_BYTES: Final = 2**20
 """Of one result, as JSON. The LLM reads less of it; clients and hooks get all of it."""
-_SMALL: Final = 4096
-_PART: Final = 8
-"""What a number or a list takes at least, so that a list that holds itself comes to an end."""
-_PLAIN: Final = (str, int, float, bool, type(None))
+_SMALL_BYTES: Final = 4096
+"""A result of this length is made on the event loop."""
+_SCALARS: Final = (str, int, float, bool, type(None))
+_PLAIN: Final = (*_SCALARS, dict, list, tuple)
+"""No other type is looked at on the event loop: it may run code of the application."""
 _LISTS: Final = (list, tuple, set, frozenset, deque)
 _SIZED: Final = (str, bytes, bytearray)
 _BRACKETS: Final = 2
 """Bytes of an empty list or mapping: an endless number of them has to end as well."""
 _NUMBER_BITS: Final = 4096
 """Python refuses to turn much longer numbers into text, or takes long."""
+
+
+class TakesLongError(Exception):
+    """Making this JSON may take long, so it needs a thread."""
 
 
 def content_of(result: ToolResult) -> str:
@@ -44,16 +49,11 @@ def content_of(result: ToolResult) -> str:
         kept = kept[: len(kept) * CONTENT_BYTES // (length + 1)]
 
 
-def is_small(value: object) -> bool:
-    """Whether `as_json` takes no time for it, so that no thread is needed."""
-    return _size(value, _SMALL) <= _SMALL
+def as_json(value: object, wanted: Callable[[], bool] | None = None) -> Any:
+    """The value as JSON has it; raises `ToolError` if JSON can't carry it, or in more than `RESULT_BYTES`.
 
-
-def as_json(value: object, wanted: Callable[[], bool] = lambda: True) -> Any:
-    """The value as JSON has it.
-
-    Raises `ToolError` if JSON can't carry it, if it is larger than `RESULT_BYTES`, and if it is an iterator
-    while it isn't `wanted` any more.
+    An iterator is read while its items are `wanted`. Without that the value is made at once or not at all:
+    raises `TakesLongError` if it is more than a few plain values.
     """
     try:
         return _Walk(wanted).of(value)
@@ -66,12 +66,15 @@ def as_json(value: object, wanted: Callable[[], bool] = lambda: True) -> Any:
 class _Walk:
     """Goes through a result item by item: one call of a library would hold up all threads for as long."""
 
-    def __init__(self, wanted: Callable[[], bool]) -> None:
-        self._wanted = wanted
-        self._left = RESULT_BYTES
+    def __init__(self, wanted: Callable[[], bool] | None) -> None:
+        self._at_once = wanted is None
+        self._wanted = wanted or (lambda: True)
+        self._left = _SMALL_BYTES if self._at_once else RESULT_BYTES
 
     def of(self, value: Any) -> Any:
         kind = type(value)
+        if self._at_once and kind not in _PLAIN:
+            raise TakesLongError
         if kind is str:
             self._take(len(value))  # before it is encoded, which takes long
             self._take(len(value.encode()) - len(value) + 2)
@@ -86,15 +89,18 @@ class _Walk:
             return [self.of(each) for each in value]
         if isinstance(value, Iterator):
             self._take(_BRACKETS)
-            items = []
-            for each in value:
-                if not self._wanted():
-                    raise ToolError("was stopped")
-                items.append(self.of(each))
-            return items
+            return [self.of(each) for each in self._while_wanted(value)]
         if isinstance(value, AsyncIterator):
             raise ValueError("it is an async generator. Return a list")
         return self._single(value)
+
+    def _key(self, key: object) -> str:
+        if type(key) is str:
+            return str(self.of(key))
+        if self._at_once and type(key) not in _SCALARS:
+            raise TakesLongError
+        (written,) = self._single({key: None})
+        return str(written)
 
     def _single(self, value: Any) -> Any:
         if isinstance(value, _SIZED) and len(value) > self._left:
@@ -103,32 +109,16 @@ class _Walk:
         self._take(len(written) + 1)
         return from_json(written)
 
-    def _key(self, key: object) -> str:
-        if type(key) is str:
-            return str(self.of(key))
-        (written,) = self._single({key: None})
-        return str(written)
+    def _while_wanted(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            if not self._wanted():
+                raise ToolError("was stopped")
+            yield item
 
     def _take(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
-            raise ToolError(
-                f"gave a result of more than {RESULT_BYTES // 1024} KiB: have it return less, such as a part"
-            )
-
-
-def _size(value: object, limit: int) -> int:
-    """About its length as JSON, if it consists of plain lists, mappings and values; else above the limit."""
-    kind = type(value)
-    if kind is str:
-        return len(str(value)) + 1
-    if kind in _PLAIN:
-        return _PART
-    if not isinstance(value, dict | list | tuple) or kind not in (dict, list, tuple) or len(value) > limit:
-        return limit + 1
-    size = _PART
-    for part in [*value, *value.values()] if isinstance(value, dict) else value:
-        if size > limit:
-            break
-        size += _size(part, limit - size)
-    return size
+            if self._at_once:
+                raise TakesLongError
+            limit = f"{RESULT_BYTES // 1024} KiB"
+            raise ToolError(f"gave a result of more than {limit}: have it return less, such as a part")
