@@ -1,6 +1,6 @@
-"""A conversation: what stays of a session when its connection is gone.
+"""A conversation: what stays of a session when its connection is gone, and what the LLM is asked in it.
 
-It is kept for half an hour for whoever comes back, also where nothing was said yet, so an empty one is small.
+It is kept for half an hour in case the client comes back, even if nothing was said, so an empty one is small.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 MAX_ATTACHMENTS: Final = 4
 """Pictures that may wait for the next utterance: a picture is many hundred tokens."""
 MAX_ANNOUNCEMENTS: Final = 16
-"""Announcements that may wait for somebody to hear them; the oldest go first."""
+"""Announcements that may wait until a client hears them; the oldest go first."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,12 @@ class Prepared:
 
 @dataclass(eq=False, slots=True)
 class Conversation:
-    """What stays of a session when its connection is gone. Times are the event loop's."""
+    """Times are the event loop's."""
 
     id: str
     """128 random bits, made here; a client never chooses one."""
     director: Director
-    """What the LLM is told and may do."""
     history: History = field(default_factory=History)
-    """What was said."""
     attachments: list[Image] = field(default_factory=list)
     """Pictures for the next utterance."""
     confirmation: Confirmation | None = None
@@ -54,25 +52,22 @@ class Conversation:
     turns: int = 0
     """How often the user has said something."""
     started: float = 0.0
-    """When it began."""
     last_active: float = 0.0
-    """The last sign of life."""
     saved_at: float | None = None
     """When it was last written to disk; None while it never was."""
     leave: Callable[[], asyncio.Event] | None = None
     """Tells the connection that has this conversation to let go of it; the event is set when it has.
     None while there is no connection."""
     announcements: list[str] = field(default_factory=list)
-    """What the agent has to say of its own accord, once somebody is there and nobody speaks."""
+    """What the agent has to say of its own accord, once a client is there and no one speaks."""
     on_announcement: Callable[[], None] | None = None
-    """Called when there is a new announcement; None while nobody would hear it."""
+    """Called when there is a new announcement; None while no client would hear it."""
     changes: int = 0
     """How often something but the history has changed of what the LLM is asked: pictures, the stage."""
     reminders: Reminders = field(init=False)
     """What becomes an announcement when its time has come."""
 
     def __post_init__(self) -> None:
-        """Reminders that fall due are announced."""
         self.reminders = Reminders(self.announce)
 
     @property
@@ -81,14 +76,13 @@ class Conversation:
         return self.history.revision + self.changes
 
     def touch(self) -> None:
-        """A sign of life."""
         self.last_active = now()
 
     def announce(self, text: str) -> None:
-        """Have the agent say this as soon as somebody hears it and nobody speaks."""
+        """Have the agent say this as soon as a client is there and no one speaks."""
         self.announcements.append(in_utf8(text))
         if len(self.announcements) > MAX_ANNOUNCEMENTS:
-            log.warning("an announcement that nobody came to hear is dropped: too many are waiting")
+            log.warning("an announcement that no client came to hear is dropped: too many are waiting")
             del self.announcements[0]
         if self.on_announcement is not None:
             self.on_announcement()

@@ -21,7 +21,7 @@ from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent, Exchange, StageChange
 from localvoice.conversation.conversation import Conversation, Prepared
 from localvoice.conversation.reporting import Reporter
-from localvoice.conversation.sentences import Pieces, Reply, Written, written
+from localvoice.conversation.sentences import Reply, Splitter, Written, written
 from localvoice.conversation.speaking import Piece, Speaker
 from localvoice.conversation.speculation import Draft
 from localvoice.conversation.tool_calls import MAX_CALLS, ToolCalls
@@ -63,7 +63,7 @@ class ReplyWriter:
         self.asks: Confirmation | None = None
         """The call that the reply ends with a question about."""
         self._given: Draft | None = None  # the draft, while nothing but what it holds has been written
-        self._splitter = Pieces()
+        self._splitter = Splitter()
         self._tools = ToolCalls(
             self.agent, self.conversation, self.reporter, self.context, self.speaker.playout, self._utter
         )
@@ -156,7 +156,7 @@ class ReplyWriter:
         await self._tell_pass(watch, LlmResult("".join(texts), tuple(calls), reason), len(texts))
         offer = prepared.request.offer
         if offer is None or offer.choice == CALL_NOTHING:
-            return []  # whatever the LLM wants
+            return []  # also where the LLM has called one
         return calls[: MAX_CALLS - len(self._tools.calls)]
 
     async def _pass(self) -> tuple[Prepared, Reply]:
@@ -235,7 +235,7 @@ class ReplyWriter:
     def _start_over(self, text: str) -> None:
         """This is the reply; what the LLM has written and the splitter not given is dropped."""
         self.text = text
-        self._splitter = Pieces()
+        self._splitter = Splitter()
         self._given = None
 
     @property

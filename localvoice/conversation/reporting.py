@@ -52,7 +52,7 @@ class Reporter:
             self.emit(StateMessage(told))
 
     def report(self, error: VoiceError, turn_id: str | None = None) -> None:
-        """Tell everyone what failed."""
+        """Tell the client, the application, the metrics and the log what failed."""
         # What a tool or a playbook's handler complains of may quote what the user said.
         theirs = error.component in (Component.TOOL, Component.PLAYBOOK)
         words = spoken(error.message) if theirs else error.message
@@ -63,20 +63,18 @@ class Reporter:
         self.fire(self._agent.hooks.on_error, error, context)
 
     def report_any(self, error: BaseException, turn_id: str | None = None) -> None:
-        """Whatever was raised."""
         if isinstance(error, VoiceError):
             self.report(error, turn_id)
         else:
             self.report_unforeseen(error, turn_id)
 
     def report_failed(self, task: asyncio.Task[Any]) -> None:
-        """What a task has raised, if anything."""
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             self.report_any(error)
 
     def report_unforeseen(self, error: BaseException, turn_id: str | None = None) -> None:
-        """An exception that nobody foresaw: a bug, told and logged as such."""
-        log.error("something failed in a way that nobody foresaw: %s", failure(error))
+        """A bug, told and logged as such."""
+        log.error("something failed in an unforeseen way: %s", failure(error))
         words = "Something went wrong inside the server. Say it again; the server's log has the details."
         self.report(VoiceError(ErrorCode.INTERNAL_ERROR, Component.SERVER, words), turn_id)
 
@@ -104,19 +102,15 @@ SIZE: Final = 256
 
 @dataclass(frozen=True)
 class TraceEntry:
-    """One change of state."""
+    """A transition, as it is logged."""
 
     time: float
     """Seconds since the epoch, as in the log."""
     source: str
-    """The state that ended."""
     event: str
-    """What ended it."""
     target: str
-    """The state that began."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON types: time, from, event, to."""
         return {"time": self.time, "from": self.source, "event": self.event, "to": self.target}
 
 
@@ -124,12 +118,10 @@ class Trace:
     """The transitions of one session, oldest first; old ones make room for new ones."""
 
     def __init__(self, size: int = SIZE, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives seconds since the epoch."""
         self._transitions: deque[TraceEntry] = deque(maxlen=size)
         self._clock = clock
 
     def __len__(self) -> int:
-        """Transitions kept."""
         return len(self._transitions)
 
     def __iter__(self) -> Iterator[TraceEntry]:
@@ -143,8 +135,7 @@ class Trace:
         log.debug("%s: %s -> %s", event, source, target, extra={"transition": transition.as_dict()})
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """All as JSON types, oldest first."""
-        return [transition.as_dict() for transition in self]
+        return [transition.as_dict() for transition in self._transitions]
 
 
 def told_as(state: State) -> str:

@@ -51,14 +51,14 @@ Reply = AsyncGenerator[Written | ToolCall | CutOff, None]
 """What the LLM writes in one pass."""
 
 
-async def written(reply: AsyncGenerator[ReplyItem, None], splitter: "Pieces") -> Reply:
+async def written(reply: AsyncGenerator[ReplyItem, None], splitter: "Splitter") -> Reply:
     """What the LLM writes, its text cut into pieces."""
     async with aclosing(reply):
         async for item in reply:
             yield Written(item, splitter.feed(item)) if isinstance(item, str) else item
 
 
-class Pieces:
+class Splitter:
     """Takes a reply as it is written and gives the pieces that are whole."""
 
     def __init__(self) -> None:

@@ -179,8 +179,7 @@ class Session:
         if isinstance(opening, Spoken) and opening.transcription.cancelled():  # with what ended before it
             opening.transcription = self._listening.transcriber.transcribe(opening.speech)
         previous = None if self._turn is None else self._turn.task
-        self._turn = self._new_turn(opening, self.conversation, self._housekeeping)
-        self._turn.start(previous)
+        self._turn = self._new_turn(opening, self.conversation, self._housekeeping, previous)
 
     # --- between turns ---
 

@@ -115,8 +115,8 @@ class Speaker:
         while (piece := await self.pieces.get()) is not None:
             dropped = self._dropped
             if (said := await self._said(piece)) is not None:
-                text, frames = said
-                whole.append((text, concatenate([frame async for frame in frames])))
+                async with aclosing(said[1]) as frames:
+                    whole.append((said[0], concatenate([frame async for frame in frames])))
             if dropped != self._dropped:
                 whole = []
         whole = [(text, frame) for text, frame in whole if len(frame.samples)]

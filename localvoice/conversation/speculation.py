@@ -17,7 +17,7 @@ from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.history import History
 from localvoice.conversation.listening import Dropped
-from localvoice.conversation.sentences import Pieces, Reply, Written, written
+from localvoice.conversation.sentences import Reply, Splitter, Written, written
 from localvoice.observability.stopwatch import now
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Draft:
         preparing = conversation.prepare(agent, history)
         self.prepared = asyncio.create_task(preparing, name="draft's prompt")
         """What the LLM is asked. Raises its `VoiceError`."""
-        self.splitter = Pieces()
+        self.splitter = Splitter()
         """Cuts the reply; the turn goes on with it."""
         self.first_token: float | None = None
         """When the LLM wrote the first text, the event loop's time."""

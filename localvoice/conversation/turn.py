@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import partial
 
 from localvoice.application.hooks import Rejection, TurnContext, consult, notify
@@ -47,9 +47,10 @@ class Turn:
     opening: TurnOpening
     conversation: Conversation
     housekeeping: Housekeeping
+    previous: InitVar[asyncio.Task[None] | None]
+    """The turn before: this one waits until that has put its history in order."""
 
-    def start(self, previous: asyncio.Task[None] | None) -> None:
-        """`previous` is the turn before: this one waits until it has put its history in order."""
+    def __post_init__(self, previous: asyncio.Task[None] | None) -> None:
         opening = self.opening
         draft = self.speculation.take(opening.transcription) if isinstance(opening, Spoken) else None
         if draft is None:
@@ -73,7 +74,7 @@ class Turn:
         long the user had been speaking at the silence; None where they did something else.
         """
         if not answering:
-            self.playout.resume()  # for its question is noted, though not answered
+            self.playout.resume()  # what the user said is noted, though not answered
         self.playout.stop()
         self._speaker.cut()
         if answering:
@@ -157,7 +158,7 @@ class Turn:
         conversation, words = self.conversation, heard.transcript.text
         asked = conversation.confirmation
         if words and asked is not None:
-            conversation.confirmation = None  # whatever they said: it is not asked about any more
+            conversation.confirmation = None  # it is not asked about any more, even if this is no answer
             self._answered = asked.answered(words)
         if heard.timing is not None:
             if words:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from localvoice.conversation.sentences import Pieces, ends_within_sentence
+from localvoice.conversation.sentences import Splitter, ends_within_sentence
 
 
 def cut(*deltas: str) -> list[str]:
-    pieces = Pieces()
+    pieces = Splitter()
     return [piece for delta in deltas for piece in pieces.feed(delta)] + pieces.flush()
 
 
@@ -84,7 +84,7 @@ def test_which_pieces_end_amid_a_sentence(piece: str, within: bool) -> None:
 
 
 def test_a_piece_is_given_as_soon_as_it_is_whole() -> None:
-    pieces = Pieces()
+    pieces = Splitter()
     assert pieces.feed("Hello there") == []
     assert pieces.feed(".") == [], "it may still become ellipsis, or 3.14"
     assert pieces.feed(" ") == ["Hello there."]
@@ -97,7 +97,7 @@ def test_a_piece_is_given_as_soon_as_it_is_whole() -> None:
 def test_a_model_in_a_loop_costs_no_time(run: str) -> None:
     begun = time.process_time()
     for beginning in ("", "Yes. "):
-        pieces = Pieces()
+        pieces = Splitter()
         pieces.feed(beginning + run * 20_000)
         for _ in range(5):
             pieces.feed(run)

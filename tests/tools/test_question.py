@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localvoice.conversation.sentences import Pieces
+from localvoice.conversation.sentences import Splitter
 from localvoice.tools.confirmation import Consent, Question, consent, question_of
 
 PAY = "Pay {amount} to {to}?"
@@ -59,7 +59,7 @@ def test_the_voice_gets_two_sentences_whatever_the_arguments(arguments: dict[str
         question = pay(**arguments)
     except ValueError:
         return
-    pieces = Pieces()
+    pieces = Splitter()
     spoken = " ".join([*pieces.feed(f"{question.text} "), *pieces.flush()])
     assert question.text.endswith(f". {question.ending}") and question.ending == ENDING
     assert len(re.findall(r"[.!?…](?=\s|$)|[。！？]", spoken)) == 2
