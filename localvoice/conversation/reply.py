@@ -39,7 +39,7 @@ DONE: Final = "Done."
 """Said in place of a reply without words: `DONE` where all tools that were called did what they should."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ReplyWriter:
     """Writes the reply of one turn."""
 
@@ -254,7 +254,8 @@ class ReplyWriter:
     # --- tools and stages ---
 
     async def _act(self, calls: list[ToolCall]) -> None:
-        await self._go_on(await self._tools.run(calls))
+        await self._tools.run(calls)
+        await self._go_on(self._tools.asks)
 
     async def _go_on(self, asks: Confirmation | None) -> None:
         """Another stage may give the answer. It may also lack the tool that the user is to be asked about."""

@@ -35,7 +35,7 @@ class Piece:
     """Where that was begun early."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Speaker:
     """Speaks the pieces of one reply, in order, until there are no more."""
 

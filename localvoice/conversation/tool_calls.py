@@ -35,7 +35,7 @@ MAX_TOOL_SECONDS: Final = 60.0
 """Past either, the LLM must talk."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ToolCalls:
     """Runs tools within one turn, with their hooks, messages and figures."""
 
@@ -48,7 +48,8 @@ class ToolCalls:
     """Says a sentence, for a hook that rejects a call and speaks instead."""
     settled: Settled | None = None
     """The call that the user was asked about, and has decided about with the words of this turn."""
-
+    asks: Confirmation | None = None
+    """The call that the user is to be asked about now."""
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
     """In the calls' order. A tool that fails is a result, too."""
@@ -59,8 +60,8 @@ class ToolCalls:
         free = not self.calls or self.conversation.director.brief().tool_choice == CHOOSE_FREELY
         return free and len(self.calls) < MAX_CALLS and now() - begun < MAX_TOOL_SECONDS
 
-    async def run(self, calls: Sequence[ToolCall]) -> Confirmation | None:
-        """Run these; the history has their results then. Returns what is to be asked first, if anything.
+    async def run(self, calls: Sequence[ToolCall]) -> None:
+        """Run these; the history has their results then.
 
         A tool that asks first runs only if the user has agreed to this very call: one of them is asked about.
         """
@@ -68,12 +69,8 @@ class ToolCalls:
         history.add_calls(calls)
         await self.playout.released()  # perhaps the user is about to forbid it
         registry = ToolRegistry(self.conversation.director.brief().tools)
-        asks: Confirmation | None = None
-        withheld: list[ToolResult | None] = []
-        for call in calls:
-            result, question = await self._withhold(registry, call, asks is not None)
-            withheld.append(result)
-            asks = question or asks
+        self.asks = None
+        withheld = [await self._withhold(registry, call) for call in calls]
         executor = ToolExecutor(registry, self.agent.settings.deadlines.tool_seconds)
         free = [call for call, result in zip(calls, withheld, strict=True) if result is None]
         ran = iter(await executor.run(free, self._tool_context, self._attended))
@@ -82,23 +79,20 @@ class ToolCalls:
         self.results += results
         for result in results:
             history.add_result(result.call_id, content_of(result))
-        return asks
 
-    async def _withhold(
-        self, registry: ToolRegistry, call: ToolCall, asking: bool
-    ) -> tuple[ToolResult | None, Confirmation | None]:
-        """What to answer a call that must not run now, and what to ask about it; None and None if it may."""
+    async def _withhold(self, registry: ToolRegistry, call: ToolCall) -> ToolResult | None:
+        """What to answer a call that must not run now; None if it may."""
         settled = self.settled
         if settled is not None and call is settled.call:
             if settled.answer is Consent.YES:
-                return None, None
-            return _unrun(call, REFUSED if settled.answer is Consent.NO else UNANSWERED), None
+                return None
+            return _unrun(call, REFUSED if settled.answer is Consent.NO else UNANSWERED)
         if call.name not in registry.names or not (tool := registry.get(call.name)).confirm:
-            return None, None
+            return None
         if settled is not None and (call.name, call.arguments) == (settled.call.name, settled.call.arguments):
-            return _unrun(call, SETTLED_ALREADY), None
-        if asking:
-            return _unrun(call, ONE_AT_A_TIME), None
+            return _unrun(call, SETTLED_ALREADY)
+        if self.asks is not None:
+            return _unrun(call, ONE_AT_A_TIME)
         try:
             tool.validate(call.arguments)
             question = question_of(tool.name, tool.confirm, call.arguments)
@@ -108,8 +102,9 @@ class ToolCalls:
             async def fail() -> ToolResult:
                 return _unrun(call, words)
 
-            return await self._attended(call, fail), None
-        return _unrun(call, NOT_AGREED), Confirmation.of(call, question)
+            return await self._attended(call, fail)
+        self.asks = Confirmation.of(call, question)
+        return _unrun(call, NOT_AGREED)
 
     def _tool_context(self, call: ToolCall) -> ToolContext:
         return ToolContext(

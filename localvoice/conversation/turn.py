@@ -34,7 +34,7 @@ from localvoice.tools.confirmation import Confirmation, Settled
 log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Turn:
     """Runs once, in a task of its own."""
 
