@@ -59,7 +59,7 @@ def kept(transport: RTCSctpTransport) -> tuple[int, int]:
 
 async def receive(transport: RTCSctpTransport, chunk: DataChunk) -> None:
     """Past the network, which would lose some; between two packets others have the event loop."""
-    await transport._receive_data_chunk(chunk)
+    await transport._receive_chunk(chunk)
     await asyncio.sleep(0)
 
 

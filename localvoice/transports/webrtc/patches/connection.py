@@ -43,6 +43,8 @@ _MAX_UNREAD: Final = 1024
 _STUN_ENDS: Final = 4  # STUN's first byte is below it, that of DTLS and SRTP above (RFC 7983)
 _STOP_SECONDS: Final = 3.0  # how long a part may take to end
 
+_Address = tuple[str, int]
+
 _unguarded_socket = ice.StunProtocol
 
 
@@ -78,7 +80,7 @@ class IceGuard:
         self.client: frozenset[str] = frozenset()
         """The addresses that packets may come from."""
         self.on_packet = on_packet
-        self._senders: set[tuple[str, int]] = set()
+        self._senders: set[_Address] = set()
 
     def guard(self, transport: RTCDtlsTransport) -> None:
         """Guard a transport that has not gathered candidates yet."""
@@ -99,7 +101,7 @@ class IceGuard:
             return False
         return data[0] < _STUN_ENDS or address[:2] in self._senders
 
-    def authenticated(self, address: tuple[str, int]) -> bool:
+    def authenticated(self, address: _Address) -> bool:
         """Admit an address that showed the password. False if it is one too many."""
         if address not in self._senders and len(self._senders) >= _MAX_SENDERS:
             return False
@@ -126,19 +128,13 @@ class _GuardedConnection(Connection):
     ) -> list[Candidate]:
         return await super().get_component_candidates(component, self.guard.bound, *limits)
 
-    def check_incoming(
-        self, message: stun.Message, addr: tuple[str, int], protocol: ice.StunProtocol
-    ) -> None:
+    def check_incoming(self, message: stun.Message, addr: _Address, protocol: ice.StunProtocol) -> None:
         """Called for requests with the password."""
         if self.guard.authenticated(addr):
             super().check_incoming(message, addr, protocol)
 
     def respond_error(
-        self,
-        request: stun.Message,
-        addr: tuple[str, int],
-        protocol: ice.StunProtocol,
-        error_code: tuple[int, str],
+        self, request: stun.Message, addr: _Address, protocol: ice.StunProtocol, error_code: tuple[int, str]
     ) -> None:
         """A request without the password gets no answer, which would tell that something listens here."""
         if error_code[0] not in (400, 401):
@@ -164,7 +160,7 @@ class _GuardedSocket(_unguarded_socket):
             # A STUN attribute is missing, or too short for its type. aioice handles ValueError alone.
             log.debug("a broken STUN packet is dropped: %r", error)
 
-    async def request(self, *request: Any, **more: Any) -> tuple[stun.Message, tuple[str, int]]:
+    async def request(self, *request: Any, **more: Any) -> tuple[stun.Message, _Address]:
         """The answer to the server's request: aioice takes only one with the password."""
         answer = await super().request(*request, **more)
         if self._guard is not None:

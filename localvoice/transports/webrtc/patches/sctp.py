@@ -58,10 +58,7 @@ _HEARTBEAT_BYTES: Final = 512  # a heartbeat is sent back as it came, and has to
 _unguarded_params = rtcsctptransport.decode_params
 _unguarded_packet = rtcsctptransport.parse_packet
 _receive_chunk = RTCSctpTransport._receive_chunk
-_receive_data = RTCSctpTransport._receive_data_chunk
-_receive_forward_tsn = RTCSctpTransport._receive_forward_tsn_chunk
 _receive_message = RTCSctpTransport._data_channel_receive
-_receive_sack = RTCSctpTransport._receive_sack_chunk
 _send_chunk = RTCSctpTransport._send_chunk
 
 
@@ -104,20 +101,35 @@ def _within_limits(chunks: list[Chunk]) -> Iterator[Chunk]:
 
 
 async def receive_chunk(transport: RTCSctpTransport, chunk: Chunk) -> None:
-    """As aiortc's, but ignores data before an association begins, and a second beginning."""
-    if isinstance(chunk, DataChunk | ForwardTsnChunk) and transport._last_received_tsn is None:
-        return
-    if isinstance(chunk, InitChunk) and transport._association_state is transport.State.ESTABLISHED:
-        return
-    await _receive_chunk(transport, chunk)
+    """As aiortc's, but only what there is room for, and what can be true."""
+    if _admits(transport, chunk):
+        await _receive_chunk(transport, chunk)
 
 
-async def receive_data_chunk(transport: RTCSctpTransport, chunk: DataChunk) -> None:
-    """As aiortc's, but drops chunks for which there is no room, and a flood of tiny ones."""
+def _admits(transport: RTCSctpTransport, chunk: Chunk) -> bool:
+    """Whether to act on a chunk, from which this takes out what can't be true."""
+    match chunk:
+        case DataChunk() | ForwardTsnChunk() if transport._last_received_tsn is None:
+            return False  # before an association begins
+        case InitChunk():
+            return transport._association_state is not transport.State.ESTABLISHED
+        case DataChunk():
+            return _within_rate(transport) and _has_room(transport, chunk)
+        case ForwardTsnChunk():
+            streams = dict(chunk.streams).items()
+            chunk.streams = [(stream, number) for stream, number in streams if stream < _STREAMS]
+        case SackChunk():
+            outstanding: int = (tsn_minus_one(transport._local_tsn) - chunk.cumulative_tsn) % SCTP_TSN_MODULO
+            gaps = ((begin, min(end, outstanding)) for begin, end in chunk.gaps)
+            chunk.gaps = merged((begin, end) for begin, end in gaps if 0 < begin <= end)
+            return outstanding < SCTP_TSN_MODULO // 2  # otherwise it acknowledges what was never sent
+    return True
+
+
+def _within_rate(transport: RTCSctpTransport) -> bool:
     now = asyncio.get_running_loop().time()
     full = TokenBucket(_PARTS_PER_SECOND, _PARTS_AT_ONCE, now)
-    if not vars(transport).setdefault("_parts", full).take(now) and _has_room(transport, chunk):
-        await _receive_data(transport, chunk)
+    return not vars(transport).setdefault("_parts", full).take(now)
 
 
 def _has_room(transport: RTCSctpTransport, chunk: DataChunk) -> bool:
@@ -161,15 +173,6 @@ async def send_sack(transport: RTCSctpTransport) -> None:
     transport._sack_needed = False
 
 
-async def receive_sack_chunk(transport: RTCSctpTransport, chunk: SackChunk) -> None:
-    """As aiortc's, but only for what was sent."""
-    outstanding = (tsn_minus_one(transport._local_tsn) - chunk.cumulative_tsn) % SCTP_TSN_MODULO
-    if outstanding < SCTP_TSN_MODULO // 2:  # otherwise it acknowledges what was never sent
-        gaps = ((begin, min(end, outstanding)) for begin, end in chunk.gaps)
-        chunk.gaps = merged((begin, end) for begin, end in gaps if 0 < begin <= end)
-        await _receive_sack(transport, chunk)
-
-
 def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """The same numbers in as few ranges as possible, in order."""
     found: list[tuple[int, int]] = []
@@ -179,12 +182,6 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((begin, end))
     return found
-
-
-async def receive_forward_tsn_chunk(transport: RTCSctpTransport, chunk: ForwardTsnChunk) -> None:
-    """As aiortc's, but only for streams that may exist, each once."""
-    chunk.streams = [(stream, number) for stream, number in dict(chunk.streams).items() if stream < _STREAMS]
-    await _receive_forward_tsn(transport, chunk)
 
 
 async def data_channel_receive(transport: RTCSctpTransport, stream_id: int, pp_id: int, data: bytes) -> None:
@@ -209,9 +206,6 @@ PATCHES: Final[list[tuple[Any, str, Any]]] = [
     (rtcsctptransport, "MAX_STREAMS", _STREAMS),
     (rtcsctptransport, "time", SimpleNamespace(time=time.monotonic)),
     (RTCSctpTransport, "_receive_chunk", receive_chunk),
-    (RTCSctpTransport, "_receive_data_chunk", receive_data_chunk),
-    (RTCSctpTransport, "_receive_forward_tsn_chunk", receive_forward_tsn_chunk),
-    (RTCSctpTransport, "_receive_sack_chunk", receive_sack_chunk),
     (RTCSctpTransport, "_mark_received", mark_received),
     (RTCSctpTransport, "_send_sack", send_sack),
     (RTCSctpTransport, "_send_chunk", send_chunk),
