@@ -20,12 +20,7 @@ from localvoice.transports.webrtc.addresses import (
     client_addresses,
     connection_failed,
 )
-from localvoice.transports.webrtc.patches.connection import (
-    IceGuard,
-    PeerConnection,
-    detach_track,
-    sends_opus,
-)
+from localvoice.transports.webrtc.patches.connection import IceGuard, PeerConnection, detach_track, sends_opus
 from localvoice.transports.webrtc.patches.dtls import replace_jitter_buffer
 from localvoice.transports.webrtc.sdp import SdpOffer, SectionsInUse, dtls_fingerprint, unusable
 from localvoice.transports.webrtc.sound import IncomingSound, SpeechTrack

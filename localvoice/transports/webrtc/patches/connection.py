@@ -19,13 +19,7 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 from aioice import Candidate, Connection, ice, stun
-from aiortc import (
-    RTCBundlePolicy,
-    RTCConfiguration,
-    RTCDtlsTransport,
-    RTCPeerConnection,
-    RTCRtpTransceiver,
-)
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCDtlsTransport, RTCPeerConnection, RTCRtpTransceiver
 from aiortc.rtp import is_rtcp
 
 from localvoice.transports.limits import TokenBucket

@@ -21,13 +21,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from aiortc import (
-    RTCCertificate,
-    RTCDtlsTransport,
-    RTCRtpCodecParameters,
-    RTCRtpReceiver,
-    RTCRtpSender,
-)
+from aiortc import RTCCertificate, RTCDtlsTransport, RTCRtpCodecParameters, RTCRtpReceiver, RTCRtpSender
 from aiortc.rtcdtlstransport import RtpReceiver, RtpRouter
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import (
