@@ -128,36 +128,36 @@ class Endpointing:
         self._voiced_run = 0
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
-        self._said: _Utterance | None = None
+        self._utterance: _Utterance | None = None
 
     @property
     def speaking(self) -> bool:
         """Whether the stream is inside an utterance."""
-        return self._said is not None
+        return self._utterance is not None
 
     @property
     def voiced_ms(self) -> float:
         """How much of the present utterance is voice that the STT can hear, without its pauses."""
-        return self._said.voiced * WINDOW_MS if self._said else 0
+        return self._utterance.voiced * WINDOW_MS if self._utterance else 0
 
     def end_after(self, milliseconds: int) -> None:
         """The present pause ends the turn when it is this long, with the next window if it is already.
 
         It holds for this pause only, and without one nothing changes.
         """
-        said = self._said
-        if said is not None and said.silent_run >= self._pause:
+        utterance = self._utterance
+        if utterance is not None and utterance.silent_run >= self._pause:
             # Where others were heard all along, their words were judged with the user's.
-            most = self._usual_end if said.others and not said.alone else self._longest
-            said.end = min(_windows(milliseconds), most)
+            most = self._usual_end if utterance.others and not utterance.alone else self._longest
+            utterance.end = min(_windows(milliseconds), most)
 
     def __call__(self, window: Samples, probability: float) -> EndpointEvent | None:
         """Take the next window, shape (512,), int16 at 16 kHz, and say what it changed, if anything."""
         self.position += len(window)
         energy = _energy(window)
-        if self._said is not None:
-            self._said.windows.append(window)
-            return self._during_speech(self._said, energy, probability)
+        if self._utterance is not None:
+            self._utterance.windows.append(window)
+            return self._during_speech(self._utterance, energy, probability)
         self._before.append(window)
         is_speech = probability >= self._threshold and energy >= _FLOOR
         self._voiced_run = self._voiced_run + 1 if is_speech else 0
@@ -166,73 +166,76 @@ class Endpointing:
     def _begin(self) -> UtteranceStarted:
         windows = list(self._before)
         energy = sum(map(_energy, windows[-self._onset :]))
-        self._said = _Utterance(windows, self._onset, energy, self.position, self._usual_end)
+        self._utterance = _Utterance(windows, self._onset, energy, self.position, self._usual_end)
         self._before.clear()
         return UtteranceStarted(self.position - self._onset * WINDOW)
 
-    def _during_speech(self, said: _Utterance, energy: float, probability: float) -> EndpointEvent | None:
+    def _during_speech(
+        self, utterance: _Utterance, energy: float, probability: float
+    ) -> EndpointEvent | None:
         # The speech is over, though the VAD still takes this window for some of it.
-        has_faded = probability < _CERTAIN and energy < said.energy / said.voiced * 10 ** (-_FALL_DB / 10)
+        faded = utterance.energy / utterance.voiced * 10 ** (-_FALL_DB / 10)
+        has_faded = probability < _CERTAIN and energy < faded
         if probability >= self._lower_threshold and not has_faded:
-            is_others = said.is_others(energy, self.position)
-            if not is_others or (said.silent_run >= self._pause and not said.others):
-                return self._during_voice(said, energy)
-            if not said.others:
-                return self._pause_before_others(said)
-        said.silent_run += 1
-        if len(said.windows) >= self._longest:
-            return self._finish(said)
-        if said.silent_run >= said.end:
-            if said.others and said.end >= max(_UNFINISHED_WINDOWS, self._usual_end + 1):
+            is_others = utterance.is_others(energy, self.position)
+            if not is_others or (utterance.silent_run >= self._pause and not utterance.others):
+                return self._during_voice(utterance, energy)
+            if not utterance.others:
+                return self._pause_before_others(utterance)
+        utterance.silent_run += 1
+        if len(utterance.windows) >= self._longest:
+            return self._finish(utterance)
+        if utterance.silent_run >= utterance.end:
+            if utterance.others and utterance.end >= max(_UNFINISHED_WINDOWS, self._usual_end + 1):
                 # What was said is unfinished: the faint voice is the user's own, who began louder.
-                said.lately.clear()
-                return self._resume(said)
-            return self._finish(said)
-        return Paused(self._speech(said)) if said.silent_run == self._pause else None
+                utterance.lately.clear()
+                return self._resume(utterance)
+            return self._finish(utterance)
+        return Paused(self._speech(utterance)) if utterance.silent_run == self._pause else None
 
-    def _during_voice(self, said: _Utterance, energy: float) -> EndpointEvent | None:
-        paused = said.silent_run >= self._pause
-        resumed = self._resume(said)
+    def _during_voice(self, utterance: _Utterance, energy: float) -> EndpointEvent | None:
+        paused = utterance.silent_run >= self._pause
+        resumed = self._resume(utterance)
         if energy >= _FLOOR:
-            said.voiced += 1
-            said.energy += energy
+            utterance.voiced += 1
+            utterance.energy += energy
         if paused:
             return resumed  # even when it is too long: what the pause held is no longer the whole
-        if len(said.windows) >= self._longest:
-            return self._finish(said)
-        due = self._partial is not None and said.voiced - said.told >= self._partial
-        return Continued(self._speech(said)) if due else None
+        if len(utterance.windows) >= self._longest:
+            return self._finish(utterance)
+        due = self._partial is not None and utterance.voiced - utterance.told >= self._partial
+        return Continued(self._speech(utterance)) if due else None
 
-    def _resume(self, said: _Utterance) -> Resumed:
-        said.silent_run = 0
-        said.end = self._usual_end
-        said.others = False
-        said.voiced_until = self.position
+    def _resume(self, utterance: _Utterance) -> Resumed:
+        utterance.silent_run = 0
+        utterance.end = self._usual_end
+        utterance.others = False
+        utterance.voiced_until = self.position
         return Resumed()
 
-    def _pause_before_others(self, said: _Utterance) -> Paused:
+    def _pause_before_others(self, utterance: _Utterance) -> Paused:
         """The pause began when the voice grew faint; what was said before tells whether it is the end."""
-        faint_since = said.lately[0][0]
-        own = said.windows[: len(said.windows) - (self.position - faint_since) // WINDOW]
+        faint_since = utterance.lately[0][0]
+        own = utterance.windows[: len(utterance.windows) - (self.position - faint_since) // WINDOW]
         energies = sorted(map(_energy, own))
         gap = energies[int(_LOUD_SHARE * (len(energies) - 1))] * 10 ** (-_GAP_DB / 10)
-        said.alone = sum(energy < gap for energy in energies) >= _GAP_SHARE * len(energies)
-        said.others = True
-        said.voiced_until = faint_since + _FAINT_KEPT_WINDOWS * WINDOW
-        said.silent_run = self._pause
-        said.end = self._usual_end
-        return Paused(self._speech(said))
+        utterance.alone = sum(energy < gap for energy in energies) >= _GAP_SHARE * len(energies)
+        utterance.others = True
+        utterance.voiced_until = faint_since + _FAINT_KEPT_WINDOWS * WINDOW
+        utterance.silent_run = self._pause
+        utterance.end = self._usual_end
+        return Paused(self._speech(utterance))
 
-    def _finish(self, said: _Utterance) -> UtteranceEnded:
-        self._said = None
+    def _finish(self, utterance: _Utterance) -> UtteranceEnded:
+        self._utterance = None
         self._voiced_run = 0
-        return UtteranceEnded(self._speech(said), said.voiced_until)
+        return UtteranceEnded(self._speech(utterance), utterance.voiced_until)
 
-    def _speech(self, said: _Utterance) -> AudioFrame:
-        said.told = said.voiced
-        silent = (self.position - said.voiced_until) // WINDOW
+    def _speech(self, utterance: _Utterance) -> AudioFrame:
+        utterance.told = utterance.voiced
+        silent = (self.position - utterance.voiced_until) // WINDOW
         surplus = max(0, silent - _TAIL_WINDOWS)
-        return AudioFrame(np.concatenate(said.windows[: len(said.windows) - surplus]), SPEECH_RATE)
+        return AudioFrame(np.concatenate(utterance.windows[: len(utterance.windows) - surplus]), SPEECH_RATE)
 
 
 class Windows:

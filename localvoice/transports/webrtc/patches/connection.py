@@ -16,6 +16,7 @@ import logging
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, cast
 
 from aioice import Candidate, Connection, ice, stun
@@ -87,7 +88,11 @@ class IceGuard:
     def note(self, part: object, *methods: str) -> None:
         """Have these methods, which get only verified packets, report each."""
         for name in methods:
-            vars(part)[name] = self._reporting(getattr(part, name))
+            vars(part)[name] = partial(self._report, getattr(part, name))
+
+    async def _report(self, receive: Callable[..., Any], *packet: Any, **more: Any) -> None:
+        self.on_packet()
+        await receive(*packet, **more)
 
     def admits(self, data: bytes, address: tuple[Any, ...]) -> bool:
         """Whether a packet may be the client's."""
@@ -102,13 +107,6 @@ class IceGuard:
         self._senders.add(address)
         self.on_packet()
         return True
-
-    def _reporting(self, receive: Callable[..., Any]) -> Callable[..., Any]:
-        async def report(*packet: Any, **more: Any) -> None:
-            self.on_packet()
-            await receive(*packet, **more)
-
-        return report
 
 
 class _GuardedConnection(Connection):
