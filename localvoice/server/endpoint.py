@@ -188,10 +188,16 @@ def announced(
 
     Raises `ConfigError` if neither is possible.
     """
-    with nullcontext() if console.file.isatty() else _kept(console, endpoint, links, folder):
-        if endpoint.token is not None and console.file.isatty():
+    shown = endpoint.token is not None and console.file.isatty()
+    with _kept(console, links, folder) if endpoint.token_made and not shown else nullcontext():
+        if shown:
             _show_links(console, endpoint, links)
         else:
+            if endpoint.token is not None and not endpoint.token_made:
+                words = (
+                    "Add /?token= and your server.token to the address. It isn't shown outside a terminal."
+                )
+                console.print(f"\n{words}")
             address = (links[0].partition(_QUERY)[0], "bold")
             console.print(Text.assemble("\nOpen ", address, " in a browser and talk."))
         if endpoint.certificate is not None and endpoint.certificate.self_made:
@@ -201,37 +207,29 @@ def announced(
 
 
 @contextmanager
-def _kept(console: Console, endpoint: Endpoint, links: Sequence[str], folder: Path | None) -> Iterator[None]:
-    """Print how to get the link; a token that was made here is in a file while it is valid."""
-    if endpoint.token is None:
-        yield
-    elif not endpoint.token_made:
-        console.print(
-            "\nAdd /?token= and your server.token to the address. It isn't shown outside a terminal."
-        )
-        yield
-    elif folder is None:
+def _kept(console: Console, links: Sequence[str], folder: Path | None) -> Iterator[None]:
+    """Keep the links in a file while the token in them is valid, and print where."""
+    if folder is None:
         raise ConfigError(
             "This user has no home folder to keep the link with the token in, and it isn't shown outside a "
             "terminal. Set server.token to one of your own."
         )
-    else:
-        file = folder / f"link-{links[0].partition(_QUERY)[0].rpartition(':')[2]}.txt"
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(file, "".join(f"{link}\n" for link in links).encode())
-        except OSError as error:
-            raise ConfigError(
-                f"The link with the token can't be kept in {file} ({error.strerror or error}), and it isn't "
-                "shown outside a terminal. Set server.token to one of your own."
-            ) from error
-        console.print("\nThe link with the token is in this file, which only you can read:\n")
-        _print_exactly(console, str(file))
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # it stays, as on a full disk; the token is not valid any more
-                file.unlink()
+    file = folder / f"link-{links[0].partition(_QUERY)[0].rpartition(':')[2]}.txt"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(file, "".join(f"{link}\n" for link in links).encode())
+    except OSError as error:
+        raise ConfigError(
+            f"The link with the token can't be kept in {file} ({error.strerror or error}), and it isn't "
+            "shown outside a terminal. Set server.token to one of your own."
+        ) from error
+    console.print("\nThe link with the token is in this file, which only you can read:\n")
+    _print_exactly(console, str(file))
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it stays, as on a full disk; the token is not valid any more
+            file.unlink()
 
 
 def _show_links(console: Console, endpoint: Endpoint, links: Sequence[str]) -> None:
