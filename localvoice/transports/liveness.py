@@ -5,7 +5,7 @@ import select
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _CHECKS: Final = 10
@@ -92,7 +92,14 @@ class SocketLiveness:
     """
 
     def __init__(self, connection: socket.socket | None, nudge: Callable[[], Awaitable[None]]) -> None:
-        """`connection` is None if it is lost already; `nudge` sends something that asks for no answer."""
+        """`connection` is None if it is lost already; `nudge` sends something that asks for no answer.
+
+        Linux drops a client that acknowledges nothing for 10 s, and not after 15 minutes, its default. On
+        other systems the heartbeat ends such a connection, later.
+        """
+        if connection is not None and sys.platform == "linux":
+            with suppress(OSError):  # closed meanwhile
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
         self._connection = connection
         self._nudge = nudge
         self._busy = asyncio.Event()
@@ -134,12 +141,3 @@ class SocketLiveness:
         poll = select.poll()
         poll.register(self._connection.fileno(), _HANGUP)
         return bool(poll.poll(0))
-
-
-def limit_unacknowledged(connection: socket.socket | None) -> None:
-    """Have Linux drop a client that acknowledges nothing for 10 s; by default it tries for 15 minutes.
-
-    Elsewhere the heartbeat ends such a connection, later.
-    """
-    if connection is not None and sys.platform == "linux":
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
