@@ -62,7 +62,7 @@ class Session:
         self._reporter = Reporter(agent, lambda: self.conversation.id, emit)
         self.trace = self._reporter.trace
         self.report = self._reporter.report
-        self.report_unforeseen = self._reporter.report_unforeseen
+        self.report_any = self._reporter.report_any
         interrupt_ms = agent.settings.listening.interrupt_ms
         self._floor = Floor(can_hold=agent.settings.agent.streaming_speech, interrupt_ms=interrupt_ms)
         self._posted: deque[moves.Event] = deque()

@@ -212,10 +212,8 @@ async def report_failure(session: Session, handling: Awaitable[None]) -> None:
     """Answer a bad message with one error; the connection goes on."""
     try:
         await handling
-    except VoiceError as error:
-        session.report(error)
     except Exception as error:
-        session.report_unforeseen(error)
+        session.report_any(error)
 
 
 class PayloadDecoder:

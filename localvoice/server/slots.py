@@ -106,12 +106,15 @@ class ConversationSlots:
         if not self.has(conversation_id) and self.full:
             raise self.refusal()
 
-    def rest(self, conversation_id: str, answered: bool = True) -> None:
-        """The turn is over. After an answer the slot is kept for a while; a cough changes nothing."""
+    def rest(self, conversation_id: str, answered: bool = True, cut_off: bool = False) -> None:
+        """The turn is over. After an answer the slot is kept for a while; a cough changes nothing.
+
+        A client that was cut off may return, so its slot is kept as after an answer.
+        """
         slot = self._slots.get(conversation_id)
         if slot is None:
             return
-        slot.awaiting_return = False
+        slot.awaiting_return = cut_off
         if slot.turn_began is None:
             return
         if answered:
@@ -120,12 +123,6 @@ class ConversationSlots:
         slot.turn_began = None
         if slot.kept_until <= now():
             self.free(conversation_id)
-
-    def lose(self, conversation_id: str) -> None:
-        """The client was cut off. The slot is kept as after a turn."""
-        self.rest(conversation_id)
-        if slot := self._slots.get(conversation_id):
-            slot.awaiting_return = True
 
     def free(self, conversation_id: str) -> None:
         if slot := self._slots.pop(conversation_id, None):
@@ -210,5 +207,7 @@ class ConnectionSlot:
 
     def leave(self, cleanly: bool) -> None:
         """The connection ends. Unless it ended cleanly, the slot is kept for the client to return."""
-        end = self._slots.free if cleanly else self._slots.lose
-        end(self._conversation_id())
+        if cleanly:
+            self._slots.free(self._conversation_id())
+        else:
+            self._slots.rest(self._conversation_id(), cut_off=True)
