@@ -90,9 +90,8 @@ def choose(devices: Sequence[Device], wanted: str | None, direction: Direction) 
         problem = f"The system names no default {direction.noun}"
     else:
         found = _matching(able, wanted)
-        problem = f'No {direction.noun} is called or numbered "{wanted}"'
-        if found:
-            problem = f'"{wanted}" fits several devices'
+        unknown = f'No {direction.noun} is called or numbered "{wanted}"'
+        problem = f'"{wanted}" fits several devices' if found else unknown
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f'{device.number} "{device.name}"' for device in found or able)

@@ -89,8 +89,6 @@ def _within_limits(chunks: list[Chunk]) -> Iterator[Chunk]:
     found = Counter[type[Chunk]]()
     for chunk in chunks:
         found[type(chunk)] += 1
-        if isinstance(chunk, HeartbeatChunk) and len(chunk.body) > _HEARTBEAT_BYTES:
-            continue
         if isinstance(chunk, ReconfigChunk):
             chunk.params = chunk.params[:_REQUESTS_IN_CHUNK]
             for kind, body in chunk.params:
@@ -114,7 +112,11 @@ def _admits(transport: RTCSctpTransport, chunk: Chunk) -> bool:
         case InitChunk():
             return transport._association_state is not transport.State.ESTABLISHED
         case DataChunk():
-            return _within_rate(transport) and _has_room(transport, chunk)
+            now = asyncio.get_running_loop().time()
+            full = TokenBucket(_PARTS_PER_SECOND, _PARTS_AT_ONCE, now)
+            return not vars(transport).setdefault("_parts", full).take(now) and _has_room(transport, chunk)
+        case HeartbeatChunk():
+            return len(chunk.body) <= _HEARTBEAT_BYTES
         case ForwardTsnChunk():
             streams = dict(chunk.streams).items()
             chunk.streams = [(stream, number) for stream, number in streams if stream < _STREAMS]
@@ -124,12 +126,6 @@ def _admits(transport: RTCSctpTransport, chunk: Chunk) -> bool:
             chunk.gaps = merged((begin, end) for begin, end in gaps if 0 < begin <= end)
             return outstanding < SCTP_TSN_MODULO // 2  # otherwise it acknowledges what was never sent
     return True
-
-
-def _within_rate(transport: RTCSctpTransport) -> bool:
-    now = asyncio.get_running_loop().time()
-    full = TokenBucket(_PARTS_PER_SECOND, _PARTS_AT_ONCE, now)
-    return not vars(transport).setdefault("_parts", full).take(now)
 
 
 def _has_room(transport: RTCSctpTransport, chunk: DataChunk) -> bool:
