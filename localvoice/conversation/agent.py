@@ -25,8 +25,7 @@ class Brief:
 
     system_prompt: str
     tools: tuple[Tool, ...]
-    tool_choice: str
-    """`auto`, `none`, `required` or the name of a tool."""
+    tool_choice: str  # `auto`, `none`, `required` or the name of a tool
     sampling: Sampling
 
     def offer(self, calls_left: bool = True) -> ToolOffer | None:
@@ -41,16 +40,12 @@ class Exchange:
     """What has been said and done in a turn so far."""
 
     turn_id: str
-    words: str
-    """What the user said."""
+    words: str  # what the user said
     calls: tuple[ToolCall, ...]
     results: tuple[ToolResult, ...]
-    reply: str
-    """What the LLM answered; empty while it has not yet."""
-    messages: tuple[ChatMessage, ...]
-    """The conversation, without a system prompt."""
-    user_speaks: bool = False
-    """Whether the user speaks over the answer, or has cut it short."""
+    reply: str  # what the LLM answered; empty while it has not yet
+    messages: tuple[ChatMessage, ...]  # the conversation, without a system prompt
+    user_speaks: bool = False  # whether the user speaks over the answer, or has cut it short
 
 
 @dataclass(frozen=True)
@@ -59,12 +54,9 @@ class StageChange:
 
     from_stage: str
     to_stage: str
-    reason: str
-    """For the `stage-change` message."""
-    say: str | None = None
-    """A sentence to speak at the change."""
-    clear_history: bool = False
-    """Whether what was said before is to be forgotten."""
+    reason: str  # for the `stage-change` message
+    say: str | None = None  # a sentence to speak at the change
+    clear_history: bool = False  # whether what was said before is to be forgotten
 
 
 class Director(Protocol):

@@ -33,28 +33,23 @@ class Prepared:
     """A request, tokenised, and where the past begins that it holds."""
 
     request: LlmRequest
-    start: int
-    """Index in the history: what is before it is left out from now on (`History.trim`)."""
+    start: int  # index in the history: what is before it is left out from now on (`History.trim`)
 
 
 @dataclass(eq=False, slots=True)
 class Conversation:
     """Times are the event loop's."""
 
-    id: str
-    """128 random bits, made here; a client never chooses one."""
+    id: str  # 128 random bits, made here; a client never chooses one
     director: Director
     history: History = field(default_factory=History)
-    attachments: list[Image] = field(default_factory=list)
-    """Pictures for the next utterance."""
+    attachments: list[Image] = field(default_factory=list)  # pictures for the next utterance
     confirmation: Confirmation | None = None
     """The call that the user has been asked about. Belongs to this moment: it is never saved."""
-    turns: int = 0
-    """How often the user has said something."""
+    turns: int = 0  # how often the user has said something
     started: float = 0.0
     last_active: float = 0.0
-    saved_at: float | None = None
-    """When it was last written to disk; None while it never was."""
+    saved_at: float | None = None  # when it was last written to disk; None while it never was
     leave: Callable[[], asyncio.Event] | None = None
     """Tells the connection that has this conversation to let go of it; the event is set when it has.
     None while there is no connection."""
@@ -64,8 +59,7 @@ class Conversation:
     """Called when there is a new announcement; None while no client would hear it."""
     changes: int = 0
     """How often something but the history has changed of what the LLM is asked: pictures, the stage."""
-    reminders: Reminders = field(init=False)
-    """What becomes an announcement when its time has come."""
+    reminders: Reminders = field(init=False)  # what becomes an announcement when its time has come
 
     def __post_init__(self) -> None:
         self.reminders = Reminders(self.announce)

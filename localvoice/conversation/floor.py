@@ -20,10 +20,8 @@ from localvoice.conversation.moves import State, Transition
 class Undecided:
     """An utterance that has ended over a held turn."""
 
-    opening: moves.Opening
-    """What the user's turn would begin with."""
-    wants_floor: bool | None = None
-    """Whether its words ask for the floor; None while they are not known."""
+    opening: moves.Opening  # what the user's turn would begin with
+    wants_floor: bool | None = None  # whether its words ask for the floor; None while they are not known
 
 
 @dataclass(frozen=True)
@@ -31,30 +29,18 @@ class Floor:
     """The whole state of the machine."""
 
     state: State = State.IDLE
-    turn: moves.Opening | None = None
-    """The agent's turn, as long as something of it is left to interrupt."""
-    answering: bool = False
-    """Whether that turn has begun its reply: the user's words are in the history, and it can be cancelled."""
-    user_speaks: bool = False
-    """Whether the user's utterance goes on, its pauses included."""
-    dismissed: bool = False
-    """Whether that utterance was found not to ask for the floor."""
-    undecided: tuple[Undecided, ...] = ()
-    """Utterances that wait for their words, oldest first."""
-    held_from: State = State.THINKING
-    """What the state was when the turn was held."""
-    held_after_ms: float = 0.0
-    """How long the user had been speaking by then."""
-    voiced_before_ms: float = 0.0
-    """How much of the utterance was voice by then."""
-    moving: bool = False
-    """Whether the session is between two conversations: openings wait for the next one."""
-    postponed: tuple[moves.Opening, ...] = ()
-    """Those that wait, oldest first."""
-    can_hold: bool = True
-    """Whether the client's sound can be held; otherwise speech over it cuts the turn short."""
-    interrupt_ms: float = 1000.0
-    """So much voice over a held turn asks for the floor, whatever its words."""
+    turn: moves.Opening | None = None  # the agent's turn, as long as something of it is left to interrupt
+    answering: bool = False  # whether it has begun its reply: the user's words are noted, it can be cancelled
+    user_speaks: bool = False  # whether the user's utterance goes on, its pauses included
+    dismissed: bool = False  # whether that utterance was found not to ask for the floor
+    undecided: tuple[Undecided, ...] = ()  # utterances that wait for their words, oldest first
+    held_from: State = State.THINKING  # what the state was when the turn was held
+    held_after_ms: float = 0.0  # how long the user had been speaking by then
+    voiced_before_ms: float = 0.0  # how much of the utterance was voice by then
+    moving: bool = False  # whether the session is between two conversations: openings wait for the next one
+    postponed: tuple[moves.Opening, ...] = ()  # those that wait, oldest first
+    can_hold: bool = True  # whether the client's sound can be held; otherwise speech over it cuts the turn
+    interrupt_ms: float = 1000.0  # so much voice over a held turn asks for the floor, whatever its words
 
     @property
     def user_has_floor(self) -> bool:

@@ -105,8 +105,8 @@ class Listening:
             event = self._endpointing(window, self._probability_of(window))
             if event is not None and (speech := self._take(event)) is not None:
                 self._on_speech(speech)
-        if self._endpointing.speaking:
-            self._on_speech(moves.SpeechLasts(self._endpointing.voiced_ms))
+        if voiced_ms := self._endpointing.voiced_ms:
+            self._on_speech(moves.SpeechLasts(voiced_ms))
 
     async def close(self) -> None:
         """Drop all work, and wait until the models have left it."""
@@ -207,8 +207,7 @@ class Transcriber:
         self._stt = stt
         self._on_done = on_done
         self._on_partial = on_partial
-        self.current: asyncio.Task[Heard] | None = None
-        """Of the pause that the user makes now."""
+        self.current: asyncio.Task[Heard] | None = None  # of the pause that the user makes now
         self._partial: asyncio.Task[Heard] | None = None
         self._dropped = dropped
         self._running: set[asyncio.Task[Heard]] = set()

@@ -21,22 +21,16 @@ class Heard:
     """What the user said, with the time that it took to know it."""
 
     transcript: Transcript
-    timing: Timing | None
-    """The transcription alone; None for a typed message."""
-    known: float | None = None
-    """When its words were known, the event loop's time; None for a typed message."""
+    timing: Timing | None  # the transcription alone; None for a typed message
+    known: float | None = None  # when its words were known, the event loop's time; None for a typed message
 
 
 @dataclass(eq=False)
 class Spoken:
-    transcription: asyncio.Task[Heard]
-    """Its words, which may still be under way."""
-    speech: AudioFrame
-    """At 16 kHz."""
-    at: float
-    """When their voice ended."""
-    endpoint: float | None = None
-    """When that was certain; None for an utterance that was sent as a whole."""
+    transcription: asyncio.Task[Heard]  # its words, which may still be under way
+    speech: AudioFrame  # at 16 kHz
+    at: float  # when their voice ended
+    endpoint: float | None = None  # when that was certain; None for an utterance that was sent as a whole
 
 
 @dataclass(frozen=True, eq=False)

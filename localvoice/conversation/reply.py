@@ -50,18 +50,12 @@ class ReplyWriter:
     speaker: Speaker
 
     def __post_init__(self) -> None:
-        self.draft: Draft | None = None
-        """The LLM's first pass, where it was begun early."""
-        self.text = ""
-        """What was written so far."""
-        self.first_token: float | None = None
-        """When the LLM wrote the first text, the event loop's time."""
-        self.first_piece: float | None = None
-        """When the first piece that can be spoken was whole."""
-        self.failure: VoiceError | None = None
-        """Why the reply ends early."""
-        self.asks: Confirmation | None = None
-        """The call that the reply ends with a question about."""
+        self.draft: Draft | None = None  # the LLM's first pass, where it was begun early
+        self.text = ""  # what was written so far
+        self.first_token: float | None = None  # when the LLM wrote the first text, the event loop's time
+        self.first_piece: float | None = None  # when the first piece that can be spoken was whole
+        self.failure: VoiceError | None = None  # why the reply ends early
+        self.asks: Confirmation | None = None  # the call that the reply ends with a question about
         self._given: Draft | None = None  # the draft, while nothing but what it holds has been written
         self._splitter = Splitter()
         self._tools = ToolCalls(

@@ -35,10 +35,8 @@ class Reporter:
     ) -> None:
         self._agent = agent
         self._session_id = session_id
-        self.emit = emit
-        """Sends a message to the client; never waits."""
-        self.trace = Trace()
-        """The latest transitions of the floor."""
+        self.emit = emit  # sends a message to the client; never waits
+        self.trace = Trace()  # the latest transitions of the floor
         self._running: set[asyncio.Task[None]] = set()
 
     def follow(self, transition: Transition) -> None:
@@ -104,8 +102,7 @@ SIZE: Final = 256
 class TraceEntry:
     """A transition, as it is logged."""
 
-    time: float
-    """Seconds since the epoch, as in the log."""
+    time: float  # seconds since the epoch, as in the log
     source: str
     event: str
     target: str

@@ -31,8 +31,7 @@ class Piece:
     """A part of the reply that is spoken in one go."""
 
     text: str
-    sound: AsyncGenerator[AudioFrame, None] | None = None
-    """Where that was begun early."""
+    sound: AsyncGenerator[AudioFrame, None] | None = None  # where that was begun early
 
 
 @dataclass(eq=False, repr=False)
@@ -43,20 +42,17 @@ class Speaker:
     playout: Playout
     emit: Callable[[ServerMessage], None]
     context: TurnContext
-    on_sound: Callable[[], None]
-    """Called at the first sound of the reply, when `tts-start` has been sent."""
+    on_sound: Callable[[], None]  # called at the first sound of the reply, when `tts-start` has been sent
 
     def __post_init__(self) -> None:
         self.pieces: asyncio.Queue[Piece | None] = asyncio.Queue(_PIECES_AHEAD)
         """What is to be spoken; None at its end."""
         self.is_cut = False
         """Whether the reply is cut short: nothing more is added to it, though its tasks may not know yet."""
-        self.sounding = False
-        """Whether sound of the reply has been given to the playout."""
+        self.sounding = False  # whether sound of the reply has been given to the playout
         self.faithful = True
         """Whether all that it was given is spoken as it is: a hook may have rejected a piece."""
-        self.failure: VoiceError | None = None
-        """Why the voice fell silent."""
+        self.failure: VoiceError | None = None  # why the voice fell silent
         self._dropped = 0
         self._told_end = False
         self._within = False  # the piece before ended amid a sentence

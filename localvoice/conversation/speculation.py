@@ -35,16 +35,12 @@ class Draft:
         preparing = conversation.prepare(agent, history)
         self.prepared = asyncio.create_task(preparing, name="draft's prompt")
         """What the LLM is asked. Raises its `VoiceError`."""
-        self.splitter = Splitter()
-        """Cuts the reply; the turn goes on with it."""
-        self.first_token: float | None = None
-        """When the LLM wrote the first text, the event loop's time."""
-        self.first_piece: float | None = None
-        """When the first piece that can be spoken was whole."""
+        self.splitter = Splitter()  # cuts the reply; the turn goes on with it
+        self.first_token: float | None = None  # when the LLM wrote the first text, the event loop's time
+        self.first_piece: float | None = None  # when the first piece that can be spoken was whole
         self.sound: AsyncGenerator[AudioFrame, None] | None = None
         """Of the first piece that the splitter gives, once it was begun."""
-        self.tasks: list[asyncio.Task[Any]] = [self.prepared]
-        """What is done for it."""
+        self.tasks: list[asyncio.Task[Any]] = [self.prepared]  # what is done for it
         self.reply: Reply = self._ahead(self._write())
         """What was written, and what still comes. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
 
@@ -109,7 +105,8 @@ class Speculation:
         """Have the LLM read what it will be asked if the user says this, while they still say more."""
         self.drop()
         if (history := conversation.history_with(words, self._agent.engines.llm.sees)) is not None:
-            self._reading = asyncio.create_task(self._read(conversation, history), name="prompt reading")
+            reading = self.read_ahead(conversation, history)
+            self._reading = asyncio.create_task(reading, name="prompt reading")
 
     def begin(self, source: object, words: str, conversation: Conversation) -> None:
         """Have the LLM write the answer to these words, and the voice say its first piece.
@@ -143,11 +140,8 @@ class Speculation:
         self.drop()
         await self._dropped.ended()
 
-    async def read_ahead(self, conversation: Conversation) -> None:
-        """Have the LLM read what its next prompt begins with."""
-        await self._read(conversation)
-
-    async def _read(self, conversation: Conversation, history: History | None = None) -> None:
+    async def read_ahead(self, conversation: Conversation, history: History | None = None) -> None:
+        """Have the LLM read what its next prompt begins with, with this history or that of now."""
         llm = self._agent.engines.llm
         try:
             request = (await conversation.prepare(self._agent, history)).request

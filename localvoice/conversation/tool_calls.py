@@ -48,8 +48,7 @@ class ToolCalls:
     """Says a sentence, for a hook that rejects a call and speaks instead."""
     settled: Settled | None = None
     """The call that the user was asked about, and has decided about with the words of this turn."""
-    asks: Confirmation | None = None
-    """The call that the user is to be asked about now."""
+    asks: Confirmation | None = None  # the call that the user is to be asked about now
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
     """In the calls' order. A tool that fails is a result, too."""

@@ -42,8 +42,7 @@ class Turn:
     playout: Playout
     reporter: Reporter
     speculation: Speculation
-    post: Callable[[moves.Event], None]
-    """Tells the floor."""
+    post: Callable[[moves.Event], None]  # tells the floor
     opening: TurnOpening
     conversation: Conversation
     housekeeping: Housekeeping
