@@ -59,13 +59,8 @@ class LocalVoice:
         profile's models.
         """
         self._settings = settings if settings is not None else load_settings()
-        self._hooks = hooks
-        self._tools = tuple(tools)
-        self._playbook = playbook
-        self._handlers = handlers
-        self._metrics = metrics
-        self._engines = engines
         self._console = console or open_terminal(stderr=True)
+        self._parts = hooks, tuple(tools), playbook, handlers, metrics, engines
 
     def run(self) -> None:
         """Call `configure_process`, then serve the page and all clients until Ctrl-C or SIGTERM.
@@ -125,16 +120,7 @@ class LocalVoice:
         # Imported here: this loads the engines' libraries.
         from localvoice.startup import ready_agent
 
-        return ready_agent(
-            self._settings,
-            self._console,
-            self._hooks,
-            self._tools,
-            self._playbook,
-            self._handlers,
-            self._metrics,
-            self._engines,
-        )
+        return ready_agent(self._settings, self._console, *self._parts)
 
     async def _run(self, ending: Ending) -> None:
         from localvoice.server.endpoint import announced

@@ -15,6 +15,7 @@ from rich.table import Table
 from localvoice import catalog
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import read_wav, wav_bytes
+from localvoice.catalog import Catalog, CatalogError, DownloadError, ModelFilesError
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
@@ -79,13 +80,7 @@ def main() -> None:
     spell_out()
     try:
         app()
-    except (
-        ConfigError,
-        VoiceError,
-        catalog.CatalogError,
-        catalog.DownloadError,
-        catalog.ModelFilesError,
-    ) as error:
+    except (ConfigError, VoiceError, CatalogError, DownloadError, ModelFilesError) as error:
         complaints.print(str(error), style="red", highlight=False)
         sys.exit(1)
     except OSError as error:
@@ -197,24 +192,28 @@ def version() -> None:
 @models_app.command("list")
 def models_list(config: ConfigFile = None, models_dir: ModelsDir = None) -> None:
     """Show profiles and models, and which files are here."""
-    found = load_settings(config, models_dir=models_dir)
-    catalog.list_models(catalog.load_catalog(found.catalog), catalog.models_folder(found.models_dir), console)
+    known, _, folder = _models(config, models_dir)
+    catalog.list_models(known, folder, console)
 
 
 @models_app.command("download")
 def models_download(config: ConfigFile = None, profile: Profile = None, models_dir: ModelsDir = None) -> None:
     """Download and verify the model files of a profile. Afterwards nothing needs the network."""
-    found = load_settings(config, profile=profile, models_dir=models_dir)
-    folder = catalog.models_folder(found.models_dir)
-    catalog.download_profile(catalog.load_catalog(found.catalog), found.profile, folder, console)
+    catalog.download_profile(*_models(config, models_dir, profile), console)
 
 
 @models_app.command("verify")
 def models_verify(config: ConfigFile = None, profile: Profile = None, models_dir: ModelsDir = None) -> None:
     """Read the model files of a profile in full, and compare them with the catalogue."""
+    catalog.verify_profile(*_models(config, models_dir, profile), console)
+
+
+def _models(
+    config: Path | None, models_dir: Path | None, profile: str | None = None
+) -> tuple[Catalog, str, Path]:
+    """The catalogue, the profile and the models folder."""
     found = load_settings(config, profile=profile, models_dir=models_dir)
-    folder = catalog.models_folder(found.models_dir)
-    catalog.verify_profile(catalog.load_catalog(found.catalog), found.profile, folder, console)
+    return catalog.load_catalog(found.catalog), found.profile, catalog.models_folder(found.models_dir)
 
 
 def _outlive() -> None:
@@ -286,18 +285,14 @@ def _stages(metrics: TurnMetrics) -> Table:
     return table
 
 
-def _rows(settings: Settings) -> list[tuple[str, str, str]]:
-    """Name, value and meaning of every setting, groups after the rest."""
-    rows: list[tuple[str, str, str]] = []
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
+def _rows(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Name, value and meaning of every setting."""
+    for name, field in type(group).model_fields.items():
+        value = getattr(group, name)
         if isinstance(value, BaseModel):
-            for inner, inner_field in type(value).model_fields.items():
-                row = (f"{name}.{inner}", str(getattr(value, inner)), inner_field.description or "")
-                rows.append(row)
+            yield from _rows(value, f"{name}.")
         else:
-            rows.append((name, str(value), field.description or ""))
-    return rows
+            yield f"{prefix}{name}", str(value), field.description or ""
 
 
 if __name__ == "__main__":

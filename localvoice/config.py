@@ -279,10 +279,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What is logged."
     )
-    server: ServerSettings = ServerSettings()
-    listening: ListeningSettings = ListeningSettings()
-    agent: AgentSettings = AgentSettings()
-    microphone: MicrophoneSettings = MicrophoneSettings()
-    deadlines: DeadlineSettings = DeadlineSettings()
-    limits: LimitSettings = LimitSettings()
-    monitor: MonitorSettings = MonitorSettings()
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    listening: ListeningSettings = Field(default_factory=ListeningSettings)
+    agent: AgentSettings = Field(default_factory=AgentSettings)
+    microphone: MicrophoneSettings = Field(default_factory=MicrophoneSettings)
+    deadlines: DeadlineSettings = Field(default_factory=DeadlineSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    monitor: MonitorSettings = Field(default_factory=MonitorSettings)

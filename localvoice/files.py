@@ -34,7 +34,7 @@ def local_path(written: str | PurePath) -> Path:
 
 
 def _expanded(value: Any) -> Any:
-    """Only what can be a path; the type check that follows refuses the rest."""
+    # The type check that follows refuses what can't be a path.
     return local_path(value) if isinstance(value, str | PurePath) else value
 
 
@@ -55,6 +55,12 @@ DATA_FOLDER: Final = _user_folder(platformdirs.user_data_path)
 """The user's own folder for models and keys; None for a user without a home folder."""
 
 
+_PATIENCE_SECONDS: Final = 10.0
+"""How long a program at the other end of a pipe, or a person at a terminal, may do nothing."""
+_PIECE: Final = 1 << 20
+_OPEN: Final = os.O_NONBLOCK | os.O_NOCTTY
+
+
 def check_regular(path: Path) -> None:
     """For a path that a library opens by itself. Raises `OSError` if there is no regular file."""
     _check(os.stat(path), path)
@@ -65,24 +71,7 @@ def read_regular(path: Path, most: int) -> bytes:
 
     Raises `OSError`, also for a longer file, and for a pipe or a device, which may never come to an end.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for its writer
-    with os.fdopen(descriptor, "rb") as file:
-        _check(os.fstat(descriptor), path)
-        content = file.read(most + 1)
-        if len(content) > most:
-            raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
-        return content
-
-
-def _check(status: os.stat_result, path: Path) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-
-
-_PATIENCE_SECONDS: Final = 10.0
-"""How long a program at the other end of a pipe, or a person at a terminal, may do nothing."""
-_PIECE: Final = 1 << 20
-_OPEN: Final = os.O_NONBLOCK | os.O_NOCTTY
+    return _content(path, most, regular=True)
 
 
 def read_named(path: Path, most: int) -> bytes:
@@ -91,18 +80,46 @@ def read_named(path: Path, most: int) -> bytes:
     Raises `OSError` whose `strerror` is the reason, also for a longer file and for a pipe that nothing comes
     from.
     """
-    descriptor = os.open(path, os.O_RDONLY | _OPEN)
+    return _content(path, most, regular=False)
+
+
+def _content(path: Path, most: int, *, regular: bool) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | _OPEN)  # or a pipe would wait for its writer
     try:
+        status = os.fstat(descriptor)
+        if regular:
+            _check(status, path)
         content = bytearray()
         while piece := _read(descriptor, min(_PIECE, most + 1 - len(content)), path):
             content += piece
             if len(content) > most:
-                raise OSError(errno.EFBIG, f"it is larger than {_size(most)}", str(path))
-        if not content and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
+                raise OSError(errno.EFBIG, f"it is larger than {size}", str(path))
+        if not content and stat.S_ISFIFO(status.st_mode):
             raise OSError(errno.ENODATA, "it is a pipe that no program writes to", str(path))
         return bytes(content)
     finally:
         os.close(descriptor)
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def _read(descriptor: int, most: int, path: Path) -> bytes:
+    while True:
+        try:
+            return os.read(descriptor, most)
+        except BlockingIOError:
+            _wait(descriptor, select.POLLIN, "nothing comes from it", path)
+
+
+def _wait(descriptor: int, event: int, reason: str, path: Path) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if not poll.poll(1000 * _PATIENCE_SECONDS):
+        raise TimeoutError(errno.ETIMEDOUT, f"{reason} for {_PATIENCE_SECONDS:.0f} s", str(path))
 
 
 class NamedOutput:
@@ -120,7 +137,6 @@ class NamedOutput:
             raise
 
     def __enter__(self) -> Self:
-        """The file itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -144,25 +160,6 @@ class NamedOutput:
                 raise OSError(error.errno, os.strerror(error.errno or 0), str(self._path)) from error
 
 
-def _read(descriptor: int, most: int, path: Path) -> bytes:
-    while True:
-        try:
-            return os.read(descriptor, most)
-        except BlockingIOError:
-            _wait(descriptor, select.POLLIN, "nothing comes from it", path)
-
-
-def _wait(descriptor: int, event: int, reason: str, path: Path) -> None:
-    poll = select.poll()
-    poll.register(descriptor, event)
-    if not poll.poll(1000 * _PATIENCE_SECONDS):
-        raise TimeoutError(errno.ETIMEDOUT, f"{reason} for {_PATIENCE_SECONDS:.0f} s", str(path))
-
-
-def _size(count: int) -> str:
-    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
-
-
 _MOST_PRIVATE: Final = 64 << 20
 """Bytes; the longest conversation has a few MB."""
 _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
@@ -179,7 +176,7 @@ def is_open_to_others(path: Path) -> bool:
 def write_private(path: Path, content: bytes) -> None:
     """Put this in the place of what the file held. Raises `OSError`, and then that is still there."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    temporary.unlink(missing_ok=True)  # whoever made it might be able to read it
+    temporary.unlink(missing_ok=True)  # the process that made it might be able to read it
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)

@@ -92,12 +92,6 @@ class _FromFile(Settings):
         return init_settings, _Environment(settings_cls), InitSettingsSource(settings_cls, cls.content)
 
 
-def settings_file(settings: Settings) -> Path | None:
-    """The TOML file that they also come from; None if there is none, or it was a pipe."""
-    file = settings.file if isinstance(settings, _FromFile) else None
-    return file if file is not None and file.is_file() else None
-
-
 def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
     """The settings from all sources; overrides that are None or empty count as not given.
 
@@ -165,28 +159,22 @@ def _meant(name: str, known: list[str], prefix: str = "") -> str:
 
 
 def warn_of_open_secrets(settings: Settings) -> None:
-    """Log which secrets they are and what closes the file. Raises `OSError` if it can't be read any more."""
-    file = settings_file(settings)
-    if file is None or not is_open_to_others(file):
+    """Log which secrets stand in a file that other accounts can read, and what closes it.
+
+    Raises `OSError` if the file can't be looked at.
+    """
+    if not isinstance(settings, _FromFile):
         return
-    written = tomllib.loads(file.read_text("utf-8-sig"))
+    file, content = settings.file, settings.content
+    if file is None or not file.is_file() or not is_open_to_others(file):  # none, or it was a pipe
+        return
+    groups = [(name, group) for name, group in settings if isinstance(group, BaseModel)]
     found = [
-        name
-        for name in _secrets(settings)
-        if name.partition(".")[2] in written.get(name.partition(".")[0], ())
+        f"{name}.{inner}"
+        for name, group in groups
+        for inner, value in group
+        if isinstance(value, SecretStr) and inner in content.get(name, ())
     ]
     if found:
-        log.warning(
-            "other accounts of this machine can read %s in %s: run `chmod 600 %s`",
-            " and ".join(found),
-            file,
-            file,
-        )
-
-
-def _secrets(settings: Settings) -> list[str]:
-    """Names of the settings that hold a secret, such as `server.token`."""
-    groups = [(name, group) for name, group in settings if isinstance(group, BaseModel)]
-    return [
-        f"{name}.{inner}" for name, group in groups for inner, value in group if isinstance(value, SecretStr)
-    ]
+        words = "other accounts of this machine can read %s in %s: run `chmod 600 %s`"
+        log.warning(words, " and ".join(found), file, file)

@@ -83,23 +83,12 @@ async def ready_agent(
     combined = Hooks.combine(*hook_sets)
     begun = time.monotonic()
     async with loaded_engines(settings, console, engines) as loaded:
-        direct = (
-            None
-            if script is None
-            else partial(
-                PlaybookDirector,
-                script,
-                registry,
-                settings.agent,
-                loaded.llm,
-                combined,
-                own,
-                dict(handlers or {}),
-            )
-        )
-        agent = Agent(
-            settings, loaded, combined, own, registry, direct, recording.forget if recording else None
-        )
+        direct = None
+        if script is not None:
+            parts = script, registry, settings.agent, loaded.llm, combined, own, dict(handlers or {})
+            direct = partial(PlaybookDirector, *parts)
+        forget = None if recording is None else recording.forget
+        agent = Agent(settings, loaded, combined, own, registry, direct, forget)
         try:
             with console.status(_WARMING_UP):
                 await agent.warm_up()

@@ -1,4 +1,4 @@
-"""Who a log line is about (session, turn, model), and whether it may say what was said."""
+"""What a log line is about (session, turn, model), and whether it may hold what was said."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""What the process logs, and where to. What anyone said is not in it unless that is switched on."""
+"""What the process logs, and where to. What was said is not in it unless that is switched on."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ _CHATTY = (
 _FILE_BYTES: Final = 10_000_000
 _PRIVATE: Final = 0o600
 _OLD_FILES: Final = 3
-"""Log files kept beside the current one: 40 MB in all, however long the server runs."""
+"""Log files kept next to the current one: 40 MB in all, however long the server runs."""
 
 
 def set_up_logging(
@@ -74,8 +74,6 @@ def set_up_logging(
 
 
 class _JsonLines(JsonFormatter):
-    """A record as one line of JSON."""
-
     def __init__(self) -> None:
         super().__init__(
             ["asctime", "levelname", "name", "message"],
@@ -83,20 +81,18 @@ class _JsonLines(JsonFormatter):
         )
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """When it was logged, such as 2025-01-31T12:00:00.123+00:00."""
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 class _TextLines(logging.Formatter):
-    """A record as text in which nobody's words command the terminal, or begin a line as a record does."""
+    """Text in which no words command the terminal, or begin a line as a record does."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record, control characters spelt out, its further lines indented."""
         return plain(super().format(record)).replace("\n", "\n    ")
 
 
 class _PrivateFile(RotatingFileHandler):
-    """A log file that only its owner can read, also after it was started anew.
+    """A log file that only its owner can read, and each one that follows it.
 
     While it can't be written, as on a full disk, that is told once to the other handlers; lines are lost.
     """
@@ -104,7 +100,6 @@ class _PrivateFile(RotatingFileHandler):
     _failed = _told = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record."""
         self._failed = False
         super().emit(record)
         if self._told and not self._failed:
@@ -112,10 +107,9 @@ class _PrivateFile(RotatingFileHandler):
             log.warning("the log file %s can be written again; some lines are missing", self.baseFilename)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Not a traceback for each line, which the library would print."""
         error = sys.exception()
         if not isinstance(error, OSError):
-            super().handleError(record)
+            super().handleError(record)  # prints a traceback for each line
             return
         self._failed = True
         if not self._told:
@@ -128,7 +122,7 @@ class _PrivateFile(RotatingFileHandler):
 
 
 def _open_private(path: str, flags: int) -> int:
-    # A pipe that nobody reads would have us wait, and one that is full every line of the log.
+    # A pipe that no program reads would have us wait, and one that is full every line of the log.
     descriptor = os.open(path, flags | os.O_NONBLOCK, _PRIVATE)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():  # and no device, such as /dev/stderr
@@ -170,10 +164,9 @@ Kind = tuple[str, int, str | None]
 
 class FloodFilter(logging.Filter):
     """Lets so many warnings of a kind pass in a minute. The last of them says so, and the next one how many
-    were left out. One instance serves all handlers."""
+    were left out. One instance serves all handlers; the clock gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """The clock gives seconds."""
         super().__init__()
         self._clock = clock
         self._begun = clock()

@@ -1,4 +1,4 @@
-"""The output of a program: it outlives its reader, and others' words on it are words.
+"""The output of a program: it outlives its reader, and commands of the terminal are shown as text.
 
 A log's reader ends, a terminal is closed, a disk is full: the output is lost then, and nothing else happens.
 Python itself would raise an error in the code that prints. What a model says or a file holds must not command
@@ -32,40 +32,25 @@ _SPELT: Final = "localvoice.spelt"
 """The name of our error handler for what an encoding such as latin-1 lacks."""
 
 
-class _LossyFile(io.RawIOBase):
-    """A file descriptor to which every write succeeds: what it doesn't take is dropped."""
+class _LossyFile(io.FileIO):
+    """A file descriptor to which every write succeeds: what it doesn't take in time is dropped."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        super().__init__(descriptor, "w", closefd=False)
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
         self._patience_ms = _PATIENCE_MS
 
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        return os.isatty(self._descriptor)
-
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write what is taken in time; says that all was."""
-        view = memoryview(data)
+        rest = whole = memoryview(data)
         with suppress(OSError):
-            for begin in range(0, len(view), _PIECE):
+            while rest:
                 if not self._poll.poll(self._patience_ms):
                     self._patience_ms = 0
                     break
                 self._patience_ms = _PATIENCE_MS
-                _write_all(self._descriptor, view[begin : begin + _PIECE])
-        return len(view)
-
-
-def _write_all(descriptor: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(descriptor, piece) :]
+                rest = rest[os.write(self.fileno(), rest[:_PIECE]) :]
+        return len(whole)
 
 
 def open_standard_streams() -> None:
