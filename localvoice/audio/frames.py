@@ -1,16 +1,19 @@
 """Mono int16 frames with their rate, channels mixed down to one, and the frames of one piece of speech."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-if TYPE_CHECKING:  # each use imports it: it registers a function for the process's exit
+if TYPE_CHECKING:
+    # What uses these imports them: short commands need no numpy, which takes longest of all that `localvoice`
+    # loads, and soxr registers a function for the process's exit.
+    import numpy as np
+    import numpy.typing as npt
     import soxr
 
-Samples = npt.NDArray[np.int16]
+Samples: TypeAlias = "npt.NDArray[np.int16]"
 """Mono samples, shape (n,), int16."""
 
 SPEECH_RATE: Final = 16_000
@@ -26,7 +29,6 @@ _LOST: Final = 0.1
 """Share of the loudest channel's energy that the mean of all keeps at least. One voice on one of two channels
 keeps a quarter."""
 _BLOCK: Final = 1 << 20
-_NOTHING: Final[Samples] = np.zeros(0, np.int16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +52,13 @@ class AudioFrame:
         """Level in dB relative to full scale; -96 for digital silence."""
         if not len(self.samples):
             return -96.0
-        mean_square = float(np.mean(np.square(self.samples, dtype=np.float64)))
-        return 10 * float(np.log10(max(mean_square, 0.25))) - 90.31
+        mean_square = float((self.samples.astype("float64") ** 2).mean())
+        return 10 * math.log10(max(mean_square, 0.25)) - 90.31
 
     @property
-    def audible(self) -> npt.NDArray[np.intp]:
+    def audible(self) -> "npt.NDArray[np.intp]":
         """Where its audible samples are, shape (m,)."""
-        return np.flatnonzero(np.abs(self.samples, dtype=np.int32) > AUDIBLE)
+        return (abs(self.samples.astype("int32")) > AUDIBLE).nonzero()[0]
 
     def without_lead_in(self) -> "AudioFrame":
         """From 10 ms before the first audible sample on; a frame without one stays as it is."""
@@ -80,43 +82,53 @@ class AudioFrame:
         samples = soxr.resample(self.samples, self.rate, rate, quality="HQ")
         return AudioFrame(samples, rate, self.word_ends)
 
-    def as_float(self) -> npt.NDArray[np.float32]:
+    def as_float(self) -> "npt.NDArray[np.float32]":
         """Shape (n,), float32 in [-1, 1): what the models read."""
-        return self.samples.astype(np.float32) / 32768.0
+        sound: npt.NDArray[np.float32] = self.samples.astype("float32")
+        sound /= 32768.0
+        return sound
 
 
 def concatenate(frames: Sequence[AudioFrame]) -> AudioFrame:
     """One frame from several of the same rate, with the words' ends; none give an empty frame."""
+    import numpy as np
+
     if not frames:
-        return AudioFrame(np.zeros(0, np.int16), SPEECH_RATE)
-    begins = np.cumsum([0.0, *(frame.seconds for frame in frames)])
+        return _nothing(SPEECH_RATE)
+    begins = accumulate((frame.seconds for frame in frames), initial=0.0)
     ends = [begin + end for begin, frame in zip(begins, frames, strict=False) for end in frame.word_ends]
-    samples = np.concatenate([frame.samples for frame in frames])
-    return AudioFrame(samples, frames[0].rate, tuple(map(float, ends)))
+    return AudioFrame(np.concatenate([frame.samples for frame in frames]), frames[0].rate, tuple(ends))
 
 
-def mixed_down(samples: npt.NDArray[Any], channels: int) -> Samples:
+def _nothing(rate: int) -> AudioFrame:
+    import numpy as np
+
+    return AudioFrame(np.zeros(0, np.int16), rate)
+
+
+def mixed_down(samples: "npt.NDArray[Any]", channels: int) -> Samples:
     """Interleaved samples, shape (n * channels,), int16, as mono: the mean of the channels.
 
     Where they cancel out (a microphone with one of its two wires reversed), or most are silent, it is the
     loudest of them.
     """
     if channels == 1:
-        return samples.astype(np.int16)
+        return samples.astype("int16")
     # Not a mean of all at once, which would take four times the file.
-    total = np.zeros(len(samples) // channels, np.int32)
-    for channel in range(channels):
+    total = samples[::channels].astype("int32")
+    for channel in range(1, channels):
         total += samples[channel::channels]
-    mean = (total / channels).astype(np.int16)
+    mean = (total / channels).astype("int16")
     energies = [_energy(samples[channel::channels]) for channel in range(channels)]
     if _energy(mean) >= _LOST * max(energies):
         return mean
-    return samples[int(np.argmax(energies)) :: channels].astype(np.int16)
+    loudest = energies.index(max(energies))
+    return samples[loudest::channels].astype("int16")
 
 
-def _energy(samples: npt.NDArray[Any]) -> float:
-    blocks = (samples[at : at + _BLOCK].astype(np.float32) for at in range(0, len(samples), _BLOCK))
-    return sum(float(np.dot(block, block)) for block in blocks)
+def _energy(samples: "npt.NDArray[Any]") -> float:
+    blocks = (samples[at : at + _BLOCK].astype("float32") for at in range(0, len(samples), _BLOCK))
+    return sum(float(block @ block) for block in blocks)
 
 
 class PieceSound:
@@ -139,7 +151,7 @@ class PieceSound:
         self._held = None
         if not len(frame.audible) and (self._cut_lead_in or self._cut_tail):
             self._held = frame
-            return AudioFrame(_NOTHING, self._rate)
+            return _nothing(self._rate)
         if self._cut_lead_in:
             frame, self._cut_lead_in = frame.without_lead_in(), False
         if self._cut_tail:
@@ -150,7 +162,7 @@ class PieceSound:
 
     def end(self) -> AudioFrame:
         """There are no more; what is left to play. A piece without an audible sample is played as it is."""
-        rest = self._held or AudioFrame(_NOTHING, self._rate)
+        rest = self._held or _nothing(self._rate)
         if self._taken:
             # Left out except for a sample if a word is said to end in it: the sound that tells of it.
             rest = AudioFrame(rest.samples[: bool(rest.word_ends)], rest.rate, rest.word_ends)

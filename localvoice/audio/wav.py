@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from localvoice.audio.frames import AudioFrame, mixed_down
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.files import read_named
@@ -50,6 +48,8 @@ def read_wav(source: Path | bytes) -> AudioFrame:
         raise _bad(f"its {len(data)} bytes of sound are no whole samples of {channels} channel(s)")
     if not len(data):
         raise _bad("it holds no sound")
+    import numpy as np
+
     return AudioFrame(mixed_down(np.frombuffer(data, "<i2"), channels), rate)
 
 

@@ -17,7 +17,7 @@ _PACKAGE_COPY = Path(__file__).with_name("catalog.toml")
 class Catalog(BaseModel):
     """All models and profiles that are known, by name."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     models: dict[str, Model]
     profiles: dict[str, Profile]

@@ -49,7 +49,8 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")  # a misspelt field must not pass unseen
+    # A misspelt field must not pass unseen.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class HubSource(_Entry):

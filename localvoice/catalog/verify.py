@@ -242,7 +242,7 @@ _Quoted = Annotated[str, StringConstraints(max_length=1000)]
 class Pin(BaseModel):
     """What a file without a SHA-256 in the catalogue was at its first download."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     source: _Quoted
     """As the catalogue named it; the pin is void once that names another."""

@@ -6,12 +6,13 @@ Cancelling the awaiting task, or closing the iterator, stops the work in the eng
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, Self
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 from localvoice.audio.frames import AudioFrame
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -164,7 +165,7 @@ class Sampling:
 class VadStream(Protocol):
     """Voice activity of one audio stream. Runs inline on the event loop."""
 
-    def __call__(self, window: npt.NDArray[np.float32]) -> float:
+    def __call__(self, window: "npt.NDArray[np.float32]") -> float:
         """Speech probability, 0 to 1, of the next 512 samples at 16 kHz, shape (512,), float32 in [-1, 1)."""
         ...
 

@@ -4,14 +4,16 @@ import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from localvoice.application.hooks import PlaybookContext
-from localvoice.conversation.agent import Exchange
 from localvoice.engines.types import ToolCall
+
+if TYPE_CHECKING:  # `import localvoice` leads here, and needs no conversation
+    from localvoice.conversation.agent import Exchange
 
 TRANSITION_TOOL: Final = "playbook_transition"
 """The tool by which the LLM decides on a transition."""
@@ -174,7 +176,7 @@ class JudgingContext:
     """Where the conversation stands."""
     turns_in_stage: int
     """Turns in this stage so far, this one with them."""
-    exchange: Exchange
+    exchange: "Exchange"
     """What was said and done in this turn; its reply is empty before the answer."""
     data: dict[str, Any]
     """The playbook's data in this conversation. May be changed."""

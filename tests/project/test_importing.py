@@ -88,6 +88,13 @@ print(json.dumps([before, after, sorted({{each.partition(".")[0] for each in sys
     assert not ENGINES & set(modules), "no library of an engine"
 
 
+def test_the_command_line_loads_neither_numpy_nor_a_conversation() -> None:
+    """They take longest, and `localvoice version` or `localvoice models list` needs neither."""
+    loaded = child("import json, sys, localvoice.cli; print(json.dumps(sorted(sys.modules)))")
+    assert "localvoice.cli" in loaded
+    assert not {"numpy", "aiohttp", "localvoice.conversation.agent", "localvoice.startup"} & set(loaded)
+
+
 def test_public_names_are_plain() -> None:
     assert "__getattr__" not in vars(localvoice)
     assert len(set(localvoice.__all__)) == len(localvoice.__all__)
