@@ -30,10 +30,7 @@ from localvoice.engines.types import (
     Llm,
     OwnEngines,
     Sampling,
-    Stt,
     Tts,
-    TurnDetector,
-    Vad,
 )
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
@@ -190,19 +187,19 @@ async def load_engines(files: EngineFiles, options: EngineOptions, own: OwnEngin
             await asyncio.to_thread(give_all_back)  # what the loading alone took
             return engine
 
-        tts: Tts = await keep(own.tts, "tts", loader.tts)
-        stt: Stt = await keep(own.stt, "stt", loader.stt)
+        tts = await keep(own.tts, "tts", loader.tts)
+        stt = await keep(own.stt, "stt", loader.stt)
         llm = await keep(None, "llm", load_resilient_llm)
-        turn: TurnDetector | None = own.turn
+        turn = own.turn
         if turn is not None or files.turn is not None:
             turn = await keep(turn, "turn", loader.turn)
-        vad: Vad | None = own.vad
+        vad = own.vad
         if vad is None:
             async with _within(LOADING_SECONDS, f"The model {files.name('vad')} was not loaded"):
                 vad = await loader.vad()
         loaded.pop_all()
-    stt, tts = DeadlineStt(stt, deadlines.stt_seconds), DeadlineTts(tts, deadlines.tts_seconds)
-    return Engines(vad, stt, llm, tts, turn)
+    timed_stt, timed_tts = DeadlineStt(stt, deadlines.stt_seconds), DeadlineTts(tts, deadlines.tts_seconds)
+    return Engines(vad, timed_stt, llm, timed_tts, turn)
 
 
 async def try_part(part: Part, files: EngineFiles, options: EngineOptions) -> None:

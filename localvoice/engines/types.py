@@ -167,11 +167,9 @@ class VadStream(Protocol):
 
     def __call__(self, window: "npt.NDArray[np.float32]") -> float:
         """Speech probability, 0 to 1, of the next 512 samples at 16 kHz, shape (512,), float32 in [-1, 1)."""
-        ...
 
     def reset(self) -> None:
         """Start again, as a fresh stream."""
-        ...
 
 
 class Engine(Protocol):
@@ -180,15 +178,12 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The model's catalogue name."""
-        ...
 
     async def warm_up(self) -> None:
         """Run once on a small input, so that the first turn is as quick as the second."""
-        ...
 
     async def close(self) -> None:
         """End the worker; running work is cancelled."""
-        ...
 
 
 class Vad(Protocol):
@@ -196,7 +191,6 @@ class Vad(Protocol):
 
     def stream(self) -> VadStream:
         """A fresh stream with a state of its own."""
-        ...
 
 
 class TurnDetector(Engine, Protocol):
@@ -204,7 +198,6 @@ class TurnDetector(Engine, Protocol):
 
     async def complete(self, speech: AudioFrame) -> float:
         """Probability, 0 to 1, that the turn is complete; speech at 16 kHz with some silence at its end."""
-        ...
 
 
 class Stt(Engine, Protocol):
@@ -212,7 +205,6 @@ class Stt(Engine, Protocol):
 
     async def transcribe(self, speech: AudioFrame) -> Transcript:
         """The words of one utterance at 16 kHz, 0.1 to 60 s."""
-        ...
 
 
 class Llm(Engine, Protocol):
@@ -220,7 +212,6 @@ class Llm(Engine, Protocol):
 
     async def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> Prompt:
         """Tokenise the messages, away from the event loop, also while a reply is being written."""
-        ...
 
     def reply(
         self,
@@ -235,25 +226,20 @@ class Llm(Engine, Protocol):
         `aside` leaves the conversation that has been read as it is, so that its next prompt costs no more.
         Hold it in `aclosing()`.
         """
-        ...
 
     async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
         """Read messages that the next prompt will begin with, so that only its end is left to read then."""
-        ...
 
     async def forget(self) -> None:
         """Keep nothing of what was read and written, of any conversation, except what still goes on."""
-        ...
 
     @property
     def sees(self) -> bool:
         """Whether it can look at the images of a message; otherwise it is told their `alt` text."""
-        ...
 
     @property
     def context_tokens(self) -> int:
         """Size of the model's context."""
-        ...
 
 
 class Tts(Engine, Protocol):
@@ -264,7 +250,6 @@ class Tts(Engine, Protocol):
 
         A sentence may come in several frames: joined, they are its sound, each with the words that end in it.
         """
-        ...
 
 
 @dataclass(frozen=True)

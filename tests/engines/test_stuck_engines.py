@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ from localvoice.engines.piper import PiperTts
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.types import Engines, Prompt, Sampling, Transcript
 from localvoice.engines.whisper import WhisperStt
-from localvoice.engines.worker import troubles
+from localvoice.engines.worker import Worker, troubles
 from tests.support.fakes import FakeVad, loud, until
 from tests.support.server_site import Client, Site, serving
 from tests.support.stuck_models import Hole, worker
@@ -45,8 +46,10 @@ class Model:
 
     def __init__(self, hole: Hole) -> None:
         self.hole = hole
+        self.heard = 0
 
     def transcribe(self, _speech: AudioFrame, _stop: Stop) -> Generator[None, None, Transcript]:
+        self.heard += 1
         yield
         self.hole.step("transcribe")
         return Transcript("Hello.")
@@ -243,3 +246,21 @@ async def test_a_stuck_turn_detector_is_loaded_again_and_no_turn_waits_for_it(ho
     assert await detector.complete(loud(0.5)) == pytest.approx(0.9)
     hole.way_out.set()
     await detector.close()
+
+
+async def test_what_waits_for_a_stuck_model_is_done_by_the_one_that_was_loaded_again(hole: Hole) -> None:
+    models: list[Model] = []
+
+    def load(_stop: Stop) -> Any:
+        models.append(Model(hole))
+        return models[-1]
+
+    stt = await Worker.loaded("stt", load, partial(WhisperStt, "ears"))
+    hole.traps.append("transcribe")
+    stuck = asyncio.create_task(stt.transcribe(loud(0.5)))
+    await until(lambda: hole.inside == 1)
+    stuck.cancel()
+    assert (await stt.transcribe(loud(0.5))).text == "Hello."
+    assert [model.heard for model in models] == [1, 1]
+    hole.way_out.set()
+    await stt.close()
