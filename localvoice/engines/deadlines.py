@@ -56,24 +56,17 @@ class Deadline:
             self._timeout = None
             _deadline.reset(token)
 
-    def wait(self) -> None:
-        """A job of this caller waits for its thread; from any thread."""
-        self._call(True)
-
-    def work(self) -> None:
-        """The thread has begun with it, or goes on; from any thread."""
-        self._call(False)
-
-    def _call(self, waits: bool) -> None:
+    def tell(self, works: bool) -> None:
+        """Whether a job of this caller has its model's thread, or waits for it; from any thread."""
         with suppress(RuntimeError):  # the loop is closed: its callers are gone
-            self._loop.call_soon_threadsafe(self._turn, waits)
+            self._loop.call_soon_threadsafe(self._turn, works)
 
-    def _turn(self, waits: bool) -> None:
-        self._waits = waits
+    def _turn(self, works: bool) -> None:
+        self._waits = not works
         if self._timeout is None or self._timeout.expired():  # then its caller is on the way out
             return
         self._note_left()
-        self._timeout.reschedule(None if waits else self._loop.time() + self.left)
+        self._timeout.reschedule(self._loop.time() + self.left if works else None)
 
     def _note_left(self) -> None:
         end = self._timeout.when() if self._timeout is not None else None

@@ -133,14 +133,10 @@ class Job(Generic[T]):
             return -1.0  # leaving takes no time, and its asker waits for it
         return self._seconds // TURN_SECONDS if self._urgent else math.inf
 
-    def wait(self) -> None:
-        """Another job has the thread: the wait doesn't count against this one's deadline."""
+    def tell(self, works: bool) -> None:
+        """Whether it has the thread: the time in which another job has it doesn't count for the deadline."""
         if self._deadline is not None:
-            self._deadline.wait()
-
-    def work(self) -> None:
-        if self._deadline is not None:
-            self._deadline.work()
+            self._deadline.tell(works)
 
     def step(self) -> bool:
         """Run up to the next item, in the model's thread; whether there may be more."""
@@ -207,7 +203,7 @@ class ModelThread:
             if self._ended:
                 raise Stopped("the worker is closed")
             job.wake = self._wake
-            job.wait()
+            job.tell(works=False)
             self.jobs.append(job)
             if self._thread.ident is None:
                 self._thread.start()
@@ -269,9 +265,9 @@ class ModelThread:
                 self._changed.wait()
             first = min(ready, key=lambda job: (job.rank, job is not latest))
             if first is not latest:
-                first.work()
+                first.tell(works=True)
                 if latest is not None:  # one that gives way to a job that only leaves goes on right after it
-                    latest.wait()
+                    latest.tell(works=False)
                     self.jobs.remove(latest)
                     self.jobs.insert(0 if first.rank < 0 else len(self.jobs), latest)
         return first

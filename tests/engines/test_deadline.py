@@ -24,15 +24,15 @@ from tests.support.worker_jobs import worker as worker
 @pytest.mark.virtual_clock
 async def test_time_of_waiting_does_not_count() -> None:
     deadline = Deadline()
-    deadline.wait()
+    deadline.tell(works=False)
     with pytest.raises(TimeoutError) as caught:
         async with deadline.within(10):
             await asyncio.sleep(20)
-            deadline.work()
+            deadline.tell(works=True)
             await asyncio.sleep(6)
-            deadline.wait()
+            deadline.tell(works=False)
             await asyncio.sleep(5)
-            deadline.work()
+            deadline.tell(works=True)
             await asyncio.sleep(5)
     assert now() == 35 and not isinstance(caught.value, TooBusy)
 
@@ -42,12 +42,12 @@ async def test_what_is_left_is_known_afterwards() -> None:
     deadline = Deadline()
     async with deadline.within(10):
         await asyncio.sleep(3)
-        deadline.wait()
+        deadline.tell(works=False)
         await asyncio.sleep(5)
     assert deadline.left == 7
     async with deadline.within(10):  # it waits still
         await asyncio.sleep(12)
-        deadline.work()
+        deadline.tell(works=True)
         await asyncio.sleep(1)
     assert deadline.left == 9
 
@@ -55,7 +55,7 @@ async def test_what_is_left_is_known_afterwards() -> None:
 @pytest.mark.virtual_clock
 async def test_no_wait_is_without_end() -> None:
     deadline = Deadline()
-    deadline.wait()
+    deadline.tell(works=False)
     with pytest.raises(TooBusy):
         async with deadline.within(10):
             await asyncio.Event().wait()
@@ -72,8 +72,8 @@ async def test_what_a_job_still_does_after_the_deadline_changes_nothing() -> Non
             try:
                 await asyncio.Event().wait()
             finally:  # as a reader does that waits until the thread has left
-                deadline.wait()
-                deadline.work()
+                deadline.tell(works=False)
+                deadline.tell(works=True)
                 await asyncio.sleep(1)
     assert not troubles and deadline.left == 0
 
