@@ -1,4 +1,4 @@
-"""Whatever the application's code raises, wherever: a turn that is answered, and one line in the log."""
+"""The application's code may raise anything anywhere: the turn is answered, and one line is in the log."""
 
 import asyncio
 import sys
@@ -37,7 +37,7 @@ class Speechless(Exception):
 
 
 async def cancelled_elsewhere(*_: object) -> None:
-    """Awaits a task that somebody has cancelled: the usual way to a `CancelledError` that nobody meant."""
+    """Awaits a task that was cancelled: the usual way to a `CancelledError` that wasn't meant."""
     task = asyncio.create_task(asyncio.sleep(60))
     task.cancel()
     await task
@@ -179,7 +179,7 @@ async def test_the_check_of_an_argument_may_raise_anything(
 
     @decorated(confirm=confirm)
     def pay(to: Annotated[str, AfterValidator(check)]) -> str:
-        """Pay somebody."""
+        """Pay a person."""
         return "paid"
 
     r = room(llm=FakeLlm([ToolCall("1", "pay", {"to": "Bob"})], "Done."), tools=[pay])

@@ -31,7 +31,7 @@ from tests.support.playbook_talk import (
 
 
 def is_director(director: Director) -> Director:
-    """For the type checker: whatever is passed here fits the protocol."""
+    """For the type checker: what is passed here fits the protocol."""
     return director
 
 
@@ -211,7 +211,7 @@ async def test_the_time_of_a_stage_is_limited() -> None:
         way("u", TimeoutCondition(), to="b", transition_message="Are you there?"),
         stages={"a": {"timeout_ms": 60_000}},
     )
-    assert talk.director.seconds_left() is None  # nobody has said anything yet
+    assert talk.director.seconds_left() is None  # nothing has been said yet
     await talk.turn("Hello")
     assert talk.director.seconds_left() == 60
     await asyncio.sleep(20)
@@ -237,7 +237,7 @@ async def test_a_time_that_ends_within_a_turn_leads_on_after_the_answer() -> Non
 
 
 @pytest.mark.virtual_clock
-async def test_a_stage_that_leads_to_itself_begins_anew() -> None:
+async def test_a_stage_that_leads_to_itself_starts_again() -> None:
     talk = Talk(way("t", TimeoutCondition(duration_ms=5_000), to="a", transition_message="Hello?"))
     await talk.turn("Hello")
     for _ in range(2):

@@ -179,7 +179,7 @@ async def test_a_cancelled_turn_leaves_the_change_of_stage_whole() -> None:
     assert turn.cancelled()
     assert talk.stage == "b"
     assert talk.director.save()["turns_in_stage"] == 0
-    assert talk.director.seconds_left() == 0  # so that the change is told even if nobody speaks
+    assert talk.director.seconds_left() == 0  # so that the change is told in silence, too
     release.set()
     exchange, change = await talk.before("on")
     assert talk.director.data == {"loaded": True}
@@ -255,7 +255,7 @@ async def test_it_goes_on_after_a_restart() -> None:
         {"seconds_in_stage": float("inf")},
     ],
 )
-async def test_what_no_longer_fits_begins_anew(
+async def test_what_no_longer_fits_starts_again(
     change: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)

@@ -55,6 +55,7 @@ from tests.support.builtin_use import use
         ("1e3 + 007", "1,007"),
         ("1000 * 1.05 ** 30", "about 4,321.94"),
         ("1.004167 ** 600", "about 12.1218"),
+        ("100 ** 16 - 7", "about 1 times 10 to the power of 32"),
     ],
 )
 async def test_arithmetic(expression: str, said: str) -> None:

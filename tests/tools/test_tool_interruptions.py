@@ -119,7 +119,7 @@ async def test_an_interruption_does_not_wait_for_a_coroutine_that_ignores_it() -
             except asyncio.CancelledError:
                 continue
         ended.set()
-        raise LookupError("nobody hears it")
+        raise LookupError("it is never heard")
 
     executor = ToolExecutor(ToolRegistry([made(stubborn)]))
     assert await interrupted(executor, ["it"], Contexts(), ready) < PROMPT_SECONDS

@@ -74,7 +74,7 @@ async def on_the_loop(*_: object) -> Any:
         lambda *_: repeat([]),
     ],
 )
-async def test_a_result_has_a_limit_and_holds_up_nobody(handler: Callable[..., Any]) -> None:
+async def test_a_result_has_a_limit_and_does_not_block_the_loop(handler: Callable[..., Any]) -> None:
     result = await run_one(handler, timeout_seconds=20.0)
     assert "more than 1024 KiB" in (result.error or "")
 
@@ -83,6 +83,6 @@ async def test_a_result_has_a_limit_and_holds_up_nobody(handler: Callable[..., A
     "kind", [list, deque, type("Rows", (list,), {}), lambda rows: OrderedDict(enumerate(rows))]
 )
 async def test_a_result_is_read_up_to_its_limit_alone(kind: Callable[[list[object]], object]) -> None:
-    """Whatever collects its items: the last of these would be refused."""
+    """Of any kind of list or mapping: the last of these items would be refused."""
     result = await run_one(lambda *_: kind([*["a" * 1000] * 2000, object()]))
     assert "more than 1024 KiB" in (result.error or "")

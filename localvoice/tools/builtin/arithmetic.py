@@ -48,12 +48,7 @@ _END: Final = ""
 _AFTER_PERCENT: Final = {_END, "+", "-", "*", "/", ")", "**", "//"}
 """Before one of these, % means percent; otherwise it is the remainder."""
 _SUM, _PRODUCT, _SIGN, _POWER = 1, 2, 3, 4
-"""How strongly an operator binds, as in Python. A missing one, as in 2(3 + 4), is a product."""
-_BINDING: Final = {
-    **dict.fromkeys("+-", _SUM),
-    **dict.fromkeys(("*", "/", "//", "%", "mod", "("), _PRODUCT),
-    "**": _POWER,
-}
+"""How strongly an operator binds, as in Python."""
 
 
 @tool
@@ -109,6 +104,8 @@ def _tokens(expression: str) -> list[str]:
     for match in _TOKEN.finditer(text):
         if match["unknown"] or (match["word"] and match["word"] not in _KNOWN_WORDS):
             raise _unusable(match[0])
+        if match[0] == "(" and tokens and (tokens[-1] == ")" or _is_number(tokens[-1])):
+            tokens.append("*")  # 2(3 + 4)
         tokens.append(match[0])
     if not tokens:
         raise ToolError("there is nothing to calculate: give an expression such as 12 * 7")
@@ -141,15 +138,13 @@ class _Parser:
     def _value(self, binding: int = 0) -> Fraction:
         """An operand and all that is joined to it by operators that bind more strongly than this."""
         left = self._operand()
-        while _BINDING.get(self._waiting[-1], 0) > binding:
-            sign = self._waiting.pop()
-            if sign == "(":  # 2(3 + 4)
-                self._waiting.append(sign)
-                sign = "*"
-            right = self._value(_SIGN if sign == "**" else _BINDING[sign])
-            if sign in "+-" and isinstance(right, _Percent):
+        while (joins := _OPERATORS.get(self._waiting[-1])) and joins[0] > binding:
+            self._waiting.pop()
+            strength, operate = joins
+            right = self._value(_SIGN if strength == _POWER else strength)
+            if strength == _SUM and isinstance(right, _Percent):
                 right *= left
-            left = _bounded(Fraction(_OPERATIONS[sign](left, right)))
+            left = _bounded(Fraction(operate(left, right)))
         return left
 
     def _operand(self) -> Fraction:
@@ -220,15 +215,15 @@ def _bounded(value: Fraction) -> Fraction:
     return _from_float(float(value), is_zero=value == 0) if too_long else value
 
 
-_OPERATIONS: Final[Mapping[str, Callable[[Fraction, Fraction], Fraction | int]]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "mod": operator.mod,
-    "**": _power,
+_OPERATORS: Final[Mapping[str, tuple[int, Callable[[Fraction, Fraction], Fraction | int]]]] = {
+    "+": (_SUM, operator.add),
+    "-": (_SUM, operator.sub),
+    "*": (_PRODUCT, operator.mul),
+    "/": (_PRODUCT, operator.truediv),
+    "//": (_PRODUCT, operator.floordiv),
+    "%": (_PRODUCT, operator.mod),
+    "mod": (_PRODUCT, operator.mod),
+    "**": (_POWER, _power),
 }
 _FUNCTIONS: Final[Mapping[str, Callable[[Fraction], Fraction | int]]] = {
     "sqrt": _sqrt,

@@ -15,27 +15,22 @@ from localvoice.tools import ToolContext, ToolError, tool
 _LONGEST_SECONDS: Final = 24 * 3600
 _LABEL_CHARACTERS: Final = 80
 
-_SECOND, _MINUTE, _HOUR = 1, 60, 3600
-_UNITS: Final = {
-    **dict.fromkeys(("second", "sec", "s"), _SECOND),
-    **dict.fromkeys(("minute", "min", "m"), _MINUTE),
-    **dict.fromkeys(("hour", "hr", "h"), _HOUR),
-}
+_UNITS: Final = (
+    {"second": 1, "sec": 1, "s": 1}
+    | {"minute": 60, "min": 60, "m": 60}
+    | {"hour": 3600, "hr": 3600, "h": 3600}
+)
+"""In seconds."""
 _ONES: Final = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
 ).split()
 _TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_NUMBERS: Final = {
-    **{word: float(number) for number, word in enumerate(_ONES)},
-    **{word: 10.0 * number for number, word in enumerate(_TENS, start=2)},
-    "a": 1.0,
-    "an": 1.0,
-    "half": 0.5,
-    "quarter": 0.25,
-    "quarters": 0.25,
-    "couple": 2.0,
-}
+_NUMBERS: Final = (
+    {word: float(number) for number, word in enumerate(_ONES)}
+    | {word: 10.0 * number for number, word in enumerate(_TENS, start=2)}
+    | {"a": 1.0, "an": 1.0, "half": 0.5, "quarter": 0.25, "quarters": 0.25, "couple": 2.0}
+)
 _FILLERS: Final = frozenset({"and", "of", "in", "for", "about"})
 _WORD: Final = re.compile(r"-?\d+(?:\.\d+)?|[a-z]+|\S")
 _ADVICE: Final = "say it like 90 seconds, 5 minutes or 1 hour 30 minutes"
