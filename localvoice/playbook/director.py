@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from localvoice.application.hooks import Hooks, PlaybookContext, notify
@@ -29,8 +29,8 @@ from localvoice.playbook.conditions import (
     time_limit,
 )
 from localvoice.playbook.schema import Playbook, Stage, Transition
-from localvoice.playbook.state import StageContext, Standing, restored, saved
-from localvoice.tools import Tool, ToolRegistry
+from localvoice.playbook.state import StageContext, Standing, restored
+from localvoice.tools import ToolRegistry
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +52,16 @@ class PlaybookDirector:
         self._playbook = playbook
         self._stages = {stage.id: stage for stage in playbook.stages}
         self._tools = {tool.name: tool for tool in registry}
-        self._own_tools: dict[str, Tool | None] = {}
+        self._own_tool = cache(
+            lambda stage_id: transition_tool(playbook.transitions_from(stage_id), self._stages)
+        )
         self._settings = agent_settings
         self._llm = llm
         self._session_id = session_id
         self._hooks = hooks
         self._metrics = metrics
         self._handlers = Handlers(handlers)
-        self._standing = Standing(self._stages[playbook.initial_stage])
+        self._standing = Standing(playbook, self._stages[playbook.initial_stage])
         self._spent = ("", 0)
         """A turn whose words have led to a transition, and how many of its calls: they lead to no other."""
         self._intent: Intent | None = None
@@ -78,9 +80,7 @@ class PlaybookDirector:
         first = playbook.global_system_prompt
         prompts = [self._settings.system_prompt if first is None else first, stage.system_prompt]
         names = dict.fromkeys((*playbook.global_tools, *stage.tools))
-        if stage.id not in self._own_tools:
-            self._own_tools[stage.id] = transition_tool(self._ways(), self._stages)
-        own = self._own_tools[stage.id]
+        own = self._own_tool(stage.id)
         configs = (playbook.default_llm_config, stage.llm_config)
         general, own_choice = (each.model_dump(exclude_none=True) for each in configs)
         return Brief(
@@ -129,13 +129,13 @@ class PlaybookDirector:
         limits = [limit for _, limit in self._timeouts()]
         if standing.entered is None or not limits:
             return None
-        return max(0.0, min(limits) - standing.seconds_in_stage(now()))
+        return max(0.0, min(limits) - standing.seconds_in_stage)
 
     async def on_timeout(self) -> StageChange | None:
         if change := await self._untold_change():
             return change
         for transition, limit in self._timeouts():
-            if is_over(limit, self._standing.seconds_in_stage(now())):
+            if is_over(limit, self._standing.seconds_in_stage):
                 return await self._move(transition, Verdict("timeout", {}))
         return None
 
@@ -149,11 +149,11 @@ class PlaybookDirector:
         self._intent, self._intent_asked = None, ("", "")
 
     def save(self) -> Mapping[str, Any]:
-        return saved(self._playbook, self._standing, now())
+        return self._standing.saved()
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on where `save` was; no stage is entered for it."""
-        if (standing := restored(self._playbook, saved, now())) is not None:
+        if (standing := restored(self._playbook, saved)) is not None:
             self._standing = standing
             self._metrics.gauge(Metric.STAGE_CURRENT, 1, self._tags(standing.stage))
 
@@ -169,7 +169,7 @@ class PlaybookDirector:
             reply=exchange.reply,
             answered=answered,
             turns_in_stage=standing.turns_in_stage,
-            seconds_in_stage=standing.seconds_in_stage(now()),
+            seconds_in_stage=standing.seconds_in_stage,
             max_turns=stage.max_turns,
             timeout_ms=stage.timeout_ms,
             user_speaks=exchange.user_speaks,
@@ -207,7 +207,7 @@ class PlaybookDirector:
         # What the LLM gives along may be a stranger's words: it doesn't replace what the playbook says.
         given = deepcopy({**verdict.data, **action.data})  # handlers may change it
         standing.data.update(given)
-        standing.stage, standing.entered, standing.turns_in_stage = new, now(), 0
+        standing.enter(new)
         message = action.transition_message
         self._untold = StageChange(old.id, new.id, verdict.reason, message, action.clear_history)
         log.info("playbook %s: %s leads from %s to %s", self._playbook.id, transition.id, old.id, new.id)
@@ -269,7 +269,7 @@ class PlaybookDirector:
 
     def _context(self) -> PlaybookContext:
         standing, session_id = self._standing, self._session_id
-        milliseconds = 1000 * standing.seconds_in_stage(now())
+        milliseconds = 1000 * standing.seconds_in_stage
         return PlaybookContext(self._playbook.id, standing.stage.id, session_id, standing.turns, milliseconds)
 
     def _tags(self, stage: Stage) -> dict[str, str]:

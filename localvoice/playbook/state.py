@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 from localvoice.application.calls import result_of
 from localvoice.application.hooks import PlaybookContext
 from localvoice.observability.log_context import failure
+from localvoice.observability.stopwatch import now
 from localvoice.playbook.schema import Playbook, Stage
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,20 @@ class StageContext:
     """The playbook's data in this conversation. May be changed."""
 
 
+class _Saved(BaseModel):
+    playbook: str
+    stage: str
+    turns: NonNegativeInt
+    turns_in_stage: NonNegativeInt
+    seconds_in_stage: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    data: dict[str, Any]
+
+
 @dataclass
 class Standing:
     """The stage of a conversation, its turns and its data."""
 
+    playbook: Playbook
     stage: Stage
     entered: float | None = None
     """When the stage began, on the event loop's clock; None before the first turn."""
@@ -44,9 +55,14 @@ class Standing:
     turns_in_stage: int = 0
     data: dict[str, Any] = field(default_factory=dict)
 
-    def seconds_in_stage(self, now: float) -> float:
-        """Since it was entered; 0 before."""
-        return 0.0 if self.entered is None else now - self.entered
+    @property
+    def seconds_in_stage(self) -> float:
+        """0 before the first turn."""
+        return 0.0 if self.entered is None else now() - self.entered
+
+    def enter(self, stage: Stage) -> None:
+        """The stage begins now; it has had no turns yet."""
+        self.stage, self.entered, self.turns_in_stage = stage, now(), 0
 
     def filled(self, text: str) -> str:
         """The text with each `{word}` that is in the data replaced by its value."""
@@ -60,31 +76,21 @@ class Standing:
             log.warning("an entry of a playbook's data, a %s, has no words: %s", type(value), failure(error))
             return word[0]
 
-
-class _Saved(BaseModel):
-    playbook: str
-    stage: str
-    turns: NonNegativeInt
-    turns_in_stage: NonNegativeInt
-    seconds_in_stage: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    data: dict[str, Any]
-
-
-def saved(playbook: Playbook, standing: Standing, now: float) -> dict[str, Any]:
-    """As JSON types; empty before the first turn. Data that JSON has no type for is logged and left out."""
-    if standing.entered is None:
-        return {}
-    return _Saved(
-        playbook=playbook.id,
-        stage=standing.stage.id,
-        turns=standing.turns,
-        turns_in_stage=standing.turns_in_stage,
-        seconds_in_stage=standing.seconds_in_stage(now),
-        data={name: value for name, value in standing.data.items() if _is_json(name, value)},
-    ).model_dump()
+    def saved(self) -> dict[str, Any]:
+        """As JSON types; empty before the first turn. Data without a JSON type is logged and left out."""
+        if self.entered is None:
+            return {}
+        return _Saved(
+            playbook=self.playbook.id,
+            stage=self.stage.id,
+            turns=self.turns,
+            turns_in_stage=self.turns_in_stage,
+            seconds_in_stage=self.seconds_in_stage,
+            data={name: value for name, value in self.data.items() if _is_json(name, value)},
+        ).model_dump()
 
 
-def restored(playbook: Playbook, saved: Mapping[str, Any], now: float) -> Standing | None:
+def restored(playbook: Playbook, saved: Mapping[str, Any]) -> Standing | None:
     """What `saved` gave; None, and a line in the log, if the playbook has changed too much for it."""
     if not saved:
         return None
@@ -96,8 +102,8 @@ def restored(playbook: Playbook, saved: Mapping[str, Any], now: float) -> Standi
     else:
         stage = playbook.stage(state.stage)
         if stage is not None and state.playbook == playbook.id:
-            entered = now - state.seconds_in_stage
-            return Standing(stage, entered, state.turns, state.turns_in_stage, state.data)
+            entered = now() - state.seconds_in_stage
+            return Standing(playbook, stage, entered, state.turns, state.turns_in_stage, state.data)
         problem = f"there is no stage {state.stage} of playbook {state.playbook} any more"
     log.warning("playbook %s: the conversation starts again at the first stage: %s", playbook.id, problem)
     return None

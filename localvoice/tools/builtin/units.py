@@ -160,11 +160,9 @@ def _pint_name(words: str) -> str | None:
     for candidate in (key.casefold(), key.casefold().removesuffix("s")):
         if candidate in _EVERYDAY:
             return _EVERYDAY[candidate]
-    for candidate in (key, key.casefold()):
-        for prefix, name, _ in _registry().parse_unit_name(candidate):
+    for candidate, exact in ((key, True), (key.casefold(), True), (key, False)):
+        for prefix, name, _ in _registry().parse_unit_name(candidate, case_sensitive=exact):
             return prefix + name
-    for prefix, name, _ in _registry().parse_unit_name(key, case_sensitive=False):
-        return prefix + name
     return None
 
 
