@@ -7,14 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from localvoice.application.hooks import (
-    LlmResult,
-    Rejection,
-    StopReason,
-    TurnContext,
-    consult,
-    notify,
-)
+from localvoice.application.hooks import LlmResult, Rejection, StopReason, TurnContext, consult, notify
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage, in_utf8
 from localvoice.contract.metrics import Metric

@@ -16,16 +16,7 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.floor import Floor, step
 from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.listening import Listening, SpeechEvent
-from localvoice.conversation.moves import (
-    Announced,
-    Forget,
-    Heard,
-    Spoken,
-    State,
-    Transition,
-    TurnOpening,
-    Typed,
-)
+from localvoice.conversation.moves import Heard, Spoken, State, Transition, TurnOpening
 from localvoice.conversation.phrases import ForgetRequest, wants_floor
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
@@ -79,7 +70,7 @@ class Session:
 
     def answer_text(self, text: str) -> None:
         """The user typed instead of speaking; a running turn gives way."""
-        self._post(moves.Requested(Typed(text, now())))
+        self._post(moves.Requested(moves.Typed(text, now())))
 
     def answer_utterance(self, speech: AudioFrame) -> None:
         """The user sent a whole utterance. Raises `VoiceError` INVALID_AUDIO_FORMAT if it is too long."""
@@ -91,7 +82,7 @@ class Session:
 
     def forget(self, everything: bool) -> None:
         """The user wants the last exchange, or everything, forgotten; a running turn gives way."""
-        self._post(moves.Requested(Forget(ForgetRequest(everything, said=False), now())))
+        self._post(moves.Requested(moves.Forget(ForgetRequest(everything, said=False), now())))
 
     def _on_speech(self, event: SpeechEvent) -> None:
         hooks, session_id = self._agent.hooks, self.conversation.id
@@ -245,4 +236,4 @@ class Session:
         waiting = self.conversation.announcements
         if waiting and self._floor.state is State.IDLE and self._floor.silent:
             text = waiting.pop(0)
-            self._post(moves.Requested(Announced(text, now()), "announcement due"))
+            self._post(moves.Requested(moves.Announced(text, now()), "announcement due"))

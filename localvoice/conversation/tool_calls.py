@@ -15,18 +15,8 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.reporting import Reporter
 from localvoice.engines.types import CHOOSE_FREELY, ToolCall
 from localvoice.observability.stopwatch import Stopwatch, now
-from localvoice.tools import ToolContext, ToolRegistry
-from localvoice.tools.confirmation import (
-    NOT_AGREED,
-    ONE_AT_A_TIME,
-    REFUSED,
-    SETTLED_ALREADY,
-    UNANSWERED,
-    Confirmation,
-    Consent,
-    Settled,
-    question_of,
-)
+from localvoice.tools import ToolContext, ToolRegistry, confirmation
+from localvoice.tools.confirmation import Confirmation, Consent, Settled, question_of
 from localvoice.tools.executor import ToolExecutor, why_it_failed
 from localvoice.tools.result import content_of
 
@@ -85,13 +75,14 @@ class ToolCalls:
         if settled is not None and call is settled.call:
             if settled.answer is Consent.YES:
                 return None
-            return _unrun(call, REFUSED if settled.answer is Consent.NO else UNANSWERED)
+            refused = settled.answer is Consent.NO
+            return _unrun(call, confirmation.REFUSED if refused else confirmation.UNANSWERED)
         if call.name not in registry.names or not (tool := registry.get(call.name)).confirm:
             return None
         if settled is not None and (call.name, call.arguments) == (settled.call.name, settled.call.arguments):
-            return _unrun(call, SETTLED_ALREADY)
+            return _unrun(call, confirmation.SETTLED_ALREADY)
         if self.asks is not None:
-            return _unrun(call, ONE_AT_A_TIME)
+            return _unrun(call, confirmation.ONE_AT_A_TIME)
         try:
             tool.validate(call.arguments)
             question = question_of(tool.name, tool.confirm, call.arguments)
@@ -103,7 +94,7 @@ class ToolCalls:
 
             return await self._attended(call, fail)
         self.asks = Confirmation.of(call, question)
-        return _unrun(call, NOT_AGREED)
+        return _unrun(call, confirmation.NOT_AGREED)
 
     def _tool_context(self, call: ToolCall) -> ToolContext:
         return ToolContext(
