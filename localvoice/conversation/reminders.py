@@ -16,13 +16,12 @@ LIMIT: Final = 100
 class Reminders:
     """Calls back with each text when its time has come. Only for the event loop's thread."""
 
-    __slots__ = ("_on_due", "_limit", "_waiting", "_number", "_closed")
+    __slots__ = ("_on_due", "_limit", "_waiting", "_closed")
 
     def __init__(self, on_due: Callable[[str], None], limit: int = LIMIT) -> None:
         self._on_due = on_due
         self._limit = limit
-        self._waiting: dict[int, tuple[asyncio.TimerHandle, str]] = {}
-        self._number = 0
+        self._waiting: dict[asyncio.TimerHandle, str] = {}
         self._closed = False
 
     def after(self, seconds: float, text: str) -> None:
@@ -35,13 +34,13 @@ class Reminders:
             raise ToolError("the conversation has ended, so no one is left to remind")
         if len(self._waiting) >= self._limit:
             raise ToolError(f"{self._limit} reminders wait already; wait until one of them has passed")
-        self._number += 1
-        timer = asyncio.get_running_loop().call_later(seconds, self._due, self._number)
-        self._waiting[self._number] = timer, in_utf8(text)
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle = loop.call_later(seconds, lambda: self._on_due(self._waiting.pop(timer)))
+        self._waiting[timer] = in_utf8(text)
 
     def pending(self) -> tuple[tuple[float, str], ...]:
         """Seconds left and text of each, the next one first."""
-        left = ((max(0.0, timer.when() - now()), text) for timer, text in self._waiting.values())
+        left = ((max(0.0, timer.when() - now()), text) for timer, text in self._waiting.items())
         return tuple(sorted(left, key=lambda each: each[0]))
 
     def close(self) -> None:
@@ -50,10 +49,6 @@ class Reminders:
         self.clear()
 
     def clear(self) -> None:
-        for timer, _ in self._waiting.values():
+        for timer in self._waiting:
             timer.cancel()
         self._waiting.clear()
-
-    def _due(self, number: int) -> None:
-        _, text = self._waiting.pop(number)
-        self._on_due(text)

@@ -59,6 +59,8 @@ class _ImageFile:
     """How often decoding goes over all of its pixels."""
     end: int | None = None
     """Where the picture ends in the file; None if its end is missing."""
+    inflated: int = 0
+    """Bytes that the pixels of a PNG take at most when they are inflated."""
 
 
 def checked_image(data: bytes, mime_type: str) -> bytes:
@@ -120,7 +122,7 @@ def _refuse_large(file: _ImageFile) -> None:
 
 def _refuse_bomb(data: bytes, file: _ImageFile) -> None:
     """Raise `VoiceError` if a PNG holds more than its size says: the library believes what it holds."""
-    left = _png_rows(data, file.width, file.height)
+    left = file.inflated
     inflater = zlib.decompressobj()
     for name, begin, end in _png_chunks(data):
         packed = data[begin:end] if name == b"IDAT" else b""
@@ -156,12 +158,6 @@ def _image_file(data: bytes) -> _ImageFile | None:
     return _png_file(data, *size) if data.startswith(_PNG_HEAD) else _jpeg_file(data, *size)
 
 
-def _png_rows(data: bytes, width: int, height: int) -> int:
-    """Bytes that the pixels of a PNG take at most when they are inflated."""
-    # Interlaced, it has up to two rows for each, and each begins with a byte of its own.
-    return height * ((width * _png_bits(data) + 7) // 8 + 4) + 16
-
-
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     at = len(_PNG_HEAD)
     while at + 8 <= len(data):
@@ -170,18 +166,16 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at += 12 + length
 
 
-def _png_bits(data: bytes) -> int:
-    depth, colour = data[24:26]
-    return int(depth) * _PNG_CHANNELS.get(colour, 4)
-
-
 def _png_file(data: bytes, width: int, height: int) -> _ImageFile:
-    ends = [end + 4 for name, _, end in _png_chunks(data) if name == b"IEND"]
-    pixels = width * height
+    depth, colour = data[24:26]
+    bits = int(depth) * _PNG_CHANNELS.get(colour, 4)
+    # Interlaced, it has up to two rows for each, and each begins with a byte of its own.
+    inflated = height * ((width * bits + 7) // 8 + 4) + 16
     # First as they were packed, and as pixels of whole bytes; then as the model gets them.
-    unpacked = pixels * max(1, _png_bits(data) // 8)
-    decoded = max(_png_rows(data, width, height) + unpacked, 2 * _RGB * pixels)
-    return _ImageFile(width, height, decoded, end=ends[0] if ends and ends[0] <= len(data) else None)
+    pixels = width * height
+    decoded = max(inflated + pixels * max(1, bits // 8), 2 * _RGB * pixels)
+    end = next((end + 4 for name, _, end in _png_chunks(data) if name == b"IEND"), len(data) + 1)
+    return _ImageFile(width, height, decoded, end=end if end <= len(data) else None, inflated=inflated)
 
 
 def _jpeg_file(data: bytes, width: int, height: int) -> _ImageFile:

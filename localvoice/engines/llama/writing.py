@@ -63,6 +63,12 @@ class Writer:
         self, prompt: list[int], sampling: Sampling, guarded: bool = False
     ) -> Generator[ReplyItem, None, None]:
         """Text deltas, at the limit a `CutOff`. If `guarded`, nothing of a call is in them."""
+
+        def forbid_calls(tokens: Any, scores: Any) -> Any:
+            if len(tokens) == len(prompt):  # stopped at the first token, the reply would be empty
+                scores[self._prompts.call_tokens] = -math.inf
+            return scores
+
         chunks: Any = self._llama.create_completion(
             prompt,
             temperature=sampling.temperature,
@@ -72,7 +78,7 @@ class Writer:
             stop=[*sampling.stop, *(tool_prompt.NEVER_SAID if guarded else ())],
             seed=SEED,
             stream=True,
-            logits_processor=LogitsProcessorList([self._not_first()]) if guarded else None,
+            logits_processor=LogitsProcessorList([forbid_calls]) if guarded else None,
         )
         reason = None
         for chunk in self._pace.keep(chunks):
@@ -170,19 +176,6 @@ class Writer:
                 "less at once, give the tool fewer arguments, or set a larger context_tokens."
             )
         return ToolCall(f"call_{secrets.token_hex(8)}", tool.name, json.loads(text))
-
-    def _not_first(self) -> Callable[[Any, Any], Any]:
-        """Forbids what a call begins with as the first token: stopped there, a reply would be empty."""
-        first = True
-
-        def forbid(_tokens: Any, scores: Any) -> Any:
-            nonlocal first
-            if first:
-                scores[self._prompts.call_tokens] = -math.inf
-                first = False
-            return scores
-
-        return forbid
 
 
 def _grammar(llama: llama_cpp.Llama, tool: ToolSpec) -> LlamaGrammar:
