@@ -93,7 +93,7 @@ async def test_no_note_is_written_while_the_user_speaks_on_over_a_reply(room: Ro
     await r.user(silent(0.7))
     await r.session.settle()
     await asyncio.sleep(3.0)
-    assert "note" in llm.log, "when nobody speaks any more"
+    assert "note" in llm.log, "when no one speaks any more"
 
 
 async def test_what_is_read_at_the_start_begins_every_conversation(room: Rooms) -> None:

@@ -100,7 +100,7 @@ async def test_another_question_while_a_camera_is_on_is_answered_without_a_word_
         "Paris.",
         f"{NOTE}\nAnd of Italy?",
     ]
-    assert not any(message.images for message in prompt), "what nobody can see isn't kept"
+    assert not any(message.images for message in prompt), "what no model can see isn't kept"
 
 
 @pytest.mark.parametrize("alt", ["camera frame", "screen frame"])

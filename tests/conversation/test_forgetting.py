@@ -64,7 +64,7 @@ async def test_the_last_exchange_by_voice(room: Rooms) -> None:
     assert r.llm.forgets == 1
     assert len(r.llm.asked) == 2, "neither a draft nor a reply was asked for it"
     assert "Forget" not in asked(r)
-    assert "plum" not in str(r.llm.prepared[-1]), "read ahead anew, without it"
+    assert "plum" not in str(r.llm.prepared[-1]), "read ahead again, without it"
 
     r.llm.asked.clear()
     r.llm.prepared.clear()
@@ -223,7 +223,7 @@ async def test_a_playbook_keeps_its_stage_and_not_its_data(room: Rooms) -> None:
 
 
 async def test_the_button_and_the_disk(tmp_path: Path) -> None:
-    """Over the wire, with sessions on disk: the file is written anew before the client is told."""
+    """Over the wire, with sessions on disk: the file is written again before the client is told."""
     folder = tmp_path / "sessions"
 
     def on_disk() -> str:

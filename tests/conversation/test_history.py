@@ -222,7 +222,7 @@ def test_only_the_pictures_of_the_users_latest_words_are_given() -> None:
     history.add_user("I mean the left one")
     merged = for_llm(history, "Be kind.", 8)[1]
     assert merged.content == "what is this? I mean the left one"
-    assert merged.images[0] is DOOR, "nobody has answered yet"
+    assert merged.images[0] is DOOR, "no reply has come yet"
     history.add_assistant("A door.")
     history.add_user("and this?", [Image(b"cat", alt="a cat")])
     messages = for_llm(history, "Be kind.", 8)

@@ -20,7 +20,7 @@ EACH = pytest.mark.parametrize("attempt", ATTEMPTS + MORE_WAYS, ids=lambda each:
 
 
 class ObedientLlm(FakeLlm):
-    """The worst case: as soon as it has read the attempt, it does all that it says, in each turn anew."""
+    """The worst case: as soon as it has read the attempt, it does all that it says, in each turn again."""
 
     def __init__(self, attempt: Attempt) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ async def test_the_code_protects_also_where_the_model_obeys(room: Rooms, attempt
     starts = r.all(ToolCallStart)
     assert all(results[each.call_id].error for each in starts if each.name not in HARMLESS)
     assert r.conversation.director.save()["stage"] in ("desk", "help"), "and never in the vault"
-    assert "owner" not in json.dumps(r.conversation.director.save()), "nor as somebody else"
+    assert "owner" not in json.dumps(r.conversation.director.save()), "nor as another person"
     assert set(codes(r)) <= {"TOOL_ERROR"} and r.states()[-1] == "idle" and r.said()[-1][0] == "assistant"
     assert History.restore(r.conversation.history.save()).save() == r.conversation.history.save()
 

@@ -156,7 +156,7 @@ async def test_a_reminder_is_announced_whenever_somebody_is_there() -> None:
     calls: list[int] = []
     conversation.reminders.after(60, "The tea is ready.")
     await asyncio.sleep(61)
-    assert list(conversation.announcements) == ["The tea is ready."], "it waits while nobody is there"
+    assert list(conversation.announcements) == ["The tea is ready."], "it waits while no client is there"
     conversation.on_announcement = lambda: calls.append(len(conversation.announcements))
     conversation.reminders.after(60, "The eggs are ready.")
     await asyncio.sleep(61)

@@ -1,4 +1,4 @@
-"""A folder of sessions, which each test opens anew as a restarted process would."""
+"""A folder of sessions, which each test opens again as a restarted process would."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_store(place: Path) -> Iterator[Open]:
-    """Opens the folder anew, as a restarted process would."""
+    """Opens the folder again, as a restarted process would."""
     opened: list[SessionStore] = []
 
     def reopen(key: str | None = None) -> SessionStore:

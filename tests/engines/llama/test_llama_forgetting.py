@@ -1,4 +1,4 @@
-"""A language model that is to forget: nothing of what it has read is left, and whoever it answers goes on."""
+"""A language model that is to forget: nothing of what it has read is left, and a reply goes on to its end."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ async def test_what_is_to_be_forgotten_is_not_kept(llm: LlamaLlm, reads: list[in
 
     reads.clear()
     said = await talk.goes_on()
-    assert sum(reads) > 100, "it is read anew"
+    assert sum(reads) > 100, "it is read again"
     await llm.forget()
     assert said == await reply(llm, talk.messages[:-1]), "and goes on as one that was never forgotten"
 

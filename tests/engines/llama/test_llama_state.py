@@ -102,7 +102,7 @@ async def test_a_question_aside_costs_the_conversation_nothing(
     if not stopped:
         reads.clear()
         await reply(llm, note, 8, aside=True)
-        assert sum(reads) <= 12, "nor is the question read anew"
+        assert sum(reads) <= 12, "nor is the question read again"
 
 
 @pytest.mark.integration

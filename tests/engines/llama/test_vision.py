@@ -77,7 +77,7 @@ async def forget(llm: LlamaLlm) -> None:
 
 
 async def fresh_answer(llm: LlamaLlm, messages: Sequence[ChatMessage]) -> str:
-    """The answer where all behind the system prompt is computed anew.
+    """The answer where all behind the system prompt is computed again.
 
     A last token that is computed alone comes out a little otherwise than among others, and with random
     weights that is enough for another word.
@@ -128,7 +128,7 @@ async def test_conversations_about_two_images_go_on_in_turns(llm: LlamaLlm, look
         await answer(llm, talk[:-1])
     assert len(looks) == 2
     in_turns = [await answer(llm, [*talk, again]) for talk in talks]
-    assert len(looks) == 2, "nobody looks again"
+    assert len(looks) == 2, "no image is computed again"
     assert in_turns[0] != in_turns[1]
 
 
