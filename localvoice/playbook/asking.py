@@ -75,7 +75,7 @@ def transition_tool(ways: Sequence[Transition], stages: Mapping[str, Stage]) -> 
     if not targets:
         return None
     when = " ".join(f"{stage_id}: {description.rstrip('.')}." for stage_id, description in targets.items())
-    schema = _object(
+    schema = _object_schema(
         required=["targetStage", "reason"],
         targetStage={"type": "string", "enum": list(targets)},
         reason={"type": "string", "description": "Why, in a few words", "maxLength": REASON_LETTERS},
@@ -94,7 +94,7 @@ async def classify(llm: Llm, wanted: Sequence[IntentCondition], exchange: Exchan
     """Ask the LLM what the user wants. Raises the LLM's `VoiceError`."""
     described = {each.intent: each.description or each.intent.replace("_", " ") for each in wanted}
     names = [*described, OTHER_INTENT]
-    schema = _object(
+    schema = _object_schema(
         required=["intent", "confidence"],
         intent={"type": "string", "enum": names},
         confidence={"type": "integer", "enum": list(_CERTAINTIES), "description": "How sure, in percent"},
@@ -121,11 +121,6 @@ def _question(described: Mapping[str, str], exchange: Exchange) -> list[ChatMess
     ]
 
 
-def _object(required: Sequence[str], **properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON Schema of an object."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
+def _object_schema(required: Sequence[str], **properties: Mapping[str, Any]) -> dict[str, Any]:
+    exact = {"required": required, "additionalProperties": False}
+    return {"type": "object", "properties": properties, **exact}

@@ -51,7 +51,7 @@ class PlaybookDirector:
     ) -> None:
         self._playbook = playbook
         self._stages = {stage.id: stage for stage in playbook.stages}
-        self._tools = {tool.name: tool for tool in registry}
+        self._registry = registry
         self._own_tool = cache(
             lambda stage_id: transition_tool(playbook.transitions_from(stage_id), self._stages)
         )
@@ -71,7 +71,6 @@ class PlaybookDirector:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The playbook's data in this conversation."""
         return self._standing.data
 
     def brief(self) -> Brief:
@@ -85,7 +84,7 @@ class PlaybookDirector:
         general, own_choice = (each.model_dump(exclude_none=True) for each in configs)
         return Brief(
             self._standing.filled("\n\n".join(part.strip() for part in prompts if part.strip())),
-            (*(self._tools[name] for name in names), *([own] if own else [])),
+            (*self._registry.filter(names), *([own] if own else [])),
             stage.tool_choice,
             replace(sampling_of(self._settings), **general | own_choice),
         )

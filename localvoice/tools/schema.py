@@ -6,9 +6,9 @@ jsonschema is imported where it is used: it takes as long to import as all the r
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NotRequired, get_type_hints
+from typing import Annotated, Any, Final, NotRequired, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
@@ -52,7 +52,10 @@ def arguments_of(
     """
     defaults = {name: each.default for name, each in inspect.signature(function).parameters.items()}
     required = [name for name in types if defaults[name] is inspect.Parameter.empty]
-    fields = {name: kind if name in required else NotRequired[kind] for name, kind in types.items()}
+    fields: dict[str, Any] = {}
+    for name, kind in types.items():
+        named = Annotated[kind, Field(alias=name)]  # type: ignore[valid-type]  # the LLM knows no other name
+        fields[name] = named if name in required else NotRequired[named]
     make: Any = TypedDict  # called by this name, mypy wants to see the fields
     arguments = make("Arguments", fields)
     arguments.__pydantic_config__ = ConfigDict(extra="forbid", coerce_numbers_to_str=True)

@@ -121,6 +121,19 @@ def test_arguments_may_be_called_like_anything() -> None:
     assert call(odd, json=1, copy="c", model_config=True, title="t") == (1, "c", True, "t", 3)
 
 
+def test_a_parameter_keeps_its_name_and_may_have_its_default_in_its_type() -> None:
+    @tool
+    def cook(
+        dish: Annotated[str, Field(alias="food")], count: Annotated[int, Field(default=2)]
+    ) -> tuple[str, int]:
+        """Cook a dish."""
+        return dish, count
+
+    assert list(cook.spec.parameters["properties"]) == ["dish", "count"]
+    assert cook.spec.parameters["required"] == ["dish"]
+    assert call(cook, dish="soup") == ("soup", 2)
+
+
 def test_a_bound_method_can_be_a_tool() -> None:
     class Shop:
         def open(self, hour: int) -> str:
