@@ -61,15 +61,12 @@ class Metrics(Protocol):
 
     def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
         """Count `value` more of something."""
-        ...
 
     def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
         """Something took so many milliseconds."""
-        ...
 
     def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
         """Something stands at this value now."""
-        ...
 
 
 class NoMetrics:
