@@ -77,12 +77,12 @@ class VoiceServer:
         store = await asyncio.to_thread(_store, self._settings.server)
         sessions = Sessions(self._settings.server.session_minutes, self._agent.direct, store, self._on_end)
         await sessions.load()
+        self._stun, self._network_stun = await StunAnswerer.open(), NetworkStun()
         limits = self._settings.limits
         slots = ConversationSlots(limits, self._agent.engines.turn_seconds, self._count_slots)
         self._services = Services(
             self._agent, sessions, ConnectionLimits(limits), slots, Refusals(self._agent), PayloadDecoder()
         )
-        self._stun, self._network_stun = await StunAnswerer.open(), NetworkStun()
         sweeper = asyncio.create_task(sessions.keep_sweeping(), name="session sweeper")
         forgetter = asyncio.create_task(self._keep_forgetting(), name="session forgetter")
         runner = await open_runner(self._application())
