@@ -3,7 +3,7 @@
 `setting_sources.py` reads them from the command line, the environment and a file.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,6 +17,8 @@ SYSTEM_PROMPT: Final = (
     "You are a friendly voice assistant. Your words are spoken aloud, so answer in one or two short, plain "
     "sentences, without lists, markup or code, unless you are asked for more."
 )
+
+T = TypeVar("T")
 
 _LEAST_TOKEN: Final = 16
 Eagerness = Literal["patient", "balanced", "quick"]
@@ -50,6 +52,11 @@ Secret = Annotated[SecretStr, AfterValidator(_encodable)]
 Token = Annotated[Secret, AfterValidator(_fit_for_a_header)]
 
 
+def _setting(default: T, description: str, **limits: Any) -> T:
+    value: T = Field(default=default, description=description, **limits)
+    return value
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -57,194 +64,147 @@ class _Group(BaseModel):
 class ServerSettings(_Group):
     """The web server."""
 
-    host: str = Field(
-        default="127.0.0.1",
-        description="Address to listen on: one of this machine's own; with `lan` any, and all if not given.",
+    host: str = _setting(
+        "127.0.0.1", "Address to listen on: one of this machine's own; with `lan` any, and all if not given."
     )
-    port: int = Field(default=8787, ge=0, le=65535, description="Port; 0 takes any free one.")
-    allowed_origins: tuple[str, ...] = Field(
-        default=(),
-        description="Other web pages that may connect, as `http://host:port`. The own page always may.",
+    port: int = _setting(8787, "Port; 0 takes any free one.", ge=0, le=65535)
+    allowed_origins: tuple[str, ...] = _setting(
+        (), "Other web pages that may connect, as `http://host:port`. The own page always may."
     )
-    allowed_hosts: tuple[str, ...] = Field(
-        default=(),
-        description="Other names of this server, such as a reverse proxy's: `voice.example`, without a port.",
+    allowed_hosts: tuple[str, ...] = _setting(
+        (), "Other names of this server, such as a reverse proxy's: `voice.example`, without a port."
     )
-    lan: bool = Field(
-        default=False,
-        description="Serve the network: on all addresses unless `host` names one, over TLS, with a token.",
+    lan: bool = _setting(
+        False, "Serve the network: on all addresses unless `host` names one, over TLS, with a token."
     )
-    token: Token | None = Field(
-        default=None,
-        description="What clients have to show; empty lets in all accounts of this machine, and with `lan` "
-        "makes a new one at each start.",
+    token: Token | None = _setting(
+        None,
+        "What clients have to show; empty lets in all accounts of this machine, and with `lan` makes a "
+        "new one at each start.",
     )
-    tls_cert: LocalPath | None = Field(
-        default=None,
-        description="Certificate (PEM) for LAN mode, whose names the server answers to; empty makes one.",
+    tls_cert: LocalPath | None = _setting(
+        None, "Certificate (PEM) for LAN mode, whose names the server answers to; empty makes one."
     )
-    tls_key: LocalPath | None = Field(default=None, description="Private key (PEM) of that certificate.")
-    session_minutes: float = Field(
-        default=30, gt=0, description="How long a session is kept after its last sign of life."
+    tls_key: LocalPath | None = _setting(None, "Private key (PEM) of that certificate.")
+    session_minutes: float = _setting(30, "How long a session is kept after its last sign of life.", gt=0)
+    sessions_dir: LocalPath | None = _setting(
+        None, "Folder where sessions survive a restart; empty keeps them in memory only."
     )
-    sessions_dir: LocalPath | None = Field(
-        default=None, description="Folder where sessions survive a restart; empty keeps them in memory only."
-    )
-    sessions_key: Secret | None = Field(
-        default=None, description="Passphrase that encrypts the sessions in that folder."
-    )
-    ping_seconds: float = Field(
-        default=45, gt=0, description="A client that is silent for this long is let go."
-    )
+    sessions_key: Secret | None = _setting(None, "Passphrase that encrypts the sessions in that folder.")
+    ping_seconds: float = _setting(45, "A client that is silent for this long is let go.", gt=0)
 
 
 class ListeningSettings(_Group):
     """When the user speaks, and when they have finished."""
 
-    speech_probability: float = Field(
-        default=0.5, gt=0, lt=1, description="VAD probability from which a 32 ms window counts as speech."
+    speech_probability: float = _setting(
+        0.5, "VAD probability from which a 32 ms window counts as speech.", gt=0, lt=1
     )
-    onset_ms: int = Field(
-        default=64, ge=32, le=1000, description="Speech this long starts a turn, or silences the agent."
-    )
-    interrupt_ms: int = Field(
-        default=1000,
+    onset_ms: int = _setting(64, "Speech this long starts a turn, or silences the agent.", ge=32, le=1000)
+    interrupt_ms: int = _setting(
+        1000,
+        "Speech this long over the agent's interrupts it; shorter speech does if it holds words.",
         ge=32,
         le=10_000,
-        description="Speech this long over the agent's interrupts it; shorter speech does if it holds words.",
     )
-    pause_ms: int = Field(
-        default=32,
-        ge=32,
-        le=2000,
-        description="Silence after which transcription starts, ahead of the turn's end.",
+    pause_ms: int = _setting(
+        32, "Silence after which transcription starts, ahead of the turn's end.", ge=32, le=2000
     )
-    partial_ms: int = Field(
-        default=3000,
+    partial_ms: int = _setting(
+        3000,
+        "Speech after which its words so far are transcribed ahead of any pause; 0 is never.",
         ge=0,
         le=10_000,
-        description="Speech after which its words so far are transcribed ahead of any pause; 0 is never.",
     )
-    eager: bool = Field(
-        default=True, description="Begin the reply in such a pause, in silence; dropped if the user goes on."
+    eager: bool = _setting(True, "Begin the reply in such a pause, in silence; dropped if the user goes on.")
+    eagerness: Eagerness = _setting(
+        "balanced", "How soon a pause counts as the end of the user's turn: patient, balanced or quick."
     )
-    eagerness: Eagerness = Field(
-        default="balanced",
-        description="How soon a pause counts as the end of the user's turn: patient, balanced or quick.",
+    end_ms: int = _setting(
+        512, "Silence that ends the turn whenever turn detection has no answer.", ge=96, le=5000
     )
-    end_ms: int = Field(
-        default=512,
-        ge=96,
-        le=5000,
-        description="Silence that ends the turn whenever turn detection has no answer.",
-    )
-    max_utterance_seconds: float = Field(
-        default=60, gt=1, le=60, description="Longer speech is answered in parts."
-    )
+    max_utterance_seconds: float = _setting(60, "Longer speech is answered in parts.", gt=1, le=60)
 
 
 class AgentSettings(_Group):
     """What the agent is and how it answers."""
 
-    system_prompt: str = Field(default=SYSTEM_PROMPT, min_length=1, description="Who the agent is.")
-    history_messages: int = Field(default=8, ge=1, description="Messages of the past that the LLM is given.")
-    temperature: float = Field(default=0.0, ge=0, le=2, description="0 always picks the likeliest word.")
-    top_p: float = Field(default=0.95, gt=0, le=1, description="Nucleus sampling; only above temperature 0.")
-    repeat_penalty: float = Field(
-        default=1.1, ge=1, le=2, description="Above 1 keeps small models from repeating themselves."
+    system_prompt: str = _setting(SYSTEM_PROMPT, "Who the agent is.", min_length=1)
+    history_messages: int = _setting(8, "Messages of the past that the LLM is given.", ge=1)
+    temperature: float = _setting(0.0, "0 always picks the likeliest word.", ge=0, le=2)
+    top_p: float = _setting(0.95, "Nucleus sampling; only above temperature 0.", gt=0, le=1)
+    repeat_penalty: float = _setting(1.1, "Above 1 keeps small models from repeating themselves.", ge=1, le=2)
+    max_tokens: int = _setting(256, "Length of one answer at most, in tokens.", ge=1, le=4096)
+    context_tokens: int | None = _setting(
+        None, "Size of the LLM's context; empty takes the profile's.", ge=512
     )
-    max_tokens: int = Field(
-        default=256, ge=1, le=4096, description="Length of one answer at most, in tokens."
+    streaming_speech: bool = _setting(
+        True, "Speak while the LLM still writes; off speaks the whole reply at its end."
     )
-    context_tokens: int | None = Field(
-        default=None, ge=512, description="Size of the LLM's context; empty takes the profile's."
+    summarise: bool = _setting(True, "Between turns, sum up what is forgotten of a long conversation.")
+    tools: bool = _setting(True, "Offer the built-in tools: time, timer, arithmetic, units.")
+    playbook: LocalPath | None = _setting(None, "A playbook (YAML) that leads the conversation.")
+    playbook_form: PlaybookForm = _setting(
+        "localvoice", "Whose playbook that is: localvoice or llmrtc, the cloud server's."
     )
-    streaming_speech: bool = Field(
-        default=True, description="Speak while the LLM still writes; off speaks the whole reply at its end."
-    )
-    summarise: bool = Field(
-        default=True, description="Between turns, sum up what is forgotten of a long conversation."
-    )
-    tools: bool = Field(default=True, description="Offer the built-in tools: time, timer, arithmetic, units.")
-    playbook: LocalPath | None = Field(
-        default=None, description="A playbook (YAML) that leads the conversation."
-    )
-    playbook_form: PlaybookForm = Field(
-        default="localvoice", description="Whose playbook that is: localvoice or llmrtc, the cloud server's."
-    )
-    llm_retries: int = Field(
-        default=3, ge=0, le=10, description="How often a failed request to the LLM is repeated."
-    )
-    fallback_profile: str | None = Field(
-        default=None,
-        description="Profile whose LLM takes over when this one's can't be loaded or keeps failing.",
+    llm_retries: int = _setting(3, "How often a failed request to the LLM is repeated.", ge=0, le=10)
+    fallback_profile: str | None = _setting(
+        None, "Profile whose LLM takes over when this one's can't be loaded or keeps failing."
     )
 
 
 class MicrophoneSettings(_Group):
     """The sound card, for `localvoice talk`."""
 
-    input: str | None = Field(
-        default=None, description="Microphone: a part of its name; empty takes the default."
-    )
-    output: str | None = Field(
-        default=None, description="Headphones: a part of their name; empty takes the default."
-    )
+    input: str | None = _setting(None, "Microphone: a part of its name; empty takes the default.")
+    output: str | None = _setting(None, "Headphones: a part of their name; empty takes the default.")
 
 
 class DeadlineSettings(_Group):
     """How long a stage may take before it counts as failed."""
 
-    stt_seconds: float = Field(default=30, gt=0, description="Transcribing one utterance.")
-    llm_first_token_seconds: float = Field(default=30, gt=0, description="The LLM's first token.")
-    llm_seconds: float = Field(default=120, gt=0, description="The whole of one answer of the LLM.")
-    tts_seconds: float = Field(default=20, gt=0, description="Making the sound of one sentence.")
-    tool_seconds: float = Field(default=30, gt=0, description="Running one tool.")
+    stt_seconds: float = _setting(30, "Transcribing one utterance.", gt=0)
+    llm_first_token_seconds: float = _setting(30, "The LLM's first token.", gt=0)
+    llm_seconds: float = _setting(120, "The whole of one answer of the LLM.", gt=0)
+    tts_seconds: float = _setting(20, "Making the sound of one sentence.", gt=0)
+    tool_seconds: float = _setting(30, "Running one tool.", gt=0)
 
 
 class LimitSettings(_Group):
     """How much clients may ask for; past it they are answered RATE_LIMITED."""
 
-    messages_per_second: float = Field(
-        default=20, gt=0, description="Messages of one connection, on average; audio-chunks beside them."
+    messages_per_second: float = _setting(
+        20, "Messages of one connection, on average; audio-chunks beside them.", gt=0
     )
-    message_burst: int = Field(default=40, ge=1, description="Messages of one connection, at once.")
-    audio_chunks_per_second: float = Field(
-        default=60, gt=0, description="Chunks of sound of one connection, on average; two seconds' at once."
+    message_burst: int = _setting(40, "Messages of one connection, at once.", ge=1)
+    audio_chunks_per_second: float = _setting(
+        60, "Chunks of sound of one connection, on average; two seconds' at once.", gt=0
     )
-    megabytes_per_second: float = Field(
-        default=4,
-        gt=0,
-        description="Size of one connection's messages, on average; four seconds' worth at once.",
+    megabytes_per_second: float = _setting(
+        4, "Size of one connection's messages, on average; four seconds' worth at once.", gt=0
     )
-    turns_per_minute: float = Field(default=60, gt=0, description="Turns of one connection.")
-    connections: int = Field(default=32, ge=1, description="Connections at a time.")
-    conversations: Annotated[int, Field(ge=1)] | None = Field(
-        default=None,
-        description="Connections that may converse at a time; empty is as many as this machine serves well.",
+    turns_per_minute: float = _setting(60, "Turns of one connection.", gt=0)
+    connections: int = _setting(32, "Connections at a time.", ge=1)
+    conversations: Annotated[int, Field(ge=1)] | None = _setting(
+        None, "Connections that may converse at a time; empty is as many as this machine serves well."
     )
-    sessions_per_minute: float = Field(default=60, gt=0, description="New sessions of all clients together.")
+    sessions_per_minute: float = _setting(60, "New sessions of all clients together.", gt=0)
 
 
 class MonitorSettings(_Group):
     """What an operator sees of it. Nothing leaves this machine unless an address is given here."""
 
-    metrics: Literal["none", "console", "prometheus", "opentelemetry"] = Field(
-        default="none", description="Where figures go; prometheus serves them at /metrics."
+    metrics: Literal["none", "console", "prometheus", "opentelemetry"] = _setting(
+        "none", "Where figures go; prometheus serves them at /metrics."
     )
-    otlp_endpoint: str | None = Field(
-        default=None,
-        description="Where opentelemetry sends figures, such as http://127.0.0.1:4318/v1/metrics.",
+    otlp_endpoint: str | None = _setting(
+        None, "Where opentelemetry sends figures, such as http://127.0.0.1:4318/v1/metrics."
     )
-    log_format: Literal["text", "json"] = Field(
-        default="text", description="Lines for people or JSON for machines."
-    )
-    log_file: LocalPath | None = Field(
-        default=None, description="File that the log goes to as well; 40 MB at most."
-    )
-    transcripts: bool = Field(default=False, description="Whether the log may hold what was said.")
-    audio_dir: LocalPath | None = Field(
-        default=None, description="Folder for the sound of each turn, for debugging; empty saves none."
+    log_format: Literal["text", "json"] = _setting("text", "Lines for people or JSON for machines.")
+    log_file: LocalPath | None = _setting(None, "File that the log goes to as well; 40 MB at most.")
+    transcripts: bool = _setting(False, "Whether the log may hold what was said.")
+    audio_dir: LocalPath | None = _setting(
+        None, "Folder for the sound of each turn, for debugging; empty saves none."
     )
 
 
@@ -261,24 +221,15 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
-    profile: str = Field(
-        default="base", description="Set of models: tiny, base, quality, gpu or one of your own."
+    profile: str = _setting("base", "Set of models: tiny, base, quality, gpu or one of your own.")
+    models_dir: LocalPath | None = _setting(None, "Folder of the model files; empty takes the usual one.")
+    catalog: LocalPath | None = _setting(None, "A catalogue file of your own, added to the shipped one.")
+    device: Literal["auto", "cpu", "cuda"] = _setting("auto", "Where the models run.")
+    gpu_layers: Annotated[int, Field(ge=-1)] | None = _setting(
+        None, "LLM layers on the GPU; empty puts all there when a GPU is used, -1 means all."
     )
-    models_dir: LocalPath | None = Field(
-        default=None, description="Folder of the model files; empty takes the usual one."
-    )
-    catalog: LocalPath | None = Field(
-        default=None, description="A catalogue file of your own, added to the shipped one."
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the models run.")
-    gpu_layers: Annotated[int, Field(ge=-1)] | None = Field(
-        default=None,
-        description="LLM layers on the GPU; empty puts all there when a GPU is used, -1 means all.",
-    )
-    language: str = Field(default="en", description="Language that is spoken, as ISO code, or `auto`.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="What is logged."
-    )
+    language: str = _setting("en", "Language that is spoken, as ISO code, or `auto`.")
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "What is logged.")
     server: ServerSettings = Field(default_factory=ServerSettings)
     listening: ListeningSettings = Field(default_factory=ListeningSettings)
     agent: AgentSettings = Field(default_factory=AgentSettings)
