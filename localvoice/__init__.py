@@ -4,170 +4,87 @@ These names are the public API; docs/api.md describes them. Importing them chang
 loads no engine's library. A program calls `configure_process` first; `LocalVoice.run()` does so itself.
 """
 
-from localvoice.api import LocalVoice
-from localvoice.application.hooks import (
-    ErrorContext,
-    Hooks,
-    LlmRequest,
-    LlmResult,
-    PlaybookContext,
-    Rejection,
-    ToolResult,
-    TurnContext,
-)
-from localvoice.audio.frames import AudioFrame
-from localvoice.audio.wav import read_wav, wav_bytes
-from localvoice.catalog.errors import CatalogError, ModelFilesError
-from localvoice.config import ConfigError, Settings
-from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.contract.messages import (
-    ErrorMessage,
-    LlmReply,
-    ServerMessage,
-    StateMessage,
-    TranscriptMessage,
-    TurnMetrics,
-)
-from localvoice.contract.metrics import NO_TAGS, Metric, Metrics, NoMetrics, Tags
-from localvoice.engines.types import (
-    ChatMessage,
-    CutOff,
-    Image,
-    Llm,
-    OwnEngines,
-    Prompt,
-    ReplyItem,
-    Sampling,
-    Stt,
-    ToolCall,
-    ToolOffer,
-    ToolSpec,
-    Transcript,
-    Tts,
-    TurnDetector,
-    Vad,
-    VadStream,
-)
-from localvoice.observability.adapters import ConsoleMetrics, InMemoryMetrics
-from localvoice.observability.hook_sets import (
-    error_hooks,
-    logging_hooks,
-    timing_hooks,
-    verbose_hooks,
-)
-from localvoice.observability.log_context import session_tag
-from localvoice.observability.opentelemetry import OpenTelemetryMetrics
-from localvoice.observability.prometheus import PrometheusMetrics
-from localvoice.observability.stopwatch import Timing
-from localvoice.playbook.conditions import (
-    CustomCondition,
-    IntentCondition,
-    JudgingContext,
-    KeywordCondition,
-    LlmDecisionCondition,
-    MaxTurnsCondition,
-    TimeoutCondition,
-    ToolCallCondition,
-)
-from localvoice.playbook.loading import llmrtc_playbook, llmrtc_tool, load_playbook
-from localvoice.playbook.schema import (
-    LlmConfig,
-    Playbook,
-    Stage,
-    Transition,
-    TransitionAction,
-    check_playbook,
-)
-from localvoice.playbook.state import StageContext
-from localvoice.process.configure import configure_process
-from localvoice.process.logs import set_up_logging
-from localvoice.setting_sources import load_settings
-from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
-from localvoice.version import __version__
-
-__all__ = [
-    "AudioFrame",
-    "CatalogError",
-    "ChatMessage",
-    "Component",
-    "ConfigError",
-    "ConsoleMetrics",
-    "CustomCondition",
-    "CutOff",
-    "ErrorCode",
-    "ErrorContext",
-    "ErrorMessage",
-    "Hooks",
-    "Image",
-    "InMemoryMetrics",
-    "IntentCondition",
-    "JudgingContext",
-    "KeywordCondition",
-    "Llm",
-    "LlmConfig",
-    "LlmDecisionCondition",
-    "LlmReply",
-    "LlmRequest",
-    "LlmResult",
-    "LocalVoice",
-    "MaxTurnsCondition",
-    "Metric",
-    "Metrics",
-    "ModelFilesError",
-    "NO_TAGS",
-    "NoMetrics",
-    "OpenTelemetryMetrics",
-    "OwnEngines",
-    "Playbook",
-    "PlaybookContext",
-    "PrometheusMetrics",
-    "Prompt",
-    "Rejection",
-    "ReplyItem",
-    "Sampling",
-    "ServerMessage",
-    "Settings",
-    "Stage",
-    "StageContext",
-    "StateMessage",
-    "Stt",
-    "Tags",
-    "TimeoutCondition",
-    "Timing",
-    "Tool",
-    "ToolCall",
-    "ToolCallCondition",
-    "ToolContext",
-    "ToolError",
-    "ToolOffer",
-    "ToolRegistry",
-    "ToolResult",
-    "ToolSpec",
-    "Transcript",
-    "TranscriptMessage",
-    "Transition",
-    "TransitionAction",
-    "Tts",
-    "TurnContext",
-    "TurnDetector",
-    "TurnMetrics",
-    "Vad",
-    "VadStream",
-    "VoiceError",
-    "__version__",
-    "check_playbook",
-    "configure_process",
-    "error_hooks",
-    "llmrtc_playbook",
-    "llmrtc_tool",
-    "load_playbook",
-    "load_settings",
-    "logging_hooks",
-    "read_wav",
-    "session_tag",
-    "set_up_logging",
-    "timing_hooks",
-    "tool",
-    "verbose_hooks",
-    "wav_bytes",
-]
+from localvoice.api import LocalVoice as LocalVoice
+from localvoice.application.hooks import ErrorContext as ErrorContext
+from localvoice.application.hooks import Hooks as Hooks
+from localvoice.application.hooks import LlmRequest as LlmRequest
+from localvoice.application.hooks import LlmResult as LlmResult
+from localvoice.application.hooks import PlaybookContext as PlaybookContext
+from localvoice.application.hooks import Rejection as Rejection
+from localvoice.application.hooks import ToolResult as ToolResult
+from localvoice.application.hooks import TurnContext as TurnContext
+from localvoice.audio.frames import AudioFrame as AudioFrame
+from localvoice.audio.wav import read_wav as read_wav
+from localvoice.audio.wav import wav_bytes as wav_bytes
+from localvoice.catalog.errors import CatalogError as CatalogError
+from localvoice.catalog.errors import ModelFilesError as ModelFilesError
+from localvoice.config import ConfigError as ConfigError
+from localvoice.config import Settings as Settings
+from localvoice.contract.errors import Component as Component
+from localvoice.contract.errors import ErrorCode as ErrorCode
+from localvoice.contract.errors import VoiceError as VoiceError
+from localvoice.contract.messages import ErrorMessage as ErrorMessage
+from localvoice.contract.messages import LlmReply as LlmReply
+from localvoice.contract.messages import ServerMessage as ServerMessage
+from localvoice.contract.messages import StateMessage as StateMessage
+from localvoice.contract.messages import TranscriptMessage as TranscriptMessage
+from localvoice.contract.messages import TurnMetrics as TurnMetrics
+from localvoice.contract.metrics import NO_TAGS as NO_TAGS
+from localvoice.contract.metrics import Metric as Metric
+from localvoice.contract.metrics import Metrics as Metrics
+from localvoice.contract.metrics import NoMetrics as NoMetrics
+from localvoice.contract.metrics import Tags as Tags
+from localvoice.engines.types import ChatMessage as ChatMessage
+from localvoice.engines.types import CutOff as CutOff
+from localvoice.engines.types import Image as Image
+from localvoice.engines.types import Llm as Llm
+from localvoice.engines.types import OwnEngines as OwnEngines
+from localvoice.engines.types import Prompt as Prompt
+from localvoice.engines.types import ReplyItem as ReplyItem
+from localvoice.engines.types import Sampling as Sampling
+from localvoice.engines.types import Stt as Stt
+from localvoice.engines.types import ToolCall as ToolCall
+from localvoice.engines.types import ToolOffer as ToolOffer
+from localvoice.engines.types import ToolSpec as ToolSpec
+from localvoice.engines.types import Transcript as Transcript
+from localvoice.engines.types import Tts as Tts
+from localvoice.engines.types import TurnDetector as TurnDetector
+from localvoice.engines.types import Vad as Vad
+from localvoice.engines.types import VadStream as VadStream
+from localvoice.observability.adapters import ConsoleMetrics as ConsoleMetrics
+from localvoice.observability.adapters import InMemoryMetrics as InMemoryMetrics
+from localvoice.observability.hook_sets import error_hooks as error_hooks
+from localvoice.observability.hook_sets import logging_hooks as logging_hooks
+from localvoice.observability.hook_sets import timing_hooks as timing_hooks
+from localvoice.observability.hook_sets import verbose_hooks as verbose_hooks
+from localvoice.observability.log_context import session_tag as session_tag
+from localvoice.observability.opentelemetry import OpenTelemetryMetrics as OpenTelemetryMetrics
+from localvoice.observability.prometheus import PrometheusMetrics as PrometheusMetrics
+from localvoice.observability.stopwatch import Timing as Timing
+from localvoice.playbook.conditions import CustomCondition as CustomCondition
+from localvoice.playbook.conditions import IntentCondition as IntentCondition
+from localvoice.playbook.conditions import JudgingContext as JudgingContext
+from localvoice.playbook.conditions import KeywordCondition as KeywordCondition
+from localvoice.playbook.conditions import LlmDecisionCondition as LlmDecisionCondition
+from localvoice.playbook.conditions import MaxTurnsCondition as MaxTurnsCondition
+from localvoice.playbook.conditions import TimeoutCondition as TimeoutCondition
+from localvoice.playbook.conditions import ToolCallCondition as ToolCallCondition
+from localvoice.playbook.loading import llmrtc_playbook as llmrtc_playbook
+from localvoice.playbook.loading import llmrtc_tool as llmrtc_tool
+from localvoice.playbook.loading import load_playbook as load_playbook
+from localvoice.playbook.schema import LlmConfig as LlmConfig
+from localvoice.playbook.schema import Playbook as Playbook
+from localvoice.playbook.schema import Stage as Stage
+from localvoice.playbook.schema import Transition as Transition
+from localvoice.playbook.schema import TransitionAction as TransitionAction
+from localvoice.playbook.schema import check_playbook as check_playbook
+from localvoice.playbook.state import StageContext as StageContext
+from localvoice.process.configure import configure_process as configure_process
+from localvoice.process.logs import set_up_logging as set_up_logging
+from localvoice.setting_sources import load_settings as load_settings
+from localvoice.tools import Tool as Tool
+from localvoice.tools import ToolContext as ToolContext
+from localvoice.tools import ToolError as ToolError
+from localvoice.tools import ToolRegistry as ToolRegistry
+from localvoice.tools import tool as tool
+from localvoice.version import __version__ as __version__

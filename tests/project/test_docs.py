@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-import localvoice
 from tests.support.folders import ROOT
+from tests.support.public_names import PUBLIC
 
 DOCS: Final = ROOT / "docs"
 DECISIONS: Final = sorted((DOCS / "decisions").glob("[0-9]*.md"))
@@ -51,7 +51,7 @@ def test_its_pages_load_nothing_from_elsewhere(site: Path) -> None:
 
 def test_the_reference_has_every_public_name(site: Path) -> None:
     reference = (site / "reference.html").read_text()
-    names = set(localvoice.__all__) - {"__version__"}
+    names = set(PUBLIC) - {"__version__"}
     # `tool` is also a module of its package, so it stands there under its full name.
     ids = {name: (name, f"tools.tool.{name}") for name in names}
     missing = [

@@ -10,6 +10,7 @@ import pytest
 
 import localvoice
 from tests.support.folders import ROOT
+from tests.support.public_names import IMPORTS, PUBLIC
 
 SET = {"ORT_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "GOMP_SPINCOUNT"}
 ENGINES = {
@@ -78,7 +79,7 @@ import numpy
 before = look()
 from localvoice import *
 import localvoice
-names = {{name: getattr(localvoice, name) for name in localvoice.__all__}}
+names = {{name: getattr(localvoice, name) for name in {PUBLIC}}}
 after = look()
 print(json.dumps([before, after, sorted({{each.partition(".")[0] for each in sys.modules}})]))
 """
@@ -97,7 +98,8 @@ def test_the_command_line_loads_neither_numpy_nor_a_conversation() -> None:
 
 def test_public_names_are_plain() -> None:
     assert "__getattr__" not in vars(localvoice)
-    assert len(set(localvoice.__all__)) == len(localvoice.__all__)
+    assert [alias.asname for alias in IMPORTS] == [alias.name for alias in IMPORTS]
+    assert len(set(PUBLIC)) == len(PUBLIC)
 
 
 def test_configuring_sets_what_libraries_read() -> None:
