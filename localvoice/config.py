@@ -174,7 +174,7 @@ class LimitSettings(_Group):
     """How much clients may ask for; past it they are answered RATE_LIMITED."""
 
     messages_per_second: float = _setting(
-        20, "Messages of one connection, on average; audio-chunks beside them.", gt=0
+        20, "Messages of one connection, on average; audio-chunks not counted.", gt=0
     )
     message_burst: int = _setting(40, "Messages of one connection, at once.", ge=1)
     audio_chunks_per_second: float = _setting(

@@ -1,4 +1,4 @@
-"""The sound of each turn as WAV files, to hear afterwards what the agent heard and said."""
+"""The sound of each turn as WAV files, to hear later what the agent heard and said."""
 
 import asyncio
 import logging

@@ -67,7 +67,7 @@ def _hooks(names: Iterable[str], level: Level, payloads: bool) -> Hooks:
 
 
 class _Events:
-    """A record for each event; the methods are the hooks."""
+    """The methods are the hooks."""
 
     def __init__(self, level: int, payloads: bool) -> None:
         self._level = level
@@ -90,14 +90,8 @@ class _Events:
 
     def on_llm_start(self, ctx: TurnContext, request: LlmRequest) -> None:
         prompt = [{"role": each.role, "content": each.content} for each in request.messages]
-        self._tell(
-            "llm_start",
-            ctx,
-            model=request.model,
-            messages=len(prompt),
-            tools=len(request.offer.tools) if request.offer else 0,
-            prompt=self._payload(prompt),
-        )
+        figures = {"messages": len(prompt), "tools": len(request.offer.tools) if request.offer else 0}
+        self._tell("llm_start", ctx, model=request.model, **figures, prompt=self._payload(prompt))
 
     def on_llm_chunk(self, ctx: TurnContext, chunk: str, index: int) -> None:
         self._tell("llm_chunk", ctx, index=index, text=self._text(chunk))
@@ -125,16 +119,9 @@ class _Events:
         self._tell("tool_start", ctx, **self._call(request))
 
     def on_tool_end(self, ctx: TurnContext, result: ToolResult, timing: Timing) -> None:
-        self._tell(
-            "tool_end",
-            ctx,
-            **_took(timing),
-            tool=result.name,
-            call_id=result.call_id,
-            success=result.success,
-            result=self._payload(result.result),
-            error=self._payload(result.error),
-        )
+        call = {"tool": result.name, "call_id": result.call_id, "success": result.success}
+        outcome = {"result": self._payload(result.result), "error": self._payload(result.error)}
+        self._tell("tool_end", ctx, **_took(timing), **call, **outcome)
 
     def on_tool_error(self, ctx: TurnContext, request: ToolCall, error: Exception) -> None:
         self._fail("tool_error", ctx, error, **self._call(request))
@@ -152,15 +139,9 @@ class _Events:
         self._tell("speech_end", session_id, audio_ms=round(audio_duration_ms, 1))
 
     def on_error(self, error: Exception, context: ErrorContext) -> None:
-        self._fail(
-            "error",
-            context.session_id,
-            error,
-            turn_id=context.turn_id,
-            code=str(context.code),
-            component=str(context.component),
-            details=self._payload(dict(context.details) or None),
-        )
+        known = {"turn_id": context.turn_id, "code": str(context.code), "component": str(context.component)}
+        details = self._payload(dict(context.details) or None)
+        self._fail("error", context.session_id, error, **known, details=details)
 
     def on_stage_enter(self, ctx: PlaybookContext, stage: str, previous: str | None) -> None:
         self._tell("stage_enter", ctx, stage=stage, previous=previous)

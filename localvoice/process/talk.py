@@ -1,22 +1,14 @@
 """`localvoice talk`: a conversation through the sound card, shown in the terminal."""
 
 import asyncio
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
 
 from localvoice.audio.playout import Playout
 from localvoice.config import Settings
-from localvoice.contract.messages import (
-    ErrorMessage,
-    LlmReply,
-    ReplyHeard,
-    ServerMessage,
-    StateMessage,
-    ToolCallStart,
-    TranscriptMessage,
-    TurnMetrics,
-)
+from localvoice.contract import messages
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
 from localvoice.startup import ready_agent
@@ -31,10 +23,9 @@ async def talk_on_sound_card(settings: Settings, console: Console) -> None:
     # Before the models are loaded: without a sound card they would be loaded for nothing.
     card = SoundCard(inbox, settings.microphone.input, settings.microphone.output)
     playout = Playout(card.rate)
-    captions = _Captions(console)
     async with ready_agent(settings, console) as agent:
         conversation = Conversation("sound card", agent.direct("sound card"))
-        session = Session(agent, conversation, playout, captions.show)
+        session = Session(agent, conversation, playout, partial(_show, console))
         console.print("\nTalk. Ctrl-C ends it.\n")
         listener = asyncio.create_task(session.listen(aiter(inbox)), name="listener")
         try:
@@ -54,40 +45,29 @@ def show_devices(console: Console) -> None:
         return
     table = Table("number", "name", "in", "out", "default")
     for device in devices:
-        table.add_row(
-            str(device.number),
-            device.name,
-            str(device.inputs),
-            str(device.outputs),
-            "✓" if device.default else "",
-        )
+        counts = str(device.inputs), str(device.outputs)
+        table.add_row(str(device.number), device.name, *counts, "✓" if device.default else "")
     console.print(table)
 
 
-class _Captions:
-    """Both sides of the conversation, line by line."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def show(self, message: ServerMessage) -> None:
-        match message:
-            case TranscriptMessage(text=text):
-                self._line("you", text)
-            case LlmReply(text=text):
-                self._line("agent", text)
-            case ReplyHeard(text=text):
-                self._line("", f"(you heard: {text or 'nothing of it'})")
-            case TurnMetrics(voice_to_voice_ms=float(spent)):
-                self._line("", f"({spent:.0f} ms from your last word to its first)")
-            case ToolCallStart(name=name):
-                self._line("", f"({name} …)")
-            case StateMessage(state="listening"):
-                self._line("", "…")
-            case ErrorMessage(code=code, message=words):
-                self._line("error", f"{code}: {words}")
-            case _:
-                pass  # the rest is for clients that draw
-
-    def _line(self, who: str, text: str) -> None:
-        self._console.print(f"{who:>6}  {text}", markup=False, highlight=False)
+def _show(console: Console, message: messages.ServerMessage) -> None:
+    """Both sides of the conversation, line by line; what is for clients that draw is left out."""
+    match message:
+        case messages.TranscriptMessage(text=text):
+            line = "you", text
+        case messages.LlmReply(text=text):
+            line = "agent", text
+        case messages.ReplyHeard(text=text):
+            line = "", f"(you heard: {text or 'nothing of it'})"
+        case messages.TurnMetrics(voice_to_voice_ms=float(spent)):
+            line = "", f"({spent:.0f} ms from your last word to its first)"
+        case messages.ToolCallStart(name=name):
+            line = "", f"({name} …)"
+        case messages.StateMessage(state="listening"):
+            line = "", "…"
+        case messages.ErrorMessage(code=code, message=words):
+            line = "error", f"{code}: {words}"
+        case _:
+            return
+    who, told = line
+    console.print(f"{who:>6}  {told}", markup=False, highlight=False)

@@ -10,7 +10,7 @@ from rich.text import Text
 from localvoice import cli
 from localvoice.contract.messages import LlmReply, TranscriptMessage
 from localvoice.process.output import open_terminal, plain
-from localvoice.process.talk import _Captions
+from localvoice.process.talk import _show
 
 BAD = "so\x1b]0;owned\x07 \x1b[2Jit\x9b31m \x00is\r\x7f"
 SHOWN = r"so\x1b]0;owned\x07 \x1b[2Jit\x9b31m \x00is\x0d\x7f"
@@ -34,9 +34,8 @@ def commands(text: str) -> list[str]:
 def test_captions(shown: io.StringIO) -> None:
     console = open_terminal()
     console.file = shown
-    captions = _Captions(console)
-    captions.show(TranscriptMessage(BAD, True))
-    captions.show(LlmReply(BAD))
+    _show(console, TranscriptMessage(BAD, True))
+    _show(console, LlmReply(BAD))
     lines = shown.getvalue().splitlines()
     assert len(lines) == 2 and lines[0].startswith("   you  so") and lines[1].startswith(" agent  so")
     assert not commands(shown.getvalue()) and "owned" in lines[0]
