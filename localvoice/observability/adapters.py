@@ -52,9 +52,10 @@ class Adapter(ABC):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # an application's adapter may raise anything, SystemExit too
-            self._warn_once(name, "a figure was lost", f"{type(error).__name__}: {message_of(error)}")
+            self.warn_once(name, "a figure was lost", f"{type(error).__name__}: {message_of(error)}")
 
-    def _warn_once(self, name: str, trouble: str, detail: str) -> None:
+    def warn_once(self, name: str, trouble: str, detail: str) -> None:
+        """Log this trouble with a metric, unless the log has it already."""
         if (name, trouble) not in self._told:
             self._told.add((name, trouble))
             log.warning("metric %s: %s (%s)", name, trouble, detail)

@@ -53,7 +53,7 @@ class PrometheusMetrics(Adapter):
                 self._families[kind, name] = family, list(given)
         family, labels = self._families[kind, name]
         if late := given.keys() - set(labels):
-            self._warn_once(name, "tags that its first figure hadn't are left out", ", ".join(late))
+            self.warn_once(name, "tags that its first figure hadn't are left out", ", ".join(late))
         record(family.labels(*(given.get(label, "") for label in labels)) if labels else family, value)
 
 
