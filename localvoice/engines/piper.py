@@ -158,11 +158,11 @@ class _Voice:
             "scales": self.scales,
             "sid": np.array([self._config.default_speaker_id], np.int64),
         }
-        spoken = self._model.speak(inputs, stop)
-        ends = deque(word_ends.take(self._shares(phonemes, spoken.lengths)))
+        lengths, chunks = self._model.speak(inputs, stop)
+        ends = deque(word_ends.take(self._shares(phonemes, lengths)))
         level = Levelling(self._loudness)
         rate = self._config.sample_rate
-        for chunk in spoken.chunks:
+        for chunk in chunks:
             if not np.isfinite(chunk.sound).all():
                 raise ValueError("the model gave no sound")
             sound = level(chunk.sound, whole=chunk.end - chunk.begin == 1)

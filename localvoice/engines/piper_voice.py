@@ -62,14 +62,6 @@ class Chunk:
     end: float  # 1 in the last
 
 
-@dataclass(frozen=True)
-class SpokenSentence:
-    lengths: npt.NDArray[np.float32] | None
-    """Frames that each id lasts, shape (ids,); None where the model doesn't tell."""
-    chunks: Iterator[Chunk]
-    """Its sound. Raises `Stopped`."""
-
-
 class PiperModel:
     """One voice; blocking, for one thread. A model that can't be divided speaks its sentences whole."""
 
@@ -94,14 +86,17 @@ class PiperModel:
         encoder = graph.part(made + lengths if self._tells_lengths else made)
         self._encoder = open_session(encoder.model, threads, keep_memory=False, stop=stop)
 
-    def speak(self, inputs: Inputs, stop: Stop) -> SpokenSentence:
-        """Begin a sentence; `inputs` are Piper's: input, input_lengths, scales, sid. Raises `Stopped`."""
+    def speak(self, inputs: Inputs, stop: Stop) -> tuple[npt.NDArray[np.float32] | None, Iterator[Chunk]]:
+        """A sentence: frames that each id lasts, shape (ids,), where the model tells that, and its sound.
+
+        `inputs` are Piper's: input, input_lengths, scales, sid. Raises `Stopped`, also while it makes sound.
+        """
         made, *lengths = _run(self._encoder, inputs, stop)
         if self._latent:
             chunks = self._decoded(made, inputs, stop)
         else:
             chunks = iter([Chunk(made.ravel(), 0.0, 1.0)])
-        return SpokenSentence(lengths[0].ravel() if self._tells_lengths else None, chunks)
+        return lengths[0].ravel() if self._tells_lengths else None, chunks
 
     def _decoded(self, latent: npt.NDArray[Any], inputs: Inputs, stop: Stop) -> Iterator[Chunk]:
         frames = latent.shape[2]

@@ -95,9 +95,9 @@ def sound_of(model: bytes, count: int) -> tuple[list[Chunk], float]:
         "input_lengths": np.array([count]),
         "scales": np.array([0, 1, 0], np.float32),
     }
-    utterance = PiperModel(model, threads=1).speak(inputs, Stop())
-    assert utterance.lengths is not None
-    return list(utterance.chunks), float(utterance.lengths.sum())
+    lengths, chunks = PiperModel(model, threads=1).speak(inputs, Stop())
+    assert lengths is not None
+    return list(chunks), float(lengths.sum())
 
 
 @pytest.mark.integration

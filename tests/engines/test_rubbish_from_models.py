@@ -53,12 +53,11 @@ async def test_a_turn_detector_without_a_number() -> None:
 @pytest.mark.filterwarnings("error")
 def test_a_voice_without_sound() -> None:
     chunk = SimpleNamespace(sound=np.full(100, np.nan, np.float32), begin=0.0, end=1.0)
-    spoken = SimpleNamespace(lengths=None, chunks=iter([chunk]))
     voice = SimpleNamespace(
         _phonemes=SimpleNamespace(phonemes_to_ids=lambda _: [1]),
         scales=np.zeros(3, np.float32),
         _config=SimpleNamespace(default_speaker_id=0, sample_rate=22_050),
-        _model=SimpleNamespace(speak=lambda *_: spoken),
+        _model=SimpleNamespace(speak=lambda *_: (None, iter([chunk]))),
         _loudness=Loudness(22_050),
         _shares=lambda *_: [],
     )
