@@ -5,7 +5,6 @@ sample formats by the hint of others. Here a file is 16-bit PCM whose chunks fit
 """
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +72,12 @@ def _chunks(content: bytes) -> tuple[int, int, memoryview]:
     """Channels, rate and the bytes of the sound; what comes after the sound is ignored."""
     end, streamed = _extent(content)
     form = None
-    for name, at, size in _walk(content, end):
+    at = 12
+    for _ in range(_MAX_CHUNKS):
+        if at + 8 > end:
+            raise _bad(f"it has no chunk with {'its sound' if form else 'the format of its sound'}")
+        name, size = struct.unpack_from("<4sI", content, at)
+        at += 8
         if name == b"data":
             if form is None:
                 raise _bad("its sound comes before the format of it")
@@ -88,7 +92,8 @@ def _chunks(content: bytes) -> tuple[int, int, memoryview]:
             if form is not None:
                 raise _bad("it tells its format twice")
             form = _format(content[at : at + size])
-    raise _bad(f"it has no chunk with {'its sound' if form else 'the format of its sound'}")
+        at += size + size % 2  # they begin at even places
+    raise _bad(f"it has more than {_MAX_CHUNKS} chunks before its sound")
 
 
 def _extent(content: bytes) -> tuple[int, bool]:
@@ -101,18 +106,6 @@ def _extent(content: bytes) -> tuple[int, bool]:
     if 8 + size > len(content):
         raise _bad("it is shorter than its header says")
     return 8 + size, False
-
-
-def _walk(content: bytes, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and claimed size of each chunk. The caller checks the size before it reads on."""
-    at = 12
-    for _ in range(_MAX_CHUNKS):
-        if at + 8 > end:
-            return
-        size = int.from_bytes(content[at + 4 : at + 8], "little")
-        yield content[at : at + 4], at + 8, size
-        at += 8 + size + size % 2  # they begin at even places
-    raise _bad(f"it has more than {_MAX_CHUNKS} chunks before its sound")
 
 
 def _format(chunk: bytes) -> tuple[int, int]:
