@@ -124,7 +124,6 @@ class Endpointing:
         self._partial = _windows(settings.partial_ms) if settings.partial_ms else None
         self._longest = int(settings.max_utterance_seconds * SPEECH_RATE) // WINDOW
         self.position = 0
-        """Samples heard so far."""
         self._voiced_run = 0
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)
@@ -132,7 +131,6 @@ class Endpointing:
 
     @property
     def speaking(self) -> bool:
-        """Whether the stream is inside an utterance."""
         return self._utterance is not None
 
     @property

@@ -103,7 +103,6 @@ class Playout:
         self._changed.set()
 
     def complete(self) -> None:
-        """Nothing more will be written to this reply."""
         self._reply.complete = True
         self._changed.set()
 
@@ -157,7 +156,6 @@ class Playout:
 
     @property
     def playing(self) -> bool:
-        """Whether there is sound to read now."""
         return len(self._reply.unread) > 0 and self._held is None
 
     async def started(self) -> float | None:
@@ -170,7 +168,6 @@ class Playout:
         return self._reply.first_audible
 
     async def sounding(self) -> None:
-        """Wait until there is sound to read."""
         while not self.playing:
             await self._wait_for_change()
 
@@ -221,7 +218,6 @@ class Playout:
         reply.sound = np.concatenate([reply.sound[: reply.at - reply.start], softly, rest[count:]])
 
     def _unheard_seconds(self) -> float:
-        """How much of what was read has not been heard yet."""
         if self._reply.cut is not None:
             return self._reply.cut
         if not self.ahead:

@@ -46,7 +46,6 @@ class Device:
 
 
 def list_devices() -> list[Device]:
-    """All sound devices. Raises `VoiceError` AUDIO_PROCESSING_ERROR without PortAudio."""
     library = portaudio()
     default_input, default_output = library.default.device
     return [

@@ -119,7 +119,6 @@ class WebRtcPeer:
                 log.debug("a message is not sent over the data channel: %s", error)
 
     async def close(self) -> None:
-        """End the connection and all its tasks."""
         self._connection.remove_all_listeners()  # nothing that happens from now on is reported
         self._speech.stop()
         self._liveness.stop()

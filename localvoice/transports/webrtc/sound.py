@@ -58,7 +58,6 @@ class PacketOrder:
         self._waiting: dict[int, RtpPacket] = {}
 
     def take(self, packet: RtpPacket) -> Iterator[RtpPacket]:
-        """The packets that are next in order, after this one has come."""
         number = packet.sequence_number
         if self._next < 0:
             self._next = number

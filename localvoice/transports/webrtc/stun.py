@@ -16,10 +16,9 @@ from aioice import stun
 
 
 class StunAnswerer(asyncio.DatagramProtocol):
-    """Answers on a free UDP port of one of this machine's addresses while it is open."""
+    """Answers on a free UDP port of one of this machine's addresses, only to `clients` if given. Use `open`."""
 
     def __init__(self, clients: Counter[str] | None = None) -> None:
-        """Answers only to `clients`, if given; use `open`."""
         self._clients = clients
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -32,7 +31,6 @@ class StunAnswerer(asyncio.DatagramProtocol):
 
     @property
     def url(self) -> str:
-        """For a client's list of ICE servers."""
         assert self._transport is not None  # it is open
         host, port = self._transport.get_extra_info("sockname")[:2]
         return f"stun:[{host}]:{port}" if ":" in host else f"stun:{host}:{port}"

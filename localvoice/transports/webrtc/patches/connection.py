@@ -47,7 +47,6 @@ class PacketRates:
     """Admits as many packets of one peer as a conversation needs."""
 
     def __init__(self, now: float) -> None:
-        """`now` is on the clock of `admits`."""
         self._left = {kind: TokenBucket(rate, burst, now) for kind, (rate, burst) in _RATES.items()}
         self._told = False
 

@@ -36,7 +36,6 @@ class InboundStream:
 
     @property
     def waiting(self) -> int:
-        """How many parts and messages wait."""
         return len(self._parts) + len(self._early)
 
     @property
