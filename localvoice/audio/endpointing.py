@@ -123,7 +123,7 @@ class Endpointing:
         self._usual_end = max(_windows(settings.end_ms), self._pause)
         self._partial = _windows(settings.partial_ms) if settings.partial_ms else None
         self._longest = int(settings.max_utterance_seconds * SPEECH_RATE) // WINDOW
-        self.position = 0
+        self.position = 0  # samples heard so far
         self._voiced_run = 0
         # Holds the lead-in and the onset, which is known to be one only at its end.
         self._before: deque[Samples] = deque(maxlen=_LEAD_IN_WINDOWS + self._onset)

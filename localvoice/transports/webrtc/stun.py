@@ -16,7 +16,7 @@ from aioice import stun
 
 
 class StunAnswerer(asyncio.DatagramProtocol):
-    """Answers on a free UDP port of one of this machine's addresses, only to `clients` if given. Use `open`."""
+    """Answers on a free UDP port of one of this machine's addresses, only to `clients` if given."""
 
     def __init__(self, clients: Counter[str] | None = None) -> None:
         self._clients = clients
