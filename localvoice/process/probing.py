@@ -5,7 +5,7 @@ user's own, or the libraries built for another processor. What was tried and wor
 was verified, so that a later start tries nothing.
 
 That process runs `python -m localvoice.process.probing`. The first line on its standard input is a
-`ProbeRequest`. For each part, in order, it writes an `Outcome` as a line to its standard output. It ends with
+`ProbeRequest`. For each part, in order, it writes an outcome as a line to its standard output. It ends with
 its parent, whatever it hangs in.
 """
 
@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 import localvoice
 from localvoice.catalog import ModelFilesError, VerifiedCache
@@ -71,16 +71,17 @@ class ProbeRequest:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an exception said of a part; all None if it works."""
+class Fault:
+    """What an exception said of a part."""
 
-    code: ErrorCode | None = None
-    component: Component | None = None
-    message: str | None = None
+    code: ErrorCode
+    component: Component
+    message: str
 
 
 REQUEST: Final = TypeAdapter(ProbeRequest)
-OUTCOME: Final = TypeAdapter(Outcome)
+OUTCOME: Final = TypeAdapter[Fault | None](Fault | None)
+"""None if the part works."""
 
 
 async def probe(
@@ -101,16 +102,12 @@ async def probe(
     try:
         async with _child(request) as child:
             for part in unknown:
-                outcome = await _answer(child, part, paths[part], seconds)
-                if outcome.message is None:
+                fault = await _answer(child, part, paths[part], seconds)
+                if fault is None:
                     for file in _files(paths[part]):
                         cache.add(_key(part, file), file.stat(), mark)
                 elif part != "fallback" and (part != "llm" or files.fallback is None):
-                    raise VoiceError(
-                        outcome.code or ErrorCode.INTERNAL_ERROR,
-                        outcome.component or Component.SERVER,
-                        outcome.message,
-                    )
+                    raise VoiceError(fault.code, fault.component, fault.message)
     finally:
         cache.save()
     return unknown
@@ -140,23 +137,20 @@ async def _child(request: ProbeRequest) -> AsyncIterator[Process]:
         child.stdin.close()
 
 
-async def _answer(child: Process, part: Part, path: Path, seconds: float) -> Outcome:
-    """Raises `ModelFilesError` if there is none."""
+async def _answer(child: Process, part: Part, path: Path, seconds: float) -> Fault | None:
+    """What is wrong with the part. Raises `ModelFilesError` if there is no answer."""
     assert child.stdout is not None
     limit = seconds + sum(file.stat().st_size for file in _files(path)) / _BYTES_A_SECOND
     try:
         async with asyncio.timeout(limit):
             line = await child.stdout.readline()
+        if line.endswith(b"\n"):
+            return OUTCOME.validate_json(line)
     except TimeoutError:
         raise _refusal(part, path, f"had not ended after {limit:.0f} s") from None
-    except ValueError:  # a line without an end
+    except ValueError:  # a line without an end, or what is no outcome
         raise _refusal(part, path, "ended in an answer that can't be read") from None
-    if not line.endswith(b"\n"):
-        raise _refusal(part, path, f"ended the process that did it ({_end(await child.wait())})")
-    try:
-        return OUTCOME.validate_json(line)
-    except ValidationError:
-        raise _refusal(part, path, "ended in an answer that can't be read") from None
+    raise _refusal(part, path, f"ended the process that did it ({_end(await child.wait())})")
 
 
 def _refusal(part: Part, path: Path, what: str) -> ModelFilesError:
@@ -217,15 +211,15 @@ def main() -> None:
     os._exit(0)
 
 
-async def _outcome(part: Part, request: ProbeRequest) -> Outcome:
+async def _outcome(part: Part, request: ProbeRequest) -> Fault | None:
     try:
         await try_part(part, request.files, request.options)
     except VoiceError as error:
-        return Outcome(error.code, error.component, _short(error.message))
+        return Fault(error.code, error.component, _short(error.message))
     except Exception as error:  # a file of any content may lead anywhere
         text = _short(f"{type(error).__name__}: {error}")
-        return Outcome(ErrorCode.INTERNAL_ERROR, Component.SERVER, text)
-    return Outcome()
+        return Fault(ErrorCode.INTERNAL_ERROR, Component.SERVER, text)
+    return None
 
 
 def _short(text: str) -> str:

@@ -49,6 +49,7 @@ async def test_any_error_fits_a_line(
 
     monkeypatch.setattr(probing, "try_part", fail)
     outcome = await probing._outcome("llm", asked)
+    assert outcome is not None
     line = OUTCOME.dump_json(outcome)
     assert len(line) < _LINE and b"\n" not in line
     assert outcome.message and OUTCOME.validate_json(line) == outcome
