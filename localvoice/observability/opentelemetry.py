@@ -89,9 +89,13 @@ def otlp_provider(endpoint: str) -> "SdkMeterProvider":
     `endpoint` is the collector's address, such as http://127.0.0.1:4318; `/v1/metrics` is added to one
     without a path. Raises `ConfigError` for what is no such address, or if the library isn't installed.
     """
-    parts = urlsplit(endpoint)
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError:  # of half an IPv6 address
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{endpoint!r} is no address of a collector, such as http://127.0.0.1:4318")
+        words = "OpenTelemetry metrics need the address of a collector, such as http://127.0.0.1:4318, not"
+        raise ConfigError(f"{words} {endpoint!r}")
     if parts.path in ("", "/"):
         parts = parts._replace(path="/v1/metrics")
     try:

@@ -25,17 +25,9 @@ log = logging.getLogger(__name__)
 
 LogFormat = Literal["text", "json"]
 
-_CHATTY = (
-    "aioice",
-    "aiortc",
-    "asyncio",
-    "httpx",
-    "httpcore",
-    "huggingface_hub",
-    "faster_whisper",
-    "piper",
-    "filelock",
-    "urllib3",
+_CHATTY: Final = (
+    *("aioice", "aiortc", "asyncio", "httpx", "httpcore", "urllib3"),
+    *("huggingface_hub", "filelock", "faster_whisper", "piper"),
 )
 """Libraries whose information is of use to their developers only; some of it holds transcripts."""
 

@@ -137,7 +137,9 @@ async def test_the_settings_choose_the_adapter(kind: MetricsKind, made: type[Any
     await close_metrics(metrics)
 
 
-@pytest.mark.parametrize("endpoint", [None, "", "localhost:4318", "http://", "ftp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "endpoint", [None, "", "localhost:4318", "http://", "ftp://127.0.0.1", "http://[::1"]
+)
 def test_opentelemetry_needs_the_address_of_a_collector(endpoint: str | None) -> None:
     with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:4318"):
         make_metrics("opentelemetry", endpoint)
