@@ -27,8 +27,7 @@ Outcome = Awaitable[None] | None
 StopReason = Literal["end_turn", "tool_use", "max_tokens"]
 """Why the LLM stopped. `max_tokens`: it came to that limit, or to the end of its context."""
 
-GUARDRAILS: Final = ("on_stt_end", "on_llm_end", "on_tts_start", "on_tool_start")
-"""The hooks that may reject."""
+GUARDRAILS: Final = ("on_stt_end", "on_llm_end", "on_tts_start", "on_tool_start")  # the hooks that may reject
 _NO_REJECTION: Final = "nothing is stopped, because a guardrail must raise localvoice.Rejection: "
 """In other frameworks any exception may be a guardrail's no."""
 

@@ -10,25 +10,15 @@ from localvoice.application.calls import message_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.conversation.agent import Exchange
 from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall, ToolOffer, ToolSpec
-from localvoice.playbook.conditions import (
-    OTHER_INTENT,
-    REASON_LETTERS,
-    TRANSITION_TOOL,
-    Handler,
-    Intent,
-    IntentCondition,
-    LlmDecisionCondition,
-)
+from localvoice.playbook import conditions
+from localvoice.playbook.conditions import OTHER_INTENT, REASON_LETTERS, Handler, Intent, IntentCondition
 from localvoice.playbook.schema import Stage, Transition
 from localvoice.tools import Tool, ToolContext
 
-WAIT_SECONDS: Final = 10.0
-"""For one handler of the application, or for the LLM to say what the user wants: the user waits."""
+WAIT_SECONDS: Final = 10.0  # for one handler of the application, or for the LLM to tell the intent
 _INTENT_TOOL: Final = "playbook_intent"
-_CERTAINTIES: Final = (0, 25, 50, 75, 100)
-"""Percent. Few to choose from: a small model's 83 and 87 mean nothing."""
-_INTENT_TOKENS: Final = 64
-"""Room for the one call."""
+_CERTAINTIES: Final = (0, 25, 50, 75, 100)  # percent; few, because a small model's 83 and 87 mean nothing
+_INTENT_TOKENS: Final = 64  # room for the one call
 
 Result = TypeVar("Result")
 
@@ -69,7 +59,7 @@ def transition_tool(ways: Sequence[Transition], stages: Mapping[str, Stage]) -> 
     """The tool by which the LLM takes one of these transitions; None if it may decide on none of them."""
     targets: dict[str, str] = {}
     for way in ways:
-        if isinstance(way.condition, LlmDecisionCondition):
+        if isinstance(way.condition, conditions.LlmDecisionCondition):
             stage = stages[way.action.target_stage]
             targets.setdefault(stage.id, way.description or stage.description or stage.name)
     if not targets:
@@ -81,7 +71,7 @@ def transition_tool(ways: Sequence[Transition], stages: Mapping[str, Stage]) -> 
         reason={"type": "string", "description": "Why, in a few words", "maxLength": REASON_LETTERS},
         data={"type": "object", "description": "What the next part needs to know"},
     )
-    spec = ToolSpec(TRANSITION_TOOL, f"Go on to another part of the conversation. {when}", schema)
+    spec = ToolSpec(conditions.TRANSITION_TOOL, f"Go on to another part of the conversation. {when}", schema)
     return Tool(spec, _accept, "sequential")
 
 

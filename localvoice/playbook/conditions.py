@@ -15,15 +15,11 @@ from localvoice.engines.types import ToolCall
 if TYPE_CHECKING:  # `import localvoice` leads here, and needs no conversation
     from localvoice.conversation.agent import Exchange
 
-TRANSITION_TOOL: Final = "playbook_transition"
-"""The tool by which the LLM decides on a transition."""
-OTHER_INTENT: Final = "other"
-"""What the LLM answers when the user wants none of the intents."""
+TRANSITION_TOOL: Final = "playbook_transition"  # the tool by which the LLM decides on a transition
+OTHER_INTENT: Final = "other"  # what the LLM answers when the user wants none of the intents
 
-REASON_LETTERS: Final = 200
-"""Of the LLM's reason for a transition; a small model would go on."""
-_TICK: Final = 0.001
-"""Seconds that a timer may be early."""
+REASON_LETTERS: Final = 200  # of the LLM's reason for a transition; a small model would go on
+_TICK: Final = 0.001  # seconds that a timer may be early
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Handler = str | Callable[..., Any]
@@ -35,22 +31,15 @@ on the event loop, so it must be quick."""
 class Evidence:
     """What a judgement goes by. What has led to a transition already is not in it."""
 
-    words: str
-    """What the user said."""
-    calls: tuple[ToolCall, ...]
-    """The tool calls of the turn that succeeded."""
+    words: str  # what the user said
+    calls: tuple[ToolCall, ...]  # the tool calls of the turn that succeeded
     reply: str
-    answered: bool
-    """Whether the reply is complete. Before that, no stage runs out."""
-    turns_in_stage: int
-    """This one with them."""
+    answered: bool  # whether the reply is complete; before that, no stage runs out
+    turns_in_stage: int  # with this one
     seconds_in_stage: float
-    max_turns: int | None = None
-    """The stage's own limit."""
-    timeout_ms: int | None = None
-    """The stage's own limit."""
-    user_speaks: bool = False
-    """Whether the user speaks over the answer, or has cut it short: no stage's time runs out then."""
+    max_turns: int | None = None  # the stage's own limit
+    timeout_ms: int | None = None  # the stage's own limit
+    user_speaks: bool = False  # over the answer, or has cut it short: no stage's time runs out then
 
 
 class PlaybookPart(BaseModel):
@@ -187,8 +176,7 @@ class Intent:
     """What the user wants, as the LLM sees it: one of the names asked for, or `other`."""
 
     name: str
-    confidence: float
-    """0 to 1."""
+    confidence: float  # 0 to 1
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,9 @@ from localvoice.contract.metrics import Metric, Metrics
 from localvoice.conversation.agent import Brief, Exchange, StageChange, sampling_of
 from localvoice.engines.types import Llm
 from localvoice.observability.stopwatch import Stopwatch, Timing, now
+from localvoice.playbook import conditions
 from localvoice.playbook.asking import Handlers, classify, transition_tool
-from localvoice.playbook.conditions import (
-    Evidence,
-    Handler,
-    Intent,
-    IntentCondition,
-    JudgingContext,
-    TimeoutCondition,
-    Verdict,
-    is_over,
-    judge,
-    time_limit,
-)
+from localvoice.playbook.conditions import Evidence, Handler, Intent, JudgingContext, Verdict, judge
 from localvoice.playbook.schema import Playbook, Stage, Transition
 from localvoice.playbook.state import StageContext, Standing, restored
 from localvoice.tools import ToolRegistry
@@ -118,7 +108,7 @@ class PlaybookDirector:
 
     def foreseeable(self) -> bool:
         """Not where the LLM is asked for the user's intent first: it would have to wait for a draft."""
-        return not any(isinstance(each.condition, IntentCondition) for each in self._ways())
+        return not any(isinstance(each.condition, conditions.IntentCondition) for each in self._ways())
 
     def seconds_left(self) -> float | None:
         """Until the first transition on `timeout`; 0 also when a change is still to be told."""
@@ -134,7 +124,7 @@ class PlaybookDirector:
         if change := await self._untold_change():
             return change
         for transition, limit in self._timeouts():
-            if is_over(limit, self._standing.seconds_in_stage):
+            if conditions.is_over(limit, self._standing.seconds_in_stage):
                 return await self._move(transition, Verdict("timeout", {}))
         return None
 
@@ -186,7 +176,7 @@ class PlaybookDirector:
         asked = (exchange.turn_id, self._standing.stage.id)
         if self._intent_asked != asked:
             ways = [each.condition for each in self._ways()]
-            wanted = [each for each in ways if isinstance(each, IntentCondition)]
+            wanted = [each for each in ways if isinstance(each, conditions.IntentCondition)]
             question = classify(self._llm, wanted, exchange)
             self._intent = await self._handlers.attempt(question, "question for the user's intent")
             self._intent_asked = asked
@@ -262,8 +252,8 @@ class PlaybookDirector:
         return [
             (each, limit)
             for each in self._ways()
-            if isinstance(each.condition, TimeoutCondition)
-            and (limit := time_limit(each.condition, stage.timeout_ms)) is not None
+            if isinstance(each.condition, conditions.TimeoutCondition)
+            and (limit := conditions.time_limit(each.condition, stage.timeout_ms)) is not None
         ]
 
     def _context(self) -> PlaybookContext:

@@ -19,8 +19,7 @@ from localvoice.tools import Tool
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES: Final = 256 * 1024
-"""Of a playbook's file. A long one has 20 KiB."""
+MAX_BYTES: Final = 256 * 1024  # of a playbook's file; a long one has 20 KiB
 _WITHOUT_EFFECT: Final = ("maxTurns", "timeoutMs")
 """A stage's own limits: LLMRTC reads them and goes by its transitions' alone."""
 

@@ -12,22 +12,8 @@ from pydantic import AliasChoices, BeforeValidator, Field, PositiveInt
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.types import CALL_NOTHING, CALL_SOMETHING, CHOOSE_FREELY
-from localvoice.playbook.conditions import (
-    OTHER_INTENT,
-    TRANSITION_TOOL,
-    Condition,
-    CustomCondition,
-    Handler,
-    IntentCondition,
-    KeywordCondition,
-    LlmDecisionCondition,
-    MaxTurnsCondition,
-    Name,
-    PlaybookPart,
-    TimeoutCondition,
-    ToolCallCondition,
-    words_of,
-)
+from localvoice.playbook import conditions
+from localvoice.playbook.conditions import Condition, Handler, Name, PlaybookPart
 from localvoice.tools import ToolRegistry
 
 log = logging.getLogger(__name__)
@@ -201,8 +187,8 @@ def _repeated(ids: Iterable[str]) -> list[str]:
 
 
 def _about_tools(playbook: Playbook, known: set[str]) -> Iterator[str]:
-    if TRANSITION_TOOL in known:
-        yield f"no tool may have the name {TRANSITION_TOOL}: it is the playbook's own"
+    if conditions.TRANSITION_TOOL in known:
+        yield f"no tool may have the name {conditions.TRANSITION_TOOL}: it is the playbook's own"
     for name in playbook.global_tools:
         if name not in known:
             yield f"global_tools: there is no tool {name}"
@@ -215,12 +201,12 @@ def _about_tools(playbook: Playbook, known: set[str]) -> Iterator[str]:
 
 def _about_choice(playbook: Playbook, stage: Stage) -> Iterator[str]:
     ways = playbook.transitions_from(stage.id)
-    decisions = [each for each in ways if isinstance(each.condition, LlmDecisionCondition)]
-    offered = {*playbook.global_tools, *stage.tools, *([TRANSITION_TOOL] if decisions else [])}
+    decisions = [each for each in ways if isinstance(each.condition, conditions.LlmDecisionCondition)]
+    offered = {*playbook.global_tools, *stage.tools, *([conditions.TRANSITION_TOOL] if decisions else [])}
     choice, place = stage.tool_choice, f"stage {stage.id}, tool_choice"
     # A transition that leads from any stage may be taken in the others.
     if choice == CALL_NOTHING and any(each.from_stage == stage.id for each in decisions):
-        why = f"because it calls {TRANSITION_TOOL} for that"
+        why = f"because it calls {conditions.TRANSITION_TOOL} for that"
         yield f"{place}: with {CALL_NOTHING}, the LLM can't decide on a transition, {why}"
     if choice == CALL_SOMETHING and not offered:
         yield f"{place}: {CALL_SOMETHING}, but the stage has no tools"
@@ -234,7 +220,7 @@ def _about_handlers(playbook: Playbook, known: Mapping[str, Callable[..., Any]])
         named.append((f"stage {stage.id}, on_enter", stage.on_enter))
         named.append((f"stage {stage.id}, on_exit", stage.on_exit))
     for each in playbook.transitions:
-        if isinstance(each.condition, CustomCondition):
+        if isinstance(each.condition, conditions.CustomCondition):
             named.append((f"transition {each.id}, evaluate", each.condition.evaluate))
     for place, handler in named:
         if isinstance(handler, str) and handler not in known:
@@ -244,9 +230,9 @@ def _about_handlers(playbook: Playbook, known: Mapping[str, Callable[..., Any]])
 def _about_limits(playbook: Playbook) -> Iterator[str]:
     for stage in playbook.stages:
         ways = {type(each.condition) for each in playbook.transitions_from(stage.id)}
-        if stage.max_turns is not None and MaxTurnsCondition not in ways:
+        if stage.max_turns is not None and conditions.MaxTurnsCondition not in ways:
             yield f"stage {stage.id}, max_turns: no transition from here has the condition max_turns"
-        if stage.timeout_ms is not None and TimeoutCondition not in ways:
+        if stage.timeout_ms is not None and conditions.TimeoutCondition not in ways:
             yield f"stage {stage.id}, timeout_ms: no transition from here has the condition timeout"
 
 
@@ -256,21 +242,21 @@ def _about_condition(playbook: Playbook, transition: Transition) -> Iterator[str
     stages = [stage for stage in playbook.stages if transition.from_stage in (stage.id, ANY_STAGE)]
     tools = {*playbook.global_tools, *(name for stage in stages for name in stage.tools)}
     match transition.condition:
-        case KeywordCondition(keywords=()):
+        case conditions.KeywordCondition(keywords=()):
             yield f"{place}, keywords: there is none"
-        case KeywordCondition(keywords=keywords):
+        case conditions.KeywordCondition(keywords=keywords):
             for keyword in keywords:
-                if not words_of(keyword):
+                if not conditions.words_of(keyword):
                     yield f"{place}, keywords: {keyword!r} has no word in it"
-        case IntentCondition(intent=intent) if intent == OTHER_INTENT:
-            yield f"{place}, intent: {OTHER_INTENT} stands for none of the intents; call it something else"
+        case conditions.IntentCondition(intent=conditions.OTHER_INTENT as other):
+            yield f"{place}, intent: {other} stands for none of the intents; call it something else"
         case _ if not stages:
             pass  # told already: it leads from a stage that isn't there
-        case ToolCallCondition(tool_name=name) if name not in tools:
+        case conditions.ToolCallCondition(tool_name=name) if name not in tools:
             yield f"{place}, tool_name: no stage that it leads from has the tool {name}"
-        case MaxTurnsCondition(count=None) if all(stage.max_turns is None for stage in stages):
+        case conditions.MaxTurnsCondition(count=None) if not any(stage.max_turns for stage in stages):
             yield f"{place}: give it a count, or its stage a max_turns"
-        case TimeoutCondition(duration_ms=None) if all(stage.timeout_ms is None for stage in stages):
+        case conditions.TimeoutCondition(duration_ms=None) if not any(stage.timeout_ms for stage in stages):
             yield f"{place}: give it a duration_ms, or its stage a timeout_ms"
 
 

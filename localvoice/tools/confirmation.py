@@ -20,8 +20,7 @@ from localvoice.observability.stopwatch import now
 
 LONGEST_QUESTION: Final = 400
 """Characters: half a minute of speech. A user who listens for longer agrees to what they don't remember."""
-PATIENCE_SECONDS: Final = 60.0
-"""After that a yes may be meant for something else."""
+PATIENCE_SECONDS: Final = 60.0  # after that a yes may be meant for something else
 
 NOT_AGREED: Final = "not run: it needs the user's own yes"
 ONE_AT_A_TIME: Final = "not run: the user is asked about another call first; call it again when they answered"
@@ -30,8 +29,7 @@ UNANSWERED: Final = "not run: the user was asked twice and said neither yes nor 
 SETTLED_ALREADY: Final = "not run: the user has just decided about it; call it again only if they ask for it"
 
 _PLEASE_ANSWER: Final = "Please say yes or no."
-GIVEN_UP: Final = "I leave it for now."
-"""Said when the user has answered twice, and neither time with a clear yes or no."""
+GIVEN_UP: Final = "I leave it for now."  # after two answers, neither of them a clear yes or no
 
 _FIELD: Final = re.compile(r"\{(\w+)\}")
 _MARKUP: Final = re.compile(r"[<>\[\]{}*_#`~|\\^]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
@@ -42,16 +40,13 @@ _UNHEARD: Final = re.compile(
 """Characters that are neither seen nor heard, apart from those of the categories below."""
 _UNHEARD_KINDS: Final = ("Cc", "Cf", "Cs", "Co")
 _HARMLESS: Final = "\t\n\r\u200c\u200d"
-_DEEPEST: Final = 8
-"""Levels of an argument. A listener follows no more of them."""
+_DEEPEST: Final = 8  # levels of an argument: a listener follows no more of them
 _WITHIN: Final = {**dict.fromkeys("-'’/.", str.isalnum), **dict.fromkeys(",:", str.isdigit)}
 """Marks that end nothing between two such characters: "I'm", "example.org", "12:30"."""
-_SPOKEN: Final = "&@%§"
-"""Marks that a voice has a word for."""
+_SPOKEN: Final = "&@%§"  # marks that a voice has a word for
 _VERB: Final = re.compile(r"\b(?:(?:shall|should|may|can) i|want me to) ([a-z]+)\b", re.IGNORECASE)
 _OBJECTS: Final = ("it", "that", "this", "them", "him", "her")
-_DENIALS: Final = frozenset({"no", "not", "never", "dont", "without"})
-"""As a tool's first word ("no_reply") they are no words to agree with."""
+_DENIALS: Final = frozenset({"no", "not", "never", "dont", "without"})  # as in "no_reply": not agreed with
 
 
 @dataclass(frozen=True)
@@ -59,10 +54,8 @@ class Question:
     """What the user is asked before one call runs."""
 
     text: str
-    ending: str
-    """The text's last sentence, which names the tool and asks for yes or no."""
-    own_words: tuple[str, ...]
-    """What a user may repeat of it with a yes or a no, in small letters: "send it", "send the message"."""
+    ending: str  # the text's last sentence, which names the tool and asks for yes or no
+    own_words: tuple[str, ...]  # what a user may repeat with a yes or a no, in small letters: "send it"
 
 
 def check_question(name: str, confirm: bool | str, parameters: Mapping[str, Any]) -> None:
@@ -224,15 +217,11 @@ def _phrases(what: str) -> re.Pattern[str]:
 class Confirmation:
     """A call that the user has been asked about. Only what they say next can settle it."""
 
-    call: ToolCall
-    """What runs if they agree: a copy of its own, made together with the question."""
+    call: ToolCall  # what runs if they agree: a copy of its own, made together with the question
     question: Question
-    expires: float = 0.0
-    """Until when they may agree, the event loop's time."""
-    repeated: bool = False
-    """Whether they are asked again, since their first answer was unclear or came too early."""
-    whole: bool = False
-    """Whether they have heard the question to its end. Otherwise a yes only has them asked again."""
+    expires: float = 0.0  # until when they may agree, the event loop's time
+    repeated: bool = False  # they are asked again: their first answer was unclear or came too early
+    whole: bool = False  # they have heard the question to its end; otherwise a yes has them asked again
 
     @classmethod
     def of(cls, call: ToolCall, question: Question) -> "Confirmation":
@@ -270,5 +259,4 @@ class Settled:
     """The user has answered, or was asked twice."""
 
     call: ToolCall
-    answer: Consent
-    """Only a yes lets it run."""
+    answer: Consent  # only a yes lets it run

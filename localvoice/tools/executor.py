@@ -25,10 +25,8 @@ T = TypeVar("T")
 Execute = Callable[[], Awaitable[ToolResult]]
 Around = Callable[[ToolCall, Execute], Awaitable[ToolResult]]
 
-_LEAVE_SECONDS: Final = 0.1
-"""How long a cancelled coroutine may take to clean up while the user already speaks."""
-_ANNOUNCE_SECONDS: Final = 5.0
-"""How long a tool's thread waits for the event loop to take its announcement."""
+_LEAVE_SECONDS: Final = 0.1  # how long a cancelled coroutine may clean up: the user already speaks
+_ANNOUNCE_SECONDS: Final = 5.0  # how long a tool's thread waits for the event loop to take its announcement
 
 _left_behind: set[asyncio.Task[Any]] = set()
 """Coroutines that go on after they were cancelled; the event loop itself doesn't keep them alive."""

@@ -16,17 +16,14 @@ CONTENT_BYTES: Final = 8192
 
 RESULT_BYTES: Final = 2**20
 """Of one result, as JSON. The LLM reads less of it; clients and hooks get all of it."""
-_SMALL_BYTES: Final = 4096
-"""A result of this length is made on the event loop."""
+_SMALL_BYTES: Final = 4096  # a result of this length is made on the event loop
 _SCALARS: Final = (str, int, float, bool, type(None))
 _PLAIN: Final = (*_SCALARS, dict, list, tuple)
 """No other type is looked at on the event loop: it may run code of the application."""
 _LISTS: Final = (list, tuple, set, frozenset, deque)
 _SIZED: Final = (str, bytes, bytearray)
-_BRACKETS: Final = 2
-"""Bytes of an empty list or mapping: an endless number of them has to end as well."""
-_NUMBER_BITS: Final = 4096
-"""Python refuses to turn much longer numbers into text, or takes long."""
+_BRACKETS: Final = 2  # bytes of an empty list or mapping: an endless number of them has to end as well
+_NUMBER_BITS: Final = 4096  # Python refuses to turn much longer numbers into text, or takes long
 
 
 class TakesLongError(Exception):

@@ -26,8 +26,7 @@ Policy = Literal["parallel", "sequential"]
 Function = Callable[..., Any]
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-_ERRORS_SHOWN: Final = 3
-"""Of a wrong call: a model that reads ten of them corrects none."""
+_ERRORS_SHOWN: Final = 3  # of a wrong call: a model that reads ten of them corrects none
 
 
 class ToolError(Exception):

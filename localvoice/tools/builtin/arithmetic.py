@@ -13,12 +13,9 @@ from pydantic import Field
 from localvoice.tools import ToolError, tool
 
 _MAX_CHARACTERS: Final = 200
-_MAX_BITS: Final = 4096
-"""Of a numerator or denominator. Beyond it, powers are computed in floating point."""
-_LARGEST: Final = 10**300
-"""Just within what floating point holds."""
-_LARGEST_WHOLE: Final = 10**15
-"""From here on, a voice reads a number out in powers of ten."""
+_MAX_BITS: Final = 4096  # of a numerator or denominator; beyond it, powers are computed in floating point
+_LARGEST: Final = 10**300  # just within what floating point holds
+_LARGEST_WHOLE: Final = 10**15  # from here on, a voice reads a number out in powers of ten
 _SMALLEST: Final = Fraction(1, 10**6)
 
 _WORDS: Final = (
@@ -47,8 +44,7 @@ _TOKEN: Final = re.compile(rf"{_NUMBER}|(?P<word>[a-z]+)|\*\*|//|[-+*/%()]|(?P<u
 _END: Final = ""
 _AFTER_PERCENT: Final = {_END, "+", "-", "*", "/", ")", "**", "//"}
 """Before one of these, % means percent; otherwise it is the remainder."""
-_SUM, _PRODUCT, _SIGN, _POWER = 1, 2, 3, 4
-"""How strongly an operator binds, as in Python."""
+_SUM, _PRODUCT, _SIGN, _POWER = 1, 2, 3, 4  # how strongly an operator binds, as in Python
 
 
 @tool
