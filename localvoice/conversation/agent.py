@@ -14,7 +14,7 @@ from localvoice.application.hooks import Hooks, ToolResult
 from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
-from localvoice.conversation.moves import State, Transition
+from localvoice.conversation.moves import FloorTransition, State
 from localvoice.engines.types import CHOOSE_FREELY, ChatMessage, Engines, Sampling, ToolCall, ToolOffer
 from localvoice.tools import Tool, ToolRegistry
 
@@ -167,7 +167,7 @@ class Quiet:
         self._busy: set[object] = set()
         self._background: set[asyncio.Task[Any]] = set()
 
-    def follow(self, session: object, transition: Transition) -> None:
+    def follow(self, session: object, transition: FloorTransition) -> None:
         """While its user speaks, or waits for an answer, work in the background is cancelled."""
         if transition.target is State.IDLE:
             self.calm(session)

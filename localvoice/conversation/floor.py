@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from localvoice.audio.endpointing import WINDOW_MS
 from localvoice.conversation import moves
-from localvoice.conversation.moves import State, Transition
+from localvoice.conversation.moves import FloorTransition, State
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _enter(floor: Floor, state: State, event: str) -> Step:
     again = state is State.THINKING or event == moves.SPEECH_STARTED
     if state is floor.state and not again:
         return floor, ()
-    return replace(floor, state=state), (Transition(floor.state, event, state),)
+    return replace(floor, state=state), (FloorTransition(floor.state, event, state),)
 
 
 def _then(before: Step, follow: Callable[..., Step], *arguments: object) -> Step:

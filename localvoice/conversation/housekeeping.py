@@ -7,7 +7,7 @@ from localvoice.contract.messages import Forgotten, StageChangeMessage
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.compression import compress
 from localvoice.conversation.conversation import Conversation
-from localvoice.conversation.moves import State, Transition
+from localvoice.conversation.moves import FloorTransition, State
 from localvoice.conversation.phrases import ForgetRequest, outcome
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
@@ -42,7 +42,7 @@ class Housekeeping:
         self._conversation.history.make_room(settings.history_messages, settings.summarise)
         self._tidying = asyncio.create_task(self._tidy(), name="preparation")
 
-    def follow(self, transition: Transition) -> None:
+    def follow(self, transition: FloorTransition) -> None:
         """A stage's time runs out only while the floor is idle: what is asked in it is answered in it."""
         if self._watching is not None:
             self._watching.cancel()

@@ -189,7 +189,7 @@ Event = (
 
 
 @dataclass(frozen=True)
-class Transition:
+class FloorTransition:
     """The state has changed, or the same one has begun once more; what the session's subscribers get."""
 
     source: State
@@ -238,4 +238,4 @@ class Dismiss:
     opening: Opening
 
 
-Effect = Transition | Hold | Release | Cut | Begin | Await | Dismiss
+Effect = FloorTransition | Hold | Release | Cut | Begin | Await | Dismiss

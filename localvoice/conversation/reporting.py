@@ -13,7 +13,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import ErrorMessage, ServerMessage, SpeechStart, StateMessage
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.moves import SPEECH_STARTED, State, Transition
+from localvoice.conversation.moves import SPEECH_STARTED, FloorTransition, State
 from localvoice.observability.log_context import failure, spoken
 from localvoice.observability.stopwatch import unix_ms
 
@@ -39,7 +39,7 @@ class Reporter:
         self.trace = Trace()  # the latest transitions of the floor
         self._running: set[asyncio.Task[None]] = set()
 
-    def follow(self, transition: Transition) -> None:
+    def follow(self, transition: FloorTransition) -> None:
         """Tell the client what it is to know of a transition of the floor, and keep it in the trace."""
         self.trace.add(transition.source, transition.event, transition.target)
         if transition.event == SPEECH_STARTED:

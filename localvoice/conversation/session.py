@@ -16,7 +16,7 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.floor import Floor, step
 from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.listening import Listening, SpeechEvent
-from localvoice.conversation.moves import Heard, Spoken, State, Transition, TurnOpening
+from localvoice.conversation.moves import FloorTransition, Heard, Spoken, State, TurnOpening
 from localvoice.conversation.phrases import ForgetRequest, wants_floor
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
@@ -37,7 +37,7 @@ class Session:
         playout: Playout,
         emit: Callable[[ServerMessage], None],
         save: Callable[[Conversation], Awaitable[bool]] | None = None,
-        subscribers: Sequence[Callable[[Transition], None]] = (),
+        subscribers: Sequence[Callable[[FloorTransition], None]] = (),
     ) -> None:
         """`emit` sends a message to the client and must not block; `playout` is read by the transport.
 
@@ -144,7 +144,7 @@ class Session:
 
     def _carry_out(self, effect: moves.Effect) -> None:
         match effect:
-            case Transition():
+            case FloorTransition():
                 self._agent.quiet.follow(self, effect)
                 self._housekeeping.follow(effect)
                 for follow in (*self._subscribers, self._reporter.follow):

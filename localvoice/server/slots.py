@@ -12,7 +12,7 @@ from typing import Final
 
 from localvoice.config import LimitSettings
 from localvoice.contract.errors import VoiceError
-from localvoice.conversation.moves import SPEECH_STARTED, TURN_STARTED, State, Transition
+from localvoice.conversation.moves import SPEECH_STARTED, TURN_STARTED, FloorTransition, State
 from localvoice.engines.jobs import Work
 from localvoice.observability.stopwatch import now
 from localvoice.transports.limits import rate_limited
@@ -184,7 +184,7 @@ class ConnectionSlot:
             return False
         return True
 
-    def follow(self, transition: Transition) -> None:
+    def follow(self, transition: FloorTransition) -> None:
         """Take or keep the slot; without one, the connection ends."""
         if transition.event == SPEECH_STARTED and not self.may_converse():
             return

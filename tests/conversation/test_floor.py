@@ -13,6 +13,7 @@ from localvoice.conversation.moves import (
     Begin,
     Cut,
     Dismiss,
+    FloorTransition,
     Hold,
     PauseUnderstood,
     Release,
@@ -24,7 +25,6 @@ from localvoice.conversation.moves import (
     SpeechResumed,
     SpeechStarted,
     State,
-    Transition,
     TurnEnded,
     TurnSpent,
     Understood,
@@ -67,9 +67,9 @@ def test_a_cough_holds_the_reply_and_lets_it_go_on() -> None:
     room = speaking()
     assert room.post(SpeechStarted(64.0)) == [
         Hold(),
-        Transition(State.SPEAKING, "speech started", State.HELD),
+        FloorTransition(State.SPEAKING, "speech started", State.HELD),
     ]
-    back = Transition(State.HELD, "no interruption", State.SPEAKING)
+    back = FloorTransition(State.HELD, "no interruption", State.SPEAKING)
     assert room.post(PauseUnderstood(False)) == [back, Release()]
     assert room.post(SpeechEnded(1)) == [Dismiss(1)]
     assert room.floor.state is State.SPEAKING

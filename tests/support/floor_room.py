@@ -16,6 +16,7 @@ from localvoice.conversation.moves import (
     Effect,
     Entered,
     Event,
+    FloorTransition,
     Hold,
     Left,
     PauseUnderstood,
@@ -28,7 +29,6 @@ from localvoice.conversation.moves import (
     SpeechResumed,
     SpeechStarted,
     State,
-    Transition,
     TurnEnded,
     TurnSpent,
     Understood,
@@ -64,7 +64,7 @@ class FloorRoom:
     count: int = 0
     held: bool = False
     """Whether the playout is."""
-    transitions: list[Transition] = field(default_factory=list)
+    transitions: list[FloorTransition] = field(default_factory=list)
 
     def choices(self) -> Iterator[Event]:
         """What can happen next."""
@@ -125,7 +125,7 @@ class FloorRoom:
 
     def _do(self, effect: Effect) -> None:
         match effect:
-            case Transition():
+            case FloorTransition():
                 self.transitions.append(effect)
             case Hold():
                 assert not self.held, "held twice"
@@ -159,7 +159,9 @@ class FloorRoom:
             assert floor.state in (State.THINKING, State.SPEAKING, State.HELD), "a turn has no floor"
         if isinstance(event, SpeechStarted | SpeechResumed):
             assert floor.turn is None or self.held, "the agent isn't silent at the user's onset"
-        spoken = [each for each in effects if isinstance(each, Transition) and each.target is State.SPEAKING]
+        spoken = [
+            each for each in effects if isinstance(each, FloorTransition) and each.target is State.SPEAKING
+        ]
         if spoken:
             assert current is not None and current.sounds and not self.held, "speaks without a sound to come"
         if floor.state is State.IDLE:  # the only state in which a playbook's stage may run out
