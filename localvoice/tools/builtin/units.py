@@ -49,17 +49,17 @@ _MEASURES: Final = (
     *("energy", "power", "pressure", "force", "frequency", "angle"),
 )
 _REWRITES: Final = (
-    (re.compile(r"\."), ""),
-    (re.compile(r"[_\s-]+"), " "),
-    (re.compile(r"°|\bdegrees?\b(?= *\w)", re.IGNORECASE), " "),
-    (re.compile(r"\b([kmgt]?)bps\b", re.IGNORECASE), r"\1bit per s"),
-    (re.compile(r"\^|\*\*"), ""),
-    (re.compile(r"²"), "2"),
-    (re.compile(r"³"), "3"),
-    (re.compile(r"/|\b(?:a|[Aa][Nn])\b"), " per "),
-    (re.compile(r"\bper( +per)+\b", re.IGNORECASE), "per"),
-    (re.compile(r"\bsq\b", re.IGNORECASE), "square"),
-    (re.compile(r" +"), " "),
+    (r"\.", ""),
+    (r"[_\s-]+", " "),
+    (r"(?i)°|\bdegrees?\b(?= *\w)", " "),
+    (r"(?i)\b([kmgt]?)bps\b", r"\1bit per s"),
+    (r"\^|\*\*", ""),
+    ("²", "2"),
+    ("³", "3"),
+    (r"/|\b(?:a|[Aa][Nn])\b", " per "),
+    (r"(?i)\bper( +per)+\b", "per"),
+    (r"(?i)\bsq\b", "square"),
+    (" +", " "),
 )
 _FACTOR: Final = re.compile(r"(?:(square|cubic) )?(.*?)([23]?)", re.IGNORECASE)
 _POWERS: Final = {"square": 2, "cubic": 3, "2": 2, "3": 3}
@@ -99,10 +99,8 @@ def _convert(value: Fraction, from_unit: str, to_unit: str) -> str:
     if target.name == "ounce" and source.measures == "volume":
         target = _named("fluid_ounce")
     if source.unit.dimensionality != target.unit.dimensionality:
-        raise ToolError(
-            f"{source.plural} measure {source.measures} and {target.plural} {target.measures}: "
-            "one can't be converted to the other"
-        )
+        both = f"{source.plural} measure {source.measures} and {target.plural} {target.measures}"
+        raise ToolError(f"{both}: one can't be converted to the other")
     try:
         result = _registry().Quantity(value, source.unit).to(target.unit).magnitude
     except TypeError:  # a logarithmic unit, or a temperature within another unit
@@ -126,7 +124,7 @@ def _unit(words: str) -> _Unit:
     """pint's own parser would compute the words, so it never sees them."""
     text = words[:_MAX_CHARACTERS]
     for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
+        text = re.sub(pattern, replacement, text)
     unit, *divisors = (_factor(part.strip(), words) for part in re.split("(?i: per )", text))
     for each in divisors:
         names = f"{unit.name} per {each.name}", f"{unit.plural} per {each.name}"
