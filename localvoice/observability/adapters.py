@@ -33,15 +33,15 @@ class Adapter(ABC):
 
     def increment(self, name: str, value: float = 1, tags: Tags = NO_TAGS) -> None:
         """Count `value` more of something."""
-        self._try("increment", str(name), value, tags)
+        self._try("increment", name, value, tags)
 
     def timing(self, name: str, ms: float, tags: Tags = NO_TAGS) -> None:
         """Something took so many milliseconds."""
-        self._try("timing", str(name), ms, tags)
+        self._try("timing", name, ms, tags)
 
     def gauge(self, name: str, value: float, tags: Tags = NO_TAGS) -> None:
         """Something stands at this value now."""
-        self._try("gauge", str(name), value, tags)
+        self._try("gauge", name, value, tags)
 
     @abstractmethod
     def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None: ...
@@ -88,9 +88,9 @@ class ConsoleMetrics(Adapter):
 
     def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None:
         figure = {"increment": f"+{value:g}", "timing": f"{value:.1f} ms", "gauge": f"= {value:g}"}[kind]
-        line = " ".join([name, figure, *(f"{key}={tag}" for key, tag in tags.items())])
+        line = " ".join([str(name), figure, *(f"{key}={tag}" for key, tag in tags.items())])
         if isinstance(self._target, logging.Logger):
-            self._target.info(line, extra={"metric": name, "value": value, "tags": dict(tags)})
+            self._target.info(line, extra={"metric": str(name), "value": value, "tags": dict(tags)})
             return
         try:
             self._target.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -117,7 +117,7 @@ class InMemoryMetrics(Adapter):
         self.figures: list[Figure] = []
 
     def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None:
-        self.figures.append(Figure(kind, name, value, dict(tags)))
+        self.figures.append(Figure(kind, str(name), value, dict(tags)))
 
     def count(self, name: str, **tags: str) -> float:
         """The sum of all increments that carry at least these tags; 0 without any."""

@@ -79,7 +79,7 @@ class OpenTelemetryMetrics(Adapter):
     def _record(self, kind: Kind, name: str, value: float, tags: Tags) -> None:
         with self._lock:
             if (kind, name) not in self._instruments:
-                self._instruments[kind, name] = self._make[kind](name)
+                self._instruments[kind, name] = self._make[kind](str(name))
         self._instruments[kind, name](value, dict(tags))
 
 

@@ -49,7 +49,7 @@ class PrometheusMetrics(Adapter):
         given = {_label(key): str(tag) for key, tag in tags.items()}
         with self._lock:
             if (kind, name) not in self._families:
-                family = make(re.sub(r"[^a-zA-Z0-9_:]", "_", name), name, list(given))
+                family = make(re.sub(r"[^a-zA-Z0-9_:]", "_", name), str(name), list(given))
                 self._families[kind, name] = family, list(given)
         family, labels = self._families[kind, name]
         if late := given.keys() - set(labels):

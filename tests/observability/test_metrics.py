@@ -10,7 +10,7 @@ from rich.console import Console
 
 from localvoice.config import ConfigError
 from localvoice.contract.metrics import Metric, Metrics, NoMetrics
-from localvoice.observability.adapters import ConsoleMetrics, Figure, InMemoryMetrics
+from localvoice.observability.adapters import ConsoleMetrics, ContainedMetrics, Figure, InMemoryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.startup import MetricsKind, close_metrics, make_metrics
 
@@ -107,6 +107,23 @@ def test_the_log_gets_the_figures_as_fields(
     assert vars(timing)["metric"] == "llmrtc.stt.duration_ms"
     assert vars(timing)["value"] == 120.25
     assert vars(timing)["tags"] == {"model": "base"}
+
+
+def test_an_adapter_of_metrics_gets_what_was_given() -> None:
+    calls: list[tuple[object, ...]] = []
+
+    class Notes:
+        def increment(self, *given: object) -> None:
+            calls.append(given)
+
+        timing = gauge = increment
+
+    metrics = ContainedMetrics(Notes())
+    metrics.increment(Metric.ERRORS)
+    metrics.timing(Metric.STT_DURATION, 2.5, {"model": "base"})
+    metrics.gauge("own", 3)
+    assert calls == [(Metric.ERRORS, 1, {}), (Metric.STT_DURATION, 2.5, {"model": "base"}), ("own", 3, {})]
+    assert calls[0][0] is Metric.ERRORS, "a name keeps its type"
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError, OSError])
