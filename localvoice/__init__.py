@@ -4,6 +4,8 @@ These names are the public API; docs/api.md describes them. Importing them chang
 loads no engine's library. A program calls `configure_process` first; `LocalVoice.run()` does so itself.
 """
 
+# `import A as A` is the form in which type checkers see a name as exported.
+
 from localvoice.api import LocalVoice as LocalVoice
 from localvoice.application.hooks import ErrorContext as ErrorContext
 from localvoice.application.hooks import Hooks as Hooks

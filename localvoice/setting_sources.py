@@ -38,7 +38,7 @@ _SERVICE_LINK: Final = re.compile(
 
 
 def _without_empty(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given, less empty strings: these mean the default, as `X=` in an environment file does."""
+    """Empty strings mean the default, as `X=` in an environment file does."""
     return {
         name: _without_empty(value) if isinstance(value, dict) else value
         for name, value in given.items()
@@ -66,15 +66,12 @@ def _content_of(file: Path, named: bool) -> dict[str, Any]:
 
 
 class _Environment(EnvSettingsSource):
-    """The variables, also one that holds a whole group as JSON."""
-
-    def __call__(self) -> dict[str, Any]:
-        """What they give."""
+    def __call__(self) -> dict[str, Any]:  # empty ones also in a variable that holds a whole group as JSON
         return _without_empty(super().__call__())
 
 
 class _FromFile(Settings):
-    """Settings that also come from a file."""
+    """Settings that also come from a TOML file."""
 
     file: ClassVar[Path | None] = None
     content: ClassVar[dict[str, Any]] = {}
@@ -110,8 +107,9 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
     try:
         return Found(**given)
     except ValidationError as error:
+        reasons = "; ".join(_reason(problem) for problem in error.errors(include_url=False))
         raise ConfigError(
-            f"A setting can't be used: {_explained(error)}. Look at the command line, LOCALVOICE_… "
+            f"A setting can't be used: {reasons}. Look at the command line, LOCALVOICE_… "
             f"and {source or 'the settings file'}."
         ) from error
     except (SettingsError, RecursionError) as error:
@@ -139,11 +137,6 @@ def _unknown_variable(environment: Mapping[str, str]) -> str | None:
         if (rest := name.removeprefix(PREFIX)) not in known:
             return f"there is no setting {variable}{_meant(rest, known, PREFIX)}"
     return None
-
-
-def _explained(error: ValidationError) -> str:
-    """Each setting that is refused, and why."""
-    return "; ".join(_reason(problem) for problem in error.errors(include_url=False))
 
 
 def _reason(problem: Mapping[str, Any]) -> str:
