@@ -89,7 +89,6 @@ ONLY_IN = {
         "transports/webrtc/patches/connection.py",
         "transports/webrtc/patches/dtls.py",
         "transports/webrtc/patches/sctp.py",
-        "transports/webrtc/patches/sctp_streams.py",
     },
     "av": {
         "audio/recordings.py",

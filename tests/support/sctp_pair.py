@@ -7,7 +7,7 @@ from typing import Any
 from aiortc.rtcsctptransport import Chunk, DataChunk, RTCSctpTransport, serialize_packet, tsn_plus_one
 
 from localvoice.transports.webrtc import peer as _  # noqa: F401 - installs the guards
-from localvoice.transports.webrtc.patches.sctp_streams import InboundStream
+from localvoice.transports.webrtc.patches.sctp import InboundStream
 
 FIRST, LAST, UNORDERED = 2, 1, 4
 OPENING, TEXT = 50, 51

@@ -6,7 +6,7 @@ from aiortc.rtcsctptransport import DataChunk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.transports.webrtc.patches.sctp_streams import InboundStream, StreamMessage
+from localvoice.transports.webrtc.patches.sctp import InboundStream, StreamMessage
 from tests.support.sctp_pair import FIRST, LAST, UNORDERED, waiting_bytes
 
 

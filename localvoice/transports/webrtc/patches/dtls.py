@@ -21,18 +21,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from aiortc import RTCCertificate, RTCDtlsTransport, RTCRtpCodecParameters, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCCertificate, RTCDtlsTransport, RTCRtpCodecParameters, RTCRtpReceiver, RTCRtpSender, rtp
 from aiortc.rtcdtlstransport import RtpReceiver, RtpRouter
 from aiortc.rtcrtpreceiver import StreamStatistics
-from aiortc.rtp import (
-    AnyRtcpPacket,
-    RtcpByePacket,
-    RtcpPacket,
-    RtcpRrPacket,
-    RtcpRtpfbPacket,
-    RtcpSrPacket,
-    RtpPacket,
-)
 from OpenSSL import SSL
 from pylibsrtp import Session
 
@@ -47,7 +38,7 @@ _recv_next = RTCDtlsTransport._recv_next
 _send_data = RTCDtlsTransport._send_data
 _setup_srtp = RTCDtlsTransport._setup_srtp
 _create_ssl_context = RTCCertificate._create_ssl_context
-_parse = RtcpPacket.parse
+_parse = rtp.RtcpPacket.parse
 
 
 async def recv_next(transport: RTCDtlsTransport) -> None:
@@ -138,7 +129,7 @@ def _drop(transport: RTCDtlsTransport, source: int) -> None:
             vars(receiver)[f"_RTCRtpReceiver__{table}"].pop(source, None)
 
 
-def route_rtp(router: RtpRouter, packet: RtpPacket) -> RtpReceiver | None:
+def route_rtp(router: RtpRouter, packet: rtp.RtpPacket) -> RtpReceiver | None:
     """As aiortc's, but doesn't keep a source that no offer has named."""
     fitting = router.payload_type_table.get(packet.payload_type, set())
     known = router.ssrc_table.get(packet.ssrc)
@@ -147,14 +138,15 @@ def route_rtp(router: RtpRouter, packet: RtpPacket) -> RtpReceiver | None:
     return known if known in fitting else None
 
 
-def parse_reports(data: bytes) -> list[AnyRtcpPacket]:
+def parse_reports(data: bytes) -> list[rtp.AnyRtcpPacket]:
     """As aiortc's, but leaves out what sound doesn't use."""
-    return [each for each in _parse(data) if isinstance(each, RtcpSrPacket | RtcpRrPacket | RtcpByePacket)]
+    used = rtp.RtcpSrPacket | rtp.RtcpRrPacket | rtp.RtcpByePacket
+    return [each for each in _parse(data) if isinstance(each, used)]
 
 
-def parse_feedback(data: bytes, fmt: int) -> RtcpRtpfbPacket:
+def parse_feedback(data: bytes, fmt: int) -> rtp.RtcpRtpfbPacket:
     """Leaves out the packets that it names, which may be 17 for each four bytes."""
-    return RtcpRtpfbPacket(fmt=fmt, ssrc=0, media_ssrc=0)
+    return rtp.RtcpRtpfbPacket(fmt=fmt, ssrc=0, media_ssrc=0)
 
 
 def jitter(stream: StreamStatistics) -> int:
@@ -188,7 +180,7 @@ def replace_jitter_buffer(
     own["_RTCRtpReceiver__jitter_buffer"] = make(own["_RTCRtpReceiver__codecs"])
 
 
-def payload(packet: RtpPacket) -> bytes:
+def payload(packet: rtp.RtpPacket) -> bytes:
     """A packet's payload without the codec's own header, as aiortc's receiver leaves it."""
     data: bytes = vars(packet)["_data"]
     return data
@@ -200,8 +192,8 @@ PATCHES: Final[list[tuple[Any, str, Any]]] = [
     (RTCDtlsTransport, "_setup_srtp", setup_srtp),
     (RTCCertificate, "_create_ssl_context", create_ssl_context),
     (RtpRouter, "route_rtp", route_rtp),
-    (RtcpPacket, "parse", staticmethod(parse_reports)),
-    (RtcpRtpfbPacket, "parse", staticmethod(parse_feedback)),
+    (rtp.RtcpPacket, "parse", staticmethod(parse_reports)),
+    (rtp.RtcpRtpfbPacket, "parse", staticmethod(parse_feedback)),
     (StreamStatistics, "jitter", property(jitter)),
     (RTCRtpReceiver, "_run_rtcp", always_ending(RTCRtpReceiver)),
     (RTCRtpSender, "_run_rtcp", always_ending(RTCRtpSender)),
