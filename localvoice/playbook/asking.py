@@ -12,7 +12,7 @@ from localvoice.conversation.agent import Exchange
 from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.playbook import conditions
 from localvoice.playbook.conditions import OTHER_INTENT, REASON_LETTERS, Handler, Intent, IntentCondition
-from localvoice.playbook.schema import Stage, Transition
+from localvoice.playbook.schema import Playbook
 from localvoice.tools import Tool, ToolContext
 
 WAIT_SECONDS: Final = 10.0  # for one handler of the application, or for the LLM to tell the intent
@@ -55,12 +55,12 @@ class Handlers:
         return problems
 
 
-def transition_tool(ways: Sequence[Transition], stages: Mapping[str, Stage]) -> Tool | None:
-    """The tool by which the LLM takes one of these transitions; None if it may decide on none of them."""
+def transition_tool(playbook: Playbook, stage_id: str) -> Tool | None:
+    """The tool by which the LLM goes on from this stage; None if it may decide on no transition."""
     targets: dict[str, str] = {}
-    for way in ways:
-        if isinstance(way.condition, conditions.LlmDecisionCondition):
-            stage = stages[way.action.target_stage]
+    for way in playbook.transitions_from(stage_id):
+        stage = playbook.stage(way.action.target_stage)
+        if stage is not None and isinstance(way.condition, conditions.LlmDecisionCondition):
             targets.setdefault(stage.id, way.description or stage.description or stage.name)
     if not targets:
         return None

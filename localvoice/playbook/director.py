@@ -42,9 +42,7 @@ class PlaybookDirector:
         self._playbook = playbook
         self._stages = {stage.id: stage for stage in playbook.stages}
         self._registry = registry
-        self._own_tool = cache(
-            lambda stage_id: transition_tool(playbook.transitions_from(stage_id), self._stages)
-        )
+        self._own_tool = cache(partial(transition_tool, playbook))
         self._settings = agent_settings
         self._llm = llm
         self._session_id = session_id

@@ -11,8 +11,10 @@ from localvoice import (
     KeywordCondition,
     LlmDecisionCondition,
     MaxTurnsCondition,
+    Playbook,
     Stage,
     TimeoutCondition,
+    Tool,
     ToolCallCondition,
     Transition,
     TransitionAction,
@@ -166,17 +168,22 @@ async def test_the_llm_decides() -> None:
 
 
 async def test_the_tool_by_which_the_llm_decides() -> None:
-    stages = {
-        each: Stage(id=each, name=each.upper(), system_prompt="Talk.", description=description)
-        for each, description in (("b", "Booking a table."), ("c", ""))
-    }
+    stages = tuple(
+        Stage(id=each, name=each.upper(), system_prompt="Talk.", description=description)
+        for each, description in (("a", ""), ("b", "Booking a table."), ("c", ""))
+    )
+
+    def tool_for(*ways: Transition) -> Tool | None:
+        playbook = Playbook(id="p", name="P", initial_stage="a", stages=stages, transitions=ways)
+        return transition_tool(playbook, "a")
+
     ways = [
         way(LlmDecisionCondition(), description="The day is known"),
         way(LlmDecisionCondition(), description="never read"),
         way(LlmDecisionCondition(), to="c"),
         way(KeywordCondition(keywords=("go",))),
     ]
-    tool = transition_tool(ways, stages)
+    tool = tool_for(*ways)
     assert tool is not None
     assert tool.name == "playbook_transition"
     assert tool.spec.description.endswith("b: The day is known. c: C.")
@@ -186,9 +193,9 @@ async def test_the_tool_by_which_the_llm_decides() -> None:
     arguments = tool.validate({"targetStage": "c", "reason": "so", "data": {"people": 2}})
     context: Any = None
     assert await tool.handler(arguments, context) == {"accepted": True, "targetStage": "c"}
-    own = transition_tool([way(LlmDecisionCondition())], stages)
+    own = tool_for(way(LlmDecisionCondition()))
     assert own is not None and own.spec.description.endswith("b: Booking a table.")
-    assert transition_tool(ways[3:], stages) is None
+    assert tool_for(*ways[3:]) is None
 
 
 def test_words() -> None:
