@@ -112,8 +112,7 @@ class Job(Generic[T]):
         self.step_since = 0.0  # when its latest step began, `time.monotonic()`
         self.wake: Callable[[], None] = lambda: None
         """To be called when the job isn't ahead of its reader any more."""
-        self._make = make
-        self._steps = self._all_steps()
+        self._steps = self._all_steps(make)
         self._is_ahead = is_ahead
         self._urgent = urgent
         self._seconds = 0.0
@@ -166,8 +165,8 @@ class Job(Generic[T]):
         with suppress(InvalidStateError):
             self.result.set_exception(error)
 
-    def _all_steps(self) -> Generator[object, None, T]:
-        return (yield from self._make(self.stop))
+    def _all_steps(self, make: Callable[[Stop], Generator[object, None, T]]) -> Generator[object, None, T]:
+        return (yield from make(self.stop))
 
 
 class ModelThread:

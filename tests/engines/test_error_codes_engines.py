@@ -92,9 +92,6 @@ async def failed(client: Client) -> None:
     await client.sync()
 
 
-# --- speech to text ---
-
-
 @pytest.mark.parametrize(
     ("trouble", "code", "advice"),
     [
@@ -113,9 +110,6 @@ async def test_stt(watch: Watch, trouble: str, code: ErrorCode, advice: str) -> 
             await client.expect("tts-complete")
             assert client.errors() == [code] and "transcript" in client.kinds()
     watch.log_holds_no_transcript()
-
-
-# --- text to speech ---
 
 
 @pytest.mark.parametrize(
