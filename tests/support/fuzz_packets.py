@@ -126,7 +126,7 @@ async def plain_call() -> Call:
     call = Call()
     call.ours._state = call.theirs._state = State.CONNECTED
     plain: Any = Plain()
-    vars(call.ours)["_rx_srtp"] = dtls_guard.BoundedSources(plain, partial(dtls_guard._drop, call.ours))
+    vars(call.ours)["_rx_srtp"] = dtls_guard.BoundedSources(plain, call.ours._rtp_router.receivers)
     vars(call.ours)["_tx_srtp"] = plain
     vars(call.ours)["_ssl"] = SimpleNamespace(DTLSv1_get_timeout=lambda: None)
     call.ours.encrypted = True

@@ -18,7 +18,7 @@ aiortc has no public way to replace a receiver's jitter buffer (`sound.py`).
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCRtpCodecParameters, RTCRtpReceiver, RTCRtpSender, rtp
@@ -89,12 +89,11 @@ def create_ssl_context(certificate: RTCCertificate, srtp_profiles: list[Any]) ->
 
 
 class BoundedSources:
-    """A session of libsrtp that reads packets and keeps only the latest sources."""
+    """A session of libsrtp that reads packets and keeps only the latest sources, as do their receivers."""
 
-    def __init__(self, session: Session, on_dropped: Callable[[int], None]) -> None:
-        """`on_dropped` gets each source that is dropped for newer ones."""
+    def __init__(self, session: Session, receivers: Collection[RtpReceiver]) -> None:
         self._session = session
-        self._on_dropped = on_dropped
+        self._receivers = receivers
         self._heard: OrderedDict[int, None] = OrderedDict()
 
     def unprotect(self, packet: bytes) -> bytes:
@@ -111,7 +110,9 @@ class BoundedSources:
         if len(self._heard) > _SOURCES:
             oldest, _ = self._heard.popitem(last=False)
             self._session.remove_stream(oldest)
-            self._on_dropped(oldest)
+            for receiver in self._receivers:
+                for table in ("active_ssrc", "remote_streams", "lsr", "lsr_time"):
+                    vars(receiver)[f"_RTCRtpReceiver__{table}"].pop(oldest, None)
         return packet
 
 
@@ -119,14 +120,8 @@ def setup_srtp(transport: RTCDtlsTransport) -> None:
     """As aiortc's, but with bounded sources."""
     _setup_srtp(transport)
     if transport._rx_srtp is not None:
-        sources = BoundedSources(transport._rx_srtp, lambda source: _drop(transport, source))
+        sources = BoundedSources(transport._rx_srtp, transport._rtp_router.receivers)
         vars(transport)["_rx_srtp"] = sources
-
-
-def _drop(transport: RTCDtlsTransport, source: int) -> None:
-    for receiver in transport._rtp_router.receivers:
-        for table in ("active_ssrc", "remote_streams", "lsr", "lsr_time"):
-            vars(receiver)[f"_RTCRtpReceiver__{table}"].pop(source, None)
 
 
 def route_rtp(router: RtpRouter, packet: rtp.RtpPacket) -> RtpReceiver | None:
