@@ -87,6 +87,8 @@ class Session:
     def _on_speech(self, event: SpeechEvent) -> None:
         hooks, session_id = self._agent.hooks, self.conversation.id
         match event:
+            case moves.SpeechLasts() if self._floor.state is not State.HELD:
+                return  # the floor has no use for it, and it comes with each frame
             case moves.SpeechStarted():
                 self._reporter.fire(hooks.on_speech_start, session_id, unix_ms())
             case moves.SpeechResumed():
