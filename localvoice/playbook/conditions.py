@@ -61,6 +61,7 @@ class ToolCallCondition(PlaybookPart):
 
     type: Literal["tool_call"] = "tool_call"
     tool_name: Name
+    """Name of the tool."""
     arguments: dict[str, Any] = {}
     """Arguments that the call must have had; others don't matter."""
 
@@ -90,6 +91,7 @@ class KeywordCondition(PlaybookPart):
 
     type: Literal["keyword"] = "keyword"
     keywords: tuple[str, ...]
+    """At least one."""
     in_reply: bool = False
     """Look for them in the agent's reply, not in what the user said."""
     within_words: bool = False

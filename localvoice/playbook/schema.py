@@ -44,6 +44,7 @@ class Stage(PlaybookPart):
     id: Name
     """Unique in the playbook."""
     name: str
+    """For people, and for the LLM where there is no description."""
     system_prompt: str
     """What is to be done now. `{word}` stands for that entry of the playbook's data."""
     description: str = ""
@@ -89,7 +90,9 @@ class Transition(PlaybookPart):
     from_stage: Name = Field(validation_alias=AliasChoices("from", "from_stage"))
     """Id of a stage, or `*` for any. Written `from`."""
     condition: Condition
+    """When it is taken."""
     action: TransitionAction
+    """What happens then."""
     description: str = ""
     """When to take it; the LLM reads it where it decides."""
     priority: int = 0
@@ -102,11 +105,13 @@ class Playbook(PlaybookPart):
     id: Name
     """For metrics and hooks."""
     name: str
+    """For people, as are its description and version."""
     description: str = ""
     version: str = ""
     stages: tuple[Stage, ...]
     """At least one."""
     transitions: tuple[Transition, ...] = ()
+    """Their order decides among those of equal priority."""
     initial_stage: Name
     """Id of the first stage."""
     global_tools: tuple[Name, ...] = ()

@@ -132,10 +132,16 @@ async def _handle(tool: Tool, arguments: Mapping[str, Any], context: ToolContext
     if _is_async(tool.handler):
         value = await application.run(lambda: tool.handler(arguments, context))
     else:
-        announce = partial(_announce_from_thread, asyncio.get_running_loop(), context)
+        loop = asyncio.get_running_loop()
+
+        async def announce(seconds: float, text: str) -> None:
+            context.announce(seconds, text)
+
+        def announce_from_thread(seconds: float, text: str) -> None:
+            asyncio.run_coroutine_threadsafe(announce(seconds, text), loop).result(_ANNOUNCE_SECONDS)
 
         def work() -> Any:
-            given = tool.handler(arguments, replace(context, announce=announce))
+            given = tool.handler(arguments, replace(context, announce=announce_from_thread))
             return given if inspect.isawaitable(given) else as_json(given, wanted)
 
         given = await _in_thread(tool.name, work)
@@ -167,15 +173,6 @@ async def _in_thread(name: str, function: Callable[[], T]) -> T:
     job.set_running_or_notify_cancel()
     threading.Thread(target=work, name=f"tool-{name}", daemon=True).start()
     return await asyncio.wrap_future(job)
-
-
-def _announce_from_thread(
-    loop: asyncio.AbstractEventLoop, context: ToolContext, seconds: float, text: str
-) -> None:
-    async def announce() -> None:
-        context.announce(seconds, text)
-
-    asyncio.run_coroutine_threadsafe(announce(), loop).result(_ANNOUNCE_SECONDS)
 
 
 async def _leave(job: asyncio.Task[Any], tool: Tool, context: ToolContext) -> None:
