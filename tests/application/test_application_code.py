@@ -90,18 +90,8 @@ async def speechless_later() -> None:
     raise Speechless
 
 
-BAD: tuple[Callable[..., Any], ...] = (
-    cancelled_elsewhere,
-    exits,
-    exits_later,
-    speechless,
-    odd,
-    closes,
-    closes_later,
-    cancels,
-    in_a_group,
-)
 BAD_AT_ONCE: tuple[Callable[..., Any], ...] = (exits, speechless, closes, cancels)
+BAD = (*BAD_AT_ONCE, cancelled_elsewhere, exits_later, odd, closes_later, in_a_group)
 
 
 def tool(handler: Callable[..., Any]) -> Tool:
