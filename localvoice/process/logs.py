@@ -150,7 +150,7 @@ _OF_A_SESSION: Final = 20
 _IN_ALL: Final = 100
 """Lines of one kind in a window. Strangers have no session, and count as one together."""
 
-Kind = tuple[str, int, str | None]
+LineKind = tuple[str, int, str | None]
 """Where in the code a line comes from, and the error code that it is about."""
 
 
@@ -162,9 +162,9 @@ class FloodFilter(logging.Filter):
         super().__init__()
         self._clock = clock
         self._begun = clock()
-        self._seen: Counter[tuple[Kind, str | None]] = Counter()
-        self._passed: Counter[Kind] = Counter()
-        self._left_out: Counter[Kind] = Counter()
+        self._seen: Counter[tuple[LineKind, str | None]] = Counter()
+        self._passed: Counter[LineKind] = Counter()
+        self._left_out: Counter[LineKind] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it passes."""
