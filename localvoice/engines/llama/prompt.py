@@ -23,6 +23,11 @@ _READ_AS_TOKENS: Final = (
 """What llama.cpp takes for one token wherever it stands in a prompt's text. Those that the makers of a model
 defined (Qwen's <tool_call>) it finds even where it is told to take the text as it is."""
 
+_TEMPLATE: Final = "tokenizer.chat_template"
+"""Of a GGUF's metadata."""
+_PROBE: Final = "Is this here?"
+"""A message that is looked for in what a chat template makes of it."""
+
 
 @dataclass(frozen=True)
 class _Tokens:
@@ -38,10 +43,13 @@ class Prompts:
 
     def __init__(self, llama: llama_cpp.Llama, context_tokens: int) -> None:
         self._llama = llama
+        self._seeing = llama if isinstance(llama, SeeingLlama) else None
         self._context_tokens = context_tokens
         self._control, self.call_tokens = _marked_tokens(llama)
         """Tokens that a call, or what may be taken for one, begins with."""
         self._template = _template(llama)
+        # Models that see come with templates of two kinds.
+        self._in_parts = self._seeing is not None and wants_parts(llama.metadata.get(_TEMPLATE, ""))
 
     def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> Prompt:
         """The messages with their tokens, and the longest line that a reply may begin with counted in."""
@@ -52,8 +60,9 @@ class Prompts:
         if offer is not None:
             count += max(map(len, self.heads(offer).values()))
         images = [image for message in messages for image in message.images]
-        if isinstance(llama, SeeingLlama) and images:  # only the job that brings them can look at them
-            return Prompt(messages, offer, count + sum(llama.image_tokens(image) + 1 for image in images))
+        if self._seeing is not None and images:  # only the job that brings them can look at them
+            count += sum(self._seeing.image_tokens(image) + 1 for image in images)
+            return Prompt(messages, offer, count)
         return Prompt(messages, offer, count, _Tokens(self, _tools(offer), tuple(tokens)))
 
     def tokens(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> list[int]:
@@ -93,7 +102,7 @@ class Prompts:
     ) -> tuple[bytes, bool]:
         """The prompt as text, and whether a token for its beginning is still to be added."""
         turns = [
-            {"role": role, "content": self._content(text)}
+            {"role": role, "content": [{"type": "text", "text": text}] if self._in_parts else text}
             for role, text in tool_prompt.render(messages, offer, words, self._plain)
         ]
         formatted = self._template(messages=turns)
@@ -106,18 +115,14 @@ class Prompts:
     def _text(self, message: ChatMessage) -> str:
         """A message's words, as safe text; what its images show in words, where the model can't look."""
         text = self._plain(message.content)
-        if isinstance(self._llama, SeeingLlama):
+        if self._seeing is not None:
             return text
         return "\n".join([*(unseen(self._plain(image.alt)) for image in message.images), text])
 
     def _marked(self, message: ChatMessage) -> str:
         """A message's words behind the places of its images."""
-        llama = self._llama
-        marks = f"{llama.marker}\n" * len(message.images) if isinstance(llama, SeeingLlama) else ""
-        return marks + self._text(message)
-
-    def _content(self, text: str) -> Any:
-        return self._llama.content(text) if isinstance(self._llama, SeeingLlama) else text
+        marker = "" if self._seeing is None else f"{self._seeing.marker}\n"
+        return marker * len(message.images) + self._text(message)
 
     def _plain(self, text: str) -> str:
         """The text without control tokens: typing can't end a turn, or speak as the system."""
@@ -153,10 +158,18 @@ def _template(llama: llama_cpp.Llama) -> Any:
     """Makes a prompt of messages, by the chat template that the model brings along."""
     vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
     return Jinja2ChatFormatter(
-        llama.metadata.get("tokenizer.chat_template", CHATML_CHAT_TEMPLATE),
+        llama.metadata.get(_TEMPLATE, CHATML_CHAT_TEMPLATE),
         eos_token=_text_of(vocabulary, llama.token_eos()),
         bos_token=_text_of(vocabulary, llama.token_bos()),
     )
+
+
+def wants_parts(template: str) -> bool:
+    """Whether the chat template loses a content that is a string: it wants a list of parts."""
+    if not template:
+        return False
+    render = Jinja2ChatFormatter(template, eos_token="", bos_token="")
+    return _PROBE not in render(messages=[{"role": "user", "content": _PROBE}]).prompt
 
 
 def _tools(offer: ToolOffer | None) -> tuple[ToolSpec, ...]:

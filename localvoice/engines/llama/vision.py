@@ -17,7 +17,6 @@ from typing import Any, Final
 import llama_cpp
 import numpy as np
 from llama_cpp import mtmd_cpp as mtmd
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.jobs import Stop
@@ -31,8 +30,6 @@ IMAGE_TOKENS: Final = 512
 have to read an image in one go."""
 LARGE_IMAGE: Final = (2000, 1500)
 """Width and height in pixels of an image that is cut in parts by the models that do so."""
-PROBE: Final = "Is this here?"
-"""A message that is looked for in what a chat template makes of it."""
 _NODES_A_LOOK: Final = 8
 """Steps of the image encoder between two looks at the stop flag: some ms in a model of 24 layers."""
 _ALL_NEGATIVE: Final = np.int32(-(2**31))
@@ -71,14 +68,6 @@ def _text_tokens(chunk: Any) -> list[int]:
     return list(tokens[: length.value]) if length.value else []
 
 
-def wants_parts(template: str) -> bool:
-    """Whether the chat template loses a content that is a string: it wants a list of parts."""
-    if not template:
-        return False
-    render = Jinja2ChatFormatter(template, eos_token="", bos_token="")
-    return PROBE not in render(messages=[{"role": "user", "content": PROBE}]).prompt
-
-
 class SeeingLlama(llama_cpp.Llama):
     """A model that also reads images; blocking, for one thread. Only `image_tokens` may be called from any.
 
@@ -98,7 +87,6 @@ class SeeingLlama(llama_cpp.Llama):
         self._images: Sequence[Image] = ()
         self._shown = ExitStack()
         self._pieces: dict[int, tuple[_ImagePiece, int]] = {}
-        self._in_parts = wants_parts(self.metadata.get("tokenizer.chat_template", ""))
         self._open(model, projector, threads, use_gpu=bool(options.get("n_gpu_layers")))
 
     def _open(self, model: Path, projector: Path, threads: int, use_gpu: bool) -> None:
@@ -125,10 +113,6 @@ class SeeingLlama(llama_cpp.Llama):
         with ExitStack() as stack:
             chunks = self._cut_empty(LARGE_IMAGE, stack)
             return all(token >= 0 for chunk in _each(chunks) for token in _text_tokens(chunk))
-
-    def content(self, text: str) -> Any:
-        """A message's content as the chat template wants it."""
-        return [{"type": "text", "text": text}] if self._in_parts else text
 
     @contextmanager
     def showing(self, images: Sequence[Image], stop: Stop) -> Iterator[None]:

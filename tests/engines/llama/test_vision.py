@@ -13,7 +13,8 @@ from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.llama import vision
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.llama.vision import SeeingLlama, wants_parts
+from localvoice.engines.llama.prompt import wants_parts
+from localvoice.engines.llama.vision import SeeingLlama
 from localvoice.engines.types import ChatMessage, Image, Sampling, unseen
 from tests.support.images import png
 from tests.support.small_llama import MODEL, PLAN
