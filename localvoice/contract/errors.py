@@ -1,7 +1,7 @@
 """The error codes that clients know, and the one exception that carries them.
 
-Every failure that a user or a client can meet is a `VoiceError`: adapters turn a library's exceptions
-into one, the session alone turns it into an `error` message. Nothing else crosses those borders.
+Every failure in a conversation is a `VoiceError`: adapters turn a library's exceptions into one, the session's
+`Reporter` turns it into an `error` message. What keeps a program from starting may be another error (docs/api.md).
 """
 
 from enum import StrEnum

@@ -171,9 +171,9 @@ class Listening:
     async def _judge(self, detector: TurnDetector, speech: AudioFrame) -> None:
         try:
             self._probability = await detector.complete(speech)
-        except VoiceError as error:
+        except Exception as error:  # an application's own detector may raise anything
             if not self._detector_fails:  # one that stays broken is told once, not at each pause
-                self._reporter.report(error)
+                self._reporter.report_any(error)
             self._detector_fails = True
         else:
             self._detector_fails = False

@@ -1,5 +1,6 @@
 """What the hub is asked and told: its token, its record of a file, its switch for offline use."""
 
+import getpass
 import socket
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localvoice.catalog import DownloadError
-from tests.support.fake_hub import DATA, FakeHub, fetch, hub_source, model
+from tests.support.fake_hub import DATA, FakeHub, fetch, hub_source, model, package_source
 
 RECORD = "/me/gate/resolve/main/gate.onnx"
 
@@ -19,6 +20,23 @@ def test_token_goes_to_the_hub_and_not_to_its_store(hub: FakeHub, folder: Path) 
     first, second = hub.requests
     assert first.authorization == "Bearer secret-token"
     assert (second.path, second.authorization) == (store, None)
+
+
+def test_a_download_sends_nothing_of_the_user(
+    hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests for files, from a hub and a package index, with what any client says of itself."""
+    monkeypatch.delenv("HF_TOKEN")
+    hub.add_file("me/gate", "gate.onnx", DATA)
+    hub.add_wheel("tools==1", {"tools/gate.onnx": DATA})
+    wheel = package_source(("tools==1", "tools/gate.onnx"))
+    fetch([model(hub_source()), model(wheel, name="other")], folder)
+    assert {request.method for request in hub.requests} <= {"GET", "HEAD"}
+    said = {name.lower() for request in hub.requests for name in request.headers}
+    assert said <= {"host", "user-agent", "accept", "accept-encoding", "connection", "range"}
+    agents = {request.headers.get("User-Agent", "") for request in hub.requests}
+    own = (getpass.getuser(), socket.gethostname(), str(Path.home()), str(folder))
+    assert not [word for agent in agents for word in own if word in agent]
 
 
 def test_a_hub_that_redirects_elsewhere_gets_no_token_there(hub: FakeHub, folder: Path) -> None:

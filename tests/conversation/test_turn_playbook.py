@@ -127,6 +127,29 @@ async def test_a_stage_ends_after_its_turns(room: Rooms) -> None:
     assert changes(r) == [("ask", "confirm")]
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_the_words_of_a_change_of_stage_are_not_spoken_after_an_interruption(
+    room: Rooms, interrupted: bool
+) -> None:
+    playbook = booking(ask={"maxTurns": 1})
+    *others, enough = playbook.transitions
+    action = enough.action.model_copy(update={"transition_message": "That is enough."})
+    transitions = (*others, enough.model_copy(update={"action": action}))
+    r = room(
+        llm=FakeLlm(LONG, delay=0.05),
+        tools=[find_table],
+        playbook=playbook.model_copy(update={"transitions": transitions}),
+    )
+    r.session.answer_text("Hello.")
+    await r.until("tts-start")
+    await asyncio.sleep(1)
+    if interrupted:
+        await r.says()
+    await r.session.settle()
+    assert changes(r) == [("ask", "confirm")]
+    assert ("That is enough." in r.tts.said) is not interrupted
+
+
 async def test_an_interrupted_turn_counts(room: Rooms) -> None:
     recorder = Recorder()
     llm = FakeLlm(LONG, delay=0.05)

@@ -92,6 +92,14 @@ async def test_a_detector_that_fails_leaves_it_to_the_timer_and_is_told_once(roo
     assert [role for role, _ in r.said()] == ["user", "assistant"] * 3
 
 
+async def test_a_detector_that_raises_something_else_is_told_as_a_bug(room: Rooms) -> None:
+    r = room(FakeStt("Yes.", "Yes."), turn=FakeTurn(ValueError("of its own"), 0.99))
+    assert await silence_until_the_end(r) == pytest.approx(END, abs=SLACK)
+    await r.session.settle()
+    assert codes(r) == ["INTERNAL_ERROR"]
+    assert await silence_until_the_end(r) < END - 0.2, "it works again"
+
+
 async def test_a_detector_that_is_too_slow_is_not_waited_for(room: Rooms) -> None:
     r = room(turn=FakeTurn(0.02, delay=5.0))
     assert await silence_until_the_end(r) == pytest.approx(END, abs=SLACK)

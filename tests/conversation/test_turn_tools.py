@@ -33,6 +33,15 @@ def call(name: str = "add", **arguments: Any) -> ToolCall:
     return ToolCall(f"call-{name}-{len(arguments)}", name, arguments)
 
 
+async def test_an_answer_without_a_tool_costs_one_request(room: Rooms) -> None:
+    llm = FakeLlm("Good morning.")
+    r = room(llm=llm, tools=[add])
+    r.session.answer_text("Good morning.")
+    await r.session.settle()
+    assert len(llm.asked) == 1 and llm.offers[0] is not None, "with the tools on offer"
+    assert r.said()[-1] == ("assistant", "Good morning.")
+
+
 async def test_a_tool_runs_and_its_answer_reaches_the_llm(room: Rooms) -> None:
     llm = FakeLlm([call(a=2, b=3)], "That makes five.")
     r = room(llm=llm, tools=[add])

@@ -8,6 +8,7 @@ import pytest
 
 from localvoice.config import Settings
 from localvoice.conversation.agent import Agent
+from localvoice.conversation.conversation import Conversation
 from localvoice.server.app import VoiceServer
 from tests.support.fakes import FakeLlm, fake_engines
 from tests.support.server_site import LONG, Client, serving
@@ -32,6 +33,15 @@ async def test_a_session_is_gone_on_with_on_a_new_connection() -> None:
             await again.send("text", text="Who am I?")
             await again.expect("llm")
     assert [message.content for message in llm.asked[1][1:]] == ["I am Ann.", "Hello Ann.", "Who am I?"]
+
+
+async def test_a_ping_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[str] = []
+    monkeypatch.setattr(Conversation, "touch", lambda conversation: alive.append(conversation.id))
+    async with serving() as site, site.client() as client:
+        alive.clear()
+        await client.sync()
+        assert alive == [client.received[0]["id"]]
 
 
 async def test_an_unknown_session_is_told_and_the_own_one_goes_on() -> None:

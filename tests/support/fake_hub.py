@@ -52,6 +52,7 @@ class Request:
     path: str
     range: str | None
     authorization: str | None
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,9 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self) -> None:
             span, login = self.headers["Range"], self.headers["Authorization"]
-            hub.requests.append(Request(self.command, self.headers["Host"], self.path, span, login))
+            hub.requests.append(
+                Request(self.command, self.headers["Host"], self.path, span, login, dict(self.headers))
+            )
             page = hub.answer(self.path)
             status, start = page.status, 0
             headers = dict(page.headers)
