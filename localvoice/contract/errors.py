@@ -1,7 +1,7 @@
 """The error codes that clients know, and the one exception that carries them.
 
 Every failure in a conversation is a `VoiceError`: adapters turn a library's exceptions into one, and the
-session's `Reporter` turns it into an `error` message. docs/api.md lists the errors that keep a program from starting.
+session's `Reporter` turns it into an `error` message. docs/api.md lists what keeps a program from starting.
 """
 
 from enum import StrEnum
