@@ -6,6 +6,7 @@ from typing import Final
 
 import typer
 
+from benchmarks.programs import ProgramFailed
 from localvoice import configure_process
 
 COMMANDS: Final = {
@@ -34,7 +35,10 @@ def main() -> None:
     command = import_module(f"benchmarks.{name}")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(help=command.__doc__)(command.main)
-    app(sys.argv[2:], prog_name=f"python -m benchmarks {name}")
+    try:
+        app(sys.argv[2:], prog_name=f"python -m benchmarks {name}")
+    except ProgramFailed as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -38,9 +38,10 @@ def parsed(address: str, schemes: Collection[str] = ("http", "https")) -> httpx.
     try:
         urlsplit(address)  # knows an unfinished IPv6 address, which httpx takes for a name
         url = httpx.URL(address)
-    except (ValueError, httpx.InvalidURL):
+        usable = url.scheme in schemes and url.host and 0 <= (url.port or 0) < 2**16
+    except (ValueError, httpx.InvalidURL):  # `host` decodes international names
         return None
-    return url if url.scheme in schemes and url.host else None
+    return url if usable else None
 
 
 class Proxy(NamedTuple):

@@ -54,6 +54,8 @@ class Ending:
 
     async def asked(self) -> None:
         """Wait for the signal. One that comes before this is awaited cancels the task."""
+        if self.begun:  # code at the start, such as an application's own, may have caught the cancellation
+            return
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:

@@ -78,8 +78,11 @@ def outlive_output() -> None:
             continue
         with suppress(OSError):
             original.flush()
-        raw = io.BufferedWriter(_LossyFile(original.fileno()))
-        lossy = io.TextIOWrapper(raw, original.encoding, _SPELT, line_buffering=True)
+        try:
+            file = _LossyFile(original.fileno())
+        except OSError:  # its descriptor is closed
+            file = _LossyFile(os.open(os.devnull, os.O_WRONLY))
+        lossy = io.TextIOWrapper(io.BufferedWriter(file), original.encoding, _SPELT, line_buffering=True)
         setattr(sys, name, lossy)  # the original stays as sys.__stdout__: its end would close the descriptor
 
 

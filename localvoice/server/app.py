@@ -37,6 +37,7 @@ from localvoice.server.listener import Listener, PendingConnections, listening_s
 from localvoice.server.patches import WebSocket, open_runner
 from localvoice.server.security import AccessPolicy, TokenAuth, access_middleware, is_upgrade, own_end
 from localvoice.server.slots import ConversationSlots
+from localvoice.transports.liveness import limit_unacknowledged
 from localvoice.transports.webrtc.addresses import AddressPair, is_loopback
 from localvoice.transports.webrtc.stun import NetworkStun, StunAnswerer
 from localvoice.version import __version__
@@ -175,6 +176,7 @@ class VoiceServer:
             compress=False,
         )
         check_handshake(request, socket)
+        limit_unacknowledged(request.get_extra_info("socket"))
         try:
             await self._admit(request, socket, interim)
         except VoiceError as error:

@@ -85,6 +85,16 @@ class PacketLiveness:
         self._on_gone()
 
 
+def limit_unacknowledged(connection: socket.socket | None) -> None:
+    """Have Linux drop a client that acknowledges nothing for 10 s; by default it tries for 15 minutes.
+
+    On other systems the heartbeat ends such a connection, later.
+    """
+    if connection is not None and sys.platform == "linux":
+        with suppress(OSError):  # closed meanwhile
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+
+
 class SocketLiveness:
     """Polls a client's TCP socket while its reader is busy: in a flood, or while a picture is decoded.
 
@@ -92,14 +102,7 @@ class SocketLiveness:
     """
 
     def __init__(self, connection: socket.socket | None, nudge: Callable[[], Awaitable[None]]) -> None:
-        """`connection` is None if it is lost already; `nudge` sends something that asks for no answer.
-
-        Linux drops a client that acknowledges nothing for 10 s, and not after 15 minutes, its default. On
-        other systems the heartbeat ends such a connection, later.
-        """
-        if connection is not None and sys.platform == "linux":
-            with suppress(OSError):  # closed meanwhile
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+        """`connection` is None if it is lost already; `nudge` sends something that asks for no answer."""
         self._connection = connection
         self._nudge = nudge
         self._busy = asyncio.Event()

@@ -75,6 +75,8 @@ def test_a_file_comes_through_the_proxy(
         ("http_proxy", "http://user:secret@proxy.example:port"),
         ("HTTPS_PROXY", "http://"),
         ("ALL_PROXY", "http://[::1"),
+        ("ALL_PROXY", "socks5://user:secret@127.0.0.1:99999"),
+        ("ALL_PROXY", "socks5://user:secret@xn--"),
         ("SSL_CERT_FILE", "/nonexistent/secret.pem"),
         ("SSL_CERT_DIR", "/nonexistent/secret"),
         ("REQUESTS_CA_BUNDLE", os.devnull),

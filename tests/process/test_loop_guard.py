@@ -55,7 +55,7 @@ async def test_a_loop_that_stands_still_ends_the_process(how: str) -> None:
         exit_code, took = await ended(server)
     assert exit_code == 1
     assert 0.8 * MOST_SECONDS <= took <= 1.3 * MOST_SECONDS + AT_ONCE_SECONDS
-    assert f" in {how}\n" in server.printed and " in _probability\n" in server.printed, "where it stood"
+    assert f" in {how}\n" in server.printed and " in _probability_of\n" in server.printed, "where it stood"
     assert "stood still" in server.printed
     assert SAID not in server.printed
     print(f"{how}: ended after {took:.2f} s, where {MOST_SECONDS} s are allowed")

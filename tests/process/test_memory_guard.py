@@ -65,7 +65,7 @@ def test_the_memory_belongs_to_nobody_else_and_the_figures_are_readable(tmp_path
         if os.getuid():
             with pytest.raises(PermissionError):
                 (files / "mem").open("rb")
-        # benchmarks/servers.py reads these.
+        # benchmarks/programs.py reads these.
         assert (files / "stat").read_text() and "VmHWM" in (files / "status").read_text()
     finally:
         crash(process)

@@ -91,6 +91,25 @@ exit_without_threads()
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
 
 
+def test_a_signal_counts_though_code_at_the_start_catches_the_cancellation() -> None:
+    program = """
+import asyncio, os, signal
+from localvoice.process.ending import run_until_signal
+async def main(ending):
+    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        await asyncio.sleep(60)  # an application's own engine that warms up
+    except asyncio.CancelledError:
+        pass
+    await ending.asked()
+    print("ended in order")
+run_until_signal(main, lambda: None)
+"""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"ended in order\n", b"")
+
+
 def test_the_command_line_says_where_native_code_crashed(monkeypatch: pytest.MonkeyPatch) -> None:
     enabled: list[bool] = []
     monkeypatch.setattr(cli, "app", lambda: None)

@@ -10,6 +10,17 @@ from tests.support.folders import ROOT
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
+CLOSES_THEM = """
+import os
+from localvoice.process.ending import run_until_signal
+async def main(ending):
+    print("lost")
+    os.write(told, b"main ran")
+told = os.dup(1)
+for number in range(3):
+    os.close(number)
+run_until_signal(main, lambda: None)
+"""
 OPENED_NEXT = """
 import os, socket, sys
 from tests.support.folders import ROOT
@@ -31,6 +42,12 @@ def ended(closed: str, *arguments: str) -> int:
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_commands_run(closed: str) -> None:
     assert ended(closed, "-m", "localvoice.cli", "version") == 0
+
+
+def test_a_daemon_may_close_their_descriptors_itself() -> None:
+    command = [sys.executable, "-c", CLOSES_THEM]
+    done = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, check=False)
+    assert done.stdout == b"main ran"
 
 
 @pytest.mark.parametrize("closed", CLOSED)

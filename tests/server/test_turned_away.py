@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import WSCloseCode
 
+from localvoice.server import app
 from localvoice.server.admission import SUBPROTOCOL
 from localvoice.server.slots import KEEP_SECONDS
 from tests.support.error_watch import Watch
@@ -40,6 +41,15 @@ async def turned_away(site: Site, path: str = "/") -> tuple[int, dict[str, Any]]
     async with site.http.get(site.url + path, headers=headers) as response:
         assert response.status == 503
         return int(response.headers["Retry-After"]), json.loads(await response.text())
+
+
+async def test_a_client_that_is_turned_away_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited: list[object] = []
+    monkeypatch.setattr(app, "limit_unacknowledged", limited.append)
+    async with full() as (site, _):
+        limited.clear()
+        await turned_away(site)
+    assert len(limited) == 1 and limited[0] is not None, "its TCP connection"
 
 
 @pytest.mark.parametrize("path", ["/", "/ws"])

@@ -7,9 +7,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from aiortc import RTCRtpTransceiver
+from aiortc import RTCPeerConnection, RTCRtpTransceiver
 
 from localvoice.transports.webrtc import peer as webrtc
+from localvoice.transports.webrtc.patches.connection import IceGuard, PeerConnection
 from localvoice.transports.webrtc.peer import WebRtcPeer
 from localvoice.transports.webrtc.sdp import MAX_RESTING, SdpOffer, dtls_fingerprint
 from tests.support.fakes import WORD_SECONDS, FakeLlm, FakeStt, fake_engines, until
@@ -158,6 +159,23 @@ async def test_an_offer_that_cant_be_used_leaves_the_call_as_it_was(peers: list[
             assert peers[0]._connection.connectionState == "connected"
             await browser.offer()
             await converses(client, browser)
+
+
+async def test_an_offer_connects_after_one_whose_connecting_was_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outcomes: list[type[BaseException] | None] = [asyncio.CancelledError, None]
+
+    async def connect(_: RTCPeerConnection) -> None:
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+
+    monkeypatch.setattr(RTCPeerConnection, "_RTCPeerConnection__connect", connect)
+    connection = PeerConnection(IceGuard(lambda: None))
+    for _ in range(2):
+        connecting = connection._RTCPeerConnection__connect()
+        await asyncio.wait([asyncio.ensure_future(connecting)])
+    assert outcomes == []
 
 
 @needs_a_network

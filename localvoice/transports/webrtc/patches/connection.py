@@ -223,13 +223,15 @@ class PeerConnection(RTCPeerConnection):
         if self._connecting:
             return
         self._connecting = True
-        while self._connect_again:
-            self._connect_again = False
-            try:
-                await super()._RTCPeerConnection__connect()  # type: ignore[misc]
-            except Exception:
-                log.debug("a WebRTC connection can't be opened", exc_info=True)
-        self._connecting = False
+        try:
+            while self._connect_again:
+                self._connect_again = False
+                try:
+                    await super()._RTCPeerConnection__connect()  # type: ignore[misc]
+                except Exception:
+                    log.debug("a WebRTC connection can't be opened", exc_info=True)
+        finally:
+            self._connecting = False
 
 
 def detach_track(transceiver: RTCRtpTransceiver) -> None:
