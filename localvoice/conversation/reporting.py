@@ -61,20 +61,15 @@ class Reporter:
         self.fire(self._agent.hooks.on_error, error, context)
 
     def report_any(self, error: BaseException, turn_id: str | None = None) -> None:
-        if isinstance(error, VoiceError):
-            self.report(error, turn_id)
-        else:
-            self.report_unforeseen(error, turn_id)
+        if not isinstance(error, VoiceError):  # a bug, told and logged as such
+            log.error("something failed in an unforeseen way: %s", failure(error))
+            words = "Something went wrong inside the server. Say it again; the server's log has the details."
+            error = VoiceError(ErrorCode.INTERNAL_ERROR, Component.SERVER, words)
+        self.report(error, turn_id)
 
     def report_failed(self, task: asyncio.Task[Any]) -> None:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             self.report_any(error)
-
-    def report_unforeseen(self, error: BaseException, turn_id: str | None = None) -> None:
-        """A bug, told and logged as such."""
-        log.error("something failed in an unforeseen way: %s", failure(error))
-        words = "Something went wrong inside the server. Say it again; the server's log has the details."
-        self.report(VoiceError(ErrorCode.INTERNAL_ERROR, Component.SERVER, words), turn_id)
 
     def fire(self, hook: Callable[[*Args], Outcome] | None, *args: *Args) -> None:
         """Call a hook soon, without waiting for it."""

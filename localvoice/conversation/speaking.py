@@ -128,14 +128,16 @@ class Speaker:
             return None
         try:
             await consult(self.agent.hooks.on_tts_start, self.context, piece.text)
-            return piece.text, self._sound_of(piece, self.agent.hooks)
+            return piece.text, self._sound_of(piece)
         except Rejection as no:
             log.info("a piece of the reply was rejected: %s", no.reason)
             self.faithful = False
             # Past the hooks, or they could reject for ever.
-            return (no.say, self._sound_of(Piece(no.say), Hooks())) if no.say else None
+            return (no.say, self._sound_of(Piece(no.say), told=False)) if no.say else None
 
-    async def _sound_of(self, piece: Piece, hooks: Hooks) -> AsyncGenerator[AudioFrame, None]:
+    async def _sound_of(self, piece: Piece, told: bool = True) -> AsyncGenerator[AudioFrame, None]:
+        """`told`: whether the hooks and the metrics are told of it."""
+        hooks = self.agent.hooks if told else Hooks()
         tts, watch = self.agent.engines.tts, Stopwatch()
         count = 0
         try:
@@ -148,9 +150,10 @@ class Speaker:
             await notify(hooks.on_tts_error, self.context, error)
             self.failure = error
             return
-        timing = watch.timing()
-        self.agent.metrics.timing(Metric.TTS_DURATION, timing.duration_ms, {"model": tts.name})
-        await notify(hooks.on_tts_end, self.context, timing)
+        if told:
+            timing = watch.timing()
+            self.agent.metrics.timing(Metric.TTS_DURATION, timing.duration_ms, {"model": tts.name})
+            await notify(hooks.on_tts_end, self.context, timing)
 
     async def _play(self, text: str, frame: AudioFrame) -> str:
         """Have the sound played, if there is any; the text that is still to be told with the next one."""

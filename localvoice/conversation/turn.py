@@ -63,7 +63,7 @@ class Turn:
         self._heard: Heard | None = None
         self._answered: Settled | Confirmation | None = None
         self._announcement = ""
-        self._kept = not isinstance(opening, Forget)  # whether the history keeps the reply
+        self._keeps_reply = not isinstance(opening, Forget)  # in the history
         self.task = asyncio.create_task(self._run(previous), name="turn")
 
     def cut(self, answering: bool, after_ms: float | None) -> None:
@@ -169,14 +169,14 @@ class Turn:
                 self._announcement = no.say or ""
                 return ""
         if (request := forget_request(words)) is not None:
-            self._kept = False
+            self._keeps_reply = False
             self._announcement = await self.housekeeping.forget(request)
             return ""
         if words:
             if self._draft is not None and self._draft.revision == conversation.revision:
                 self._writer.draft = self._draft
             if not conversation.add_words(words, self.agent.engines.llm.sees):
-                self._kept = False
+                self._keeps_reply = False
                 self._announcement = BLIND
         return words
 
@@ -226,7 +226,7 @@ class Turn:
         kept = self._writer.text if finished and self._speaker.faithful else self.playout.heard()
         if self._writer.text and not finished:
             self.reporter.emit(ReplyHeard(kept))
-        if kept.strip() and self._kept:
+        if kept.strip() and self._keeps_reply:
             self.conversation.history.add_assistant(kept)
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
         return kept

@@ -204,16 +204,18 @@ class PlaybookDirector:
 
     async def _untold_change(self) -> StageChange | None:
         """The change of stage that is still to be told: the turn that made it may have been cancelled."""
-        if self._untold is None:
-            return None
-        await self._finish_telling()
+        if self._untold is not None:
+            await self._finish_telling()
         change, self._untold = self._untold, None
+        if change is None:  # also where another waited for the handlers, too, and has told it
+            return None
         return replace(change, say=self._standing.filled(change.say) if change.say else None)
 
     async def _finish_telling(self) -> None:
-        if (telling := self._telling) is not None:
+        while (telling := self._telling) is not None:
             await asyncio.wait([telling])
-            self._telling = None
+            if self._telling is telling:  # else another waited, too, and has changed the stage again
+                self._telling = None
             if not telling.cancelled():  # by a handler, which is its own failure
                 telling.result()
 

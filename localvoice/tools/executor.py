@@ -98,14 +98,13 @@ class ToolExecutor:
     async def _bounded(self, tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
         """What the handler returns, as JSON types; raises `ToolError` at the deadline."""
         job = asyncio.create_task(_handle(tool, arguments, context), name=f"tool {tool.name}")
-        in_time = False
         try:
             done, _ = await asyncio.wait([job], timeout=self._timeout_seconds)
-            in_time = bool(done)
-        finally:
-            if not in_time:
-                await _leave(job, tool, context)
-        if not in_time:
+        except asyncio.CancelledError:
+            await _leave(job, tool, context)
+            raise
+        if not done:
+            await _leave(job, tool, context)
             raise ToolError(f"took longer than {self._timeout_seconds:g} seconds and was stopped")
         if job.cancelled():
             raise ApplicationError("it cancelled itself")

@@ -32,6 +32,7 @@ def parameter_types(function: Callable[..., Any]) -> dict[str, Any]:
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:
         raise TypeError(f"its annotations name something that isn't known there: {error}") from error
+    types: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"the LLM gives arguments by name, and {parameter} can't be given so")
@@ -39,7 +40,11 @@ def parameter_types(function: Callable[..., Any]) -> dict[str, Any]:
             raise TypeError(f"its parameter {name} needs a type annotation")
         if isinstance(parameter.default, FieldInfo):
             raise TypeError(f"write {name}: Annotated[<type>, Field(…)] and a plain default")
-    return {name: hint for name, hint in hints.items() if name != "return"}
+        has_default = not FieldInfo.from_annotation(hints[name]).is_required()
+        if has_default and parameter.default is not parameter.empty:
+            raise TypeError(f"its parameter {name} has two defaults: keep the one in its type or the other")
+        types[name] = hints[name]
+    return types
 
 
 def arguments_of(
@@ -47,8 +52,8 @@ def arguments_of(
 ) -> tuple[TypeAdapter[dict[str, Any]], dict[str, Any]]:
     """What validates the arguments of these types, and their schema: short, because each prompt has it.
 
-    What the LLM leaves out isn't passed on, so the function's own default holds. Raises TypeError or
-    `PydanticUserError` for a type that JSON can't carry.
+    What the LLM leaves out is passed on if its type has a default; otherwise the function's own holds. Raises
+    TypeError or `PydanticUserError` for a type that JSON can't carry.
     """
     defaults = {name: each.default for name, each in inspect.signature(function).parameters.items()}
     required = [name for name in types if defaults[name] is inspect.Parameter.empty]

@@ -11,7 +11,7 @@ from localvoice.contract.messages import LlmReply
 from localvoice.contract.metrics import Metric
 from localvoice.engines.types import ToolCall
 from localvoice.tools import tool
-from tests.support.fakes import STT_FAILED, FakeLlm, FakeStt, FakeTts
+from tests.support.fakes import STT_FAILED, TTS_FAILED, FakeLlm, FakeStt, FakeTts
 from tests.support.hook_recorder import Recorder
 from tests.support.session_room import LONG, Rooms, codes
 
@@ -156,6 +156,20 @@ async def test_a_sentence_can_be_rejected(room: Rooms) -> None:
     await r.session.settle()
     assert r.tts.said == ["Here you are.", "Never mind.", "Goodbye."]
     assert r.said()[-1] == ("assistant", "Here you are. Never mind. Goodbye."), "history holds what was heard"
+    assert len(r.metrics.timings(Metric.TTS_DURATION)) == 2, "what replaces a piece isn't one of the reply's"
+
+
+async def test_a_voice_that_fails_in_what_replaces_a_sentence_is_the_replys_failure(room: Rooms) -> None:
+    def no_secrets(ctx: Any, text: str) -> None:
+        if "secret" in text:
+            raise Rejection("a secret", "Never mind.")
+
+    llm = FakeLlm("Here you are. The secret is 42. Goodbye.")
+    r = room(llm=llm, tts=FakeTts(None, TTS_FAILED), hooks=Hooks(on_tts_start=no_secrets))
+    r.session.answer_text("Tell me.")
+    await r.session.settle()
+    assert codes(r) == ["TTS_ERROR"] and r.tts.said == ["Here you are.", "Never mind."]
+    assert r.said()[-1] == ("assistant", "Here you are.")
 
 
 @pytest.mark.parametrize("say", [None, "Let us talk of something else."])

@@ -13,13 +13,7 @@ from localvoice.contract.errors import Component, ErrorCode
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import StageChange
 from localvoice.observability.stopwatch import Timing
-from tests.support.playbook_talk import (
-    Talk,
-    called,
-    said,
-    targets,
-    way,
-)
+from tests.support.playbook_talk import Talk, called, said, targets, way
 
 
 @pytest.mark.virtual_clock
@@ -201,6 +195,23 @@ async def test_a_change_that_was_not_told_is_told_in_silence() -> None:
     turn.cancel()
     await asyncio.wait([turn])
     assert targets(await talk.director.on_timeout(), await talk.director.on_timeout()) == ["b", None]
+
+
+async def test_a_change_that_two_wait_for_is_told_once() -> None:
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(context: StageContext) -> None:
+        entered.set()
+        await release.wait()
+
+    on = way("u", said("fine", in_reply=True), source="b", to="c")
+    talk = Talk(way("t", said("go")), on, stages={"b": {"on_enter": slow}})
+    turn = asyncio.create_task(talk.turn("go"))
+    await entered.wait()
+    silence = asyncio.create_task(talk.director.on_timeout())
+    await asyncio.sleep(0)
+    release.set()
+    assert targets(*await turn, await silence) == ["b", "c", None]
 
 
 async def test_a_turn_that_was_never_answered_changes_nothing_more() -> None:

@@ -127,6 +127,22 @@ async def test_an_interruption_does_not_wait_for_a_coroutine_that_ignores_it() -
     await asyncio.wait_for(ended.wait(), PROMPT_SECONDS)
 
 
+async def test_a_run_that_is_closed_awaits_nothing_more() -> None:
+    """As Python closes a coroutine that was dropped when its event loop ended."""
+    release, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: Any) -> None:
+        await release.wait()
+        ended.set()
+
+    registry = ToolRegistry([made(slow, policy="sequential")])
+    run = ToolExecutor(registry).run(calls("it"), Contexts())
+    run.send(None)
+    run.close()
+    release.set()
+    await asyncio.wait_for(ended.wait(), PROMPT_SECONDS)
+
+
 async def test_a_context_is_not_cancelled_by_success() -> None:
     contexts = Contexts()
     await ToolExecutor(ToolRegistry([made(lambda *_: 1)])).run(calls("it"), contexts)

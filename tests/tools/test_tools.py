@@ -2,6 +2,8 @@
 
 import asyncio
 import enum
+import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -143,6 +145,24 @@ def test_a_bound_method_can_be_a_tool() -> None:
     assert call(tool(Shop().open), hour=9) == "open at 9"
 
 
+def test_only_parameters_of_the_signature_count() -> None:
+    class Desk:
+        def look(self: Any, room: str, database: tuple[str, ...] = ()) -> str:
+            """Look into a room."""
+            return f"{', '.join(database)} in the {room}"
+
+    @functools.wraps(Desk().look)
+    def with_database(**arguments: Any) -> str:
+        return Desk().look(**arguments, database=("Ada",))
+
+    room = inspect.signature(Desk().look).parameters["room"]
+    with_database.__signature__ = inspect.Signature([room])  # type: ignore[attr-defined]
+    assert call(tool(Desk().look), room="hall") == " in the hall"
+    wrapped = tool(with_database)
+    assert list(wrapped.spec.parameters["properties"]) == ["room"]
+    assert call(wrapped, room="hall") == "Ada in the hall"
+
+
 def test_a_type_that_contains_itself_keeps_its_definitions() -> None:
     @tool
     def plant(tree: Tree) -> int:
@@ -189,6 +209,14 @@ def with_field_default(n: int = Field(3)) -> None:
     """Add."""
 
 
+def with_two_defaults(n: Annotated[int, Field(default=2)] = 3) -> None:
+    """Add."""
+
+
+def with_a_factory_and_a_default(n: Annotated[list[int] | None, Field(default_factory=list)] = None) -> None:
+    """Add."""
+
+
 def generator(n: int) -> Iterator[int]:
     """Count."""
     yield n
@@ -211,6 +239,8 @@ async def async_generator(n: int) -> AsyncIterator[int]:
         (with_callable, "with_callable can't be a tool"),
         (with_foreign_class, "with_foreign_class can't be a tool"),
         (with_field_default, r"Annotated\[<type>, Field\(…\)\]"),
+        (with_two_defaults, "n has two defaults"),
+        (with_a_factory_and_a_default, "n has two defaults"),
         (generator, "must return its result, not yield it"),
         (async_generator, "must return its result, not yield it"),
         (len, "function or a bound method"),

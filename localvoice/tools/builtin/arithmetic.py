@@ -99,20 +99,16 @@ def _tokens(expression: str) -> list[str]:
     tokens: list[str] = []
     for match in _TOKEN.finditer(text):
         if match["unknown"] or (match["word"] and match["word"] not in _KNOWN_WORDS):
-            raise _unusable(match[0])
+            raise ToolError(
+                f"{match[0][:20]!r} can't be calculated with: use numbers, and only + - * / // % **, sqrt, "
+                "abs, round, floor and ceil"
+            )
         if match[0] == "(" and tokens and (tokens[-1] == ")" or _is_number(tokens[-1])):
             tokens.append("*")  # 2(3 + 4)
         tokens.append(match[0])
     if not tokens:
         raise ToolError("there is nothing to calculate: give an expression such as 12 * 7")
     return tokens
-
-
-def _unusable(word: str) -> ToolError:
-    return ToolError(
-        f"{word[:20]!r} can't be calculated with: use numbers, and only + - * / // % **, sqrt, abs, round, "
-        "floor and ceil"
-    )
 
 
 class _Percent(Fraction):
@@ -147,11 +143,11 @@ class _Parser:
         token = self._waiting.pop()
         if token in ("+", "-"):
             value = self._value(_SIGN)
-            return value if token == "+" else -value
+            return +value if token == "+" else -value  # either way it is no `_Percent` any more
         value = self._atom(token)
         if _is_number(token) and self._waiting[-1] == "%" and self._waiting[-2] in _AFTER_PERCENT:
             self._waiting.pop()
-            return _Percent(value / 100)
+            return _Percent(_bounded(value / 100))
         return value
 
     def _atom(self, token: str) -> Fraction:
@@ -164,7 +160,8 @@ class _Parser:
             return _CONSTANTS[token]
         if token in _FUNCTIONS:
             if self._waiting[-1] != "(" and not _is_number(self._waiting[-1]):
-                raise _unusable(token)
+                how = f"a number in parentheses after it, as in {token}(4)"
+                raise ToolError(f"{token!r} can't be calculated without {how}")
             return _bounded(Fraction(_FUNCTIONS[token](self._atom(self._waiting.pop()))))
         if not _is_number(token):
             raise SyntaxError
