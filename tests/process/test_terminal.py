@@ -76,6 +76,7 @@ def test_what_looks_like_markup_is_shown(
     monkeypatch.setattr("sys.argv", ["localvoice", *command])
     for set_up in ("configure_process", "exit_at_signal", "set_up_logging"):
         monkeypatch.setattr(cli, set_up, lambda *_, **__: None)
+    monkeypatch.setattr("localvoice.api.configure_process", lambda: None)  # what `serve` runs
     with pytest.raises(SystemExit):
         cli.main()
     assert ("[/i]:smile:" if "list" in command else "[/b]") in shown.getvalue()
