@@ -123,9 +123,9 @@ class ResilientLlm:
             elif failure is not None and tries > self._policy.retries:
                 raise self._given_up(failure, tries) from failure
             given = False
-            reply = llm.reply(messages, sampling, offer, aside)
             limits = self._policy.first_token_seconds, self._policy.reply_seconds
             try:
+                reply = llm.reply(messages, sampling, offer, aside)  # an application's own may fail here, too
                 async with aclosing(reply_within(reply, *limits)) as items:
                     async for item in items:
                         given = True

@@ -1,7 +1,9 @@
 """Retries and deadlines of the LLM, on a clock that jumps."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -146,3 +148,26 @@ async def test_a_prompt_is_the_models_own() -> None:
     llm = ResilientLlm(Mind(FINE), PATIENCE)
     prompt = await llm.prompt(QUESTION, OFFER)
     assert (list(prompt), prompt.offer, prompt.tokens) == (QUESTION, OFFER, 4)
+
+
+class Unconnected(Mind):
+    """An application's own: its call fails before there is a stream."""
+
+    def reply(self, *args: Any, **options: Any) -> AsyncGenerator[ReplyItem, None]:
+        if isinstance(failure := self.script[0][0], VoiceError):
+            self.asked.append((now(), None))
+            self.script = self.script[1:] or self.script
+            raise failure
+        return super().reply(*args, **options)
+
+
+async def test_a_call_that_fails_before_there_is_a_stream_is_made_again() -> None:
+    mind = Unconnected([FAILED], [FAILED], FINE)
+    assert await ask(ResilientLlm(mind, PATIENCE)) == "I am fine."
+    assert mind.times == [0, 0.25, 0.75]
+
+
+async def test_calls_that_fail_before_there_is_a_stream_bring_the_fallback() -> None:
+    llm = ResilientLlm(Unconnected([FAILED]), PATIENCE, Spare(small()).source)
+    assert await ask(llm) == "I am fine."
+    assert llm.name == "small"
