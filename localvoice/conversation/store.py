@@ -219,8 +219,9 @@ class SessionWriter:
     async def _attempt(self, work: Callable[..., None], *arguments: str | bytes) -> bool:
         try:
             await asyncio.to_thread(work, *arguments)
-        except OSError as error:
-            self.fail(error.strerror or str(error))
+        except Exception as error:  # whatever the reason: what was given later is still to be written
+            strerror = error.strerror if isinstance(error, OSError) else None
+            self.fail(strerror or str(error) or type(error).__name__)
             return False
         if self.failing:
             log.info("sessions can be saved again")

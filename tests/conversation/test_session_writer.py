@@ -22,7 +22,7 @@ class HeldStore(SessionStore):
         self.done: list[tuple[str, bytes | None]] = []
         self.begun = threading.Semaphore(0)
         self.pass_on = threading.Semaphore(0)
-        self.fails = False
+        self.fails: Exception | None = None
 
     def write(self, session_id: str, record: bytes) -> None:
         self._hold(session_id, record)
@@ -34,8 +34,8 @@ class HeldStore(SessionStore):
     def _hold(self, session_id: str, record: bytes | None) -> None:
         self.begun.release()
         assert self.pass_on.acquire(timeout=10)
-        if self.fails:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if self.fails is not None:
+            raise self.fails
         self.done.append((session_id, record))
 
 
@@ -89,11 +89,11 @@ async def test_a_failure_is_logged_once_and_told_each_time(
 ) -> None:
     writer = SessionWriter(held)
     held.pass_on.release(10)
-    held.fails = True
+    held.fails = OSError(errno.ENOSPC, "No space left on device")
     with caplog.at_level(logging.INFO):
         assert [await writer.write("a", b"1") for _ in range(3)] == [False] * 3
         assert writer.failing
-        held.fails = False
+        held.fails = None
         assert await writer.write("a", b"1")
         assert not writer.failing
     assert len(caplog.messages) == 2
@@ -108,3 +108,23 @@ async def test_nothing_is_kept_of_what_is_written(held: HeldStore) -> None:
         writer.write(session_id, b"1")
     await writer.flush()
     assert not writer._jobs and not writer._waiting
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(RuntimeError("can't start new thread"), "can't start new thread"), (MemoryError(), "MemoryError")],
+)
+async def test_no_failure_of_one_write_keeps_the_next_from_being_made(
+    held: HeldStore, caplog: pytest.LogCaptureFixture, error: Exception, why: str
+) -> None:
+    writer = SessionWriter(held)
+    held.fails = error
+    first = writer.write("a", b"1")
+    await under_way(held)
+    second = writer.write("a", b"2")
+    held.pass_on.release()
+    await under_way(held)
+    held.fails = None
+    held.pass_on.release()
+    assert await first and await second, "the last of them is written"
+    assert held.done == [("a", b"2")] and why in caplog.messages[0]
