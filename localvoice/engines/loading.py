@@ -197,9 +197,11 @@ async def load_engines(files: EngineFiles, options: EngineOptions, own: OwnEngin
         if vad is None:
             async with _within(LOADING_SECONDS, f"The model {files.name('vad')} was not loaded"):
                 vad = await loader.vad()
+        timed_stt = DeadlineStt(stt, deadlines.stt_seconds)
+        timed_tts = DeadlineTts(tts, deadlines.tts_seconds)
+        engines = Engines(vad, timed_stt, llm, timed_tts, turn)
         loaded.pop_all()
-    timed_stt, timed_tts = DeadlineStt(stt, deadlines.stt_seconds), DeadlineTts(tts, deadlines.tts_seconds)
-    return Engines(vad, timed_stt, llm, timed_tts, turn)
+    return engines
 
 
 async def try_part(part: Part, files: EngineFiles, options: EngineOptions) -> None:

@@ -12,7 +12,8 @@ from localvoice.engines import loading, whisper
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.loading import EngineFiles, EngineOptions, load_engines
 from localvoice.engines.piper import PiperTts
-from tests.support.fakes import FakeLlm, FakeTts, FakeVad, until
+from localvoice.engines.types import OwnEngines
+from tests.support.fakes import FakeLlm, FakeStt, FakeTts, FakeVad, until
 from tests.support.stuck_models import Hole
 from tests.support.stuck_models import hole as hole
 from tests.support.stuck_models import soon_stuck as soon_stuck
@@ -72,3 +73,14 @@ async def test_loading_that_is_cancelled_between_two_models_leaves_none(
         await task
     assert closed == loaded
     hole.way_out.set()
+
+
+async def test_an_engine_of_the_applications_own_without_a_name_leaves_none_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed = other_models_are_fakes(monkeypatch)
+    nameless = FakeStt()
+    monkeypatch.delattr(FakeStt, "name")
+    with pytest.raises(AttributeError, match="name"):
+        await load_engines(SOME_FILES, EngineOptions(device="cpu"), OwnEngines(stt=nameless))
+    assert closed == ["fake-mind", "fake-voice"]
