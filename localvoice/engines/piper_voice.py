@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from localvoice.engines.jobs import Stop
 from localvoice.engines.onnx import Graph, Inputs, open_session, run_stoppable
@@ -191,15 +191,27 @@ def _rounded(sound: Sound) -> Sound:
     return sound
 
 
+class _Audio(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    sample_rate: int = Field(ge=8_000, le=192_000)
+
+
+class _Inference(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    noise_scale: float = Field(default=0.667, ge=0, le=4)
+    length_scale: float = Field(default=1.0, ge=0.1, le=10)
+    noise_w: float = Field(default=0.8, ge=0, le=4)
+
+
 class _Numbers(BaseModel):
     """The numbers in a voice's JSON; it holds more."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    sample_rate: int = Field(ge=8_000, le=192_000, validation_alias=AliasPath("audio", "sample_rate"))
-    noise_scale: float = Field(0.667, ge=0, le=4, validation_alias=AliasPath("inference", "noise_scale"))
-    length_scale: float = Field(1.0, ge=0.1, le=10, validation_alias=AliasPath("inference", "length_scale"))
-    noise_w: float = Field(0.8, ge=0, le=4, validation_alias=AliasPath("inference", "noise_w"))
+    audio: _Audio
+    inference: _Inference = _Inference()
     num_symbols: int = Field(ge=1, lt=1 << 20)
     num_speakers: int = Field(ge=1, lt=1 << 20)
     default_speaker_id: Id = 0
@@ -221,4 +233,5 @@ def check_numbers(settings: Any) -> None:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"])
-        raise ValueError(f"{name}: {problem['msg']}" if name else problem["msg"]) from None
+        words = problem["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name}: {words}" if name else words) from None
