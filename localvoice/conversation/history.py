@@ -219,7 +219,8 @@ class History:
             past = SavedHistory.model_validate(saved)
         except ValidationError as error:
             first = error.errors()[0]
-            why = f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}"
+            where, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+            why = f"{where}: {why}" if where else why
             raise ValueError(
                 f"The saved conversation can't be read ({why}). Delete it to begin a new one."
             ) from None

@@ -114,8 +114,10 @@ class SavedHistory(BaseModel):
     def _answers_follow_their_calls(cls, messages: list[SavedMessage]) -> list[SavedMessage]:
         waiting: set[str] = set()
         for number, message in enumerate(messages):
-            if message.tool_call_id not in waiting if message.role == "tool" else waiting:
-                raise ValueError(f"the tool's answer at {number} and its call don't belong together")
+            if message.role == "tool" and message.tool_call_id not in waiting:
+                raise ValueError(f"message {number} answers a tool call that isn't waiting for one")
+            if message.role != "tool" and waiting:
+                raise ValueError(f"a tool call has no answer before message {number}")
             waiting.discard(message.tool_call_id)
             waiting |= {call.id for call in message.tool_calls}
         return messages

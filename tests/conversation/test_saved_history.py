@@ -1,6 +1,7 @@
 """A history that is saved and restored: the same for the LLM, without its pictures; a broken save is told."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -74,6 +75,26 @@ ANSWER = {"role": "tool", "content": "{}", "tool_call_id": "one"}
 )
 def test_a_broken_save_is_told(broken: Any) -> None:
     with pytest.raises(ValueError, match=r"can't be read \(.+\)\. Delete it"):
+        History.restore(broken)
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"messages": [USER, ANSWER]}, "messages: message 1 answers a tool call that isn't waiting for one"),
+        ({"messages": [USER, CALLS, USER]}, "messages: a tool call has no answer before message 2"),
+        (
+            {"messages": [USER | {"tool_call_id": "one"}]},
+            "messages.0: only the assistant calls tools, and only tools answer",
+        ),
+        ({"messages": [USER], "first_given": 1}, "first_given is not the index of a message of the user's"),
+        ({"messages": [USER], "summarised": 2}, "summarised is more than there are messages"),
+        ({"messages": [USER], "summarised": -1}, "summarised: Input should be greater than or equal to 0"),
+    ],
+)
+def test_a_broken_save_is_told_plainly(broken: Any, why: str) -> None:
+    told = f"The saved conversation can't be read ({why}). Delete it to begin a new one."
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         History.restore(broken)
 
 
