@@ -137,11 +137,17 @@ class Job(Generic[T]):
         if self._deadline is not None:
             self._deadline.tell(works)
 
+    def begin_step(self) -> None:
+        """The thread has it: from now on it can't be cancelled, nor done by another thread."""
+        if not self.begun:
+            self.begun = True
+            self.result.set_running_or_notify_cancel()
+        self.step_since = time.monotonic()
+
     def step(self) -> bool:
         """Run up to the next item, in the model's thread; whether there may be more."""
-        if not self.begun and not self.result.set_running_or_notify_cancel():
+        if self.result.cancelled():  # before it began
             return False
-        self.begun = True
         try:
             if self.stop.is_set():
                 self._context.run(self._steps.close)
@@ -177,9 +183,10 @@ class ModelThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._changed = threading.Condition()
         self.jobs: list[Job[Any]] = []
-        """All that haven't ended, the one that waits longest first."""
+        """All that haven't ended; of those of equal rank that wait, the first is next."""
         self.over: Future[None] = Future()
         """Done at the thread's end."""
+        self.over.set_running_or_notify_cancel()  # so that no caller who waits for it can cancel it
         self._present: Job[Any] | None = None  # what it is working at
         self._ended = False
         _threads.add(self)
@@ -242,11 +249,8 @@ class ModelThread:
             self._changed.notify()
 
     def _run(self) -> None:
-        self.over.set_running_or_notify_cancel()
         job = None
         while (job := self._next(job)) is not None:
-            job.step_since = time.monotonic()
-            self._present = job
             more = job.step()
             self._present = None
             if not more:
@@ -269,6 +273,8 @@ class ModelThread:
                     latest.tell(works=False)
                     self.jobs.remove(latest)
                     self.jobs.insert(0 if first.rank < 0 else len(self.jobs), latest)
+            first.begin_step()  # under the lock, as `abandon` looks for jobs that have not begun
+            self._present = first
         return first
 
 

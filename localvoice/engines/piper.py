@@ -59,7 +59,7 @@ class PiperTts:
     async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
         """The first frame of a sentence holds a third of a second, the others more."""
         advice = "Ask again; if it fails every time, restart localvoice."
-        ended = "Speech synthesis was shut down while it was speaking."
+        ended = _failure("Speech synthesis was shut down while it was speaking.")
         with told(_failure, "Speech synthesis failed", advice, ended):
             async with aclosing(self._worker.stream(lambda stop: self._model.speak(text, stop))) as frames:
                 async for frame in frames:
@@ -167,10 +167,10 @@ class _Voice:
                 raise ValueError("the model gave no sound")
             sound = level(chunk.sound, whole=chunk.end - chunk.begin == 1)
             seconds_a_share = len(sound) / rate / (chunk.end - chunk.begin)
-            told = []
+            ended = []
             while ends and (ends[0] <= chunk.end or chunk.end == 1):
-                told.append((min(ends.popleft(), 1.0) - chunk.begin) * seconds_a_share)
-            yield AudioFrame((sound * 32767).astype(np.int16), rate, tuple(told))
+                ended.append((min(ends.popleft(), 1.0) - chunk.begin) * seconds_a_share)
+            yield AudioFrame((sound * 32767).astype(np.int16), rate, tuple(ended))
 
     def _sounds(self, text: str) -> list[str]:
         return [phoneme for sentence in self._phonemes.phonemize(text) for phoneme in sentence]

@@ -55,9 +55,8 @@ class SmartTurn:
             raise _failure(f"Turn detection takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
         stop = Stop()
         advice = "Until it works again, the length of a silence decides; restart localvoice if it goes on."
-        with told(
-            _failure, "Turn detection failed", advice, "Turn detection was shut down while it was listening."
-        ):
+        ended = _failure("Turn detection was shut down while it was listening.")
+        with told(_failure, "Turn detection failed", advice, ended):
             return await self._worker.run(lambda: _judge(self._model, speech, stop), stop=stop)
 
     async def warm_up(self) -> None:

@@ -108,7 +108,7 @@ class WhisperStt:
         if speech.rate != SPEECH_RATE:
             raise _failure(f"Speech recognition takes sound at {SPEECH_RATE} Hz, not {speech.rate} Hz.")
         advice = "Say it again; if it fails every time, restart localvoice."
-        ended = "Speech recognition was shut down while it was listening."
+        ended = _failure("Speech recognition was shut down while it was listening.")
         with told(_failure, "Speech recognition failed", advice, ended):
             return await self._worker.run_in_steps(lambda stop: self._model.transcribe(speech, stop))
 

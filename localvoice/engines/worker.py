@@ -59,6 +59,7 @@ class Worker:
         self._lost: list[ModelThread] = []
         self._renewing = False
         self._failure: Lost | None = None
+        self._left_behind = False  # the thread, which did not end when the worker was closed
         self._watching: asyncio.AbstractEventLoop | None = None
         _workers.add(self)
 
@@ -159,11 +160,12 @@ class Worker:
         _workers.discard(self)  # a model that is closed is no trouble any more
         self.renew = self._watching = None
         self._thread.end()  # queued jobs aren't taken off: each raises its `Stopped`
-        if not self._thread.alive:
+        if self._left_behind or not self._thread.alive:
             return
         over = asyncio.wrap_future(self._thread.over)
         try:
             ended, _ = await asyncio.wait([over], timeout=LEAVE_SECONDS)
+            self._left_behind = not ended
             if ended:
                 self._thread.join(LEAVE_SECONDS)  # it takes microseconds
         finally:
@@ -197,16 +199,16 @@ class Worker:
 
     def _replace(self) -> None:
         """Leave the thread and its model, and have the jobs that it never had done by fresh ones."""
-        told = f"the model in the thread {self.name} is stuck"
+        stuck = f"the model in the thread {self.name} is stuck"
         old, self._thread = self._thread, ModelThread(self.name)
         self._lost = [thread for thread in (*self._lost, old) if thread.alive]
         if self.renew is None or len(self._lost) > MOST_LOST:
-            self._fail(f"{told}, and was not loaded again", old)
+            self._fail(f"{stuck}, and was not loaded again", old)
             return
-        log.error("%s: it doesn't stop when it is told to. It is being loaded again", told)
+        log.error("%s: it doesn't stop when it is told to. It is being loaded again", stuck)
         self._renewing = True
         renewal = Job(_in_one_step(partial(self._renew, self.renew, self._thread)))
-        for job in (renewal, *old.abandon(Lost(told))):
+        for job in (renewal, *old.abandon(Lost(stuck))):
             self._thread.add(job)
 
     def _renew(self, renew: Callable[[], None], thread: ModelThread) -> None:
@@ -245,16 +247,17 @@ def troubles() -> list[str]:
 
 @contextmanager
 def told(
-    failure: Callable[[str], VoiceError], what: str, advice: str, when_stopped: str = ""
+    failure: Callable[[str], VoiceError], what: str, advice: str, when_stopped: VoiceError | None = None
 ) -> Iterator[None]:
-    """An engine's work: what goes wrong in it comes out as a `failure` that says what, why and what to do."""
+    """An engine's work: what goes wrong in it comes out as a `failure` that says what, why and what to do.
+
+    If the worker was closed, `when_stopped` is raised.
+    """
     try:
         yield
     except VoiceError:
         raise
     except Exception as error:
-        if when_stopped and isinstance(error, Stopped):
-            stopped = failure(when_stopped)
-            stopped.retryable = False
-            raise stopped from error
+        if when_stopped is not None and isinstance(error, Stopped):
+            raise when_stopped from error
         raise failure(f"{what} ({error}). {advice}") from error

@@ -4,10 +4,12 @@ import asyncio
 import threading
 from collections.abc import Generator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
-from localvoice.engines.jobs import Lost, Stop
+from localvoice.engines import worker as worker_module
+from localvoice.engines.jobs import Job, Lost, ModelThread, Stop
 from localvoice.engines.worker import troubles
 from tests.support.fakes import until
 from tests.support.stuck_models import Hole, worker
@@ -77,3 +79,50 @@ async def test_a_model_that_was_given_up_is_no_trouble_once_it_is_closed(hole: H
     await until(lambda: "can't be loaded again" in "".join(troubles()))
     await own.close()
     assert own.trouble not in troubles()
+
+
+async def test_closing_again_does_not_wait_again(hole: Hole, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = worker(hole, "test-worker")
+    hole.traps.append("native")
+    stuck = asyncio.create_task(own.run(hole.step, "native"))
+    await until(lambda: hole.inside == 1)
+    stuck.cancel()
+    await own.close()
+    monkeypatch.setattr(worker_module, "LEAVE_SECONDS", 60.0)
+    async with asyncio.timeout(10):
+        await own.close()
+
+
+class LateThread(ModelThread):
+    """It comes back, takes the job that is queued, and stands still before it begins with it."""
+
+    def __init__(self) -> None:
+        super().__init__("test-worker")
+        self.took, self.way_on = threading.Event(), threading.Event()
+
+    def _next(self, latest: Job[Any] | None) -> Job[Any] | None:
+        job = super()._next(latest)
+        self.took.set()
+        assert self.way_on.wait(10)
+        return job
+
+
+def test_a_job_that_the_thread_took_is_not_given_to_another() -> None:
+    def job(_: Stop) -> Generator[None, None, None]:
+        ran.append("ran")
+        yield
+
+    ran: list[str] = []
+    thread, queued = LateThread(), Job(job)
+    thread.add(queued)
+    assert thread.took.wait(10)
+    assert thread.abandon(Lost("it is stuck")) == []
+    assert isinstance(queued.result.exception(0), Lost)
+    thread.way_on.set()
+    thread.over.result(10)
+    assert not ran and thread.join(10)
+
+
+def test_the_end_of_a_thread_cant_be_cancelled() -> None:
+    """Else a thread that just starts would fail at its end, where `close()` is cancelled."""
+    assert not ModelThread("test-worker").over.cancel()

@@ -3,17 +3,23 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from contextlib import aclosing
 from types import SimpleNamespace
 
 import pytest
 
+from localvoice.contract.errors import VoiceError
 from localvoice.engines import jobs as job_module
 from localvoice.engines import worker as worker_module
 from localvoice.engines.jobs import Stop, Stopped
+from localvoice.engines.llama.engine import LlamaLlm
+from localvoice.engines.piper import PiperTts
+from localvoice.engines.smart_turn import SmartTurn
+from localvoice.engines.types import ChatMessage, Sampling
+from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.worker import Worker
-from tests.support.fakes import until
+from tests.support.fakes import loud, until
 from tests.support.worker_jobs import blocks_until
 from tests.support.worker_jobs import worker as worker
 
@@ -196,3 +202,27 @@ def test_the_stop_flag_knows_since_when(monkeypatch: pytest.MonkeyPatch) -> None
     stop.set()
     stop.set()
     assert stop.since == 5.0 and stop.is_set()
+
+
+async def test_only_a_language_model_that_is_shut_down_is_not_to_be_asked_again() -> None:
+    async def drain(items: AsyncGenerator[object, None]) -> None:
+        async with aclosing(items):
+            async for _ in items:
+                pass
+
+    worker, model = Worker("closed-worker"), SimpleNamespace(sees=False, context_tokens=4096)
+    await worker.close()
+    llm = LlamaLlm("mind", worker, model)  # type: ignore[arg-type]
+    tts = PiperTts("voice", worker, model)  # type: ignore[arg-type]
+    stt = WhisperStt("ears", worker, model)  # type: ignore[arg-type]
+    turn = SmartTurn("tact", worker, model)
+    uses: list[tuple[Awaitable[object], bool]] = [
+        (drain(llm.reply([ChatMessage("user", "Hello")], Sampling())), False),
+        (drain(tts.synthesize("Hello")), True),
+        (stt.transcribe(loud(0.5)), True),
+        (turn.complete(loud(0.5)), True),
+    ]
+    for use, retryable in uses:
+        with pytest.raises(VoiceError, match="was shut down") as caught:
+            await use
+        assert caught.value.retryable == retryable

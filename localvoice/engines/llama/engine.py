@@ -229,12 +229,9 @@ class LlamaLlm:
         self, make: Callable[[Stop], Generator[ReplyItem, None, None]], urgent: bool = True
     ) -> AsyncGenerator[ReplyItem, None]:
         """The worker's items that bring something; what goes wrong as `VoiceError`."""
-        with told(
-            failure,
-            "The language model failed",
-            "Ask again; if it fails every time, restart localvoice.",
-            when_stopped="The language model was shut down while it was writing.",
-        ):
+        advice = "Ask again; if it fails every time, restart localvoice."
+        ended = failure("The language model was shut down while it was writing.", retryable=False)
+        with told(failure, "The language model failed", advice, ended):
             async with aclosing(self._worker.stream(make, urgent=urgent)) as items:
                 async for item in items:
                     if item:
