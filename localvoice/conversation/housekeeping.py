@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from localvoice.contract.messages import Forgotten, StageChangeMessage
+from localvoice.contract.messages import Forgotten
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.compression import compress
 from localvoice.conversation.conversation import Conversation
@@ -91,11 +91,8 @@ class Housekeeping:
         while (seconds := director.seconds_left()) is not None:
             await asyncio.sleep(seconds)
             change = await director.on_timeout()
-            for problem in director.take_problems():
-                self._reporter.report(problem, None)
+            self._reporter.tell_judgement(self._conversation, change)
             if change is None:
                 return
-            self._reporter.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
-            self._conversation.leave_stage(change.clear_history)
             if change.say:
                 self._conversation.announce(change.say)

@@ -9,7 +9,7 @@ from typing import Final
 
 from localvoice.application.hooks import LlmResult, Rejection, StopReason, TurnContext, consult, notify
 from localvoice.contract.errors import VoiceError
-from localvoice.contract.messages import LlmChunk, LlmReply, StageChangeMessage, in_utf8
+from localvoice.contract.messages import LlmChunk, LlmReply, in_utf8
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent, Exchange, StageChange
 from localvoice.conversation.conversation import Conversation, Prepared
@@ -253,14 +253,11 @@ class ReplyWriter:
             await self._utter(asks.question.text)
 
     async def _change_stage(self, change: StageChange | None, aloud: bool = True) -> None:
-        for problem in self.conversation.director.take_problems():
-            self.reporter.report(problem, self.context.turn_id)
+        self.reporter.tell_judgement(self.conversation, change, self.context.turn_id)
         if change is None:
             return
         self.asks = None
         self.draft = None  # it answers in the stage before
-        self.reporter.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
-        self.conversation.leave_stage(change.clear_history)
         if change.clear_history and not self._judged:
             self.conversation.history.add_user(self._words)  # what is answered now is not the past
         if change.say and aloud:

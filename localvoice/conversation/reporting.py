@@ -10,9 +10,16 @@ from typing import Any, Final, TypeVarTuple
 
 from localvoice.application.hooks import ErrorContext, Outcome, notify
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.contract.messages import ErrorMessage, ServerMessage, SpeechStart, StateMessage
+from localvoice.contract.messages import (
+    ErrorMessage,
+    ServerMessage,
+    SpeechStart,
+    StageChangeMessage,
+    StateMessage,
+)
 from localvoice.contract.metrics import Metric
-from localvoice.conversation.agent import Agent
+from localvoice.conversation.agent import Agent, StageChange
+from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.moves import SPEECH_STARTED, FloorTransition, State
 from localvoice.observability.log_context import failure, spoken
 from localvoice.observability.stopwatch import unix_ms
@@ -48,6 +55,16 @@ class Reporter:
         # A turn may take another's place while that one thinks: the client must know whose words come next.
         if told != told_as(transition.source) or transition.target is State.THINKING:
             self.emit(StateMessage(told))
+
+    def tell_judgement(
+        self, conversation: Conversation, change: StageChange | None, turn_id: str | None = None
+    ) -> None:
+        """Report what failed while a playbook judged, and begin the stage that it leads to, if any."""
+        for problem in conversation.director.take_problems():
+            self.report(problem, turn_id)
+        if change is not None:
+            self.emit(StageChangeMessage(change.from_stage, change.to_stage, change.reason))
+            conversation.leave_stage(change.clear_history)
 
     def report(self, error: VoiceError, turn_id: str | None = None) -> None:
         """Tell the client, the application, the metrics and the log what failed."""

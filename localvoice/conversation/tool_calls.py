@@ -35,7 +35,7 @@ class ToolCalls:
     context: TurnContext
     playout: Playout
     utter: Callable[[str], Awaitable[None]]
-    """Says a sentence, for a hook that rejects a call and speaks instead."""
+    """Says the sentence of a hook that rejects a call."""
     settled: Settled | None = None
     """The call that the user was asked about, and has decided about with the words of this turn."""
     asks: Confirmation | None = None  # the call that the user is to be asked about now

@@ -183,7 +183,7 @@ class Intent:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A condition holds: why, for the client, and what the LLM gave along."""
+    """A condition holds: the reason that the client is told, and the data that the LLM gave."""
 
     reason: str
     data: Mapping[str, Any]
