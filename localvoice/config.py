@@ -131,9 +131,15 @@ class AgentSettings(_Group):
 
     system_prompt: str = _setting(SYSTEM_PROMPT, "Who the agent is.", min_length=1)
     history_messages: int = _setting(8, "Messages of the past that the LLM is given.", ge=1)
-    temperature: float = _setting(0.0, "0 always picks the likeliest word.", ge=0, le=2)
-    top_p: float = _setting(0.95, "Nucleus sampling; only above temperature 0.", gt=0, le=1)
-    repeat_penalty: float = _setting(1.1, "Above 1 keeps small models from repeating themselves.", ge=1, le=2)
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = _setting(
+        None, "0 always picks the likeliest word; empty takes the model's own."
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = _setting(
+        None, "Nucleus sampling; only above temperature 0; empty takes the model's own."
+    )
+    repeat_penalty: Annotated[float, Field(ge=1, le=2)] | None = _setting(
+        None, "Above 1 keeps small models from repeating themselves; empty takes the model's own."
+    )
     max_tokens: int = _setting(256, "Length of one answer at most, in tokens.", ge=1, le=4096)
     context_tokens: int | None = _setting(
         None, "Size of the LLM's context; empty takes the profile's.", ge=512

@@ -26,7 +26,7 @@ from localvoice.engines.loading import (
     rehearse,
     warm_up_all,
 )
-from localvoice.engines.types import Engines, OwnEngines
+from localvoice.engines.types import Engines, OwnEngines, Sampling
 from localvoice.observability.adapters import ConsoleMetrics, ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
@@ -143,7 +143,7 @@ def _checked_files(settings: Settings, own: OwnEngines) -> tuple[Profile, Engine
             f"agent.fallback_profile {fallback} has the same language model as {settings.profile}: "
             "name a profile with another one, or leave it empty."
         )
-    return found.profile, replace(files, fallback=other.llm_file)
+    return found.profile, replace(files, fallback=other.llm_file, fallback_sampling=_sampling(other))
 
 
 def _engine_files(files: ModelFiles, unneeded: Collection[Role]) -> EngineFiles:
@@ -156,7 +156,13 @@ def _engine_files(files: ModelFiles, unneeded: Collection[Role]) -> EngineFiles:
         stt=files.stt_dir if needs["stt"] else None,
         llm=files.llm_file if needs["llm"] else None,
         projector=files.projector_file if needs["llm"] else None,
+        sampling=_sampling(files) if needs["llm"] else Sampling(),
     )
+
+
+def _sampling(files: ModelFiles) -> Sampling:
+    """How the profile's language model picks its tokens: as the catalogue says, and else as usual."""
+    return replace(Sampling(), **files.models[files.profile.llm].sampling.model_dump(exclude_none=True))
 
 
 def _engine_options(settings: Settings, profile: Profile) -> EngineOptions:

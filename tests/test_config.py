@@ -99,7 +99,9 @@ def test_every_setting_is_documented_and_can_be_set_from_the_environment(
     numbers = {
         "server.port": "99",
         "agent.context_tokens": "2048",
+        "agent.temperature": "1.5",
         "agent.top_p": "0.5",
+        "agent.repeat_penalty": "1.5",
         "listening.max_utterance_seconds": "30",
     }
     text = others.get(name) or numbers.get(name)

@@ -18,6 +18,8 @@ from localvoice.config import AgentSettings
 AGENT = AgentSettings()
 CONTEXT_TOKENS = 4096
 """As in our profiles that peers are measured on."""
+REPEAT_PENALTY = 1.1
+"""Likewise."""
 
 
 class LlmServer:
@@ -36,7 +38,7 @@ class LlmServer:
             body["messages"],
             temperature=body.get("temperature", 0.0),
             max_tokens=body.get("max_tokens", AGENT.max_tokens),
-            repeat_penalty=AGENT.repeat_penalty,
+            repeat_penalty=REPEAT_PENALTY,
             stream=True,
         )
         while (chunk := await asyncio.to_thread(self._next, chunks)) is not None:

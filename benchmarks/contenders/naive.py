@@ -19,7 +19,7 @@ from faster_whisper import WhisperModel
 from piper import PiperVoice
 
 from benchmarks.call import PacedTrack
-from benchmarks.contenders.llm_server import CONTEXT_TOKENS, serve_app
+from benchmarks.contenders.llm_server import CONTEXT_TOKENS, REPEAT_PENALTY, serve_app
 from localvoice.audio.endpointing import Endpointing, UtteranceEnded, Windows
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.recordings import Resampler
@@ -49,7 +49,7 @@ class Models:
         completed: Any = self._llama.create_chat_completion(
             history,  # type: ignore[arg-type]
             temperature=0.0,
-            repeat_penalty=AGENT.repeat_penalty,
+            repeat_penalty=REPEAT_PENALTY,
             max_tokens=AGENT.max_tokens,
         )
         reply: str = completed["choices"][0]["message"]["content"]

@@ -122,6 +122,18 @@ class ModelFile(_Entry):
         return self
 
 
+class SamplingEntry(_Entry):
+    """How a language model picks its tokens, unless the settings say it: its maker's advice."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """0 always picks the likeliest token."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    """0 is all tokens."""
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repeat_penalty: Annotated[float, Field(ge=1, le=2)] | None = None
+
+
 class Model(_Entry):
     """A model: its files lie in a folder of its name."""
 
@@ -132,10 +144,14 @@ class Model(_Entry):
     """SPDX identifier where there is one."""
     verified: bool = True
     """False: no one has downloaded it through this catalogue yet."""
+    sampling: SamplingEntry = SamplingEntry()
+    """Of an llm model."""
     files: Annotated[tuple[ModelFile, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _has_the_files_of_its_role(self) -> Self:
+        if self.role != "llm" and self.sampling != SamplingEntry():
+            raise ValueError("only an llm model has a sampling table")
         names = {file.name for file in self.files}
         if len({name.lower() for name in names}) != len(self.files):  # many disks know no capitals
             raise ValueError("two files have the same name")

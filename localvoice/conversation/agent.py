@@ -152,11 +152,14 @@ class PlainDirector:
 
 
 def sampling_of(settings: AgentSettings) -> Sampling:
+    """What the settings say of it; the rest is left to the model."""
     return Sampling(
         temperature=settings.temperature,
         top_p=settings.top_p,
         repeat_penalty=settings.repeat_penalty,
         max_tokens=settings.max_tokens,
+        top_k=None,
+        min_p=None,
     )
 
 

@@ -27,6 +27,8 @@ class LlmSource:
     """Its catalogue name."""
     load: Callable[[], Awaitable[Llm]]
     """Loads it; leaves nothing loaded when it raises or is cancelled."""
+    sampling: Sampling = Sampling()
+    """Its own numbers, for requests that leave them to the model."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ async def load_with_fallback(
     that can't be loaded either.
     """
     try:
-        return ResilientLlm(await primary.load(), policy, fallback)
+        return ResilientLlm(await primary.load(), policy, fallback, primary.sampling)
     except Exception as error:  # whatever the reason: without a model nothing works
         if fallback is None:
             raise
@@ -70,14 +72,22 @@ async def load_with_fallback(
                 f"Its fallback {fallback.name}: {_sentence(second)}",
             ) from second
         log_switch(primary.name, llm.name, error)
-        return ResilientLlm(llm, policy)
+        return ResilientLlm(llm, policy, sampling=fallback.sampling)
 
 
 class ResilientLlm:
     """The LLM of the process, with deadlines, retries and a fallback. Implements `Llm`."""
 
-    def __init__(self, primary: Llm, policy: RetryPolicy, fallback: LlmSource | None = None) -> None:
+    def __init__(
+        self,
+        primary: Llm,
+        policy: RetryPolicy,
+        fallback: LlmSource | None = None,
+        sampling: Sampling = Sampling(),  # noqa: B008  # frozen
+    ) -> None:
+        """`sampling` is the primary's own."""
         self._primary = primary
+        self._sampling = sampling  # of the one in use
         self._llm = primary  # the one in use
         self._policy = policy
         self._fallback = fallback  # None also when it has taken over
@@ -125,7 +135,8 @@ class ResilientLlm:
             given = False
             limits = self._policy.first_token_seconds, self._policy.reply_seconds
             try:
-                reply = llm.reply(messages, sampling, offer, aside)  # an application's own may fail here, too
+                numbers = sampling.filled(self._sampling)
+                reply = llm.reply(messages, numbers, offer, aside)  # an application's own may fail here, too
                 async with aclosing(reply_within(reply, *limits)) as items:
                     async for item in items:
                         given = True
@@ -192,6 +203,7 @@ class ResilientLlm:
             self._failures = 0  # after as many failures more it is tried again
         else:
             self._llm, self._fallback, self._fallback_failure = llm, None, ""
+            self._sampling = source.sampling
             log_switch(self._primary.name, llm.name, error)
         finally:
             self._switching = None

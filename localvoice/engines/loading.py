@@ -56,6 +56,8 @@ Part = Literal["vad", "turn", "tts", "stt", "llm", "projector", "fallback"]
 class EngineFiles:
     """Where the verified files of a profile are: each in the folder of its model, which has the model's name.
 
+    And how its language models pick their tokens, where a request leaves that to them.
+
     None where the profile has no such model, or the application brings its own.
     """
 
@@ -67,6 +69,8 @@ class EngineFiles:
     llm: Path | None = None  # GGUF
     projector: Path | None = None  # GGUF with which the language model sees images
     fallback: Path | None = None  # GGUF of the language model that takes over when the first fails
+    sampling: Sampling = Sampling()
+    fallback_sampling: Sampling = Sampling()
 
     def parts(self) -> dict[Part, Path]:
         """The file, or the folder, of each part that there is."""
@@ -171,9 +175,10 @@ async def load_engines(files: EngineFiles, options: EngineOptions, own: OwnEngin
 
     async def load_resilient_llm() -> Llm:
         seconds = deadlines.llm_first_token_seconds, deadlines.llm_seconds
-        primary, fallback = LlmSource(files.name("llm"), load_llm), None
+        primary, fallback = LlmSource(files.name("llm"), load_llm, files.sampling), None
         if files.fallback is not None:
-            fallback = LlmSource(files.name("fallback"), partial(loader.llm, "fallback"))
+            load = partial(loader.llm, "fallback")
+            fallback = LlmSource(files.name("fallback"), load, files.fallback_sampling)
         return await load_with_fallback(primary, fallback, RetryPolicy(*seconds, options.llm_retries))
 
     async with AsyncExitStack() as loaded:

@@ -5,7 +5,7 @@ Cancelling the awaiting task, or closing the iterator, stops the work in the eng
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 from localvoice.audio.frames import AudioFrame
@@ -148,18 +148,34 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the LLM picks its tokens."""
+    """How the LLM picks its tokens.
 
-    temperature: float = 0.0
+    A number that is None is the model's own, as the catalogue has it: hooks may see it, an `Llm` of the
+    application's own is never given it.
+    """
+
+    temperature: float | None = 0.0
     """0 is greedy, and the same question gets the same answer."""
-    top_p: float = 0.95
+    top_p: float | None = 0.95
     """Nucleus; without effect at temperature 0."""
-    repeat_penalty: float = 1.1
+    repeat_penalty: float | None = 1.1
     """Above 1, words of the last sentences are less likely: small models repeat themselves otherwise."""
     max_tokens: int = 256
     """Tokens of one reply at most. Spoken answers are short."""
     stop: tuple[str, ...] = ()
     """Texts that end the reply, in addition to the model's own end-of-turn token."""
+    top_k: int | None = 40
+    """So many of the likeliest tokens are picked from; 0 is all. Without effect at temperature 0."""
+    min_p: float | None = 0.05
+    """Tokens are left out that are less likely than this share of the likeliest. Without effect at
+    temperature 0."""
+
+    def filled(self, model: "Sampling") -> "Sampling":
+        """The same, with the model's own number wherever there is None."""
+        unsaid = {
+            each.name: getattr(model, each.name) for each in fields(self) if getattr(self, each.name) is None
+        }
+        return replace(self, **unsaid)
 
 
 class VadStream(Protocol):

@@ -71,10 +71,7 @@ class Writer:
 
         chunks: Any = self._llama.create_completion(
             prompt,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            repeat_penalty=sampling.repeat_penalty,
-            max_tokens=sampling.max_tokens,
+            **_numbers(sampling),
             stop=[*sampling.stop, *(tool_prompt.NEVER_SAID if guarded else ())],
             seed=SEED,
             stream=True,
@@ -176,6 +173,11 @@ class Writer:
                 "less at once, give the tool fewer arguments, or set a larger context_tokens."
             )
         return ToolCall(f"call_{secrets.token_hex(8)}", tool.name, json.loads(text))
+
+
+def _numbers(sampling: Sampling) -> dict[str, Any]:
+    names = "temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens"
+    return {name: getattr(sampling, name) for name in names}
 
 
 def _grammar(llama: llama_cpp.Llama, tool: ToolSpec) -> LlamaGrammar:
