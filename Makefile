@@ -1,16 +1,25 @@
 # `make` alone lists the targets. Works with GNU make 3.81 (macOS) and newer.
 
-# The models: tiny, base, quality or gpu.
-PROFILE ?= base
+# The models: tiny, base, quality or gpu; auto is the best of them for this machine.
+PROFILE ?= auto
 # More options for the command that a target runs, as in: make run ARGS="--port 9000"
 ARGS ?=
 # The Python to make .venv with; found by itself when empty.
 PYTHON ?=
-# 1 compiles llama-cpp-python for an NVIDIA GPU.
-CUDA ?= $(if $(filter gpu,$(PROFILE)),1,0)
+# 1 compiles llama-cpp-python for an NVIDIA GPU: for the profile gpu, and for auto where there is one, and the
+# compiler for it.
+ifndef CUDA
+CUDA := $(if $(filter gpu,$(PROFILE)),1,0)
+ifeq ($(PROFILE),auto)
+CUDA := $(shell command -v nvidia-smi >/dev/null && command -v nvcc >/dev/null && echo 1 || echo 0)
+endif
+endif
 
-# What a proof runs with, unless PROFILE is given: what is shown doesn't depend on the models' size.
-PROVED := $(if $(filter file,$(origin PROFILE)),tiny,$(PROFILE))
+# A profile that was given. Without one, what is measured, listed or packed is the same on every machine: base.
+# What a proof shows doesn't depend on the models' size: it takes tiny.
+GIVEN := $(if $(filter file,$(origin PROFILE)),,$(filter-out auto,$(PROFILE)))
+NAMED := $(or $(GIVEN),base)
+PROVED := $(or $(GIVEN),tiny)
 BIN := .venv/bin
 gpu := $(if $(filter 1,$(CUDA)),-cuda)
 RUNTIME := .venv/.installed$(gpu)
@@ -58,8 +67,9 @@ To measure it:
   make bench-peers      compare it with a plain pipeline and pipecat
   make prove            WHAT=$(subst $(space),|,$(PROOFS))
   make help             show this
-Options: PROFILE=tiny|base|quality|gpu (now $(PROFILE)), CUDA=0|1 (now $(CUDA)),
+Options: PROFILE=auto|tiny|base|quality|gpu (now $(PROFILE)), CUDA=0|1 (now $(CUDA)),
          PYTHON=path, ARGS="more options", as in: make run ARGS="--port 9000"
+auto is the best for this machine; bench, bundle, licences, sbom take base then.
 endef
 
 help:
@@ -122,14 +132,14 @@ docs: $(DEV)
 	@echo "Built. Open build/docs/index.html."
 
 # A trace has no models, but the tests' scripted engines.
-benched_with := $(if $(filter trace,$(benched)),,--profile $(if $(filter soak,$(benched)),$(PROVED),$(PROFILE)))
+benched_with := $(if $(filter trace,$(benched)),,--profile $(if $(filter soak,$(benched)),$(PROVED),$(NAMED)))
 bench: $(if $(benched_with),$(RUNTIME),$(DEV))
 	$(if $(benched_with),@$(BIN)/localvoice models download $(benched_with))
 	$(BIN)/python -m benchmarks $(benched) $(benched_with) $(ARGS)
 
 bench-peers: $(RUNTIME) $(PEERS)
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	$(BIN)/python -m benchmarks peers --profile $(PROFILE) $(ARGS)
+	@$(BIN)/localvoice models download --profile $(NAMED)
+	$(BIN)/python -m benchmarks peers --profile $(NAMED) $(ARGS)
 
 prove: $(if $(filter offline,$(proven)),$(RUNTIME),$(DEV))
 	$(if $(proven_with),@$(BIN)/localvoice models download --profile $(proven_with))
@@ -138,7 +148,7 @@ prove: $(if $(filter offline,$(proven)),$(RUNTIME),$(DEV))
 proven_with = $(with_$(proven))
 with_offline = $(PROVED)
 with_faults = tiny
-with_injections = $(PROFILE)
+with_injections = $(NAMED)
 # The server under strace, with the network off and on.
 prove_offline = $(BIN)/python -m benchmarks offline --profile $(PROVED)
 # Connections are cut and signals sent at every stage of a turn, 50 times where it is random.
@@ -146,20 +156,20 @@ prove_faults = $(BIN)/pytest tests/server/test_vanishing.py tests/server/test_va
 # 100,000 broken messages, offers, candidates and packets each, which takes hours.
 prove_fuzz = $(BIN)/pytest tests/transports/webrtc/test_fuzz.py tests/transports/webrtc/test_packet_fuzz.py --fuzz 100000 --timeout 0
 # 50 prompt injections on the LLM of PROFILE.
-prove_injections = $(BIN)/pytest tests/conversation/test_injection.py tests/conversation/test_injection_models.py --injections $(PROFILE) --timeout 0
+prove_injections = $(BIN)/pytest tests/conversation/test_injection.py tests/conversation/test_injection_models.py --injections $(NAMED) --timeout 0
 
 licences: $(DEV)
-	@$(BIN)/python scripts/licences.py --profile $(PROFILE) $(ARGS)
+	@$(BIN)/python scripts/licences.py --profile $(NAMED) $(ARGS)
 
 sbom: $(DEV)
-	@$(BIN)/python scripts/sbom.py --profile $(PROFILE) $(ARGS)
+	@$(BIN)/python scripts/sbom.py --profile $(NAMED) $(ARGS)
 
 audit: $(DEV)
 	@$(BIN)/python scripts/audit.py $(ARGS)
 
 bundle: $(DEV)
-	@$(BIN)/localvoice models download --profile $(PROFILE)
-	@$(BIN)/python scripts/bundle.py --profile $(PROFILE) $(if $(gpu),--cuda) $(ARGS)
+	@$(BIN)/localvoice models download --profile $(NAMED)
+	@$(BIN)/python scripts/bundle.py --profile $(NAMED) $(if $(gpu),--cuda) $(ARGS)
 
 # pipecat in an environment of its own, made again when its lock has changed.
 $(PEERS): scripts/peers/requirements.lock | $(RUNTIME)

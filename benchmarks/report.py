@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from localvoice.engines.threads import available_cores
+from localvoice.machine import available_cores
 
 Profile = Annotated[str, typer.Option(help="Set of models: tiny, base, quality, gpu or your own.")]
 Out = Annotated[Path, typer.Option(help="Folder in which the figures are written as JSON.")]

@@ -12,32 +12,39 @@ import typer
 from pydantic import BaseModel
 from rich.table import Table
 
-from localvoice import catalog
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import read_wav, wav_bytes
-from localvoice.catalog import Catalog, CatalogError, DownloadError, ModelFilesError
+from localvoice.catalog import CatalogError, DownloadError, ModelFilesError
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import TurnMetrics
-from localvoice.files import NamedOutput, local_path
+from localvoice.files import NamedOutput
 from localvoice.process.configure import configure_process
 from localvoice.process.ending import exit_at_signal, exit_without_threads, run_until_signal
 from localvoice.process.logs import set_up_logging
-from localvoice.process.output import (
-    UNWRITABLE,
-    open_standard_streams,
-    open_terminal,
-    outlive_output,
-    spell_out,
+from localvoice.process.models_command import app as models_app
+from localvoice.process.options import (
+    ConfigFile,
+    Device,
+    Language,
+    Llm,
+    LogLevel,
+    ModelsDir,
+    Playbook,
+    Profile,
+    Stt,
+    Voice,
+    complaints,
+    console,
+    path,
+    path_option,
 )
+from localvoice.process.output import UNWRITABLE, open_standard_streams, outlive_output, spell_out
 from localvoice.setting_sources import load_settings, warn_of_open_secrets
 from localvoice.version import __version__
 
 if TYPE_CHECKING:
     from localvoice.transports.dialogue import Answer
-
-console = open_terminal()
-complaints = open_terminal(stderr=True)
 
 app = typer.Typer(
     help="A voice agent that runs wholly on your own machine, offline.",
@@ -45,31 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(help="Model files: list, download and verify them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
-
-
-def _path(typed: str) -> Path:
-    try:
-        return local_path(typed)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _path_option(*names: str, help: str) -> Any:
-    """An option that takes a path; an empty one counts as not given."""
-    return typer.Option(
-        *names, help=help, parser=lambda typed: _path(typed) if typed else None, metavar="PATH"
-    )
-
-
-ConfigFile = Annotated[Path | None, _path_option("--config", help="A settings file (TOML).")]
-Profile = Annotated[str | None, typer.Option(help="Set of models: tiny, base, quality, gpu or your own.")]
-Device = Annotated[str | None, typer.Option(help="Where the models run: auto, cpu or cuda.")]
-Language = Annotated[str | None, typer.Option(help="Language that is spoken, as ISO code, or auto.")]
-ModelsDir = Annotated[Path | None, _path_option(help="Folder of the model files.")]
-Playbook = Annotated[Path | None, _path_option(help="A playbook (YAML) that leads the conversation.")]
-LogLevel = Annotated[str | None, typer.Option(help="What is logged: debug, info, warning or error.")]
 
 
 def main() -> None:
@@ -95,6 +78,9 @@ def main() -> None:
 def serve(
     config: ConfigFile = None,
     profile: Profile = None,
+    llm: Llm = None,
+    stt: Stt = None,
+    voice: Voice = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one.")] = None,
     lan: Annotated[
@@ -113,7 +99,10 @@ def serve(
 
     server = _given(host=host, port=port, lan=lan)
     agent = _given(playbook=playbook)
-    found = _settings(config, profile, device, language, models_dir, log_level, server=server, agent=agent)
+    models = {"profile": profile, "llm": llm, "stt": stt, "voice": voice, "models_dir": models_dir}
+    found = _settings(
+        config, log_level, device=device, language=language, server=server, agent=agent, **models
+    )
     LocalVoice(found, console=console).run()
     exit_without_threads()
 
@@ -122,6 +111,9 @@ def serve(
 def talk(
     config: ConfigFile = None,
     profile: Profile = None,
+    llm: Llm = None,
+    stt: Stt = None,
+    voice: Voice = None,
     input: Annotated[str | None, typer.Option(help="Microphone: a part of its name, or its number.")] = None,
     output: Annotated[str | None, typer.Option(help="Headphones: a part of their name, or number.")] = None,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Show the devices and end.")] = False,
@@ -140,24 +132,29 @@ def talk(
         show_devices(console)
         return
     microphone = _given(input=input, output=output)
-    settings = _settings(config, profile, device, language, models_dir, log_level, microphone=microphone)
+    models = {"profile": profile, "llm": llm, "stt": stt, "voice": voice, "models_dir": models_dir}
+    settings = _settings(config, log_level, device=device, language=language, microphone=microphone, **models)
     run_until_signal(lambda _: talk_on_sound_card(settings, console), lambda: console.print("Ending …"))
     exit_without_threads()
 
 
 @app.command()
 def turn(
-    speech: Annotated[Path, typer.Argument(help="What you say: a 16-bit PCM WAV file.", parser=_path)],
-    out: Annotated[Path | None, _path_option(help="Where the spoken reply goes, as WAV.")] = None,
+    speech: Annotated[Path, typer.Argument(help="What you say: a 16-bit PCM WAV file.", parser=path)],
+    out: Annotated[Path | None, path_option(help="Where the spoken reply goes, as WAV.")] = None,
     config: ConfigFile = None,
     profile: Profile = None,
+    llm: Llm = None,
+    stt: Stt = None,
+    voice: Voice = None,
     device: Device = None,
     language: Language = None,
     models_dir: ModelsDir = None,
     log_level: LogLevel = None,
 ) -> None:
     """Answer one WAV file: the transcript, the reply, and the time of each stage."""
-    settings = _settings(config, profile, device, language, models_dir, log_level or "warning")
+    models = {"profile": profile, "llm": llm, "stt": stt, "voice": voice, "models_dir": models_dir}
+    settings = _settings(config, log_level or "warning", device=device, language=language, **models)
     question = read_wav(speech)
     with nullcontext() if out is None else _opened(out) as reply:  # before the models are loaded for nothing
         answer = asyncio.run(_turn(settings, question))
@@ -189,57 +186,15 @@ def version() -> None:
     console.print(__version__, highlight=False)
 
 
-@models_app.command("list")
-def models_list(config: ConfigFile = None, models_dir: ModelsDir = None) -> None:
-    """Show profiles and models, and which files are here."""
-    known, _, folder = _models(config, models_dir)
-    catalog.list_models(known, folder, console)
-
-
-@models_app.command("download")
-def models_download(config: ConfigFile = None, profile: Profile = None, models_dir: ModelsDir = None) -> None:
-    """Download and verify the model files of a profile. Afterwards nothing needs the network."""
-    catalog.download_profile(*_models(config, models_dir, profile), console)
-
-
-@models_app.command("verify")
-def models_verify(config: ConfigFile = None, profile: Profile = None, models_dir: ModelsDir = None) -> None:
-    """Read the model files of a profile in full, and compare them with the catalogue."""
-    catalog.verify_profile(*_models(config, models_dir, profile), console)
-
-
-def _models(
-    config: Path | None, models_dir: Path | None, profile: str | None = None
-) -> tuple[Catalog, str, Path]:
-    """The catalogue, the profile and the models folder."""
-    found = load_settings(config, profile=profile, models_dir=models_dir)
-    return catalog.load_catalog(found.catalog), found.profile, catalog.models_folder(found.models_dir)
-
-
 def _outlive() -> None:
     """Set up a process that lives for long, before it loads anything."""
     outlive_output()
     exit_at_signal()
 
 
-def _settings(
-    config: Path | None,
-    profile: str | None,
-    device: str | None,
-    language: str | None,
-    models_dir: Path | None,
-    log_level: str | None,
-    **groups: dict[str, Any] | None,
-) -> Settings:
-    found = load_settings(
-        config,
-        profile=profile,
-        device=device,
-        language=language,
-        models_dir=models_dir,
-        log_level=log_level,
-        **groups,
-    )
+def _settings(config: Path | None, log_level: str | None, **given: Any) -> Settings:
+    """The settings with what was given on the command line; and the log, as they say."""
+    found = load_settings(config, log_level=log_level, **given)
     monitor = found.monitor
     set_up_logging(found.log_level, complaints, monitor.log_format, monitor.transcripts, monitor.log_file)
     warn_of_open_secrets(found)

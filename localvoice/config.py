@@ -227,7 +227,12 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
-    profile: str = _setting("base", "Set of models: tiny, base, quality, gpu or one of your own.")
+    profile: str = _setting(
+        "auto", "Set of models: auto (the best for this machine), tiny, base, quality, gpu or your own."
+    )
+    llm: str | None = _setting(None, "Language model, by its catalogue name; empty takes the profile's.")
+    stt: str | None = _setting(None, "Speech to text model, by its name; empty takes the profile's.")
+    voice: str | None = _setting(None, "Voice, by its catalogue name; empty takes the profile's.")
     models_dir: LocalPath | None = _setting(None, "Folder of the model files; empty takes the usual one.")
     catalog: LocalPath | None = _setting(None, "A catalogue file of your own, added to the shipped one.")
     device: Literal["auto", "cpu", "cuda"] = _setting("auto", "Where the models run.")

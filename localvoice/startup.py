@@ -14,7 +14,17 @@ from rich.text import Text
 
 from localvoice.application.calls import contained_tasks
 from localvoice.application.hooks import Hooks
-from localvoice.catalog import ROLES, ModelFiles, Profile, Role, load_catalog, models_folder, ready
+from localvoice.catalog import (
+    ROLES,
+    ModelFiles,
+    Profile,
+    Role,
+    choose,
+    here,
+    load_catalog,
+    models_folder,
+    ready,
+)
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.agent import Agent
@@ -82,6 +92,8 @@ async def ready_agent(
         hook_sets.append(recording.hooks())
     combined = Hooks.combine(*hook_sets)
     begun = time.monotonic()
+    # In a thread: an application's loop may be at work.
+    settings = await asyncio.to_thread(with_profile, settings, console, engines or OwnEngines())
     async with loaded_engines(settings, console, engines) as loaded:
         direct = None
         if script is not None:
@@ -106,7 +118,7 @@ async def ready_agent(
 async def loaded_engines(
     settings: Settings, console: Console, own: OwnEngines | None = None
 ) -> AsyncIterator[Engines]:
-    """The profile's engines and the application's own, warm, and closed when the block is left."""
+    """The engines of the named profile and the application's own, warm, and closed when the block is left."""
     with console.status(Text(f"Checking the model files of profile {settings.profile} …")):
         # In a thread: an application's loop may be at work.
         profile, files = await asyncio.to_thread(_checked_files, settings, own or OwnEngines())
@@ -127,12 +139,31 @@ async def loaded_engines(
             await close_all(engines)
 
 
+def with_profile(settings: Settings, console: Console, own: OwnEngines) -> Settings:
+    """The settings with a profile named: the best for this machine of those whose files are here.
+
+    Says which and why, where it chooses. Raises `CatalogError`.
+    """
+    catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
+    choice = choose(catalog, settings)
+    if choice.machine is None:
+        return settings
+    best, taken = choice.profiles[0], here(catalog, choice, folder, _unneeded(own))
+    said = choice.reason() if taken.name == best.name else choice.instead(taken)
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
+    return settings.model_copy(update={"profile": taken.name})
+
+
+def _unneeded(own: OwnEngines) -> list[Role]:
+    brought = {each.name for each in fields(own) if getattr(own, each.name) is not None}
+    return [role for role in ROLES if role in brought]
+
+
 def _checked_files(settings: Settings, own: OwnEngines) -> tuple[Profile, EngineFiles]:
     """The profile, the files it needs, and those of its fallback's LLM. Raises as `ready_agent` does."""
     catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
-    brought = {each.name for each in fields(own) if getattr(own, each.name) is not None}
-    unneeded = [role for role in ROLES if role in brought]
-    found = ready(catalog, settings.profile, folder, unneeded)
+    unneeded = _unneeded(own)
+    found = ready(catalog, choose(catalog, settings).profiles[0], folder, unneeded)
     files = _engine_files(found, unneeded)
     fallback = settings.agent.fallback_profile
     if fallback is None:

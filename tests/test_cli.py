@@ -108,6 +108,9 @@ def test_a_damaged_model_file_stops_the_start(
     ("words", "told"),
     [
         (("serve", "--profile", "nonsense"), "There is no profile 'nonsense'"),
+        (("serve", "--profile", "tiny", "--llm", "gpt"), "There is no language model 'gpt'. There are: "),
+        (("models", "verify", "--stt", "ears"), "There is no speech to text model 'ears'. There are: "),
+        (("models", "download", "--voice", "mine"), "There is no voice 'mine'. There are: "),
         (("serve", "--port", "99999"), "server.port"),
         (("serve", "--config", "nowhere.toml"), "nowhere.toml"),
         (("turn", "nowhere.wav"), "INVALID_AUDIO_FORMAT"),

@@ -32,7 +32,7 @@ def toml(tmp_path: Path) -> Path:
 def test_defaults_need_nothing() -> None:
     settings = load_settings()
     assert settings.model_dump() == defaults().model_dump()
-    assert (settings.profile, settings.server.host, settings.server.port) == ("base", "127.0.0.1", 8787)
+    assert (settings.profile, settings.server.host, settings.server.port) == ("auto", "127.0.0.1", 8787)
     assert (settings.server.session_minutes, settings.server.ping_seconds) == (30, 45)
     assert settings.agent.history_messages == 8
 

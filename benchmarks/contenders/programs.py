@@ -11,7 +11,7 @@ from typing import Final
 from benchmarks.programs import ROOT, Program, running, serve
 from localvoice.catalog import ModelFiles
 from localvoice.config import SYSTEM_PROMPT
-from localvoice.engines.threads import available_cores
+from localvoice.machine import available_cores
 
 PEERS_PYTHON: Final = ROOT / ".venv-peers" / "bin" / "python"
 PREVIOUS: Final = "{previous}"

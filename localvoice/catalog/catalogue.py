@@ -10,6 +10,8 @@ from localvoice.catalog.errors import CatalogError
 from localvoice.catalog.schema import ROLES, Model, Profile
 from localvoice.files import DATA_FOLDER, read_named
 
+AUTO = "auto"
+"""Instead of a profile's name: the best for this machine."""
 _MAX_BYTES = 256 * 1024
 _PACKAGE_COPY = Path(__file__).with_name("catalog.toml")
 
@@ -25,8 +27,10 @@ class Catalog(BaseModel):
     @model_validator(mode="after")
     def _has_the_models_of_its_profiles(self) -> Self:
         for profile in self.profiles.values():
-            for role in ROLES:
-                where, name = f"profiles.{profile.name}: {role}", profile.model_for(role)
+            if profile.name == AUTO:
+                raise ValueError(f"profiles.{AUTO}: this name means the best profile for a machine")
+            for role, name in [(each, name) for each in ROLES for name in profile.models_for(each)]:
+                where = f"profiles.{profile.name}: {role}"
                 if name not in self.models:
                     raise ValueError(f"{where}: there is no model {name!r}")
                 if self.models[name].role != role:
@@ -39,10 +43,13 @@ class Catalog(BaseModel):
             raise CatalogError(f"There is no profile {name!r}. Profiles: {', '.join(self.profiles)}.")
         return self.profiles[name]
 
-    def models_of(self, profile: str) -> tuple[Model, ...]:
-        """The profile's models, one for each role; CatalogError if there is no such profile."""
-        chosen = self.profile(profile)
-        return tuple(self.models[chosen.model_for(role)] for role in ROLES)
+    def models_of(self, profile: str | Profile) -> tuple[Model, ...]:
+        """The profile's models by their roles: one for each, and all language models that may be taken.
+
+        CatalogError if there is no such profile.
+        """
+        chosen = self.profile(profile) if isinstance(profile, str) else profile
+        return tuple(self.models[name] for role in ROLES for name in chosen.models_for(role))
 
 
 def checkout_root() -> Path | None:

@@ -8,9 +8,14 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from localvoice.catalog.catalogue import Catalog
-from localvoice.catalog.errors import ModelFilesError
-from localvoice.catalog.schema import HubSource, Model, ModelFile
-from localvoice.catalog.verify import find_problems, pinned_files, problem_text, quick_fault
+from localvoice.catalog.choice import Choice, is_here, with_llm_here
+from localvoice.catalog.errors import DownloadError, ModelFilesError
+from localvoice.catalog.ready import problem_text, repair_options
+from localvoice.catalog.schema import HubSource, Model, ModelFile, Profile
+from localvoice.catalog.verify import find_problems, pinned_files, quick_fault
+
+ALL = "all"
+"""In place of a profile: all models that are here."""
 
 
 def list_models(catalog: Catalog, folder: Path, console: Console) -> None:
@@ -20,7 +25,7 @@ def list_models(catalog: Catalog, folder: Path, console: Console) -> None:
         table.add_column(heading, justify="right" if heading == "size" else "left", overflow="fold")
     for model in catalog.models.values():
         files = pinned_files([model], folder)
-        used = [name for name, each in catalog.profiles.items() if each.model_for(model.role) == model.name]
+        used = [name for name, each in catalog.profiles.items() if model.name in each.models_for(model.role)]
         known_bytes = decimal(sum(file.size or 0 for file in files.values()))
         table.add_row(
             ", ".join(used) or "-",
@@ -48,26 +53,59 @@ def _sources(model: Model) -> str:
     return (", ".join(kinds) or "by hand") + ("" if model.verified else " (not yet verified by a download)")
 
 
-def verify_profile(catalog: Catalog, profile: str, folder: Path, console: Console) -> None:
-    """Hash every file of the profile, or of `all` models that are there, whatever was verified before.
+def verify_profile(catalog: Catalog, profile: str | Profile, folder: Path, console: Console) -> None:
+    """Hash every file of the profile, or of ALL models that are there, whatever was verified before.
 
     Prints the models that are right. Raises ModelFilesError with each file that is not, and the command that
     repairs it.
     """
-    if profile == "all":
-        models, repair = [m for m in catalog.models.values() if (folder / m.name).is_dir()], "PROFILE"
+    if profile == ALL:
+        options = "--profile PROFILE"
+        models = [model for model in catalog.models.values() if (folder / model.name).is_dir()]
     else:
-        models, repair = list(catalog.models_of(profile)), profile
+        asked = catalog.profile(profile) if isinstance(profile, str) else profile
+        models = list(catalog.models_of(with_llm_here(catalog, asked, folder)))
+        options = repair_options(catalog, asked)
     problems = find_problems(models, folder, full=True)
     bad = {name.partition("/")[0] for name in problems}
     for model in models:
         if model.name not in bad:
             console.print(f"{model.name}: {len(model.files)} file(s) right", markup=False, highlight=False)
     if problems:
-        raise ModelFilesError(problem_text(f"Model files in {folder} cannot be used:", problems, repair))
+        raise ModelFilesError(problem_text(f"Model files in {folder} cannot be used:", problems, options))
 
 
-def download_profile(catalog: Catalog, profile: str, folder: Path, console: Console) -> int:
+def download_choice(catalog: Catalog, choice: Choice, folder: Path, console: Console) -> Profile:
+    """Download what the first profile of the choice lacks; if that can't be had, the next; which it was.
+
+    Raises as `download_profile` does, for the first, if none can be had.
+    """
+    if choice.machine and not is_here(catalog, choice.profiles[0], folder):
+        console.print(choice.reason(), markup=False, highlight=False, soft_wrap=True)
+    refusal: DownloadError | None = None
+    for profile in choice.profiles:
+        try:
+            download_profile(catalog, profile, folder, console)
+        except DownloadError as error:
+            if choice.machine is None:
+                raise
+            refusal = refusal or error
+            console.print(f"Profile {profile.name} can't be had now. {_first_line(error)}", markup=False)
+        else:
+            return profile
+    for profile in choice.too_large:
+        if is_here(catalog, profile, folder):
+            console.print(f"Profile {profile.name} is here, though it is large for this machine.")
+            return profile
+    assert refusal is not None
+    raise refusal
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def download_profile(catalog: Catalog, profile: str | Profile, folder: Path, console: Console) -> int:
     """Download what the profile's models still lack; how many files that were.
 
     Raises CatalogError for an unknown profile, DownloadError with the reasons of every source that failed.
@@ -76,7 +114,8 @@ def download_profile(catalog: Catalog, profile: str, folder: Path, console: Cons
     from localvoice.catalog.display import Display
     from localvoice.catalog.download import download
 
-    models = catalog.models_of(profile)
+    asked = catalog.profile(profile) if isinstance(profile, str) else profile
+    models = catalog.models_of(with_llm_here(catalog, asked, folder))
     for model in models:
         if not model.verified:
             console.print(
@@ -85,6 +124,9 @@ def download_profile(catalog: Catalog, profile: str, folder: Path, console: Cons
     with Display(console) as display:
         count = download(models, folder, display)
     console.print(
-        f"Profile {profile}: all model files are in {folder}.", markup=False, highlight=False, soft_wrap=True
+        f"Profile {asked.name}: all model files are in {folder}.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
     )
     return count

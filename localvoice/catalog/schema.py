@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -15,6 +16,8 @@ from pydantic import (
     Tag,
     model_validator,
 )
+
+from localvoice.machine import Machine
 
 Role = Literal["stt", "llm", "tts", "vad", "turn"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -183,16 +186,38 @@ class Model(_Entry):
         return names[0]
 
 
+class Needs(_Entry):
+    """What a machine must have for a profile to answer in good time on it."""
+
+    cores: PositiveInt = 1
+    free_mb: Annotated[int, Field(ge=0)] = 0
+    """Of memory, in megabytes: what the process takes, and room for the other programs."""
+    gpu_mb: Annotated[int, Field(ge=0)] = 0
+    """Of memory that is free on an NVIDIA GPU."""
+
+    def met_by(self, machine: Machine) -> bool:
+        enough = machine.cores >= self.cores and machine.gpu_mb >= self.gpu_mb
+        return enough and machine.free_mb >= self.free_mb
+
+
+def _several(names: object) -> object:
+    return (names,) if isinstance(names, str) else names
+
+
 class Profile(_Entry):
     """One model for each role, and what to run them on."""
 
     name: FileName
     description: Line
     stt: FileName
-    llm: FileName
+    llms: Annotated[tuple[FileName, ...], BeforeValidator(_several)] = Field(alias="llm", min_length=1)
+    """One, or several in order of preference: the first that can be had and passes its exam is taken."""
     tts: FileName
     vad: FileName
     turn: FileName
+    needs: Needs | None = None
+    """With these met, the profile may be chosen by itself, before all that stand above it in the catalogue.
+    None: it is only taken when it is named."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the models run, unless the settings say it."""
     compute: Literal["int8", "int8_float16", "float16", "float32"] | None = None
@@ -207,6 +232,19 @@ class Profile(_Entry):
     The one that waits for a question aside is kept however large it is.
     """
 
+    @property
+    def llm(self) -> str:
+        """The language model; of several the first."""
+        return self.llms[0]
+
     def model_for(self, role: Role) -> str:
         name: str = getattr(self, role)
         return name
+
+    def models_for(self, role: Role) -> tuple[str, ...]:
+        """The model of this role; of language models all that come into question."""
+        return self.llms if role == "llm" else (self.model_for(role),)
+
+    def with_model(self, role: Role, name: str) -> Self:
+        """The same with another model, the only one for its role."""
+        return self.model_copy(update={"llms": (name,)} if role == "llm" else {role: name})

@@ -29,8 +29,8 @@ import localvoice
 from localvoice.catalog import ModelFilesError, VerifiedCache
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.loading import EngineFiles, EngineOptions, Part, try_part
-from localvoice.engines.threads import available_cores, memory_limit
 from localvoice.engines.whisper import gpu_count
+from localvoice.machine import available_cores, memory_limit
 
 _SECONDS: Final = 60.0
 """For a part of any size, on a machine with other work."""

@@ -48,7 +48,7 @@ def catalog() -> Catalog:
             {"name": name, "role": role, "description": "a model", "licence": "MIT", "files": entries}
         )
     profile = Profile(
-        name="p", description="all", stt="ears", llm="mind", tts="mouth", vad="gate", turn="pause"
+        name="p", description="all", stt="ears", llm=("mind",), tts="mouth", vad="gate", turn="pause"
     )
     return Catalog(models=models, profiles={"p": profile})
 

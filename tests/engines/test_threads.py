@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.engines.threads import ThreadPlan, available_cores, plan_threads
+from localvoice.engines.threads import ThreadPlan, plan_threads
+from localvoice.machine import available_cores
 
 
 @pytest.mark.parametrize(

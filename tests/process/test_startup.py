@@ -1,6 +1,7 @@
 """What is found out before the models are loaded, and what an agent has when it is started."""
 
 import asyncio
+import io
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -13,12 +14,13 @@ from rich.console import Console
 from localvoice import startup
 from localvoice.application.calls import ApplicationError, run
 from localvoice.application.hooks import TurnContext
-from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
+from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.types import Engines
 from localvoice.startup import _engine_options, loaded_engines, ready_agent
 from tests.support.fakes import fake_engines, loud
+from tests.support.small_catalog import put_models, small_catalog
 
 
 @pytest.mark.integration
@@ -89,3 +91,31 @@ async def test_recordings_that_are_asked_for_can_be_deleted(tmp_path: Path) -> N
         assert [Path(name).suffix for name in os.listdir(tmp_path)] == [".wav"]
         assert await agent.delete_recordings("session")
         assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_without_a_profile_the_best_is_taken_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, shown = small_catalog(), io.StringIO()
+    monkeypatch.setattr(startup, "load_catalog", lambda _: catalog)
+    settings = Settings.model_validate({"models_dir": tmp_path, "device": "cpu"})
+    console = Console(file=shown, width=200)
+    async with ready_agent(settings, console) as agent:
+        assert agent.settings.profile in ("small", "middle", "large"), "none is here: the best by the machine"
+    assert "the best for this machine" in shown.getvalue() and "--profile NAME" in shown.getvalue()
+    put_models(catalog, "huge", tmp_path)
+    async with ready_agent(settings, console) as agent:
+        assert agent.settings.profile == "huge", "as /health tells"
+    assert "Profile huge, as it is here." in shown.getvalue()
+    shown.truncate(0)
+    async with ready_agent(settings.model_copy(update={"profile": "small"}), console) as agent:
+        assert agent.settings.profile == "small" and "Profile" not in shown.getvalue()
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_an_unknown_model_stops_the_start() -> None:
+    for profile in ("auto", "tiny"):
+        with pytest.raises(CatalogError, match="no language model 'gpt'"):
+            async with ready_agent(Settings(profile=profile, llm="gpt"), Console(quiet=True)):
+                pass

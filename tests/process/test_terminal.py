@@ -9,6 +9,7 @@ from rich.text import Text
 
 from localvoice import cli
 from localvoice.contract.messages import LlmReply, TranscriptMessage
+from localvoice.process import options
 from localvoice.process.output import open_terminal, plain
 from localvoice.process.talk import _show
 
@@ -68,7 +69,7 @@ def test_colours_of_our_own_are_left(shown: io.StringIO, monkeypatch: pytest.Mon
 def test_what_looks_like_markup_is_shown(
     command: list[str], shown: io.StringIO, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for console in (cli.console, cli.complaints):
+    for console in (options.console, options.complaints):
         monkeypatch.setattr(console, "_file", shown)
         monkeypatch.setattr(console, "_width", 500)
     monkeypatch.setenv("LOCALVOICE_PROFILE", "[/b]")
@@ -83,7 +84,7 @@ def test_what_looks_like_markup_is_shown(
 
 
 def test_the_command_line_has_no_other(shown: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    for console in (cli.console, cli.complaints):
+    for console in (options.console, options.complaints):
         monkeypatch.setattr(console, "_file", shown)
         console.print(BAD, markup=False)
     assert not commands(shown.getvalue()) and shown.getvalue().count("owned") == 2

@@ -67,6 +67,34 @@ def test_what_is_proven_by_tests_names_tests_that_exist(what: str) -> None:
     assert files and all((ROOT / file).is_file() for file in files)
 
 
+@pytest.mark.parametrize("target", ["run", "talk", "download-models"])
+def test_what_is_used_has_the_best_profile_for_the_machine(target: str) -> None:
+    assert "models download --profile auto" in make("-n", target)
+    assert "models download --profile tiny" in make("-n", target, "PROFILE=tiny")
+
+
+@pytest.mark.parametrize("target", ["bench", "bench-peers", "licences", "sbom", "bundle"])
+def test_what_is_measured_listed_or_packed_has_the_same_profile_everywhere(target: str) -> None:
+    for given in ([], ["PROFILE=auto"]):
+        assert "--profile base" in make("-n", target, *given)
+    assert "--profile quality" in make("-n", target, "PROFILE=quality")
+
+
+def test_cuda_is_compiled_where_the_best_profile_can_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = shutil.which("make")
+    assert program is not None
+    for name in ("make", "nvidia-smi", "nvcc"):
+        (tmp_path / name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "CUDA=0|1 (now 1)" in make("help")
+    assert "CUDA=0|1 (now 0)" in make("help", "PROFILE=base")
+    assert "CUDA=0|1 (now 0)" in make("help", "CUDA=0")
+    (tmp_path / "nvcc").unlink()
+    assert "CUDA=0|1 (now 0)" in make("help")
+
+
 def test_an_unknown_thing_to_measure_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(subprocess.CalledProcessError) as failed:
         make("-n", "bench", "WHAT=speed")

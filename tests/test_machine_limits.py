@@ -1,10 +1,11 @@
-"""Limits of control groups, in both versions, seen from outside and inside a container."""
+"""What of a machine this process may use, with the limits of control groups in both versions."""
 
 from pathlib import Path
 
 import pytest
 
-from localvoice.engines.threads import cpu_quota, memory_limit
+from localvoice import machine
+from localvoice.machine import Machine, cpu_quota, free_memory, gpu_memory, memory_limit
 
 GIB = 1 << 30
 
@@ -106,3 +107,80 @@ def test_the_tightest_memory_limit_counts(
 
 def test_without_control_groups_nothing_is_limited(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path) is None and memory_limit(tmp_path) is None
+
+
+MEMINFO = "MemTotal:       8000000 kB\nMemFree:         100000 kB\nMemAvailable:   6000000 kB\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "free"),
+    [
+        ("0::/\n", {}, 6_000_000 << 10),
+        (V2_SERVICE, {"system.slice/memory.max": "max", "system.slice/memory.current": "5"}, 6_000_000 << 10),
+        ("0::/\n", {"memory.max": str(3 * GIB), "memory.current": str(GIB)}, 2 * GIB),
+        (
+            "0::/\n",
+            {"memory.max": str(3 * GIB), "memory.current": str(GIB), "memory.stat": f"inactive_file {GIB}"},
+            3 * GIB,
+        ),
+        (
+            V1_HOST,
+            {
+                "memory/memory.limit_in_bytes": str(2 * GIB),
+                "memory/memory.usage_in_bytes": str(GIB),
+                "memory/memory.stat": f"inactive_file 7\ntotal_inactive_file {GIB >> 1}",
+            },
+            GIB + (GIB >> 1),
+        ),
+        ("0::/\n", {"memory.max": str(GIB), "memory.current": str(2 * GIB)}, 0),
+    ],
+)
+def test_free_memory_is_what_the_machine_and_all_groups_have_left(
+    own: str, files: dict[str, str], free: int, tmp_path: Path
+) -> None:
+    root = system(tmp_path, own, files)
+    (root / "proc/meminfo").write_text(MEMINFO)
+    assert free_memory(root) == free
+
+
+def test_without_meminfo_all_of_the_memory_counts(tmp_path: Path) -> None:
+    assert free_memory(tmp_path) > 100 << 20
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An nvidia-smi that tells of two GPUs, and a llama.cpp that was built for them."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf '16000\\n8000\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(machine, "_llama_has_cuda", lambda: True)
+    return tool
+
+
+def test_the_first_gpu_counts(driver: Path) -> None:
+    assert gpu_memory() == 16_000 << 20
+
+
+@pytest.mark.parametrize(
+    "said", ["#!/bin/sh\nexit 9\n", "#!/bin/sh\n", "#!/bin/sh\necho '[N/A]'\n", "no program"]
+)
+def test_a_driver_that_does_not_work_is_no_gpu(driver: Path, said: str) -> None:
+    driver.write_text(said)
+    assert gpu_memory() == 0
+
+
+def test_a_gpu_that_may_or_can_not_be_used_is_none(driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_memory() == 0
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(machine, "_llama_has_cuda", lambda: False)
+    assert gpu_memory() == 0
+    driver.unlink()
+    assert gpu_memory() == 0
+
+
+def test_a_machine_in_words() -> None:
+    assert str(Machine(1, 4000)) == "1 core, 4.0 GB of free memory, no NVIDIA GPU"
+    assert "2 cores" in str(Machine(2, 4000, 8000)) and "GPU with 8.0 GB free" in str(Machine(2, 4000, 8000))
