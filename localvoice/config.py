@@ -159,6 +159,16 @@ class AgentSettings(_Group):
     )
 
 
+class PhraseSettings(_Group):
+    """What is understood by rule, without the LLM. Empty: as long as the agent has no prompt of your own."""
+
+    stop: bool | None = _setting(None, '"Stop", "never mind": silence. Also with a prompt of one\'s own.')
+    repeat: bool | None = _setting(None, '"Sorry?": the last answer again. Also with a prompt of one\'s own.')
+    commands: bool | None = _setting(
+        None, "The sentences that tools know: the tool is called at once. Also with a prompt of one's own."
+    )
+
+
 class MicrophoneSettings(_Group):
     """The sound card, for `localvoice talk`."""
 
@@ -244,6 +254,7 @@ class Settings(BaseSettings):
     server: ServerSettings = Field(default_factory=ServerSettings)
     listening: ListeningSettings = Field(default_factory=ListeningSettings)
     agent: AgentSettings = Field(default_factory=AgentSettings)
+    phrases: PhraseSettings = Field(default_factory=PhraseSettings)
     microphone: MicrophoneSettings = Field(default_factory=MicrophoneSettings)
     deadlines: DeadlineSettings = Field(default_factory=DeadlineSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -25,9 +25,10 @@ from localvoice.catalog import (
     models_folder,
     ready,
 )
-from localvoice.config import ConfigError, Settings
+from localvoice.config import SYSTEM_PROMPT, ConfigError, Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.agent import Agent
+from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.engines.loading import (
     EngineFiles,
     EngineOptions,
@@ -100,7 +101,9 @@ async def ready_agent(
             parts = script, registry, settings.agent, loaded.llm, combined, own, dict(handlers or {})
             direct = partial(PlaybookDirector, *parts)
         forget = None if recording is None else recording.forget
-        agent = Agent(settings, loaded, combined, own, registry, direct, forget)
+        own_persona = script is not None or settings.agent.system_prompt != SYSTEM_PROMPT
+        understanding = Understanding(settings.phrases, own_persona)
+        agent = Agent(settings, loaded, combined, own, registry, direct, forget, understanding)
         try:
             with console.status(_WARMING_UP):
                 await agent.warm_up()

@@ -96,6 +96,8 @@ class ToolResult:
     error: str | None = None
     """Why it failed, in words that the LLM reads, too."""
     duration_ms: float = 0.0
+    says: str = ""
+    """The sentence that the user is told at once; empty where the LLM is to answer."""
 
 
 @dataclass(frozen=True)

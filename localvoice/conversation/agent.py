@@ -5,9 +5,10 @@ neither: it asks its `Director`.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 from localvoice.application.hooks import Hooks, ToolResult
@@ -15,7 +16,16 @@ from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.moves import FloorTransition, State
-from localvoice.engines.types import CHOOSE_FREELY, ChatMessage, Engines, Sampling, ToolCall, ToolOffer
+from localvoice.conversation.phrases.understanding import Understanding
+from localvoice.engines.types import (
+    CALL_NOTHING,
+    CHOOSE_FREELY,
+    ChatMessage,
+    Engines,
+    Sampling,
+    ToolCall,
+    ToolOffer,
+)
 from localvoice.tools import Tool, ToolRegistry
 
 
@@ -32,7 +42,24 @@ class Brief:
         """The tools as the LLM gets them; None without any. It must talk when it has no calls left."""
         if not self.tools:
             return None
-        return ToolOffer(tuple(tool.spec for tool in self.tools), self.tool_choice if calls_left else "none")
+        return ToolOffer(
+            tuple(tool.spec for tool in self.tools), self.tool_choice if calls_left else CALL_NOTHING
+        )
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the LLM is told of the tools only after one of their cues, on a prompt of its own."""
+        free = self.tool_choice == CHOOSE_FREELY
+        return free and bool(self.tools) and all(tool.cues for tool in self.tools)
+
+    def cued(self, words: str) -> bool:
+        """Whether a cue of a tool is in these words."""
+        return any(_cues(tool.cues).search(words) for tool in self.tools)
+
+
+@lru_cache(maxsize=256)
+def _cues(words: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -216,6 +243,8 @@ class Agent:
     """Makes the director of each conversation; None if the system prompt and all tools always apply."""
     delete_recordings: Callable[[str], Awaitable[bool]] | None = None
     """Deletes the sound that was saved of the session with this id, and says whether it could."""
+    understanding: Understanding = field(default_factory=Understanding)
+    """What is understood without the LLM."""
     quiet: Quiet = field(default_factory=Quiet)
 
     def direct(self, session_id: str) -> Director:
@@ -229,4 +258,7 @@ class Agent:
     async def warm_up(self) -> None:
         """Have the LLM read what every conversation begins with. Raises its `VoiceError`."""
         brief = self.direct("warm-up").brief()
-        await self.engines.llm.prepare([ChatMessage("system", brief.system_prompt)], brief.offer())
+        system = [ChatMessage("system", brief.system_prompt)]
+        await self.engines.llm.prepare(system, brief.offer())
+        if brief.is_gated:
+            await self.engines.llm.prepare(system)

@@ -6,17 +6,29 @@ It is kept for half an hour in case the client comes back, even if nothing was s
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from localvoice.application.hooks import LlmRequest
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import in_utf8
-from localvoice.conversation.agent import Agent, Director
+from localvoice.conversation.agent import Agent, Brief, Director
 from localvoice.conversation.history import History
-from localvoice.conversation.phrases import asks_about, forget_request
+from localvoice.conversation.message_forms import asked, last_call, recent
+from localvoice.conversation.phrases.forgetting import forget_request
+from localvoice.conversation.phrases.pictures import asks_about
+from localvoice.conversation.phrases.understanding import Again, Silence, Understood
 from localvoice.conversation.reminders import Reminders
-from localvoice.engines.types import Image, unseen
+from localvoice.engines.types import (
+    CALL_OR_NOTHING,
+    CHOOSE_FREELY,
+    ChatMessage,
+    Image,
+    Llm,
+    ToolOffer,
+    unseen,
+)
+from localvoice.languages import DEFAULT
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import Confirmation
 
@@ -34,6 +46,7 @@ class Prepared:
 
     request: LlmRequest
     start: int  # index in the history: what is before it is left out from now on (`History.trim`)
+    chooses: bool = False  # whether it only asks which tool to call, if any
 
 
 @dataclass(eq=False, slots=True)
@@ -46,6 +59,7 @@ class Conversation:
     attachments: list[Image] = field(default_factory=list)  # pictures for the next utterance
     confirmation: Confirmation | None = None
     """The call that the user has been asked about. Belongs to this moment: it is never saved."""
+    last_reply: str = ""  # the last answer, as it was written: all of it, though perhaps not all was heard
     turns: int = 0  # how often the user has said something
     started: float = 0.0
     last_active: float = 0.0
@@ -113,27 +127,46 @@ class Conversation:
         self.turns += 1
         return _add_user(self.history, words, self.take_attachments(), sees)
 
-    def history_with(self, words: str, sees: bool) -> History | None:
+    def add_understood(self, words: str, understood: Understood) -> None:
+        """The user has said this, and it takes no LLM to answer; pictures wait on."""
+        self.turns += 1
+        self.history.add_user(words, aside=isinstance(understood, Silence | Again))
+
+    def understand(self, agent: Agent, words: str, code: str = DEFAULT) -> Understood | None:
+        """What these words ask for, where it takes no LLM to know; `code` is their language, ISO 639-1."""
+        brief = self.director.brief()
+        tools = brief.tools if brief.tool_choice == CHOOSE_FREELY else ()
+        return agent.understanding.of(words, tools, last_call(self.history.messages), code)
+
+    def history_with(self, agent: Agent, words: str) -> History | None:
         """The history as it will be if the user says this; None where not the LLM answers."""
         if not words or forget_request(words) is not None or not self.director.foreseeable():
+            return None
+        if self.understand(agent, words) is not None:
             return None
         asked = self.confirmation
         if asked is not None and asked.answered(words) is not None:
             return None  # first the call runs, or is refused, or the user is asked again
         history = self.history.copy()
+        sees = agent.engines.llm.sees
         return history if _add_user(history, words, self.attachments, sees) else None
 
     async def prepare(
-        self, agent: Agent, history: History | None = None, calls_left: bool = True
+        self, agent: Agent, history: History | None = None, calls_left: bool = True, chosen: bool = False
     ) -> Prepared:
         """The request for the next pass of the LLM, which must talk when it has no calls of tools left.
 
+        `chosen`: whether it has been asked already if a tool is to be called, where that is asked apart.
         `history` is what was said, if that isn't what it is now. The template and the tokens are made off the
         event loop. Raises the LLM's `VoiceError`.
         """
         past = self.history.copy() if history is None else history  # the copy, because this waits
         llm, brief = agent.engines.llm, self.director.brief()
         offer = brief.offer(calls_left)
+        if brief.is_gated and offer is not None:
+            if calls_left and not chosen and _may_need_tool(brief, past.messages):
+                return await self._choice(llm, brief, offer, past)
+            offer = None
         # The longest reply may be as long as the context; half of it is left for what was said.
         room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2)
         for messages, start in past.prompts(brief.system_prompt, agent.settings.agent.history_messages):
@@ -142,6 +175,14 @@ class Conversation:
             if prompt.tokens <= room:
                 break
         return prepared
+
+    async def _choice(self, llm: Llm, brief: Brief, offer: ToolOffer, past: History) -> Prepared:
+        """Asks whether to call a tool, on a prompt of its own: that of the talk tells of no tools."""
+        offer = replace(offer, choice=CALL_OR_NOTHING)
+        messages = [ChatMessage("system", brief.system_prompt), *recent(past.messages)]
+        prompt = await llm.prompt(messages, offer)
+        request = LlmRequest(prompt, brief.sampling, offer, llm.name)
+        return Prepared(request, start=0, chooses=True)
 
     def let_go_of_pictures(self) -> None:
         """Its client has gone. What it comes back to is words: pictures would wait in memory for nothing."""
@@ -161,6 +202,7 @@ class Conversation:
         Pictures that wait for their next words go either way.
         """
         self.attachments.clear()
+        self.last_reply = ""
         if not everything:
             return int(self.history.forget_last())
         count = self.history.exchanges
@@ -183,3 +225,11 @@ def _add_user(history: History, words: str, images: Sequence[Image], sees: bool)
     else:
         history.add_user("\n".join([*(unseen(image.alt) for image in images), words]))
     return True
+
+
+def _may_need_tool(brief: Brief, messages: Sequence[ChatMessage]) -> bool:
+    """Whether the user's last message has a tool's cue, or follows a turn with a call: "and in Tokyo?"."""
+    latest = asked(messages)
+    if not latest:
+        return False
+    return brief.cued(messages[latest[-1]].content) or last_call(messages[: latest[-1]]) is not None

@@ -81,14 +81,16 @@ class History:
         """Messages of the user's, in all."""
         return self._dropped + sum(message.role == "user" for message in self.messages)
 
-    def add_user(self, text: str, images: Sequence[Image] = ()) -> None:
+    def add_user(self, text: str, images: Sequence[Image] = (), aside: bool = False) -> None:
+        """The user said this. Of what is said `aside` the LLM isn't told, nor of the answer."""
         self._settle()
-        self._append(ChatMessage("user", text, images=tuple(images)))
+        self._append(ChatMessage("user", text, images=tuple(images), aside=aside))
 
     def add_assistant(self, text: str) -> None:
         """The user heard this."""
         self._answer_waiting()
-        self._append(ChatMessage("assistant", text))
+        aside = bool(self.messages) and self.messages[-1].aside
+        self._append(ChatMessage("assistant", text, aside=aside))
 
     def add_calls(self, calls: Sequence[ToolCall]) -> None:
         if not calls:
@@ -113,7 +115,8 @@ class History:
         start = self._cut(self._first_given, limit)
         while True:
             # What the agent said before the user is left out: templates want the user first.
-            given = self.messages[self._first_user(range(start, len(self.messages)), len(self.messages)) :]
+            first = self._first_user(range(start, len(self.messages)), len(self.messages))
+            given = [message for message in self.messages[first:] if not message.aside]
             prompt = [ChatMessage("system", system_prompt), *self._with_summary(merge_runs(given))]
             yield prompt, start
             if start >= self._latest_user():

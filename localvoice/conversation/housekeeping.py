@@ -8,7 +8,7 @@ from localvoice.conversation.agent import Agent
 from localvoice.conversation.compression import compress
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.moves import FloorTransition, State
-from localvoice.conversation.phrases import ForgetRequest, outcome
+from localvoice.conversation.phrases.forgetting import ForgetRequest, outcome
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
 

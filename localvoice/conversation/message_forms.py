@@ -55,6 +55,29 @@ def merge_runs(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return merged
 
 
+def asked(messages: Sequence[ChatMessage]) -> list[int]:
+    """Indexes of what the user said, oldest first, without what they said aside."""
+    return [index for index, each in enumerate(messages) if each.role == "user" and not each.aside]
+
+
+def recent(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The user's last two messages and what followed them, which show what they ask for."""
+    start = (asked(messages) or [0])[-2:][0]
+    return merge_runs([message for message in messages[start:] if not message.aside])
+
+
+def last_call(messages: Sequence[ChatMessage]) -> ToolCall | None:
+    """The last call since the user's last message."""
+    start = (asked(messages) or [0])[-1]
+    return next((each.tool_calls[-1] for each in reversed(messages[start:]) if each.tool_calls), None)
+
+
+def last_answer(messages: Sequence[ChatMessage]) -> str:
+    """What the user heard last; empty if that is nothing."""
+    answers = (each.content for each in reversed(messages) if each.role == "assistant" and not each.aside)
+    return next(filter(None, answers), "")
+
+
 class _SavedCall(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -72,6 +95,7 @@ class SavedMessage(BaseModel):
     content: str
     tool_calls: list[_SavedCall] = []
     tool_call_id: str = ""
+    aside: bool = False
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
@@ -89,12 +113,13 @@ class SavedMessage(BaseModel):
                 for call in message.tool_calls
             ],
             "tool_call_id": message.tool_call_id,
+            "aside": message.aside,
         }
         return cls.model_validate(fields)
 
     def as_chat(self) -> ChatMessage:
         calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in self.tool_calls)
-        return ChatMessage(self.role, self.content, calls, self.tool_call_id)
+        return ChatMessage(self.role, self.content, calls, self.tool_call_id, aside=self.aside)
 
 
 class SavedHistory(BaseModel):

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.conversation.phrases import ForgetRequest
+from localvoice.conversation.phrases.forgetting import ForgetRequest
 from localvoice.engines.types import Transcript
 from localvoice.observability.stopwatch import Timing
 

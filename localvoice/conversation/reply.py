@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import secrets
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,8 @@ from localvoice.contract.messages import LlmChunk, LlmReply, in_utf8
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent, Exchange, StageChange
 from localvoice.conversation.conversation import Conversation, Prepared
+from localvoice.conversation.message_forms import last_answer
+from localvoice.conversation.phrases.understanding import Again, Command, Known, Say, Silence, Understood
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.sentences import Reply, Splitter, Written, written
 from localvoice.conversation.speaking import Piece, Speaker
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 MORE: Final = "Shall I go on?"
 """Said at the end of a reply that was cut off."""
 NO_WORDS: Final = "Sorry, I have no answer to that."
+NOTHING_SAID: Final = "I haven't said anything yet."
 DONE: Final = "Done."
 """Said in place of a reply without words: `DONE` where all tools that were called did what they should."""
 
@@ -57,16 +61,15 @@ class ReplyWriter:
         self._asked = math.inf  # when the LLM was asked first
         self._words = ""
         self._judged = self._uttered = self._worded = False
+        self._complete = False  # whether the answer is whole without the LLM
+        self._chosen = False  # whether it is settled that no tool is to be called
 
-    async def write(self, words: str, announcement: str, answered: Settled | Confirmation | None) -> None:
-        """Say the announcement, or else answer what the user said.
-
-        `answered` is what these words make of a question about a call: it is settled, or asked again.
-        """
+    async def write(self, words: str, announcement: str, known: Known) -> None:
+        """Say the announcement, or else answer what the user said."""
         if announcement:
             await self._utter(announcement)
         else:
-            await self._answer(words, answered)
+            await self._answer(words, known)
         if self.speaker.is_cut:
             return  # an LLM may fail while it is cancelled: no piece is taken any more
         for piece in self._splitter.flush():
@@ -84,22 +87,25 @@ class ReplyWriter:
             change = await self.conversation.director.after_reply(self._exchange())
             await self._change_stage(change, aloud=False)
 
-    async def _answer(self, words: str, answered: Settled | Confirmation | None) -> None:
+    async def _answer(self, words: str, known: Known) -> None:
         """A failure is kept: what was written before it is still spoken."""
         self._words = words
         director = self.conversation.director
         try:
             await director.begin()
-            if isinstance(answered, Settled):
-                if answered.answer is Consent.UNCLEAR:
-                    await self._utter(GIVEN_UP)
-                self._tools.settled = answered
-                await self._act([answered.call])
-            else:
-                await self._go_on(answered)
-            while self.asks is None and (calls := await self._ask_llm()):
+            match known:
+                case Settled():
+                    if known.answer is Consent.UNCLEAR:
+                        await self._utter(GIVEN_UP)
+                    self._tools.settled = known
+                    await self._act([known.call])
+                case Confirmation() | None:
+                    await self._go_on(known)
+                case _:
+                    await self._carry_out(known)
+            while self.asks is None and not self._complete and (calls := await self._ask_llm()):
                 await self._act(calls)
-            if not self._has_words:
+            if not self._has_words and not isinstance(known, Silence):
                 await self._break_silence()
             self._judged = True
             await self._change_stage(await director.after_reply(self._exchange()))
@@ -141,6 +147,9 @@ class ReplyWriter:
             await notify(hooks.on_llm_error, self.context, error)
             raise
         await self._tell_pass(watch, LlmResult("".join(texts), tuple(calls), reason), len(texts))
+        if prepared.chooses and not calls and not texts:
+            self._chosen = True
+            return await self._ask_llm()
         offer = prepared.request.offer
         if offer is None or offer.choice == CALL_NOTHING:
             return []  # also where the LLM has called one
@@ -155,7 +164,8 @@ class ReplyWriter:
             prepared = await asyncio.shield(draft.prepared)  # whose work goes on until the draft is dropped
             reply, self._splitter = draft.reply, draft.splitter
         else:
-            prepared = await conversation.prepare(self.agent, calls_left=self._tools.may_go_on(self._asked))
+            calls_left = self._tools.may_go_on(self._asked)
+            prepared = await conversation.prepare(self.agent, calls_left=calls_left, chosen=self._chosen)
             request = prepared.request
             reply = written(llm.reply(request.messages, request.sampling, request.offer), self._splitter)
         conversation.history.trim(prepared.start)
@@ -240,17 +250,34 @@ class ReplyWriter:
 
     # --- tools and stages ---
 
+    async def _carry_out(self, understood: Understood) -> None:
+        """What takes no LLM to understand; it is asked only if a tool that was called doesn't speak."""
+        self._complete = not isinstance(understood, Command)
+        match understood:
+            case Again():
+                last = self.conversation.last_reply or last_answer(self.conversation.history.messages)
+                await self._utter(last or NOTHING_SAID)
+            case Say(text):
+                await self._utter(text)
+            case Command(name, arguments):
+                self._chosen = True
+                await self._act([ToolCall(f"call_{secrets.token_hex(8)}", name, arguments)])
+
     async def _act(self, calls: list[ToolCall]) -> None:
         await self._tools.run(calls)
-        await self._go_on(self._tools.asks)
+        moved = await self._go_on(self._tools.asks)
+        if self._tools.says and not moved:
+            self._complete = True
+            await self._utter(self._tools.says)
 
-    async def _go_on(self, asks: Confirmation | None) -> None:
-        """Another stage may give the answer. It may also lack the tool that the user is to be asked about."""
+    async def _go_on(self, asks: Confirmation | None) -> bool:
+        """Whether another stage gives the answer. It may lack the tool that the user is to be asked about."""
         change = await self.conversation.director.after_calls(self._exchange())
         await self._change_stage(change)
         if asks is not None and change is None:
             self.asks = asks
             await self._utter(asks.question.text)
+        return change is not None
 
     async def _change_stage(self, change: StageChange | None, aloud: bool = True) -> None:
         self.reporter.tell_judgement(self.conversation, change, self.context.turn_id)

@@ -17,7 +17,8 @@ from localvoice.conversation.floor import Floor, step
 from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.listening import Listening, SpeechEvent
 from localvoice.conversation.moves import FloorTransition, Heard, Spoken, State, TurnOpening
-from localvoice.conversation.phrases import ForgetRequest, wants_floor
+from localvoice.conversation.phrases.backchannels import wants_floor
+from localvoice.conversation.phrases.forgetting import ForgetRequest
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
 from localvoice.conversation.turn import Turn

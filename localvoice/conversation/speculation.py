@@ -104,7 +104,7 @@ class Speculation:
     def foresee(self, words: str, conversation: Conversation) -> None:
         """Have the LLM read what it will be asked if the user says this, while they still say more."""
         self.drop()
-        if (history := conversation.history_with(words, self._agent.engines.llm.sees)) is not None:
+        if (history := conversation.history_with(self._agent, words)) is not None:
             reading = self.read_ahead(conversation, history)
             self._reading = asyncio.create_task(reading, name="prompt reading")
 
@@ -114,7 +114,7 @@ class Speculation:
         `source` is what the words come from: only the turn that answers it gets the draft.
         """
         self.drop()
-        if (history := conversation.history_with(words, self._agent.engines.llm.sees)) is not None:
+        if (history := conversation.history_with(self._agent, words)) is not None:
             self._draft, self._source = Draft(self._agent, conversation, history), source
 
     def take(self, source: object) -> Draft | None:

@@ -42,6 +42,8 @@ class ToolCalls:
     calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
     """In the calls' order. A tool that fails is a result, too."""
+    says: str = ""
+    """What the tools of the last calls tell the user, where all of them speak for themselves."""
 
     def may_go_on(self, begun: float) -> bool:
         """Whether the LLM, which was first asked at this time, may call more."""
@@ -66,6 +68,8 @@ class ToolCalls:
         results = [next(ran) if result is None else result for result in withheld]
         self.calls += calls
         self.results += results
+        said = [result.says for result in results]
+        self.says = " ".join(said) if all(said) else ""
         for result in results:
             history.add_result(result.call_id, content_of(result))
 

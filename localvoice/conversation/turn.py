@@ -21,7 +21,9 @@ from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.moves import Announced, Forget, Heard, Spoken, TurnOpening, Typed
-from localvoice.conversation.phrases import BLIND, forget_request
+from localvoice.conversation.phrases.forgetting import forget_request
+from localvoice.conversation.phrases.pictures import BLIND
+from localvoice.conversation.phrases.understanding import Known
 from localvoice.conversation.reply import ReplyWriter
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speaking import Speaker
@@ -29,7 +31,7 @@ from localvoice.conversation.speculation import Speculation
 from localvoice.engines.types import Transcript
 from localvoice.observability.log_context import log_context
 from localvoice.observability.stopwatch import Stopwatch
-from localvoice.tools.confirmation import Confirmation, Settled
+from localvoice.tools.confirmation import Confirmation
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class Turn:
         self._speaker = Speaker(self.agent, self.playout, self.reporter.emit, self._context, on_sound)
         self._writer = ReplyWriter(self.agent, self.conversation, self.reporter, self._context, self._speaker)
         self._heard: Heard | None = None
-        self._answered: Settled | Confirmation | None = None
+        self._known: Known = None
         self._announcement = ""
         self._keeps_reply = not isinstance(opening, Forget)  # in the history
         self.task = asyncio.create_task(self._run(previous), name="turn")
@@ -158,7 +160,7 @@ class Turn:
         asked = conversation.confirmation
         if words and asked is not None:
             conversation.confirmation = None  # it is not asked about any more, even if this is no answer
-            self._answered = asked.answered(words)
+            self._known = asked.answered(words)
         if heard.timing is not None:
             if words:
                 self.reporter.emit(TranscriptMessage(words))
@@ -173,12 +175,22 @@ class Turn:
             self._announcement = await self.housekeeping.forget(request)
             return ""
         if words:
+            self._note(heard.transcript)
+        return words
+
+    def _note(self, said: Transcript) -> None:
+        conversation, words = self.conversation, said.text
+        understood = None
+        if self._known is None:
+            self._known = understood = conversation.understand(self.agent, words, said.language)
+        if understood is not None:
+            conversation.add_understood(words, understood)
+        else:
             if self._draft is not None and self._draft.revision == conversation.revision:
                 self._writer.draft = self._draft
             if not conversation.add_words(words, self.agent.engines.llm.sees):
                 self._keeps_reply = False
                 self._announcement = BLIND
-        return words
 
     # --- the reply, and what was heard of it ---
 
@@ -188,7 +200,7 @@ class Turn:
         finished = False
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._writer.write(words, self._announcement, self._answered))
+                group.create_task(self._writer.write(words, self._announcement, self._known))
                 group.create_task(self._speaker.speak())
                 group.create_task(self._measure())
             finished = True
@@ -228,6 +240,7 @@ class Turn:
             self.reporter.emit(ReplyHeard(kept))
         if kept.strip() and self._keeps_reply:
             self.conversation.history.add_assistant(kept)
+            self.conversation.last_reply = self._writer.text
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
         return kept
 

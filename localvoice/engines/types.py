@@ -18,6 +18,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 CHOOSE_FREELY: Final = "auto"
 """The LLM decides between calling a tool and talking."""
+CALL_OR_NOTHING: Final = "optional"
+"""The LLM calls a tool or writes nothing: then it is asked again, without tools."""
 CALL_NOTHING: Final = "none"
 """The LLM sees the tools, so that its prompt stays the same, but talks."""
 CALL_SOMETHING: Final = "required"
@@ -43,7 +45,7 @@ class ToolOffer:
     tools: tuple[ToolSpec, ...]
     """At least one."""
     choice: str = CHOOSE_FREELY
-    """`auto`, `none`, `required`, or the name of the tool to call."""
+    """`auto`, `optional`, `none`, `required`, or the name of the tool to call."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class ChatMessage:
     """Of a tool's answer: the call that it answers."""
     images: tuple[Image, ...] = ()
     """Pictures that the user sent with it."""
+    aside: bool = False
+    """Whether the LLM isn't given it, as it has no use for it: "stop", "say that again"."""
 
 
 class Prompt(tuple[ChatMessage, ...]):

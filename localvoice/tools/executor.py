@@ -16,7 +16,14 @@ from localvoice.application.calls import ApplicationError, message_of, unharmed
 from localvoice.application.hooks import ToolResult
 from localvoice.engines.types import ToolCall
 from localvoice.observability.log_context import failure
-from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry
+from localvoice.tools import (
+    InvalidArgumentsError,
+    Tool,
+    ToolContext,
+    ToolError,
+    ToolRegistry,
+    UnknownToolError,
+)
 from localvoice.tools.result import TakesLongError, as_json
 
 log = logging.getLogger(__name__)
@@ -91,9 +98,17 @@ class ToolExecutor:
             tool = self._registry.get(call.name)
             value = await self._bounded(tool, tool.validate(call.arguments), context)
         except Exception as error:
-            return _failed(call, why_it_failed(call.name, error), loop.time() - began)
+            words = why_it_failed(call.name, error)
+            failed = _failed(call, words, loop.time() - began)
+            return replace(failed, says=words) if self._is_for_the_user(call, error) else failed
         duration_ms = (loop.time() - began) * 1000
-        return ToolResult(call.call_id, call.name, success=True, result=value, duration_ms=duration_ms)
+        says = value if tool.speaks and isinstance(value, str) else ""
+        return ToolResult(call.call_id, call.name, True, value, duration_ms=duration_ms, says=says)
+
+    def _is_for_the_user(self, call: ToolCall, error: Exception) -> bool:
+        """Whether the tool itself says why it failed. Of a wrong call the LLM is told: it can do better."""
+        wrongly = isinstance(error, InvalidArgumentsError | UnknownToolError)
+        return isinstance(error, ToolError) and not wrongly and self._registry.get(call.name).speaks
 
     async def _bounded(self, tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
         """What the handler returns, as JSON types; raises `ToolError` at the deadline."""

@@ -31,9 +31,10 @@ class TakesLongError(Exception):
 
 
 def content_of(result: ToolResult) -> str:
-    """The result as JSON for the LLM; of one above `CONTENT_BYTES` only the beginning, and a note."""
+    """The result for the LLM, a text as it is and all else as JSON; of one above `CONTENT_BYTES` only the
+    beginning, and a note."""
     answer = result.result if result.success else {"error": result.error}
-    text = in_utf8(json.dumps(answer, ensure_ascii=False))
+    text = in_utf8(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
     size = len(text.encode())
     if size <= CONTENT_BYTES:
         return text

@@ -9,7 +9,7 @@ async def open_door(room: Annotated[str, Field(description="Name of the room")])
 import asyncio
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final, Literal, get_args, overload
@@ -19,6 +19,7 @@ from pydantic.errors import PydanticUserError
 
 from localvoice.application.calls import result_of
 from localvoice.engines.types import ToolSpec
+from localvoice.languages.templates import Templates
 from localvoice.tools.confirmation import check_question
 from localvoice.tools.schema import arguments_of, complaint_about, flat_schema, parameter_types
 
@@ -75,6 +76,17 @@ class Tool:
     confirm: bool | str = False
     """Whether the user is asked first, and only their yes runs it; or the question to ask, which names every
     required parameter: "Shall I send {text} to {recipient}?"."""
+    phrases: tuple[str, ...] = ()
+    """Sentences that call it without the LLM, such as "open [the] {door} [door]": see `languages.templates`.
+    What stands for a parameter is given as text, and the sentence counts only if `validate` takes it."""
+    follow_ups: tuple[str, ...] = ()
+    """Sentences that, right after a call of it, call it again with other arguments: "and [the] {door}"."""
+    cues: tuple[str, ...] = ()
+    """Words, one of which is in every sentence that needs it. Where all tools on offer have cues, the LLM is
+    told of tools only after one of them: small models answer better without."""
+    speaks: bool = False
+    """Whether what it returns, or why it raises `ToolError`, is a sentence for the user: it is said as it is,
+    and the LLM isn't asked what to say."""
 
     def __post_init__(self) -> None:
         """Check the spec and write its schema's definitions out."""
@@ -91,7 +103,18 @@ class Tool:
         except ValueError as error:
             raise ValueError(f"the tool {name}: {error}") from error
         check_question(name, self.confirm, parameters)
+        self._check_sentences(parameters)
         object.__setattr__(self, "spec", replace(self.spec, parameters=parameters))
+
+    def _check_sentences(self, parameters: Mapping[str, Any]) -> None:
+        try:
+            places = Templates([*self.phrases, *self.follow_ups]).places
+        except ValueError as error:
+            raise ValueError(f"the tool {self.name}: {error}") from error
+        if unknown := sorted(places - parameters.get("properties", {}).keys()):
+            raise ValueError(
+                f"a sentence of the tool {self.name} names {unknown[0]}, which isn't its parameter"
+            )
 
     @property
     def name(self) -> str:
@@ -159,6 +182,10 @@ def tool(
     description: str | None = None,
     policy: Policy = "parallel",
     confirm: bool | str = False,
+    phrases: Sequence[str] = (),
+    follow_ups: Sequence[str] = (),
+    cues: Sequence[str] = (),
+    speaks: bool = False,
 ) -> Callable[[Function], Tool]: ...
 def tool(
     function: Function | None = None,
@@ -168,22 +195,30 @@ def tool(
     description: str | None = None,
     policy: Policy = "parallel",
     confirm: bool | str = False,
+    phrases: Sequence[str] = (),
+    follow_ups: Sequence[str] = (),
+    cues: Sequence[str] = (),
+    speaks: bool = False,
 ) -> Tool | Callable[[Function], Tool]:
     """Make a tool of a typed function, sync or async.
 
     Its name and the first line of its docstring are the tool's, unless given here. Every parameter needs a
     type that JSON can carry; `Annotated[…, Field(description=…)]` describes it. One annotated `ToolContext`
     gets the context and is not for the LLM. With `confirm` the user is asked first, in these words if it is a
-    sentence. Raises TypeError for a function that can't be a tool, ValueError for a bad name or question.
+    sentence. `phrases`, `follow_ups`, `cues` and `speaks` are the fields of `Tool`. Raises TypeError for a
+    function that can't be a tool, ValueError for a bad name, question or sentence.
     """
 
     def decorate(function: Function) -> Tool:
         if not (inspect.isfunction(function) or inspect.ismethod(function)):
             raise TypeError(f"a tool is made of a function or a bound method, not of {function!r}")
         try:
-            return _tool_of(function, name, description, policy, confirm)
+            plain = _tool_of(function, name, description, policy, confirm)
         except (TypeError, PydanticUserError) as error:
             raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
+        return replace(
+            plain, phrases=tuple(phrases), follow_ups=tuple(follow_ups), cues=tuple(cues), speaks=speaks
+        )
 
     return decorate if function is None else decorate(function)
 

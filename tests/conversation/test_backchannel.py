@@ -2,7 +2,7 @@
 
 import pytest
 
-from localvoice.conversation.phrases import is_backchannel
+from localvoice.conversation.phrases.backchannels import is_backchannel
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.conversation.phrases import ForgetRequest, forget_request
+from localvoice.conversation.phrases.forgetting import ForgetRequest, forget_request
 
 LAST = ForgetRequest(everything=False, said=True)
 ALL = ForgetRequest(everything=True, said=True)

@@ -11,6 +11,7 @@ from tests.support.own_modules import MODULES, PACKAGE
 # A folder or a module of the top level -> what of ours it may import, itself aside.
 MAY_IMPORT = {
     "contract": set[str](),
+    "languages": set(),
     "files": set(),
     "version": set(),
     "machine": set(),
@@ -23,9 +24,17 @@ MAY_IMPORT = {
     "engines": {"contract", "config", "audio", "machine", "process/memory"},
     "catalog": {"contract", "config", "files", "machine"},
     "application": {"contract", "audio", "engines", "observability/log_context", "observability/stopwatch"},
-    "tools": {"contract", "engines", "application", "observability/log_context", "observability/stopwatch"},
+    "tools": {
+        "contract",
+        "engines",
+        "application",
+        "languages",
+        "observability/log_context",
+        "observability/stopwatch",
+    },
     "conversation": {
         "contract",
+        "languages",
         "config",
         "files",
         "audio",

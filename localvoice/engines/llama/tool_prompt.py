@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from localvoice.engines.types import (
     CALL_NOTHING,
+    CALL_OR_NOTHING,
     CALL_SOMETHING,
     CHOOSE_FREELY,
     ChatMessage,
@@ -74,13 +75,27 @@ def render(
     takes out of other texts what means something to the model beyond its words.
     """
     talk = "" if offer is None else head(talk_name(offer))
-    said = [_turn(message, words(message), talk, plain) for message in messages]
+    shown = messages if offer is not None else _without_settled_calls(messages)
+    said = [_turn(message, words(message), talk, plain) for message in shown]
     system = [said.pop(0)[1]] if said and said[0][0] == "system" else []
     if offer is not None:
         system.append(plain(_tools(offer)))
     opening: list[Turn] = [("system", "\n\n".join(system))] if system else []
     merged = ((role, "\n".join(text for _, text in run)) for role, run in groupby(said, key=itemgetter(0)))
     return [*opening, *(_examples(talk) if talk else ()), *merged]
+
+
+def _without_settled_calls(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Without the calls of earlier turns: what the assistant said then holds what they answered.
+
+    A model that isn't told of tools would take them for a way to answer.
+    """
+    latest = max((index for index, each in enumerate(messages) if each.role == "user"), default=0)
+    return [
+        each
+        for index, each in enumerate(messages)
+        if index > latest or not (each.tool_calls or each.role == "tool")
+    ]
 
 
 def head(name: str) -> str:
@@ -105,7 +120,7 @@ def choices(offer: ToolOffer) -> dict[str, ToolSpec | None]:
     calling: dict[str, ToolSpec | None] = {tool.name: tool for tool in offer.tools}
     if offer.choice == CALL_NOTHING:
         return talking
-    if offer.choice == CHOOSE_FREELY:
+    if offer.choice in (CHOOSE_FREELY, CALL_OR_NOTHING):
         return talking | calling
     if offer.choice == CALL_SOMETHING and calling:
         return calling

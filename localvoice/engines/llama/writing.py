@@ -25,7 +25,16 @@ from localvoice.engines.llama.grammar import call_grammar
 from localvoice.engines.llama.patches import compute
 from localvoice.engines.llama.prompt import SEED, Prompts, failure
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.types import ChatMessage, CutOff, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.types import (
+    CALL_OR_NOTHING,
+    ChatMessage,
+    CutOff,
+    ReplyItem,
+    Sampling,
+    ToolCall,
+    ToolOffer,
+    ToolSpec,
+)
 
 Logits = npt.NDArray[np.floating[Any]]
 """What the model thinks of each token as the next one, shape (vocabulary,)."""
@@ -103,6 +112,8 @@ class Writer:
             if not repeated or talk not in heads:
                 yield call
                 return
+        if offer.choice == CALL_OR_NOTHING:
+            return
         yield from self.speech(prompt + heads[talk], sampling, guarded=True)
 
     def _choose(self, prompt: list[int], offer: ToolOffer, heads: Mapping[str, list[int]]) -> ToolSpec | None:

@@ -1,0 +1,86 @@
+"""Sentence templates: "[please] (set|start) a timer for {duration}" fits a whole utterance, or not.
+
+`[a]` may be left out, `(a|b)` is one of them, and both may be nested. `{name}` takes one or more words, which
+are given as they were said. Case doesn't count, nor do the marks at a word's end. An utterance of more than
+`LONGEST` words fits nothing: who says so much says more than a command.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+LONGEST: Final = 30
+
+_TOKEN: Final = re.compile(r"\{(\w+)\}|[\[\]()|]|[^\s\[\](){}|]+")
+_MARKS: Final = '.,;:!?…"“”«»()[]*¿¡'
+_APOSTROPHES: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " "})
+
+
+@dataclass(frozen=True)
+class Fillers:
+    """Words before and after a sentence that don't change what it means: "please", "could you"."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+NO_FILLERS: Final = Fillers()
+
+
+def plain(utterance: str) -> str:
+    """Its words, a space between two, without the marks around them; "7:30", "$3.50" and "it's" stay."""
+    words = (word.strip(_MARKS) for word in utterance.translate(_APOSTROPHES).split())
+    return " ".join(filter(None, words))
+
+
+class Templates:
+    """Sentence templates that mean the same."""
+
+    def __init__(self, templates: Iterable[str], fillers: Fillers = NO_FILLERS) -> None:
+        """Raises `ValueError` for one that is badly written."""
+        before, after = (
+            f"(?:{'|'.join(map(_source, words))})*" if words else ""
+            for words in (fillers.before, fillers.after)
+        )
+        self._patterns = [re.compile(f"{before}{_source(each)}{after}", re.IGNORECASE) for each in templates]
+
+    @property
+    def places(self) -> set[str]:
+        """Names of all places."""
+        return {name for pattern in self._patterns for name in pattern.groupindex}
+
+    def matches(self, utterance: str) -> Iterator[dict[str, str]]:
+        """What stands in the places of each template that the whole utterance fits, by their names."""
+        words = plain(utterance)
+        if words.count(" ") >= LONGEST:
+            return
+        for pattern in self._patterns:
+            if (match := pattern.fullmatch(f"{words} ")) is not None:
+                yield {name: text.strip() for name, text in match.groupdict().items() if text is not None}
+
+    def fit(self, utterance: str) -> bool:
+        """Whether the whole utterance fits one of them."""
+        return next(self.matches(utterance), None) is not None
+
+
+def _source(template: str) -> str:
+    """The regular expression of a template, in which a space follows each word."""
+    parts: list[str] = []
+    open_brackets: list[str] = []
+    for token in _TOKEN.finditer(template):
+        text, place = token[0], token[1]
+        if place:
+            parts.append(rf"(?P<{place}>(?:\S+ )+?)")
+        elif text in "[(":
+            open_brackets.append(text)
+            parts.append("(?:")
+        elif text in "])":
+            if not open_brackets or open_brackets.pop() + text not in ("[]", "()"):
+                raise ValueError(f"the sentence template {template!r} closes a bracket that isn't open")
+            parts.append(")?" if text == "]" else ")")
+        else:
+            parts.append(text if text == "|" else f"{re.escape(text)} ")
+    if open_brackets or not parts:
+        raise ValueError(f"the sentence template {template!r} is empty, or leaves a bracket open")
+    return f"(?:{''.join(parts)})"
