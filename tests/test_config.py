@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -107,7 +107,9 @@ def test_every_setting_is_documented_and_can_be_set_from_the_environment(
     text = others.get(name) or numbers.get(name)
     if text is None:
         number = isinstance(default, int | float) and not isinstance(default, bool)
+        switch = bool in get_args(group.model_fields[name.split(".")[-1]].annotation)  # on, off or unset
         text = str(not default) if isinstance(default, bool) else str(int(default) + 1) if number else "7"
+        text = "false" if switch else text
     monkeypatch.setenv("LOCALVOICE_" + name.replace(".", "_").upper(), text)
     value: object = load_settings()
     for part in name.split("."):

@@ -61,15 +61,12 @@ class ReplyWriter:
         self._asked = math.inf  # when the LLM was asked first
         self._words = ""
         self._judged = self._uttered = self._worded = False
-        self._complete = False  # whether the answer is whole without the LLM
-        self._chosen = False  # whether it is settled that no tool is to be called
+        self._complete = False  # whether the LLM needn't be asked any more
+        self._chosen = False  # whether it has said already that it calls no tool
 
     async def write(self, words: str, announcement: str, known: Known) -> None:
         """Say the announcement, or else answer what the user said."""
-        if announcement:
-            await self._utter(announcement)
-        else:
-            await self._answer(words, known)
+        await (self._utter(announcement) if announcement else self._answer(words, known))
         if self.speaker.is_cut:
             return  # an LLM may fail while it is cancelled: no piece is taken any more
         for piece in self._splitter.flush():

@@ -31,10 +31,13 @@ class TakesLongError(Exception):
 
 
 def content_of(result: ToolResult) -> str:
-    """The result for the LLM, a text as it is and all else as JSON; of one above `CONTENT_BYTES` only the
-    beginning, and a note."""
+    """The result in one line for the LLM, a text as it is and all else as JSON.
+
+    Of one above `CONTENT_BYTES` only the beginning, and a note.
+    """
     answer = result.result if result.success else {"error": result.error}
-    text = in_utf8(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+    plain = isinstance(answer, str)
+    text = in_utf8(" ".join(answer.split()) if plain else json.dumps(answer, ensure_ascii=False))
     size = len(text.encode())
     if size <= CONTENT_BYTES:
         return text

@@ -113,7 +113,7 @@ class Tool:
             raise ValueError(f"the tool {self.name}: {error}") from error
         if unknown := sorted(places - parameters.get("properties", {}).keys()):
             raise ValueError(
-                f"a sentence of the tool {self.name} names {unknown[0]}, which isn't its parameter"
+                f"a sentence of the tool {self.name} names {unknown[0]}: it has no such parameter"
             )
 
     @property

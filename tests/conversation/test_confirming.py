@@ -32,7 +32,7 @@ async def test_a_tool_asks_first_and_a_yes_runs_it(room: Rooms, post: Post) -> N
     assert start.arguments == {"recipient": "Anna", "text": "I'm late."} and end.result == "sent"
     assert r.said()[-1] == ("assistant", "It is sent.")
     roles = ["user", "assistant", "tool", "assistant", "user", "assistant", "tool"]
-    assert [message.role for message in llm.asked[1][1:]] == roles and llm.asked[1][-1].content == '"sent"'
+    assert [message.role for message in llm.asked[1][1:]] == roles and llm.asked[1][-1].content == "sent"
     assert "needs the user's own yes" in llm.asked[1][3].content
     assert History.restore(r.conversation.history.save()).messages == r.conversation.history.messages
 
@@ -119,7 +119,7 @@ async def test_one_yes_is_for_one_call(room: Rooms, post: Post) -> None:
         post.sent == [AGREED] and r.tts.said[-1] == "Shall I send “Hi” to Eve? Shall I use send, yes or no?"
     )
     answers = [message.content for message in llm.asked[1] if message.role == "tool"]
-    assert "another call first" in answers[1] and answers[2] == '"nothing at home"'
+    assert "another call first" in answers[1] and answers[2] == "nothing at home"
     await ask(r, "Yes.")
     assert post.sent == [AGREED, ("Eve", "Hi.")] and r.said()[-1] == ("assistant", "Done.")
 

@@ -59,7 +59,7 @@ async def test_the_yes_itself_may_lead_on_when_the_call_has_run(room: Rooms, pos
     await ask(r)
     await ask(r, "Yes.")
     assert post.sent == [AGREED] and "stage-change" in r.kinds()
-    assert "Say goodbye" in llm.asked[1][0].content and llm.asked[1][-1].content == '"sent"'
+    assert "Say goodbye" in llm.asked[1][0].content and llm.asked[1][-1].content == "sent"
 
 
 async def test_a_stage_that_has_its_llm_talk_runs_no_tool(room: Rooms, post: Post) -> None:

@@ -60,7 +60,11 @@ class ObedientLlm(FakeLlm):
         texts = [message.content for message in messages]
         texts += [image.alt for message in messages for image in message.images]
         probe = self.attempt.text[:12]
-        return any(probe in text or json.dumps(probe, ensure_ascii=False)[1:-1] in text for text in texts)
+        line = " ".join(probe.split())  # of a text the LLM reads one line
+        return any(
+            line in text or probe in text or json.dumps(probe, ensure_ascii=False)[1:-1] in text
+            for text in texts
+        )
 
 
 async def bring(r: Room, attempt: Attempt) -> None:
@@ -130,10 +134,12 @@ def test_there_are_fifty() -> None:
 
 
 @EACH
-def test_a_tools_answer_is_one_line_of_json(attempt: Attempt) -> None:
+def test_a_tools_answer_is_one_line(attempt: Attempt) -> None:
     for result in (
         ToolResult("c", "read_mail", success=True, result=attempt.says),
         ToolResult("c", "read_mail", success=False, error=attempt.text),
     ):
         content = content_of(result)
-        assert "\n" not in content and json.loads(content)
+        assert content and len(content.splitlines()) == 1
+        if not isinstance(result.result, str):
+            assert json.loads(content)

@@ -92,7 +92,7 @@ async def test_its_hooks_are_those_of_speech_alone(room: Rooms) -> None:
 
 
 async def test_a_word_cuts_it_short_when_it_is_known(room: Rooms) -> None:
-    r = await speaking(room, "Stop.")
+    r = await speaking(room, "But why?")
     onset = now()
     await r.user(loud(COUGH))
     await r.user(silent(0.7))
@@ -104,7 +104,7 @@ async def test_a_word_cuts_it_short_when_it_is_known(room: Rooms) -> None:
     await r.session.settle()
     (heard,) = r.all(ReplyHeard)
     assert REPLY.startswith(heard.text)
-    assert r.said()[1:] == [("assistant", heard.text), ("user", "Stop."), ("assistant", "As you like.")]
+    assert r.said()[1:] == [("assistant", heard.text), ("user", "But why?"), ("assistant", "As you like.")]
 
 
 async def test_long_speech_cuts_it_short_before_its_words_are_known(room: Rooms) -> None:
@@ -150,7 +150,7 @@ async def test_whoever_goes_on_after_a_backchannel_is_heard(room: Rooms) -> None
 
 
 async def test_what_takes_long_to_understand_holds_it_until_then(room: Rooms) -> None:
-    stt = FakeStt("Talk.", "Mm-hm.", "Stop.")
+    stt = FakeStt("Talk.", "Mm-hm.", "But why?")
     r = await speaking(room, stt=stt, reply=2 * LONG)
     stt.delay = 1.5
     for expected in ("speaking", "thinking"):
@@ -162,11 +162,11 @@ async def test_what_takes_long_to_understand_holds_it_until_then(room: Rooms) ->
         await r.user(silent(1.2))
         assert r.states()[states] == expected
     await r.session.settle()
-    assert [text for _, text in r.said()][2:] == ["Stop.", "As you like."]
+    assert [text for _, text in r.said()][2:] == ["But why?", "As you like."]
 
 
 async def test_utterances_that_come_quicker_than_words_are_all_kept(room: Rooms) -> None:
-    stt = FakeStt("Talk.", "Stop.", "Mm-hm.", "Tell me more.")
+    stt = FakeStt("Talk.", "But why?", "Mm-hm.", "Tell me more.")
     r = await speaking(room, stt=stt)
     stt.delay = 2.0
     for _ in range(3):
@@ -175,7 +175,7 @@ async def test_utterances_that_come_quicker_than_words_are_all_kept(room: Rooms)
     await r.user(silent(3.0))
     await r.session.settle()
     words = [text for role, text in r.said() if role == "user"]
-    assert words in (["Talk.", "Stop.", "Tell me more."], ["Talk.", "Stop.", "Mm-hm.", "Tell me more."])
+    assert words in (["Talk.", "But why?", "Tell me more."], ["Talk.", "But why?", "Mm-hm.", "Tell me more."])
     assert r.said()[-1] == ("assistant", "As you like.")
 
 
@@ -201,13 +201,13 @@ async def test_the_voice_does_not_begin_while_the_user_speaks(room: Rooms) -> No
 
 
 async def test_a_reply_that_was_never_heard_is_told_to_be_so(room: Rooms) -> None:
-    r = room(FakeStt("Talk.", "Stop.", delay=0.1), FakeLlm("Here I am.", "All right.", delay=0.3))
+    r = room(FakeStt("Talk.", "But why?", delay=0.1), FakeLlm("Here I am.", "All right.", delay=0.3))
     await r.says()
     await r.says(0.8)
     await r.session.settle()
     assert [message.text for message in r.all(ReplyHeard)] == [""]
     assert "tts-cancelled" not in r.told()
-    assert [text for _, text in r.said()] == ["Talk.", "Stop.", "All right."]
+    assert [text for _, text in r.said()] == ["Talk.", "But why?", "All right."]
 
 
 async def test_no_tool_is_run_while_the_user_speaks(room: Rooms) -> None:
@@ -260,17 +260,17 @@ async def test_typed_words_cut_short_what_is_held(room: Rooms) -> None:
 
 
 async def test_closing_keeps_what_is_nearly_understood(room: Rooms) -> None:
-    stt = FakeStt("Talk.", "Stop.")
+    stt = FakeStt("Talk.", "But why?")
     r = await speaking(room, stt=stt)
     stt.delay = 0.6
     await r.says(COUGH)
     await r.session.close()
     assert [role for role, _ in r.said()] == ["user", "assistant", "user"]
-    assert r.said()[-1] == ("user", "Stop.")
+    assert r.said()[-1] == ("user", "But why?")
 
 
 async def test_closing_does_not_wait_for_words_that_take_long(room: Rooms) -> None:
-    stt = FakeStt("Talk.", "Stop.")
+    stt = FakeStt("Talk.", "But why?")
     r = await speaking(room, stt=stt)
     stt.delay = 2.0
     await r.says(COUGH)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.virtual_clock
 
 
 async def test_speaking_while_it_speaks_stops_it(room: Rooms) -> None:
-    r = room(FakeStt("Talk.", "Stop."), FakeLlm(LONG, "All right."))
+    r = room(FakeStt("Talk.", "But why?"), FakeLlm(LONG, "All right."))
     await r.says()
     await r.until("tts-start")
     await r.user(silent(1.0))
@@ -33,13 +33,13 @@ async def test_speaking_while_it_speaks_stops_it(room: Rooms) -> None:
     assert r.said() == [("user", "Talk."), ("assistant", reply_heard.text)]
     await r.user(silent(0.4))
     await r.session.settle()
-    assert r.said()[2:] == [("user", "Stop."), ("assistant", "All right.")]
+    assert r.said()[2:] == [("user", "But why?"), ("assistant", "All right.")]
     assert r.states() == ["listening", "thinking", "speaking", "listening", "thinking", "speaking", "idle"]
 
 
 async def test_nothing_is_heard_of_a_reply_between_barge_in_and_the_next(room: Rooms) -> None:
     """Whoever writes late must not be heard: the voice is slow here, and in mid-sentence."""
-    r = room(FakeStt("Talk.", "Stop."), FakeLlm(LONG, [LLM_FAILED]), FakeTts(delay=0.2))
+    r = room(FakeStt("Talk.", "But why?"), FakeLlm(LONG, [LLM_FAILED]), FakeTts(delay=0.2))
     await r.says()
     await r.until("tts-start")
     await r.says(0.3)
@@ -106,7 +106,7 @@ async def test_an_llm_that_is_slow_to_close_is_told_once(room: Rooms) -> None:
             finally:
                 await asyncio.sleep(1.5)
 
-    r = room(FakeStt("Hi.", "Stop."), Slow(LONG, "Yes.", delay=0.1))
+    r = room(FakeStt("Hi.", "But why?"), Slow(LONG, "Yes.", delay=0.1))
     await r.says()
     await r.until("tts-start")
     await r.user(silent(0.3))

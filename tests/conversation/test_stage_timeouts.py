@@ -107,7 +107,7 @@ async def test_a_slow_disk_costs_no_tool_its_result(room: Rooms) -> None:
     await r.session.settle()
     r.session.answer_text("What time is it?")
     await r.session.settle()
-    assert ("tool", '"four o\'clock"') in r.said()
+    assert ("tool", "four o'clock") in r.said()
 
 
 async def test_an_announcement_waits_for_the_next_session_when_this_one_ends(room: Rooms) -> None:

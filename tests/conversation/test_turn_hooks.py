@@ -80,7 +80,9 @@ async def test_the_hooks_of_a_tool_call(room: Rooms) -> None:
 async def test_a_turn_that_starts_also_ends(room: Rooms) -> None:
     """Answered, failed and interrupted alike."""
     recorder = Recorder()
-    r = room(FakeStt("Hi.", STT_FAILED, "Talk.", "Stop."), FakeLlm("Well.", LONG, ""), hooks=recorder.hooks())
+    r = room(
+        FakeStt("Hi.", STT_FAILED, "Talk.", "But why?"), FakeLlm("Well.", LONG, ""), hooks=recorder.hooks()
+    )
     for _ in range(2):
         await r.says()
         await r.session.settle()

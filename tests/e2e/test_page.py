@@ -106,7 +106,7 @@ def test_whole_replies_are_heard_without_webrtc(
         page.goto(address)
         ask(page, "Tell me a story.")
         wait_until(page, "window.localvoice.remoteLevel() > 0.01")
-        ask(page, "Stop.")
+        ask(page, "But why?")
         agent = page.locator('#captions [data-role="agent"]')
         expect(agent.first).to_have_attribute("data-cut", "true", timeout=ANSWER_MS)
         expect(agent.last).to_have_attribute("data-turn-ms", re.compile("."), timeout=ANSWER_MS)

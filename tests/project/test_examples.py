@@ -267,27 +267,27 @@ async def test_own_llm(example: ModuleType, stage: Stage) -> None:
     server = ChatServer("It is noon.")
     async with server.serving() as url:
         async with example.build(url, "small").dialogue() as dialogue:
-            assert (await dialogue.say("What time is it?")).reply == "It is noon."
-    assert server.asked[0]["messages"][-1] == {"role": "user", "content": "What time is it?"}
+            assert (await dialogue.say("Are we late?")).reply == "It is noon."
+    assert server.asked[0]["messages"][-1] == {"role": "user", "content": "Are we late?"}
     assert stage.llm.asked == []
 
 
 async def test_from_frames(example: ModuleType, stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    stage.hears("What time is it?")
-    stage.thinks("It is noon.", "It is noon, I said.")
+    stage.hears("Are we late?")
+    stage.thinks("It is noon.")
     sound = await example.answer(loud(0.5, 44_100))
     assert sound.rate == 24_000 and sound.seconds == pytest.approx(3 * WORD_SECONDS, abs=0.05)
     told = capsys.readouterr()
-    assert told.out == "you:   What time is it?\nagent: It is noon.\nagent: It is noon, I said.\n"
+    assert told.out == "you:   Are we late?\nagent: It is noon.\nagent: It is noon.\n"
     assert stage.stt.heard[0].rate == 16_000 and told.err.startswith("Models are ready")
 
 
 @pytest.mark.virtual_clock
 async def test_live_frames(example: ModuleType, stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    stage.hears("What time is it?")
+    stage.hears("Are we late?")
     stage.thinks("It is noon.")
     heard = await example.call(loud(0.6, 8_000))
-    assert capsys.readouterr().out == "caller: What time is it?\nagent:  It is noon.\n"
+    assert capsys.readouterr().out == "caller: Are we late?\nagent:  It is noon.\n"
     assert heard.rate == 8_000
     first = heard.without_lead_in().seconds
     assert heard.seconds - first == pytest.approx(0.6 + 0.512, abs=0.1), "answered when they had finished"

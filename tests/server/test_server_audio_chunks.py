@@ -96,7 +96,7 @@ async def test_another_value_for_interim_is_refused_with_a_sentence() -> None:
 
 async def test_an_interruption_silences_the_reply_and_is_answered() -> None:
     llm = FakeLlm(LONG, "As you like.")
-    async with serving(fake_engines(FakeStt("Talk.", "Stop."), llm)) as site, site.client() as client:
+    async with serving(fake_engines(FakeStt("Talk.", "But why?"), llm)) as site, site.client() as client:
         async with microphone(client) as sounds:
             sounds.append(utterance())
             await client.expect("tts-start")
@@ -111,7 +111,7 @@ async def test_an_interruption_silences_the_reply_and_is_answered() -> None:
         assert "tts-chunk" not in after[after.index("tts-cancelled") : after.index("tts-start")]
     assert LONG.startswith(heard.strip()) and 0 < len(heard) < len(LONG) / 2
     remembered = [(message.role, message.content) for message in llm.asked[1][-3:]]
-    assert remembered == [("user", "Talk."), ("assistant", heard), ("user", "Stop.")]
+    assert remembered == [("user", "Talk."), ("assistant", heard), ("user", "But why?")]
 
 
 async def test_a_microphone_that_stops_sending_ends_the_utterance() -> None:

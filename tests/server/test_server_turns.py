@@ -38,7 +38,7 @@ async def test_sound_in_messages_is_paced() -> None:
         await client.expect("tts-start")
         begun = asyncio.get_running_loop().time()
         await asyncio.sleep(0.5)
-        await client.send("text", text="Stop.")
+        await client.send("text", text="But why?")
         await client.expect("tts-cancelled")
         taken = asyncio.get_running_loop().time() - begun
         assert sound_of(client.received).seconds == pytest.approx(taken + 0.35, abs=0.25)

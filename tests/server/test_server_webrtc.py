@@ -96,13 +96,13 @@ async def test_text_on_the_data_channel_and_barge_in_over_it() -> None:
         browser.channel.send(json.dumps({"type": "text", "text": "Talk."}))
         await browser.until_heard()
         await asyncio.sleep(0.3)  # some words
-        browser.channel.send(json.dumps({"type": "text", "text": "Stop."}))
+        browser.channel.send(json.dumps({"type": "text", "text": "But why?"}))
         await client.expect("tts-cancelled")
         for broken in ('{"type":"ping","timestamp":1}', "nonsense", b"\0\1"):
             browser.channel.send(broken)
             assert (await client.expect("error"))["code"] == "INVALID_MESSAGE"
         await client.sync()
-    assert [message.content for message in llm.asked[1] if message.role == "user"] == ["Talk.", "Stop."]
+    assert [message.content for message in llm.asked[1] if message.role == "user"] == ["Talk.", "But why?"]
 
 
 @needs_a_network

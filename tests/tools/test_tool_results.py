@@ -34,9 +34,11 @@ def test_a_long_result_is_cut_for_the_llm_with_a_note(text: str) -> None:
 
 
 def test_a_result_that_just_fits_is_whole() -> None:
-    text = "a" * (CONTENT_BYTES - 2)
-    assert json.loads(content_of(success(text))) == text
+    text = "a" * CONTENT_BYTES
+    assert content_of(success(text)) == text
     assert "note" in json.loads(content_of(success(text + "a")))
+    assert json.loads(content_of(success([text[:-4]]))) == [text[:-4]]
+    assert "note" in json.loads(content_of(success([text[:-3]])))
 
 
 def slow_rows() -> Iterator[int]:
