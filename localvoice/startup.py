@@ -28,7 +28,6 @@ from localvoice.catalog import (
 from localvoice.config import SYSTEM_PROMPT, ConfigError, Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.engines.loading import (
     EngineFiles,
     EngineOptions,
@@ -102,8 +101,7 @@ async def ready_agent(
             direct = partial(PlaybookDirector, *parts)
         forget = None if recording is None else recording.forget
         own_persona = script is not None or settings.agent.system_prompt != SYSTEM_PROMPT
-        understanding = Understanding(settings.phrases, own_persona)
-        agent = Agent(settings, loaded, combined, own, registry, direct, forget, understanding)
+        agent = Agent(settings, loaded, combined, own, registry, direct, forget, own_persona)
         try:
             with console.status(_WARMING_UP):
                 await agent.warm_up()

@@ -243,13 +243,18 @@ class Agent:
     """Makes the director of each conversation; None if the system prompt and all tools always apply."""
     delete_recordings: Callable[[str], Awaitable[bool]] | None = None
     """Deletes the sound that was saved of the session with this id, and says whether it could."""
-    understanding: Understanding = field(default_factory=Understanding)
-    """What is understood without the LLM."""
+    own_persona: bool = False
+    """Whether the application has a prompt or a playbook of its own: less is understood by rule then."""
     quiet: Quiet = field(default_factory=Quiet)
 
     def direct(self, session_id: str) -> Director:
         """The director of a new conversation."""
         return self._plain_director if self.make_director is None else self.make_director(session_id)
+
+    @cached_property
+    def understanding(self) -> Understanding:
+        """What is understood without the LLM."""
+        return Understanding(self.settings.phrases, self.own_persona)
 
     @cached_property
     def _plain_director(self) -> PlainDirector:

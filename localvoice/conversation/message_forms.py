@@ -10,7 +10,9 @@ from localvoice.engines.types import ChatMessage, ToolCall
 
 
 def counts(message: ChatMessage) -> bool:
-    """Whether it is a message of the user's, or one that they heard."""
+    """Whether it is a message of the user's, or one that they heard, and the LLM is given it."""
+    if message.aside:
+        return False
     return message.role == "user" or (message.role == "assistant" and not message.tool_calls)
 
 

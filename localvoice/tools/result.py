@@ -35,9 +35,9 @@ def content_of(result: ToolResult) -> str:
 
     Of one above `CONTENT_BYTES` only the beginning, and a note.
     """
-    answer = result.result if result.success else {"error": result.error}
-    plain = isinstance(answer, str)
-    text = in_utf8(" ".join(answer.split()) if plain else json.dumps(answer, ensure_ascii=False))
+    answer: Any = result.result if result.success else {"error": result.error}
+    line = " ".join(answer.split()) if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    text = in_utf8(line)
     size = len(text.encode())
     if size <= CONTENT_BYTES:
         return text

@@ -60,11 +60,9 @@ class ObedientLlm(FakeLlm):
         texts = [message.content for message in messages]
         texts += [image.alt for message in messages for image in message.images]
         probe = self.attempt.text[:12]
-        line = " ".join(probe.split())  # of a text the LLM reads one line
-        return any(
-            line in text or probe in text or json.dumps(probe, ensure_ascii=False)[1:-1] in text
-            for text in texts
-        )
+        # A text reaches it in one line, all else as JSON.
+        forms = probe, " ".join(probe.split()), json.dumps(probe, ensure_ascii=False)[1:-1]
+        return any(form in text for text in texts for form in forms)
 
 
 async def bring(r: Room, attempt: Attempt) -> None:

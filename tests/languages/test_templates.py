@@ -1,0 +1,70 @@
+"""Sentence templates fit whole utterances, and give what stands in their places."""
+
+import time
+
+import pytest
+
+from localvoice.languages import Language, language
+from localvoice.languages.templates import LONGEST, Fillers, Templates, plain
+
+FILLERS = Fillers(("please", "(can|could) you", "okay"), ("please", "for me"))
+TIMER = Templates(["(set|start) [a|the] [{label}] timer for {duration}", "{duration} timer"], FILLERS)
+
+
+@pytest.mark.parametrize(
+    ("said", "places"),
+    [
+        ("Set a timer for 10 minutes.", {"duration": "10 minutes"}),
+        (
+            "Okay, could you please start the Pasta timer for ten minutes, please?",
+            {"label": "Pasta", "duration": "ten minutes"},
+        ),
+        ("SET TIMER FOR 1:30!", {"duration": "1:30"}),
+        ("Two and a half hour timer", {"duration": "Two and a half hour"}),
+    ],
+)  # fmt: skip
+def test_a_whole_utterance_fits(said: str, places: dict[str, str]) -> None:
+    assert next(TIMER.matches(said)) == places
+
+
+@pytest.mark.parametrize(
+    "said", ["", "Set timers.", "Why set one for ten minutes?", "a timer for ten", "timer"]
+)
+def test_no_part_of_one_does(said: str) -> None:
+    assert not TIMER.fit(said)
+
+
+def test_a_place_takes_the_least() -> None:
+    assert next(Templates(["{a} to {b}"]).matches("one to two to three")) == {"a": "one", "b": "two to three"}
+
+
+def test_marks_and_typographic_apostrophes_do_not_count() -> None:
+    assert plain(" “What’s  7:30 – or $3.50?” ") == "What's 7:30 - or $3.50"
+
+
+def test_who_says_much_says_no_command() -> None:
+    long = Templates(["{words}"])
+    assert long.fit("a " * LONGEST) and not long.fit("a " * (LONGEST + 1))
+
+
+def test_no_utterance_takes_long() -> None:
+    begun = time.process_time()
+    many = Templates(["{a} to {b} in {c} for {d} now"], FILLERS)
+    assert not many.fit("please to in for " * 7) and not many.fit("please " * LONGEST)
+    assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize("template", ["", "[open", "closed)", "(a]"])
+def test_a_broken_template_is_named(template: str) -> None:
+    with pytest.raises(ValueError, match="the sentence template"):
+        Templates([template])
+
+
+def test_a_language_is_a_file() -> None:
+    english = language("en")
+    assert english is not None and english.code == "en" and english.phrases["stop"].fit("Okay, stop!")
+    assert language("xx") is None and language("../en") is None
+    own = Language("xy", '[phrases]\nstop = ["halt"]\n[replies]\nhello = "Hey."\n')
+    assert own.phrases["stop"].fit("Halt!") and own.replies["hello"] == "Hey."
+    with pytest.raises(ValueError, match="unknown"):
+        Language("xy", "[unknown]\n")
