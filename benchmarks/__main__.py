@@ -13,13 +13,14 @@ COMMANDS: Final = {
     "latency": "voice-to-voice time and each stage, against the goals",
     "words": "wrong words and time of speech recognition, and those of faster-whisper's own way",
     "tools": "how reliably the LLM chooses between a tool and speech",
+    "mind": "how useful its answers are, on requests in 20 kinds",
     "peers": "localvoice, a plain pipeline and pipecat on the same models",
     "soak": "what 1,000 connections and half an hour of turns leave behind",
     "offline": "that a conversation sends nothing, with the network off and on",
     "trace": "the files, functions and hops of one spoken turn",
 }
 
-OWN_ENGINES: Final = ("words", "tools")
+OWN_ENGINES: Final = ("words", "tools", "mind")
 """Those that load models in this process."""
 
 
