@@ -44,7 +44,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run talk download-models bundle install test test-unit lint types format docs licences sbom audit lock clean distclean bench bench-peers prove FORCE
+.PHONY: help run talk download-models bundle install test test-unit lint types format docs licences sbom audit lock clean distclean bench bench-mind bench-peers prove FORCE
 
 define HELP
 localvoice, a voice agent that runs wholly on this machine. To use it:
@@ -64,6 +64,7 @@ To develop it:
   make clean distclean  remove results; also remove .venv and the models
 To measure it:
   make bench            WHAT=$(subst $(space),|,$(BENCHES)), for PROFILE
+  make bench-mind       how useful its answers are, on requests of 20 kinds
   make bench-peers      compare it with a plain pipeline and pipecat
   make prove            WHAT=$(subst $(space),|,$(PROOFS))
   make help             show this
@@ -136,6 +137,10 @@ benched_with := $(if $(filter trace,$(benched)),,--profile $(if $(filter soak,$(
 bench: $(if $(benched_with),$(RUNTIME),$(DEV))
 	$(if $(benched_with),@$(BIN)/localvoice models download $(benched_with))
 	$(BIN)/python -m benchmarks $(benched) $(benched_with) $(ARGS)
+
+bench-mind: $(RUNTIME)
+	@$(BIN)/localvoice models download --profile $(NAMED)
+	$(BIN)/python -m benchmarks mind --profile $(NAMED) $(ARGS)
 
 bench-peers: $(RUNTIME) $(PEERS)
 	@$(BIN)/localvoice models download --profile $(NAMED)

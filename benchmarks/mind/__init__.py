@@ -5,20 +5,25 @@ as typed words in a conversation of its own. README.md tells the format and the 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
-from benchmarks.mind.figures import figures, outcome, show, show_failures
+from benchmarks.mind.figures import by_conversation, by_kind, outcome, show, show_failures
 from benchmarks.mind.grading import all_grades
 from benchmarks.mind.records import recorded, replies_of, write_ungraded
-from benchmarks.mind.suite import HALVES, KINDS, Request, requests
+from benchmarks.mind.suite import HALVES, KINDS, Conversation, Request, conversations, requests
 from benchmarks.mind.talk import Reply, talker
 from benchmarks.report import RESULTS, Out, Profile, machine, progress, write_figures
+
+WORDS_PER_SECOND: Final = 2.7
+"""Of a voice that reads an answer out."""
+
+Entry = Request | Conversation
 
 
 class Which(StrEnum):
@@ -34,8 +39,14 @@ def main(
     only: Annotated[
         list[str] | None, typer.Option(help="Only the entry of this id; may be repeated.")
     ] = None,
+    pace: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Hold the conversations, with so many seconds between answer and next turn."
+        ),
+    ] = None,
     answers: Annotated[
-        list[Path] | None, typer.Option(help="Grade what these files of earlier runs hold; asks nothing.")
+        list[Path] | None, typer.Option(help="Grade what this file of an earlier run holds; may be repeated.")
     ] = None,
     ungraded: Annotated[Path | None, typer.Option(help="File for the answers to be graded by hand.")] = None,
     reveal: Annotated[
@@ -44,40 +55,49 @@ def main(
     out: Out = RESULTS,
 ) -> None:
     """Measure."""
-    asked = _asked(half, kind or [], only or [])
+    asked = _asked(half, kind or [], only or [], pace is not None)
+    name = half.value if pace is None else f"pace-{pace:g}"
     console = Console()
-    replies = replies_of(answers) if answers else asyncio.run(_ask(profile, asked))
+    replies = replies_of(answers) if answers else asyncio.run(_ask(profile, asked, pace))
     outcomes = [outcome(each, replies[each.id], all_grades()) for each in asked if each.id in replies]
     if not outcomes:
-        raise typer.BadParameter("no answer is there: give files that hold some of these entries")
-    result: dict[str, Any] = {"profile": profile, "half": half.value, "machine": machine()}
-    result["figures"] = figures(outcomes)
-    show(f"{half.value} · profile {profile}", result["figures"], console)
-    if half is Which.TUNING or reveal:
+        raise typer.BadParameter("none of these entries was asked: choose others, or give other files")
+    result: dict[str, Any] = {"profile": profile, "half": name, "machine": machine()}
+    result["figures"] = (by_kind if pace is None else by_conversation)(outcomes)
+    show(f"{name} · profile {profile}", result["figures"], console)
+    if pace is not None or half is Which.TUNING or reveal:
         show_failures(outcomes, console)
         result["answers"] = recorded(outcomes)
     if ungraded is not None:
         write_ungraded(ungraded, outcomes)
-    write_figures(out, f"mind-{profile}-{half.value}", result)
+    write_figures(out, f"mind-{profile}-{name}", result)
 
 
-def _asked(half: Which, kinds: Sequence[str], ids: Sequence[str]) -> list[Request]:
+def _asked(half: Which, kinds: Sequence[str], ids: Sequence[str], paced: bool) -> list[Entry]:
     if unknown := set(kinds) - set(KINDS):
         raise typer.BadParameter(
             f"there is no kind {', '.join(sorted(unknown))}: there are {', '.join(KINDS)}"
         )
-    entries = [each for one in HALVES if half in (one, Which.BOTH) for each in requests(one)]
+    entries: list[Entry] = [*conversations()] if paced else []
+    if not paced:
+        halves = [one for one in HALVES if half in (one, Which.BOTH)]
+        entries += [each for one in halves for each in requests(one) if not kinds or each.kind in kinds]
     if unknown := set(ids) - {each.id for each in entries}:
-        raise typer.BadParameter(f"there is no entry {', '.join(sorted(unknown))} in this half")
-    return [each for each in entries if (not kinds or each.kind in kinds) and (not ids or each.id in ids)]
+        raise typer.BadParameter(f"there is no entry {', '.join(sorted(unknown))} among these")
+    return [each for each in entries if not ids or each.id in ids]
 
 
-async def _ask(profile: str, asked: Sequence[Request]) -> dict[str, tuple[Reply, ...]]:
+async def _ask(profile: str, asked: Sequence[Entry], pace: float | None) -> dict[str, tuple[Reply, ...]]:
     replies: dict[str, tuple[Reply, ...]] = {}
     async with talker(profile) as agent:
-        for number, request in enumerate(asked):
-            progress(f"{number + 1}/{len(asked)} {request.id}")
-            said = [turn.said for turn in request.turns]
-            replies[request.id] = tuple([reply async for reply in agent.converse(said)])
+        for number, entry in enumerate(asked):
+            progress(f"{number + 1}/{len(asked)} {entry.id}")
+            said = [turn.said for turn in entry.turns]
+            replies[entry.id] = tuple([reply async for reply in agent.converse(said, _pause(pace))])
     progress("")
     return replies
+
+
+def _pause(pace: float | None) -> Callable[[Reply], float]:
+    """Until the answer has sounded, and the user speaks again."""
+    return lambda reply: 0.0 if pace is None else reply.words / WORDS_PER_SECOND + pace

@@ -83,7 +83,7 @@ def _clock(clock: str) -> str:
     parts = r"in the morning" if hour < 12 else r"(?:in the (?:afternoon|evening)|at night|tonight)"
     short = hour % 12 or 12
     ways = [
-        rf"\b{hour:02}:{minute:02}(?::00)?(?! ?{other}\.?m)\b",
+        rf"(?<!\d){hour:02}:{minute:02}(?::00)?(?! ?{other}\.?m)\b",
         rf"\b{short}{minutes} ?(?:o'clock )?(?:{half}\.?m\b|{parts})",
     ]
     if minute == 0 and short == 12:

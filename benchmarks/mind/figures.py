@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.mind.grading import Grade, Verdict, verdicts
-from benchmarks.mind.suite import KINDS, Request
+from benchmarks.mind.suite import KINDS, Conversation, Request
 from benchmarks.mind.talk import Reply
 from benchmarks.report import percentile
 
@@ -17,7 +17,7 @@ from benchmarks.report import percentile
 class Outcome:
     """Of one entry."""
 
-    request: Request
+    request: Request | Conversation
     replies: tuple[Reply, ...]
     verdicts: tuple[Verdict, ...]
 
@@ -36,34 +36,73 @@ class Outcome:
         return list(zip((reply for turn, reply in turns if turn.judged), self.verdicts, strict=True))
 
 
-def outcome(request: Request, replies: Sequence[Reply], grades: Mapping[tuple[str, str], Grade]) -> Outcome:
+def outcome(
+    request: Request | Conversation, replies: Sequence[Reply], grades: Mapping[tuple[str, str], Grade]
+) -> Outcome:
     return Outcome(request, tuple(replies), tuple(verdicts(request, replies, grades)))
 
 
-def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def by_kind(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Per cent, words and milliseconds, of all and of each kind that was asked."""
     rows = {"all": outcomes}
-    rows |= {kind: [each for each in outcomes if each.request.kind == kind] for kind in KINDS}
+    for kind in KINDS:
+        rows[kind] = [
+            each for each in outcomes if isinstance(each.request, Request) and each.request.kind == kind
+        ]
     return {name: _row(some) for name, some in rows.items() if some}
+
+
+def by_conversation(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What was recalled and useful, and how long the answers took, of all and of each."""
+    rows = {"all": outcomes} | {each.request.id: [each] for each in outcomes}
+    return {
+        name: _recalled(some) | _lengths([pair for each in some for pair in each.judged])
+        for name, some in rows.items()
+    }
+
+
+def _recalled(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    judged = [
+        (turn, verdict)
+        for each in outcomes
+        for turn, verdict in zip(
+            (turn for turn in each.request.turns if turn.judged), each.verdicts, strict=True
+        )
+    ]
+    recalls = [verdict.useful for turn, verdict in judged if turn.recall]
+    return {
+        "turns": sum(len(each.replies) for each in outcomes),
+        "recalled": sum(recalls),
+        "facts": len(recalls),
+        "useful": sum(verdict.useful for _, verdict in judged),
+        "judged": len(judged),
+    }
 
 
 def _row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     judged = [pair for each in outcomes for pair in each.judged]
     needed = [verdict for _, verdict in judged if verdict.needs_call]
     needless = [verdict for _, verdict in judged if not verdict.needs_call]
-    spoken = [reply for reply, _ in judged if reply.text]
     return {
         "requests": len(outcomes),
         "useful %": _percent(each.useful for each in outcomes),
         "ungraded": sum(each.ungraded for each in outcomes),
         "wrong calls %": _percent(each.call_wrong for each in needless),
         "needed calls %": _percent(each.call_right for each in needed),
+    } | _lengths(judged)
+
+
+def _lengths(judged: Sequence[tuple[Reply, Verdict]]) -> dict[str, Any]:
+    spoken = [reply for reply, _ in judged if reply.text]
+    first = [reply.first_ms for reply in spoken if reply.first_ms is not None]
+    ends = [reply.end_ms for reply, _ in judged]
+    return {
         "words p50": _rank([reply.words for reply in spoken], 50),
         "words p90": _rank([reply.words for reply in spoken], 90),
-        "first ms p50": _rank([reply.first_ms for reply in spoken if reply.first_ms is not None], 50),
-        "first ms p95": _rank([reply.first_ms for reply in spoken if reply.first_ms is not None], 95),
-        "end ms p50": _rank([reply.end_ms for reply, _ in judged], 50),
-        "end ms p95": _rank([reply.end_ms for reply, _ in judged], 95),
+        "first ms p50": _rank(first, 50),
+        "first ms p95": _rank(first, 95),
+        "end ms p50": _rank(ends, 50),
+        "end ms p95": _rank(ends, 95),
     }
 
 
@@ -77,10 +116,21 @@ def _rank(values: Sequence[float], percent: int) -> int | None:
 
 
 def show(title: str, rows: Mapping[str, Mapping[str, Any]], console: Console) -> None:
-    table = Table("", *next(iter(rows.values())), title=title)
+    """A column for each figure; two that belong together share one: `words p50` and `words p90`."""
+    table = Table("", *_joined(next(iter(rows.values()))), title=title)
     for name, row in rows.items():
-        table.add_row(name, *("–" if value is None else str(value) for value in row.values()))
+        table.add_row(name, *_joined(row).values())
     console.print(table)
+
+
+def _joined(row: Mapping[str, Any]) -> dict[str, str]:
+    cells: dict[str, str] = {}
+    for name, value in row.items():
+        shown = "–" if value is None else str(value)
+        what, _, rank = name.rpartition(" p")
+        column = what if rank.isdigit() else name
+        cells[column] = f"{cells[column]} / {shown}" if column in cells else shown
+    return cells
 
 
 def show_failures(outcomes: Iterable[Outcome], console: Console) -> None:
@@ -88,7 +138,7 @@ def show_failures(outcomes: Iterable[Outcome], console: Console) -> None:
     for each in outcomes:
         if not each.useful:
             why = "; ".join(verdict.why for verdict in each.verdicts if not verdict.useful)
-            console.print(f"\n{each.request.id} ({each.request.kind}): {why}", markup=False, style="bold")
+            console.print(f"\n{each.request.id}: {why}", markup=False, style="bold")
             for reply in each.replies:
                 calls = "".join(
                     f" [{call.name} {call.arguments} → {call.result}{call.error or ''}]"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.mind.effects import comes_to, is_named
 from benchmarks.mind.patterns import found, simplified
-from benchmarks.mind.suite import FOLDER, HALVES, Request, Turn
+from benchmarks.mind.suite import FOLDER, HALVES, Conversation, Request, Turn
 from benchmarks.mind.talk import Reply
 
 UNSPEAKABLE: Final = re.compile(r"<\|?/?\w[^>]*>|\[/?INST\]|```|\{\s*\"|\"\s*[:}]")
@@ -54,7 +54,7 @@ class Verdict:
 
 
 def verdicts(
-    request: Request, replies: Sequence[Reply], grades: Mapping[tuple[str, str], Grade]
+    request: Request | Conversation, replies: Sequence[Reply], grades: Mapping[tuple[str, str], Grade]
 ) -> list[Verdict]:
     """One of each judged turn; the replies are those of all turns, as far as the conversation came."""
     pairs = zip(request.turns, replies, ["", *(each.text for each in replies)], strict=False)

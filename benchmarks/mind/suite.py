@@ -4,7 +4,6 @@ Both halves are TOML of `[[request]]` entries; `README.md` next to them explains
 """
 
 import tomllib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
@@ -33,6 +32,7 @@ def _checked(pattern: str) -> str:
 
 
 Pattern = Annotated[str, Field(min_length=1), BeforeValidator(_checked)]
+Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
 class _Part(BaseModel):
@@ -79,6 +79,8 @@ class Turn(Rules):
     """What the user says, and how its answer is judged; without rules it isn't."""
 
     said: Annotated[str, Field(min_length=1)]
+    recall: bool = False
+    """Whether it asks for a fact that was told earlier."""
 
     @property
     def judged(self) -> bool:
@@ -88,7 +90,7 @@ class Turn(Rules):
 class Request(Rules):
     """One entry: a conversation of its own, of one turn or a few."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    id: Id
     kind: Kind
     said: tuple[str, ...] | str = ()
     """The user's turns; the entry's rules judge the last answer."""
@@ -114,17 +116,33 @@ class Request(Rules):
         return *(Turn(said=each) for each in before), Turn(said=last, **rules)
 
 
+class Conversation(_Part):
+    """One entry of `conversations.toml`: turns with the pauses in which a person listens and thinks."""
+
+    id: Id
+    turn: Annotated[tuple[Turn, ...], Field(min_length=2)]
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        return self.turn
+
+
 class _Suite(_Part):
-    request: tuple[Request, ...]
+    request: tuple[Request, ...] = ()
+    conversation: tuple[Conversation, ...] = ()
 
 
 @cache
 def requests(half: Half) -> tuple[Request, ...]:
     """The entries of a half. Raises pydantic's `ValidationError` for what isn't of the format."""
-    path = FOLDER / f"{half.replace('-', '_')}.toml"
-    return _Suite.model_validate(tomllib.loads(path.read_text("utf-8"))).request
+    return _read(half.replace("-", "_")).request
 
 
-def judged(half: Half) -> Iterator[Turn]:
-    for request in requests(half):
-        yield from (turn for turn in request.turns if turn.judged)
+@cache
+def conversations() -> tuple[Conversation, ...]:
+    """Those to be held with pauses. Raises as `requests` does."""
+    return _read("conversations").conversation
+
+
+def _read(name: str) -> _Suite:
+    return _Suite.model_validate(tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8")))

@@ -73,7 +73,7 @@ def test_what_is_used_has_the_best_profile_for_the_machine(target: str) -> None:
     assert "models download --profile tiny" in make("-n", target, "PROFILE=tiny")
 
 
-@pytest.mark.parametrize("target", ["bench", "bench-peers", "licences", "sbom", "bundle"])
+@pytest.mark.parametrize("target", ["bench", "bench-mind", "bench-peers", "licences", "sbom", "bundle"])
 def test_what_is_measured_listed_or_packed_has_the_same_profile_everywhere(target: str) -> None:
     for given in ([], ["PROFILE=auto"]):
         assert "--profile base" in make("-n", target, *given)
@@ -101,7 +101,9 @@ def test_an_unknown_thing_to_measure_is_refused_with_those_that_are_known() -> N
     assert "There is no WHAT=speed" in failed.value.stderr and "latency words" in failed.value.stderr
 
 
-@pytest.mark.parametrize("target", ["run", "talk", "test", "test-unit", "lint", "types", "bench", "prove"])
+@pytest.mark.parametrize(
+    "target", ["run", "talk", "test", "test-unit", "lint", "types", "bench", "bench-mind", "prove"]
+)
 def test_a_fresh_checkout_installs_first(target: str, tmp_path: Path) -> None:
     lines = make("-n", target, cwd=checkout(tmp_path)).splitlines()
     assert any("scripts/install.py" in line for line in lines[:2])
