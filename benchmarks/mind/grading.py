@@ -18,7 +18,7 @@ UNSPEAKABLE: Final = re.compile(r"<\|?/?\w[^>]*>|\[/?INST\]|```|\{\s*\"|\"\s*[:}
 """Control tokens, markup, code and JSON: no voice can speak them."""
 OTHERS: Final = (
     r"(?:I am|I'm|my name is|call me|(?:made|created|developed|trained|built) by)"
-    r" (?:an? |the )?(?:\w+ ){0,4}{other_maker}"
+    r" (?:an? |the )?(?:(?!not )\w+ ){0,4}{other_maker}"
 )
 """It calls itself another's."""
 GRADES: Final = FOLDER / "grades"

@@ -47,6 +47,8 @@ def verdict(answer: Reply, before: str = "", **rules: Any) -> Verdict:
         ("I am fine, I was made by Alibaba Cloud.", {"must": ["fine"]}, False),
         ("I'm a large language model by Google, fine.", {"must": ["fine"]}, False),
         ("Google is a fine company.", {"must": ["fine"]}, True),
+        ("No, I'm not ChatGPT.", {"must": ["no"]}, True),
+        ("No, I am Siri.", {"must": ["no"]}, False),
         ("I said: it's Oslo!", {"again": True}, True),
         ("Bergen.", {"again": True}, False),
     ],
