@@ -18,7 +18,7 @@ from localvoice.conversation.message_forms import asked, last_call, recent
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import asks_about
 from localvoice.conversation.phrases.understanding import Again, Silence, Understood
-from localvoice.conversation.reminders import Reminders
+from localvoice.tools.reminders import Reminders
 from localvoice.engines.types import (
     CALL_OR_NOTHING,
     CHOOSE_FREELY,

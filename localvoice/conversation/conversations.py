@@ -15,10 +15,13 @@ from localvoice.conversation.history import History
 from localvoice.conversation.store import SavedReminder, SessionRecord, SessionStore, SessionWriter
 from localvoice.observability.log_context import session_tag
 from localvoice.observability.stopwatch import now
+from localvoice.tools.reminders import Reminder
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 300.0
+MISSED: Final = "While I was away:"
+"""Before a timer, alarm or reminder that fell due while the process didn't run."""
 _AT_A_TIME: Final = 20
 """Conversations that are brought back or looked at before others may go on."""
 _EXPIRED_REMEMBERED: Final = 1_000
@@ -182,8 +185,15 @@ def _record_of(conversation: Conversation) -> SessionRecord:
         history=conversation.history.save(),
         director=dict(conversation.director.save()),
         reminders=tuple(
-            SavedReminder(due=time.time() + seconds, text=text)
-            for seconds, text in conversation.reminders.pending()
+            SavedReminder(
+                due=each.due if each.by_clock else each.due + wall_ahead,
+                text=each.text,
+                by_clock=each.by_clock,
+                kind=each.kind,
+                label=each.label,
+                seconds=each.seconds,
+            )
+            for each in conversation.reminders.waiting
         ),
         announcements=tuple(conversation.announcements),
         turns=conversation.turns,
@@ -207,6 +217,18 @@ def _conversation_of(record: SessionRecord, director: Director) -> Conversation:
     )
     conversation.saved_at = conversation.last_active
     conversation.announcements.extend(record.announcements[-MAX_ANNOUNCEMENTS:])
-    for reminder in record.reminders:
-        conversation.reminders.after(max(0.0, reminder.due - time.time()), reminder.text)
+    for saved in record.reminders:
+        conversation.reminders.add(_reminder_of(saved, wall_ahead))
     return conversation
+
+
+def _reminder_of(saved: SavedReminder, wall_ahead: float) -> Reminder:
+    missed = saved.kind is not None and saved.due <= time.time()
+    return Reminder(
+        f"{MISSED} {saved.text}" if missed else saved.text,
+        saved.due if saved.by_clock else saved.due - wall_ahead,
+        saved.by_clock,
+        saved.kind,
+        saved.label,
+        saved.seconds,
+    )

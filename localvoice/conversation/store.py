@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
 from localvoice.config import ConfigError
-from localvoice.conversation.reminders import LIMIT
+from localvoice.tools.reminders import LIMIT, Kind
 from localvoice.files import TEMPORARY_SUFFIX, read_private, write_private
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,11 @@ class SavedReminder(BaseModel):
     due: FiniteFloat
     """Wall-clock time, Unix seconds."""
     text: str
+    # What follows isn't in files of version 0.3 and earlier.
+    by_clock: bool = False
+    kind: Kind | None = None
+    label: str = ""
+    seconds: FiniteFloat = 0.0
 
 
 class SessionRecord(BaseModel):

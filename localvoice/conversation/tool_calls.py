@@ -107,6 +107,7 @@ class ToolCalls:
             turn_id=self.context.turn_id,
             cancelled=asyncio.Event(),
             announce=self.conversation.reminders.after,
+            reminders=self.conversation.reminders,
         )
 
     async def _attended(self, call: ToolCall, execute: Callable[[], Awaitable[ToolResult]]) -> ToolResult:

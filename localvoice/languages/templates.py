@@ -1,8 +1,9 @@
 """Sentence templates: "[please] (set|start) a timer for {duration}" fits a whole utterance, or not.
 
 `[a]` may be left out, `(a|b)` is one of them, and both may be nested. `{name}` takes one or more words, which
-are given as they were said. Case doesn't count, nor do the marks at a word's end. An utterance of more than
-`LONGEST` words fits nothing: who says so much says more than a command.
+are given as they were said; `{name=value}` takes none and gives that value. Case doesn't count, nor do the marks
+at a word's end. An utterance of more than `LONGEST` words fits nothing: who says so much says more than a
+command.
 """
 
 import re
@@ -12,7 +13,7 @@ from typing import Final
 
 LONGEST: Final = 30
 
-_TOKEN: Final = re.compile(r"\{(\w+)\}|[\[\]()|]|[^\s\[\](){}|]+")
+_TOKEN: Final = re.compile(r"\{(\w+)(?:=([^{}]*))?\}|[\[\]()|]|[^\s\[\](){}|]+")
 _MARKS: Final = '.,;:!?…"“”«»()[]*¿¡'
 _APOSTROPHES: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " "})
 
@@ -34,44 +35,60 @@ def plain(utterance: str) -> str:
     return " ".join(filter(None, words))
 
 
+@dataclass(frozen=True)
+class _Place:
+    name: str
+    value: str | None
+    """None: the words that stand there."""
+
+
 class Templates:
     """Sentence templates that mean the same."""
 
     def __init__(self, templates: Iterable[str], fillers: Fillers = NO_FILLERS) -> None:
         """Raises `ValueError` for one that is badly written."""
         before, after = (
-            f"(?:{'|'.join(map(_source, words))})*" if words else ""
+            f"(?:{'|'.join(_source(each)[0] for each in words)})*" if words else ""
             for words in (fillers.before, fillers.after)
         )
-        self._patterns = [re.compile(f"{before}{_source(each)}{after}", re.IGNORECASE) for each in templates]
+        self._patterns: list[tuple[re.Pattern[str], list[_Place]]] = []
+        for each in templates:
+            source, places = _source(each)
+            self._patterns.append((re.compile(f"{before}{source}{after}", re.IGNORECASE), places))
 
     @property
     def places(self) -> set[str]:
         """Names of all places."""
-        return {name for pattern in self._patterns for name in pattern.groupindex}
+        return {place.name for _, places in self._patterns for place in places}
 
     def matches(self, utterance: str) -> Iterator[dict[str, str]]:
         """What stands in the places of each template that the whole utterance fits, by their names."""
         words = plain(utterance)
         if words.count(" ") >= LONGEST:
             return
-        for pattern in self._patterns:
+        for pattern, places in self._patterns:
             if (match := pattern.fullmatch(f"{words} ")) is not None:
-                yield {name: text.strip() for name, text in match.groupdict().items() if text is not None}
+                yield {
+                    place.name: text.strip() if place.value is None else place.value
+                    for place, text in zip(places, match.groups(), strict=True)
+                    if text is not None
+                }
 
     def fit(self, utterance: str) -> bool:
         """Whether the whole utterance fits one of them."""
         return next(self.matches(utterance), None) is not None
 
 
-def _source(template: str) -> str:
-    """The regular expression of a template, in which a space follows each word."""
+def _source(template: str) -> tuple[str, list[_Place]]:
+    """The regular expression of a template, in which a space follows each word, and what its groups are."""
     parts: list[str] = []
+    places: list[_Place] = []
     open_brackets: list[str] = []
     for token in _TOKEN.finditer(template):
-        text, place = token[0], token[1]
-        if place:
-            parts.append(rf"(?P<{place}>(?:\S+ )+?)")
+        text, name, value = token[0], token[1], token[2]
+        if name:
+            places.append(_Place(name, value))
+            parts.append(r"((?:\S+ )+?)" if value is None else "()")
         elif text in "[(":
             open_brackets.append(text)
             parts.append("(?:")
@@ -83,4 +100,4 @@ def _source(template: str) -> str:
             parts.append(text if text == "|" else f"{re.escape(text)} ")
     if open_brackets or not parts:
         raise ValueError(f"the sentence template {template!r} is empty, or leaves a bracket open")
-    return f"(?:{''.join(parts)})"
+    return f"(?:{''.join(parts)})", places

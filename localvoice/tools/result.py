@@ -9,7 +9,7 @@ from pydantic_core import from_json, to_json
 
 from localvoice.application.hooks import ToolResult
 from localvoice.contract.messages import in_utf8
-from localvoice.tools.tool import ToolError
+from localvoice.tools.errors import ToolError
 
 CONTENT_BYTES: Final = 8192
 """Of one result, what the LLM reads: about 2000 tokens, which is half of a small model's context."""

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final, Literal, get_args, overload
 
@@ -21,6 +21,8 @@ from localvoice.application.calls import result_of
 from localvoice.engines.types import ToolSpec
 from localvoice.languages.templates import Templates
 from localvoice.tools.confirmation import check_question
+from localvoice.tools.errors import InvalidArgumentsError, UnknownToolError
+from localvoice.tools.reminders import Reminders
 from localvoice.tools.schema import arguments_of, complaint_about, flat_schema, parameter_types
 
 Policy = Literal["parallel", "sequential"]
@@ -28,18 +30,6 @@ Function = Callable[..., Any]
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _ERRORS_SHOWN: Final = 3  # of a wrong call: a model that reads ten of them corrects none
-
-
-class ToolError(Exception):
-    """Raise it in a tool to tell the LLM, in words that it can pass on, why the tool can't do that."""
-
-
-class InvalidArgumentsError(ToolError):
-    """A call's arguments don't fit the tool's schema; says what is wrong with which."""
-
-
-class UnknownToolError(ToolError):
-    """There is no tool of that name; says which there are."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +45,9 @@ class ToolContext:
     announce: Callable[[float, str], None]
     """After so many seconds the agent says this text, also after the turn, once there is silence. Raises
     `ToolError` when too many wait already."""
+    reminders: Reminders = field(default_factory=Reminders)
+    """All that is to be said later in this conversation, to look at and change. Only for coroutines: a plain
+    function, which runs in a thread, has `announce`."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +74,8 @@ class Tool:
     What stands for a parameter is given as text, and the sentence counts only if `validate` takes it."""
     follow_ups: tuple[str, ...] = ()
     """Sentences that, right after a call of it, call it again with other arguments: "and [the] {door}"."""
+    follows: tuple[str, ...] = ()
+    """Names of other tools after which its follow-ups count as well, with no arguments but their own."""
     cues: tuple[str, ...] = ()
     """Words, one of which is in every sentence that needs it. Where all tools on offer have cues, the LLM is
     told of tools only after one of them: small models answer better without."""
@@ -184,6 +179,7 @@ def tool(
     confirm: bool | str = False,
     phrases: Sequence[str] = (),
     follow_ups: Sequence[str] = (),
+    follows: Sequence[str] = (),
     cues: Sequence[str] = (),
     speaks: bool = False,
 ) -> Callable[[Function], Tool]: ...
@@ -197,6 +193,7 @@ def tool(
     confirm: bool | str = False,
     phrases: Sequence[str] = (),
     follow_ups: Sequence[str] = (),
+    follows: Sequence[str] = (),
     cues: Sequence[str] = (),
     speaks: bool = False,
 ) -> Tool | Callable[[Function], Tool]:
@@ -205,8 +202,8 @@ def tool(
     Its name and the first line of its docstring are the tool's, unless given here. Every parameter needs a
     type that JSON can carry; `Annotated[…, Field(description=…)]` describes it. One annotated `ToolContext`
     gets the context and is not for the LLM. With `confirm` the user is asked first, in these words if it is a
-    sentence. `phrases`, `follow_ups`, `cues` and `speaks` are the fields of `Tool`. Raises TypeError for a
-    function that can't be a tool, ValueError for a bad name, question or sentence.
+    sentence. `phrases`, `follow_ups`, `follows`, `cues` and `speaks` are the fields of `Tool`. Raises
+    TypeError for a function that can't be a tool, ValueError for a bad name, question or sentence.
     """
 
     def decorate(function: Function) -> Tool:
@@ -217,7 +214,12 @@ def tool(
         except (TypeError, PydanticUserError) as error:
             raise TypeError(f"{function.__qualname__} can't be a tool: {error}") from error
         return replace(
-            plain, phrases=tuple(phrases), follow_ups=tuple(follow_ups), cues=tuple(cues), speaks=speaks
+            plain,
+            phrases=tuple(phrases),
+            follow_ups=tuple(follow_ups),
+            follows=tuple(follows),
+            cues=tuple(cues),
+            speaks=speaks,
         )
 
     return decorate if function is None else decorate(function)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from localvoice.config import ConfigError
 from localvoice.conversation import store as session_store
-from localvoice.conversation.reminders import LIMIT
+from localvoice.tools.reminders import LIMIT
 from localvoice.conversation.store import SessionStore
 from tests.support.session_folder import Open, put, record, session_files
 from tests.support.session_folder import open_store as open_store

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.conversation.reminders import Reminders
+from localvoice.tools.reminders import Reminders
 from localvoice.engines.types import ToolCall
 from localvoice.tools import ToolContext, ToolError, ToolRegistry
 from localvoice.tools.builtin import builtin_tools, clock

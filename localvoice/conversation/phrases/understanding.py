@@ -89,9 +89,10 @@ def _command(
 ) -> Command | None:
     fillers = NO_FILLERS if known is None else known.fillers
     for tool in tools:
-        if last_call is not None and last_call.name == tool.name:
+        if last_call is not None and last_call.name in (tool.name, *tool.follows):
+            before = last_call.arguments if last_call.name == tool.name else {}
             for changed in _templates(tool.follow_ups, fillers).matches(words):
-                if _fits(tool, arguments := {**last_call.arguments, **changed}):
+                if _fits(tool, arguments := {**before, **changed}):
                     return Command(tool.name, arguments)
     for tool in tools:
         for arguments in _templates(tool.phrases, fillers).matches(words):

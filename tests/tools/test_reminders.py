@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.conversation.reminders import Reminders
+from localvoice.tools.reminders import Reminders
 from localvoice.tools import ToolError
 
 
