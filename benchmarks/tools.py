@@ -29,6 +29,7 @@ from localvoice.engines.threads import plan_threads
 from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall, ToolOffer
 from localvoice.tools import ToolContext, ToolError
 from localvoice.tools.builtin import builtin_tools
+from localvoice.tools.reminders import Reminders
 
 SUITE: Final = Path(__file__).parents[1] / "tests" / "support" / "data" / "tool_requests.toml"
 TOOLS: Final = {tool.name: tool for tool in builtin_tools()}
@@ -89,6 +90,8 @@ async def _answer(llm: Llm, request: Mapping[str, Any]) -> Answer:
         messages.append(ChatMessage("assistant" if index % 2 else "user", words))
     call, words, first_ms = await _ask(llm, messages)
     wanted = request.get("tool", "talk")
+    if call is not None and call.name in request.get("or", ()):
+        wanted = call.name
     if call is None:
         return Answer(request["said"], wanted, words, wanted == "talk", wanted == "talk", first_ms)
     right = await _judge(call, wanted, request.get("arguments", {}))
@@ -111,32 +114,30 @@ async def _ask(llm: Llm, messages: list[ChatMessage]) -> tuple[ToolCall | None, 
 
 async def _judge(call: ToolCall, wanted: str, arguments: Mapping[str, Any]) -> bool:
     """Whether the call is as good as the one that was wanted."""
-    if "seconds" in arguments:
-        arguments = {"duration": f"{arguments['seconds']} seconds"}
     result, seconds = await _run(call.name, call.arguments)
     if call.name != wanted or result.startswith(FAILED):
         return False
+    if "seconds" in arguments:
+        return seconds == float(arguments["seconds"])
     if wanted == "get_time":
         said, meant = (str(each.get("place", "")).lower() for each in (call.arguments, arguments))
         return meant in said if meant else not result.startswith("In ")
-    best, best_seconds = await _run(wanted, arguments)
-    return seconds == best_seconds if wanted == "set_timer" else result == best
+    return result == (await _run(wanted, arguments))[0]
 
 
 async def _run(name: str, arguments: Mapping[str, Any]) -> tuple[str, float]:
     """What the tool answers, and in how many seconds it has something to say."""
-    seconds = 0.0
-
-    def announce(after: float, _text: str) -> None:
-        nonlocal seconds
-        seconds = after
-
+    reminders = Reminders()
+    context = ToolContext("", "", "", asyncio.Event(), reminders.after, reminders)
     tool = TOOLS[name]
     try:
-        made = tool.handler(tool.validate(arguments), ToolContext("", "", "", asyncio.Event(), announce))
-        return str(made if isinstance(made, str) else await made), seconds
+        made = tool.handler(tool.validate(arguments), context)
+        said = str(made if isinstance(made, str) else await made)
+        return said, next((float(round(left)) for left, _ in reminders.pending()), 0.0)
     except ToolError as error:
-        return f"{FAILED}{error}", seconds
+        return f"{FAILED}{error}", 0.0
+    finally:
+        reminders.close()
 
 
 def _figures(answers: list[Answer]) -> dict[str, Any]:

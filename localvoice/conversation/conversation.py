@@ -18,7 +18,6 @@ from localvoice.conversation.message_forms import asked, last_call, recent
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import asks_about
 from localvoice.conversation.phrases.understanding import Again, Silence, Understood
-from localvoice.tools.reminders import Reminders
 from localvoice.engines.types import (
     CALL_OR_NOTHING,
     CHOOSE_FREELY,
@@ -31,6 +30,7 @@ from localvoice.engines.types import (
 from localvoice.languages import DEFAULT
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import Confirmation
+from localvoice.tools.reminders import Reminders
 
 log = logging.getLogger(__name__)
 

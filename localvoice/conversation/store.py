@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
 from localvoice.config import ConfigError
-from localvoice.tools.reminders import LIMIT, Kind
 from localvoice.files import TEMPORARY_SUFFIX, read_private, write_private
+from localvoice.tools.reminders import LIMIT, Kind
 
 log = logging.getLogger(__name__)
 

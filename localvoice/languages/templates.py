@@ -1,9 +1,9 @@
 """Sentence templates: "[please] (set|start) a timer for {duration}" fits a whole utterance, or not.
 
 `[a]` may be left out, `(a|b)` is one of them, and both may be nested. `{name}` takes one or more words, which
-are given as they were said; `{name=value}` takes none and gives that value. Case doesn't count, nor do the marks
-at a word's end. An utterance of more than `LONGEST` words fits nothing: who says so much says more than a
-command.
+are given as they were said; `{name:a template}` takes what fits it; `{name=value}` takes none and gives this
+value. `*` is any words, or none. Case doesn't count, nor do the marks at a word's end. An utterance of more
+than `LONGEST` words fits nothing: who says so much says more than a command.
 """
 
 import re
@@ -13,7 +13,12 @@ from typing import Final
 
 LONGEST: Final = 30
 
-_TOKEN: Final = re.compile(r"\{(\w+)(?:=([^{}]*))?\}|[\[\]()|]|[^\s\[\](){}|]+")
+_TOKEN: Final = re.compile(
+    r"\{(?P<place>\w+)(?:=(?P<value>[^{}]*))?\}|\{(?P<opens>\w+):|[\[\](){}|]|[^\s\[\](){}|]+"
+)
+_OPENS: Final = {"[": "(?:", "(": "(?:", "{": "("}
+_CLOSES: Final = {"[]": ")?", "()": ")", "{}": ")"}
+_WORDS: Final = r"(?:\S+ )"
 _MARKS: Final = '.,;:!?…"“”«»()[]*¿¡'
 _APOSTROPHES: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " "})
 
@@ -85,19 +90,22 @@ def _source(template: str) -> tuple[str, list[_Place]]:
     places: list[_Place] = []
     open_brackets: list[str] = []
     for token in _TOKEN.finditer(template):
-        text, name, value = token[0], token[1], token[2]
-        if name:
-            places.append(_Place(name, value))
-            parts.append(r"((?:\S+ )+?)" if value is None else "()")
-        elif text in "[(":
-            open_brackets.append(text)
-            parts.append("(?:")
-        elif text in "])":
-            if not open_brackets or open_brackets.pop() + text not in ("[]", "()"):
+        text = token[0]
+        if token["place"]:
+            places.append(_Place(token["place"], token["value"]))
+            parts.append(f"({_WORDS}+?)" if token["value"] is None else "()")
+        elif token["opens"] or text in _OPENS:
+            if token["opens"]:
+                places.append(_Place(token["opens"], None))
+            open_brackets.append(text[0])
+            parts.append(_OPENS[text[0]])
+        elif text in "])}":
+            pair = (open_brackets or [""]).pop() + text
+            if pair not in _CLOSES:
                 raise ValueError(f"the sentence template {template!r} closes a bracket that isn't open")
-            parts.append(")?" if text == "]" else ")")
+            parts.append(_CLOSES[pair])
         else:
-            parts.append(text if text == "|" else f"{re.escape(text)} ")
+            parts.append({"|": "|", "*": f"{_WORDS}*?"}.get(text, f"{re.escape(text)} "))
     if open_brackets or not parts:
         raise ValueError(f"the sentence template {template!r} is empty, or leaves a bracket open")
     return f"(?:{''.join(parts)})", places

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from localvoice.config import ConfigError
 from localvoice.conversation import store as session_store
-from localvoice.tools.reminders import LIMIT
 from localvoice.conversation.store import SessionStore
+from localvoice.tools.reminders import LIMIT
 from tests.support.session_folder import Open, put, record, session_files
 from tests.support.session_folder import open_store as open_store
 from tests.support.session_folder import place as place

@@ -38,6 +38,18 @@ def test_a_place_takes_the_least() -> None:
     assert next(Templates(["{a} to {b}"]).matches("one to two to three")) == {"a": "one", "b": "two to three"}
 
 
+def test_a_place_has_a_template_of_its_own_or_a_value() -> None:
+    told = Templates(
+        ["remind me to {what} {when:(today|tomorrow) [at *]}", "(stop{do=end}|begin{do=start}) [{what}]"]
+    )
+    said = "Remind me to go out today with the dog tomorrow at seven thirty."
+    wanted = {"what": "go out today with the dog", "when": "tomorrow at seven thirty"}
+    assert next(told.matches(said)) == wanted
+    assert next(told.matches("Begin the work")) == {"do": "start", "what": "the work"}
+    assert next(told.matches("Stop")) == {"do": "end"}
+    assert told.places == {"what", "when", "do"}
+
+
 def test_marks_and_typographic_apostrophes_do_not_count() -> None:
     assert plain(" “What’s  7:30 – or $3.50?” ") == "What's 7:30 - or $3.50"
 
@@ -54,7 +66,7 @@ def test_no_utterance_takes_long() -> None:
     assert time.process_time() - begun < 1
 
 
-@pytest.mark.parametrize("template", ["", "[open", "closed)", "(a]"])
+@pytest.mark.parametrize("template", ["", "[open", "closed)", "(a]", "{a:b", "a}", "{"])
 def test_a_broken_template_is_named(template: str) -> None:
     with pytest.raises(ValueError, match="the sentence template"):
         Templates([template])

@@ -28,7 +28,8 @@ SHOWN_OR_KEPT = {
     "observability/stopwatch.py": "hooks get the time of day",
     "conversation/reporting.py": "for people",
     "conversation/conversations.py": "what is on disk outlives every other clock",
-    "tools/builtin/clock.py": "what the user asks for",
+    "tools/builtin/wall.py": "what the user asks for",
+    "tools/reminders.py": "an alarm is for a time of day",
     "server/certificate.py": "certificates hold dates",
 }
 """Files that may look at the wall clock, and why."""

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.tools.reminders import Reminders
 from localvoice.engines.types import ToolCall
 from localvoice.tools import ToolContext, ToolError, ToolRegistry
-from localvoice.tools.builtin import builtin_tools, clock
-from localvoice.tools.builtin.clock import seconds_of, spoken_duration
+from localvoice.tools.builtin import builtin_tools, clock, wall
+from localvoice.tools.builtin.words.durations import seconds_of, spoken_duration
 from localvoice.tools.executor import ToolExecutor
+from localvoice.tools.reminders import Reminders
 from tests.support.builtin_use import use
 
 NOON = datetime(2026, 3, 5, 12, 7, tzinfo=UTC)
@@ -23,13 +23,14 @@ NOON = datetime(2026, 3, 5, 12, 7, tzinfo=UTC)
 
 @pytest.fixture
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "_now", lambda zone=None: NOON.astimezone(zone or UTC))
+    monkeypatch.setattr(wall, "now", lambda zone=None: NOON.astimezone(zone or UTC))
 
 
 def test_the_offer_is_short_and_flat() -> None:
     offer = json.dumps([(tool.name, tool.spec.description, tool.spec.parameters) for tool in builtin_tools()])
-    assert [tool.name for tool in builtin_tools()] == ["get_time", "set_timer", "calculate", "convert_units"]
-    assert len(offer) < 1200
+    names = "get_time set_timer set_alarm remind manage_timers calculate convert_units"
+    assert [tool.name for tool in builtin_tools()] == names.split()
+    assert len(offer) < 2400
     assert "$" not in offer and "title" not in offer and "anyOf" not in offer
 
 
@@ -106,13 +107,13 @@ async def test_a_timer_says_when_it_ends_and_that_it_has_ended(
     announced: list[tuple[float, str]] = []
     said = await use("set_timer", announced, duration=duration, label="  the \n eggs ")
     assert announced == [(seconds, f"Your timer of {length} is up: the eggs.")]
-    assert re.fullmatch(rf"The timer is set for {length}, until \d+:\d\d [AP]M\.", said)
+    assert re.fullmatch(rf"The timer is set for {length}, until \d+:\d\d [AP]M(?: tomorrow)?\.", said)
 
 
 @pytest.mark.parametrize(
     ("duration", "words"),
     [
-        ("", "above 0"),
+        ("", "How long shall the timer run?"),
         ("0 minutes", "above 0"),
         ("-5 minutes", "above 0"),
         ("0.2 seconds", "a second at least"),
@@ -144,7 +145,7 @@ async def test_a_timer_speaks_when_it_ends() -> None:
     executor = ToolExecutor(ToolRegistry(builtin_tools()))
     await executor.run(
         [ToolCall("c", "set_timer", {"duration": "3 minutes", "label": "tea"})],
-        lambda call: ToolContext(call.call_id, "s", "t", asyncio.Event(), reminders.after),
+        lambda call: ToolContext(call.call_id, "s", "t", asyncio.Event(), reminders.after, reminders),
     )
     await asyncio.sleep(179)
     assert said == []

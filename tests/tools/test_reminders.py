@@ -1,12 +1,14 @@
 """Reminders: each comes once, at its time, unless the conversation ends before."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from localvoice.tools.reminders import Reminders
 from localvoice.tools import ToolError
+from localvoice.tools import reminders as reminders_module
+from localvoice.tools.reminders import Reminder, Reminders
 
 
 @pytest.mark.virtual_clock
@@ -66,6 +68,44 @@ async def test_a_due_reminder_may_set_the_next() -> None:
     reminders.after(1, "again")
     await asyncio.sleep(10)
     assert due == ["again"] * 3
+
+
+@pytest.mark.virtual_clock
+async def test_one_can_be_replaced_or_removed_and_the_last_is_known() -> None:
+    due: list[str] = []
+    reminders = Reminders(due.append)
+    start = asyncio.get_running_loop().time()
+    eggs = Reminder("eggs", start + 60, kind="timer", label="eggs", seconds=60)
+    tea = Reminder("tea", start + 60, kind="timer", label="tea", seconds=60)
+    for each in (eggs, tea):
+        reminders.add(each)
+    late = Reminder("late eggs", start + 90, kind="timer", label="eggs", seconds=90)
+    reminders.replace(eggs, late)
+    assert reminders.waiting == (tea, late)
+    reminders.remove(tea)
+    reminders.after(100, "words")
+    await asyncio.sleep(120)
+    assert due == ["late eggs", "words"]
+    assert reminders.last_due is late
+    reminders.clear()
+    assert reminders.last_due is None
+
+
+@pytest.mark.virtual_clock
+async def test_a_time_of_day_follows_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a laptop sleeps, the event loop's time stands still."""
+    loop = asyncio.get_running_loop()
+    due: list[str] = []
+    slept = 0.0
+    wall = SimpleNamespace(time=lambda: 1_800_000_000.0 + slept + loop.time())
+    monkeypatch.setattr(reminders_module, "time", wall)
+    reminders = Reminders(due.append)
+    reminders.add(Reminder("It's seven.", wall.time() + 3600, by_clock=True, kind="alarm"))
+    await asyncio.sleep(600)
+    assert due == []
+    slept = 3000.0
+    await asyncio.sleep(31)
+    assert due == ["It's seven."]
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])

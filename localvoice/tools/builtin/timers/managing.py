@@ -1,0 +1,189 @@
+"""The built-in tool for timers, alarms and reminders that are set: list, change, cancel, snooze."""
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field
+
+from localvoice.tools import ToolContext, ToolError, tool
+from localvoice.tools.builtin import wall
+from localvoice.tools.builtin.timers.finding import found
+from localvoice.tools.builtin.timers.setting import (
+    end_of,
+    length_or_time,
+    reminder_at,
+    reminder_in,
+    spoken_end,
+    timer_of,
+)
+from localvoice.tools.builtin.words.durations import is_bare, seconds_like, seconds_of, spoken_duration
+from localvoice.tools.builtin.words.times_of_day import time_of_day
+from localvoice.tools.builtin.words.wording import accepted_by, turned
+from localvoice.tools.reminders import Kind, Reminder, Reminders
+
+_SNOOZE_SECONDS: Final = 600.0
+
+Action = Literal["list", "left", "cancel", "change", "add", "snooze"]
+
+
+def _singular(kind: Any) -> Any:
+    return (kind.strip().lower().removesuffix("s") or None) if isinstance(kind, str) else kind
+
+
+def _without_more(words: Any) -> Any:
+    """Five more minutes are five minutes."""
+    return re.sub(r"(?i)\b(?:more|extra)\b", " ", words).strip() if isinstance(words, str) else words
+
+
+def _nothing_or_new_time(words: str) -> None:
+    if words and not is_bare(words):
+        length_or_time(words)
+
+
+NewTime = Annotated[
+    str,
+    BeforeValidator(_without_more),
+    accepted_by(_nothing_or_new_time),
+    Field(description="the new or added time"),
+]
+
+
+@tool(speaks=True, follows=("set_timer", "set_alarm", "remind"))
+async def manage_timers(
+    context: ToolContext,
+    action: Action,
+    kind: Annotated[Kind | None, BeforeValidator(_singular)] = None,
+    which: Annotated[str, Field(description="its name or length, or all")] = "",
+    time: NewTime = "",
+) -> str:
+    """List, cancel, change or snooze timers, alarms and reminders that are set, or tell the time left."""
+    reminders = context.reminders
+    if action == "snooze":
+        return _snooze(reminders, time)
+    if action == "add" and not reminders.waiting and reminders.last_due is not None:
+        return _snooze(reminders, time)
+    chosen = found(reminders, kind, which, needed=action != "list")
+    if action == "list":
+        return _listed(chosen, kind)
+    if action == "left":
+        return " ".join(map(_time_left, chosen))
+    if action == "cancel" and which == "all":
+        for each in chosen:
+            reminders.remove(each)
+        return "It is cancelled." if len(chosen) == 1 else f"All {len(chosen)} are cancelled."
+    if len(chosen) > 1:
+        return f"You have {_several(chosen)}. Which one do you mean?"
+    if action == "cancel":
+        reminders.remove(chosen[0])
+        return f"{_named(chosen[0])} is cancelled."
+    if not time:
+        raise ToolError(
+            "To what time shall I change it?" if action == "change" else "How much time shall I add?"
+        )
+    return _changed(reminders, chosen[0], time) if action == "change" else _added(reminders, chosen[0], time)
+
+
+def _snooze(reminders: Reminders, time: str) -> str:
+    last = reminders.last_due
+    if last is None or last.kind is None:
+        raise ToolError("Nothing has gone off that I could snooze.")
+    seconds = seconds_like(time, 60) if time else _SNOOZE_SECONDS
+    reminders.add(reminder_in(last.kind, last.label, seconds, last.seconds or None))
+    return f"All right, again in {spoken_duration(round(seconds))}."
+
+
+def _changed(reminders: Reminders, old: Reminder, time: str) -> str:
+    assert old.kind is not None
+    if old.by_clock:
+        return _moved(reminders, old, time)
+    try:
+        seconds = seconds_like(time, old.seconds)
+    except ToolError:
+        seconds = (time_of_day(time).next() - wall.now()).total_seconds()
+    if old.kind == "timer":
+        new = timer_of(seconds, old.label)
+        words = f"The timer is now set for {spoken_duration(round(new.seconds))}, until {spoken_end(new)}."
+    else:
+        new = reminder_in(old.kind, old.label, seconds)
+        words = f"{_named(old)} is now due in {spoken_duration(round(seconds))}."
+    reminders.replace(old, new)
+    return words
+
+
+def _moved(reminders: Reminders, old: Reminder, time: str) -> str:
+    assert old.kind is not None
+    try:
+        moment = time_of_day(time).nearest(end_of(old))
+    except ToolError:
+        moment = wall.now() + timedelta(seconds=seconds_of(time))
+    new = reminder_at(old.kind, old.label, moment)
+    reminders.replace(old, new)
+    return f"The {old.kind} is now set for {spoken_end(new)}."
+
+
+def _added(reminders: Reminders, old: Reminder, time: str) -> str:
+    assert old.kind is not None
+    more = seconds_like(time, old.seconds or 60)
+    if old.by_clock:
+        new = reminder_at(old.kind, old.label, end_of(old) + timedelta(seconds=more))
+    else:
+        new = reminder_in(old.kind, old.label, old.seconds_left + more, old.seconds + more)
+    reminders.replace(old, new)
+    return _time_left(new)
+
+
+def _listed(chosen: Sequence[Reminder], kind: Kind | None) -> str:
+    if not chosen:
+        return f"There is no {kind or 'timer, alarm or reminder'} set."
+    if len(chosen) == 1:
+        return _time_left(chosen[0])
+    return f"You have {_several(chosen)}."
+
+
+def _several(chosen: Sequence[Reminder]) -> str:
+    *others, last = (_phrase(each) for each in chosen)
+    kinds = {each.kind for each in chosen}
+    head = f"{len(chosen)} {chosen[0].kind}s: " if len(kinds) == 1 else ""
+    return f"{head}{', '.join(others)} and {last}"
+
+
+def _phrase(reminder: Reminder) -> str:
+    """Within a list."""
+    if reminder.kind == "timer":
+        return f"a timer of {_length(reminder)}{_purpose(reminder)}, with {_left(reminder)} left"
+    what = "an alarm" if reminder.kind == "alarm" else "a reminder"
+    return f"{what} for {spoken_end(reminder)}{_purpose(reminder)}"
+
+
+def _named(reminder: Reminder) -> str:
+    """At the beginning of a sentence."""
+    if reminder.kind == "timer":
+        return f"The timer of {_length(reminder)}{_purpose(reminder)}"
+    if reminder.by_clock:
+        return f"The {reminder.kind} for {spoken_end(reminder)}"
+    return f"The {reminder.kind}{_purpose(reminder)}{',' if reminder.label else ''}"
+
+
+def _time_left(reminder: Reminder) -> str:
+    if reminder.kind == "timer":
+        return f"{_named(reminder)} has {_left(reminder)} left."
+    purpose = "" if reminder.by_clock else f", at {spoken_end(reminder)}"
+    return f"{_named(reminder)} is due in {_left(reminder)}{purpose}."
+
+
+def _length(reminder: Reminder) -> str:
+    return spoken_duration(max(1, round(reminder.seconds)))
+
+
+def _purpose(reminder: Reminder) -> str:
+    if not reminder.label:
+        return ""
+    # Of a reminder it is a sentence or the like, in any form.
+    return f"{',' if reminder.kind == 'reminder' else ' for'} {turned(reminder.label)}"
+
+
+def _left(reminder: Reminder) -> str:
+    seconds = max(1, round(reminder.seconds_left))
+    return spoken_duration(seconds if seconds < 3600 else seconds - seconds % 60)

@@ -1,0 +1,149 @@
+"""The built-in tools that set timers, alarms and reminders. `managing` has the one for those that are set."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from localvoice.observability.stopwatch import now
+from localvoice.tools import ToolContext, ToolError, tool
+from localvoice.tools.builtin import wall
+from localvoice.tools.builtin.wall import spoken_clock, spoken_time_to_come
+from localvoice.tools.builtin.words.durations import seconds_of, spoken_duration
+from localvoice.tools.builtin.words.times_of_day import TimeOfDay, time_of_day
+from localvoice.tools.builtin.words.wording import accepted_by, label_of, turned
+from localvoice.tools.reminders import Kind, Reminder
+
+_LONGEST_SECONDS: Final = 24 * 3600
+_FARTHEST_SECONDS: Final = 7 * 24 * 3600
+WAKE_UP: Final = "wake up"
+"""The label of an alarm that wakes: it is for the morning."""
+
+
+def length_or_time(words: str) -> float | TimeOfDay:
+    """Seconds, or a time of day; raises `ToolError` for what is neither."""
+    try:
+        return seconds_of(words)
+    except ToolError:
+        return time_of_day(words)
+
+
+def _nothing_or_length(words: str) -> None:
+    if words:
+        seconds_of(words)
+
+
+def _nothing_or_when(words: str) -> None:
+    if words:
+        length_or_time(words)
+
+
+Duration = Annotated[
+    str, accepted_by(_nothing_or_length), Field(description="like 90 seconds or 1 hour 30 minutes")
+]
+When = Annotated[
+    str, accepted_by(_nothing_or_when), Field(description="like 7:30 tomorrow morning or in 20 minutes")
+]
+
+
+@tool(speaks=True)
+async def set_timer(context: ToolContext, duration: Duration, label: str | None = None) -> str:
+    """Start a timer. It tells the user by itself when it ends."""
+    if not duration:
+        raise ToolError("How long shall the timer run?")
+    timer = timer_of(seconds_of(duration), label_of(label))
+    context.reminders.add(timer)
+    return f"The timer is set for {spoken_duration(round(timer.seconds))}, until {spoken_end(timer)}."
+
+
+@tool(speaks=True)
+async def set_alarm(context: ToolContext, time: When, label: str | None = None) -> str:
+    """Set an alarm for a time of day."""
+    if not time:
+        raise ToolError("What time shall the alarm be for?")
+    purpose = label_of(label)
+    alarm = reminder_at("alarm", purpose, moment_of(time, early=purpose == WAKE_UP, alarm=True))
+    context.reminders.add(alarm)
+    return f"The alarm is set for {spoken_end(alarm)}."
+
+
+@tool(speaks=True)
+async def remind(
+    context: ToolContext, about: Annotated[str, Field(description="what to say, like call Anna")], when: When
+) -> str:
+    """Remind the user of something later."""
+    purpose = turned(label_of(about))
+    if not purpose:
+        raise ToolError("What shall I remind you of?")
+    if not when:
+        raise ToolError("When shall I remind you?")
+    meant = length_or_time(when)
+    if isinstance(meant, TimeOfDay):
+        reminder = reminder_at("reminder", purpose, moment_of(when))
+        context.reminders.add(reminder)
+        return f"I'll remind you at {spoken_end(reminder)}: {purpose}."
+    reminder = reminder_in("reminder", purpose, meant)
+    context.reminders.add(reminder)
+    return f"I'll remind you in {spoken_duration(round(meant))}: {purpose}."
+
+
+def moment_of(words: str, early: bool = False, alarm: bool = False) -> datetime:
+    """The moment that is meant; raises `ToolError` if there is none that can be kept."""
+    meant = length_or_time(words)
+    if not isinstance(meant, TimeOfDay):
+        return wall.now() + timedelta(seconds=meant)
+    if meant.repeats:
+        raise ToolError("I can't repeat that every day. I can set it once, such as for tomorrow.")
+    moment = meant.next(early or (alarm and meant.day not in ("", "today", "tonight")))
+    if (moment - wall.now()).total_seconds() > _FARTHEST_SECONDS:
+        raise ToolError("I can remember that for a week at most.")
+    return moment
+
+
+def timer_of(seconds: float, label: str) -> Reminder:
+    """A timer that starts now; raises `ToolError` for a length that makes no sense."""
+    whole = round(seconds)
+    if whole < 1:
+        raise ToolError("A timer runs for a second at least.")
+    if whole > _LONGEST_SECONDS:
+        raise ToolError("A timer can run for 24 hours at most.")
+    return reminder_in("timer", label, whole)
+
+
+def reminder_in(kind: Kind, label: str, seconds: float, length: float | None = None) -> Reminder:
+    """One that is due after so many seconds; `length` is what it was set for, if that is longer ago."""
+    if seconds > _FARTHEST_SECONDS:
+        raise ToolError("I can remember that for a week at most.")
+    length = seconds if length is None else length
+    spoken = spoken_duration(max(1, round(length)))
+    texts: dict[Kind, str] = {
+        "timer": f"Your timer of {spoken} is up{f': {turned(label)}' if label else ''}.",
+        "alarm": alarm_text(wall.now() + timedelta(seconds=seconds), label),
+        "reminder": f"Here is your reminder: {label}.",
+    }
+    return Reminder(texts[kind], now() + seconds, kind=kind, label=label, seconds=length)
+
+
+def reminder_at(kind: Kind, label: str, moment: datetime) -> Reminder:
+    """One for a time of day."""
+    text = alarm_text(moment, label) if kind == "alarm" else f"Here is your reminder: {label}."
+    return Reminder(text, moment.timestamp(), by_clock=True, kind=kind, label=label)
+
+
+def alarm_text(moment: datetime, label: str) -> str:
+    """What an alarm says."""
+    if label == WAKE_UP:
+        return f"It's {spoken_clock(moment)}. Time to wake up!"
+    return f"It's {spoken_clock(moment)}: {turned(label) if label else 'this is your alarm'}."
+
+
+def end_of(reminder: Reminder) -> datetime:
+    """When it is due."""
+    if reminder.by_clock:
+        return datetime.fromtimestamp(reminder.due).astimezone()
+    return (wall.now() + timedelta(seconds=reminder.due - now())).astimezone()  # the clocks may change before
+
+
+def spoken_end(reminder: Reminder) -> str:
+    """Such as `7:05 AM tomorrow`."""
+    return spoken_time_to_come(end_of(reminder))

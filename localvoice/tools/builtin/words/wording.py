@@ -1,0 +1,48 @@
+"""What people say on the way: corrections within a sentence, and their words said back to them."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from pydantic import AfterValidator
+
+from localvoice.tools.errors import ToolError
+
+LABEL_CHARACTERS: Final = 80
+_CORRECTION: Final = re.compile(
+    r"[,.;]? (?:(?:no|nope|sorry|wait|actually|(?:or )?rather|i meant?|make (?:that|it)|scratch that),? )+",
+    re.IGNORECASE,
+)
+_TURNED: Final = {
+    "i": "you", "me": "you", "my": "your", "mine": "yours", "myself": "yourself", "am": "are",
+    "i'm": "you're", "i've": "you've", "i'll": "you'll", "i'd": "you'd",
+}  # fmt: skip
+
+
+def corrected(words: str) -> tuple[str, str]:
+    """What was said last, and what it takes the place of: "ten, no, fifteen minutes" is fifteen minutes."""
+    *before, last = [part for part in _CORRECTION.split(words) if part.strip()] or [""]
+    return last, before[-1] if before else ""
+
+
+def turned(words: str) -> str:
+    """The user's words said back to them: "call my mother" is "call your mother"."""
+    return re.sub(r"[\w']+", lambda word: _TURNED.get(word[0].lower(), word[0]), words.replace("\u2019", "'"))
+
+
+def label_of(words: str | None) -> str:
+    """On one line, and not too long to be said."""
+    return " ".join((words or "").split())[:LABEL_CHARACTERS].rstrip(" .,;:!")
+
+
+def accepted_by(parse: Callable[[str], object]) -> AfterValidator:
+    """A validator of arguments that takes the words which this understands, and keeps them as they are."""
+
+    def check(words: str) -> str:
+        try:
+            parse(words)
+        except ToolError as error:
+            raise ValueError(str(error)) from error
+        return words
+
+    return AfterValidator(check)

@@ -1,0 +1,77 @@
+"""What people say word for word calls a built-in tool without a language model; what is near it doesn't."""
+
+import re
+import tomllib
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from localvoice.conversation.phrases.understanding import Command, Understanding
+from localvoice.engines.types import ToolCall
+from localvoice.tools import reminders as reminders_module
+from localvoice.tools.builtin import builtin_tools, wall
+from localvoice.tools.reminders import Reminders
+from tests.support.builtin_use import run_tool
+
+DATA = Path(__file__).parents[1] / "support" / "data"
+COMMANDS = tomllib.loads((DATA / "spoken_commands.toml").read_text())["command"]
+EACH = [
+    pytest.param(command, words, id=" ".join([*command.get("after", []), words]))
+    for command in COMMANDS
+    for words in command["said"]
+]
+NEAR_MISSES = [
+    line for line in (DATA / "near_misses.txt").read_text().splitlines() if line[:1] not in ("", "#")
+]
+TUESDAY = datetime(2026, 12, 1, 12, 40)
+
+
+@pytest.fixture(autouse=True)
+def on_a_tuesday(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wall, "now", lambda zone=None: TUESDAY.astimezone(zone))
+    monkeypatch.setattr(reminders_module, "time", SimpleNamespace(time=TUESDAY.timestamp))
+
+
+class Talk:
+    """A conversation in which only tools answer."""
+
+    def __init__(self) -> None:
+        self.reminders = Reminders()
+        self._last_call: ToolCall | None = None
+
+    async def say(self, words: str) -> tuple[str, str]:
+        """The tool that is called, and what it says; both empty where it takes a language model."""
+        known = Understanding().of(words, builtin_tools(), self._last_call)
+        if not isinstance(known, Command):
+            return "", ""
+        self._last_call = ToolCall("c", known.name, known.arguments)
+        result = await run_tool(known.name, known.arguments, self.reminders)
+        return known.name, str(result.result if result.success else result.error)
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize(("command", "words"), EACH)
+async def test_it_is_done_without_a_language_model(command: dict[str, Any], words: str) -> None:
+    talk = Talk()
+    for before in command.get("after", []):
+        assert (await talk.say(before))[0], before
+    tool, said = await talk.say(words)
+    assert tool == command["tool"]
+    assert re.fullmatch(command["says"], said), said
+    if "left" in command:
+        waiting = sorted(talk.reminders.waiting, key=lambda each: each.seconds_left)
+        assert [[round(each.seconds_left), each.kind] for each in waiting] == command["left"]
+    talk.reminders.close()
+
+
+@pytest.mark.parametrize("words", NEAR_MISSES)
+async def test_what_only_sounds_like_it_is_left_to_the_language_model(words: str) -> None:
+    assert await Talk().say(words) == ("", "")
+
+
+def test_there_are_many() -> None:
+    assert sum(len(command["said"]) for command in COMMANDS) >= 200
+    assert len(NEAR_MISSES) >= 50
