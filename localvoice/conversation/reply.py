@@ -22,7 +22,7 @@ from localvoice.conversation.speaking import Piece, Speaker
 from localvoice.conversation.speculation import Draft
 from localvoice.conversation.tool_calls import MAX_CALLS, ToolCalls
 from localvoice.engines.speech_text import speakable
-from localvoice.engines.types import CALL_NOTHING, CutOff, ToolCall
+from localvoice.engines.types import CALL_NOTHING, CutOff, Retracted, Thinking, ToolCall
 from localvoice.observability.stopwatch import Stopwatch, now
 from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Consent, Settled
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MORE: Final = "Shall I go on?"
 """Said at the end of a reply that was cut off."""
+THINKS: Final = "Let me think."
+"""Said while the LLM reasons and has not yet answered."""
 NO_WORDS: Final = "Sorry, I have no answer to that."
 NOTHING_SAID: Final = "I haven't said anything yet."
 DONE: Final = "Done."
@@ -124,6 +126,7 @@ class ReplyWriter:
         prepared, reply = await self._pass()
         hooks, calls, texts = self.agent.hooks, list[ToolCall](), list[str]()
         reason: StopReason = "end_turn"
+        before = self.text
         await notify(hooks.on_llm_start, self.context, prepared.request)
         watch = Stopwatch()
         try:
@@ -136,6 +139,11 @@ class ReplyWriter:
                     elif isinstance(item, CutOff):
                         reason = "max_tokens"
                         await self._end_early()
+                    elif isinstance(item, Thinking):
+                        await self._tell_thinking()
+                    elif isinstance(item, Retracted):
+                        texts.clear()
+                        self._take_back(before)
                     else:
                         await notify(hooks.on_llm_chunk, self.context, item.text, len(texts))
                         texts.append(item.text)
@@ -188,6 +196,11 @@ class ReplyWriter:
         for piece in part.pieces:
             await self._say(piece)
 
+    def _take_back(self, before: str) -> None:
+        """What the LLM has written in this pass was no answer: what is not heard of it yet is never said."""
+        self.text, self._worded, self._given = before, bool(speakable(before)), None
+        self.speaker.drop_unheard()
+
     async def _end_early(self) -> None:
         """The reply was cut off: leave its last sentence out, or open if it has begun, and offer more."""
         if self.speaker.is_cut or not self._has_words:
@@ -210,6 +223,14 @@ class ReplyWriter:
             await self._say(piece)
         self._start_over(self.text)
         await self._say(text)
+
+    async def _tell_thinking(self) -> None:
+        """The answer takes its time: the user hears that it is on its way. It is no word of it."""
+        if not self._has_words:
+            self._append(THINKS)
+            self._uttered = True
+            await self._say(THINKS)
+            self._worded = False
 
     async def _say(self, piece: str) -> None:
         draft, sound = self._given, None

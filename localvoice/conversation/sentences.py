@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from localvoice.engines.types import CutOff, ReplyItem, ToolCall
+from localvoice.engines.types import CutOff, ReplyItem, Retracted, Thinking, ToolCall
 
 # These never look at a character twice (hence the lookbehinds and the possessive `++`): the text is searched
 # again at each token, and a model that falls into a loop writes long runs of anything.
@@ -47,7 +47,7 @@ class Written:
     pieces: list[str]
 
 
-Reply = AsyncGenerator[Written | ToolCall | CutOff, None]
+Reply = AsyncGenerator[Written | ToolCall | CutOff | Thinking | Retracted, None]
 """What the LLM writes in one pass."""
 
 
@@ -55,6 +55,8 @@ async def written(reply: AsyncGenerator[ReplyItem, None], splitter: "Splitter") 
     """What the LLM writes, its text cut into pieces."""
     async with aclosing(reply):
         async for item in reply:
+            if isinstance(item, Retracted):
+                splitter.restart()
             yield Written(item, splitter.feed(item)) if isinstance(item, str) else item
 
 
@@ -62,6 +64,10 @@ class Splitter:
     """Takes a reply as it is written and gives the pieces that are whole."""
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all of the reply so far."""
         self._text = ""
         self._given = 0
         self._within = True

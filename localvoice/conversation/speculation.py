@@ -18,6 +18,7 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.history import History
 from localvoice.conversation.listening import Dropped
 from localvoice.conversation.sentences import Reply, Splitter, Written, written
+from localvoice.engines.types import Thinking
 from localvoice.observability.stopwatch import now
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ async def _read(items: AsyncGenerator[T, None], into: asyncio.Queue[T | None]) -
 async def _given(read: asyncio.Queue[T | None], task: asyncio.Task[None]) -> AsyncGenerator[T, None]:
     try:
         while (item := await read.get()) is not None:
+            if isinstance(item, Thinking) and not read.empty():
+                continue  # that is over: the listener need not be told any more
             yield item
         await task  # raises what the items raised
     finally:

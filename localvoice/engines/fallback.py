@@ -9,6 +9,7 @@ from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.deadlines import reply_within
+from localvoice.engines.reasoning import spoken
 from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer
 
 FAILURES_TO_SWITCH: Final = 3
@@ -137,7 +138,7 @@ class ResilientLlm:
             try:
                 numbers = sampling.filled(self._sampling)
                 reply = llm.reply(messages, numbers, offer, aside)  # an application's own may fail here, too
-                async with aclosing(reply_within(reply, *limits)) as items:
+                async with aclosing(spoken(reply_within(reply, *limits))) as items:
                     async for item in items:
                         given = True
                         yield item

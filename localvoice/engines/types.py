@@ -65,8 +65,21 @@ class CutOff:
     """Ends a reply that came to its limit of tokens, or to the end of the context, before its own end."""
 
 
-ReplyItem = str | ToolCall | CutOff
-"""Items of an LLM's reply: text deltas, after which a `CutOff` may follow, or one whole call."""
+@dataclass(frozen=True)
+class Thinking:
+    """The LLM reasons before it answers, and it lasts: the listener is told so."""
+
+
+@dataclass(frozen=True)
+class Retracted:
+    """The text of the reply so far was no answer, but reasoning that did not look like it."""
+
+
+ReplyItem = str | ToolCall | CutOff | Thinking | Retracted
+"""Items of an LLM's reply: text deltas, after which a `CutOff` may follow, or one whole call.
+
+Reasoning is in no delta: the agent takes it out of the text, also of an `Llm` of the application's own.
+"""
 
 _WHERE_FROM: Final = ("camera frame", "screen frame")
 """What LLMRTC's client says of all its pictures."""

@@ -1,15 +1,17 @@
 """Messages to tokens: the chat template, the tools, and what no message may write into a prompt."""
 
+import ctypes
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Final
 
 import llama_cpp
-from llama_cpp.llama_chat_format import CHATML_CHAT_TEMPLATE, Jinja2ChatFormatter
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.llama import tool_prompt
+from localvoice.engines.llama.template import ChatTemplate
 from localvoice.engines.llama.vision import SeeingLlama
 from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec, unseen
 
@@ -23,10 +25,10 @@ _READ_AS_TOKENS: Final = (
 """What llama.cpp takes for one token wherever it stands in a prompt's text. Those that the makers of a model
 defined (Qwen's <tool_call>) it finds even where it is told to take the text as it is."""
 
+_LONGEST_PIECE: Final = 512
+"""Bytes of a token's text: vocabularies have long runs of spaces."""
 _TEMPLATE: Final = "tokenizer.chat_template"
 """Of a GGUF's metadata."""
-_PROBE: Final = "Is this here?"
-"""A message that is looked for in what a chat template makes of it."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,16 @@ class Prompts:
         self._llama = llama
         self._seeing = llama if isinstance(llama, SeeingLlama) else None
         self._context_tokens = context_tokens
-        self._control, self.call_tokens = _marked_tokens(llama)
+        self._control, self.controls, self.call_tokens = _marked_tokens(llama)
         """Tokens that a call, or what may be taken for one, begins with."""
         self._template = _template(llama)
-        # Models that see come with templates of two kinds.
-        self._in_parts = self._seeing is not None and wants_parts(llama.metadata.get(_TEMPLATE, ""))
+        self._piece = ctypes.create_string_buffer(_LONGEST_PIECE)
 
     def prompt(self, messages: Sequence[ChatMessage], offer: ToolOffer | None) -> Prompt:
         """The messages with their tokens, and the longest line that a reply may begin with counted in."""
         llama = self._llama
-        text, add_bos = self._formatted(messages, offer, self._text)
-        tokens = llama_cpp.Llama.tokenize(llama, text, add_bos=add_bos, special=True)
+        text = self._formatted(messages, offer, self._text)
+        tokens = llama_cpp.Llama.tokenize(llama, text, add_bos=False, special=True)
         count = len(tokens)
         if offer is not None:
             count += max(map(len, self.heads(offer).values()))
@@ -71,9 +72,9 @@ class Prompts:
         if isinstance(known, _Tokens) and known.by is self and known.tools == _tools(offer):
             prompt = list(known.tokens)
         else:
-            text, add_bos = self._formatted(messages, offer, self._marked)
+            text = self._formatted(messages, offer, self._marked)
             try:
-                prompt = self._llama.tokenize(text, add_bos=add_bos, special=True)
+                prompt = self._llama.tokenize(text, add_bos=False, special=True)
             except ValueError as error:
                 if "exceed context window" not in str(error):
                     raise
@@ -90,6 +91,20 @@ class Prompts:
             raise failure(f"The choice of a tool can't be made: {error}", retryable=False) from error
         return {name: self._tokens(tool_prompt.head(name)) for name in names}
 
+    def mark(self, text: str) -> list[int]:
+        """Tokens of a mark that ends the model's reasoning, and of the lines behind it."""
+        return llama_cpp.Llama.tokenize(self._llama, f"{text}\n\n".encode(), add_bos=False, special=True)
+
+    def piece(self, token: int) -> bytes:
+        """The token as text, also one of the chat template: a part of a character, a word, a mark."""
+        vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
+        length = llama_cpp.llama_token_to_piece(vocabulary, token, self._piece, len(self._piece), 0, True)
+        return self._piece.raw[: max(0, length)]
+
+    def close_reasoning(self, opener: str, closer: str) -> None:
+        """From now on, begin each reply with empty reasoning: the model leaves out its beginning."""
+        self._template.close_reasoning(opener, closer)
+
     def too_long(self) -> VoiceError:
         return failure(
             f"The conversation is too long for the model's context of {self._context_tokens} tokens. "
@@ -99,14 +114,10 @@ class Prompts:
 
     def _formatted(
         self, messages: Sequence[ChatMessage], offer: ToolOffer | None, words: Callable[[ChatMessage], str]
-    ) -> tuple[bytes, bool]:
-        """The prompt as text, and whether a token for its beginning is still to be added."""
-        turns = [
-            {"role": role, "content": [{"type": "text", "text": text}] if self._in_parts else text}
-            for role, text in tool_prompt.render(messages, offer, words, self._plain)
-        ]
-        formatted = self._template(messages=turns)
-        return formatted.prompt.encode("utf-8", "replace"), not formatted.added_special
+    ) -> bytes:
+        """The prompt as text; a token for its beginning is the template's to add."""
+        text = self._template(tool_prompt.render(messages, offer, words, self._plain))
+        return text.encode("utf-8", "replace")
 
     def _tokens(self, text: str) -> list[int]:
         """Tokens of a text, without the chat template's own; always those of the vocabulary."""
@@ -132,44 +143,41 @@ class Prompts:
         return text
 
 
-def _marked_tokens(llama: llama_cpp.Llama) -> tuple[re.Pattern[str], list[int]]:
+def _marked_tokens(llama: llama_cpp.Llama) -> tuple[re.Pattern[str], frozenset[str], list[int]]:
     """What no message may write: a pattern of tokens such as <|im_end|> and <tool_call>, and of the
-    marks round a tool's answer. And the tokens that a call, or what may be taken for one, begins with."""
+    marks round a tool's answer. The texts of the control tokens among them. And the tokens that a call, or
+    what may be taken for one, begins with."""
     vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
-    control = list(tool_prompt.MARKS)
+    written = list(tool_prompt.MARKS)
+    controls: list[str] = []
     calls: list[int] = []
     for token in range(llama.n_vocab()):
         kind = llama_cpp.llama_vocab_get_attr(vocabulary, token)
         text = _text_of(vocabulary, token)
         # Some models have tokens of their own for spaces and line ends.
         if kind & _READ_AS_TOKENS and text.strip(" \t\r\n▁"):
-            control.append(text)
+            written.append(text)
+            if kind & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL:
+                controls.append(text)
         if not kind & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL and text.startswith(tool_prompt.CALL_STARTS):
             calls.append(token)
-    longest_first = sorted(control, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))), calls
+    longest_first = sorted(written, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))), frozenset(controls), calls
 
 
 def _text_of(vocabulary: Any, token: int) -> str:
     return llama_cpp.llama_vocab_get_text(vocabulary, token).decode("utf-8", "replace") if token >= 0 else ""
 
 
-def _template(llama: llama_cpp.Llama) -> Any:
-    """Makes a prompt of messages, by the chat template that the model brings along."""
+def _template(llama: llama_cpp.Llama) -> ChatTemplate:
+    """The chat template that the model brings along."""
     vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
-    return Jinja2ChatFormatter(
-        llama.metadata.get(_TEMPLATE, CHATML_CHAT_TEMPLATE),
-        eos_token=_text_of(vocabulary, llama.token_eos()),
-        bos_token=_text_of(vocabulary, llama.token_bos()),
+    return ChatTemplate(
+        PurePath(llama.model_path).name,
+        llama.metadata.get(_TEMPLATE, ""),
+        bos=_text_of(vocabulary, llama.token_bos()),
+        eos=_text_of(vocabulary, llama.token_eos()),
     )
-
-
-def wants_parts(template: str) -> bool:
-    """Whether the chat template loses a content that is a string: it wants a list of parts."""
-    if not template:
-        return False
-    render = Jinja2ChatFormatter(template, eos_token="", bos_token="")
-    return _PROBE not in render(messages=[{"role": "user", "content": _PROBE}]).prompt
 
 
 def _tools(offer: ToolOffer | None) -> tuple[ToolSpec, ...]:

@@ -6,12 +6,10 @@ reply. Where a tool is called, it is taken back.
 """
 
 import json
-import math
 import secrets
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import llama_cpp
 import numpy as np
@@ -22,13 +20,14 @@ from llama_cpp.llama_grammar import LlamaGrammar
 from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.cache import cut, shared
 from localvoice.engines.llama.grammar import call_grammar
+from localvoice.engines.llama.pace import Pace
 from localvoice.engines.llama.patches import compute
 from localvoice.engines.llama.prompt import SEED, Prompts, failure
+from localvoice.engines.llama.speech import SpeechWriter
 from localvoice.engines.threads import ThreadPlan
 from localvoice.engines.types import (
     CALL_OR_NOTHING,
     ChatMessage,
-    CutOff,
     ReplyItem,
     Sampling,
     ToolCall,
@@ -46,16 +45,6 @@ _CALL_TOKENS: Final = 512
 _RELUCTANCE: Final = 1.2
 """Nats by which calling must be likelier than talking. Small models call a little too gladly: measured with
 `make bench WHAT=tools`."""
-FIRST_TOKENS: Final = 6
-"""Of a reply: about as many as its first speakable piece has. Until it is complete, nothing else of the turn
-computes, and the user waits."""
-_SLOW: Final = 1.5
-"""Times the usual time of a token on the plan's threads, at which all cores are no gain: another program has
-one of them, and the threads wait for one another there."""
-_WEIGHT: Final = 0.1
-"""Of the latest token in what is usual."""
-
-T = TypeVar("T")
 
 
 class Writer:
@@ -65,33 +54,14 @@ class Writer:
         """`cuts`: whether the model can take back what it has read."""
         self._llama = llama
         self._prompts = prompts
-        self._pace = Pace(llama, plan)
+        self._speech = SpeechWriter(llama, prompts, Pace(llama, plan))
         self._cuts = cuts
 
     def speech(
         self, prompt: list[int], sampling: Sampling, guarded: bool = False
     ) -> Generator[ReplyItem, None, None]:
-        """Text deltas, at the limit a `CutOff`. If `guarded`, nothing of a call is in them."""
-
-        def forbid_calls(tokens: Any, scores: Any) -> Any:
-            if len(tokens) == len(prompt):  # stopped at the first token, the reply would be empty
-                scores[self._prompts.call_tokens] = -math.inf
-            return scores
-
-        chunks: Any = self._llama.create_completion(
-            prompt,
-            **_numbers(sampling),
-            stop=[*sampling.stop, *(tool_prompt.NEVER_SAID if guarded else ())],
-            seed=SEED,
-            stream=True,
-            logits_processor=LogitsProcessorList([forbid_calls]) if guarded else None,
-        )
-        reason = None
-        for chunk in self._pace.keep(chunks):
-            yield chunk["choices"][0]["text"]
-            reason = chunk["choices"][0]["finish_reason"]
-        if reason == "length":
-            yield CutOff()
+        """See `SpeechWriter.write`."""
+        return self._speech.write(prompt, sampling, guarded)
 
     def speech_or_call(
         self, prompt: list[int], messages: Sequence[ChatMessage], sampling: Sampling, offer: ToolOffer
@@ -186,11 +156,6 @@ class Writer:
         return ToolCall(f"call_{secrets.token_hex(8)}", tool.name, json.loads(text))
 
 
-def _numbers(sampling: Sampling) -> dict[str, Any]:
-    names = "temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens"
-    return {name: getattr(sampling, name) for name in names}
-
-
 def _grammar(llama: llama_cpp.Llama, tool: ToolSpec) -> LlamaGrammar:
     try:
         text = call_grammar(tool.parameters)
@@ -235,44 +200,3 @@ def _preferred(ways: dict[int, list[int]], logits: Logits, reserved: int | None,
     if own is not None and logits[own] + bias >= np.logaddexp.reduce(logits[others].astype(np.float64)):
         return ways[own]
     return ways[max(others, key=lambda token: float(logits[token]))]
-
-
-class Pace:
-    """Sets the threads of one model before each token. Blocking, for the model's one thread."""
-
-    def __init__(self, llama: llama_cpp.Llama, plan: ThreadPlan) -> None:
-        self._llama = llama
-        self._plan = plan
-        self._usual = 0.0
-        """Seconds of a token on the plan's threads; 0 before there was one."""
-
-    def keep(self, tokens: Iterator[T]) -> Iterator[T]:
-        """The tokens of one reply, each written with as many threads as are quickest for the listener.
-
-        Between two tokens others may have the model, with any number of threads.
-        """
-        hurry = True
-        number = 0
-        while True:
-            hurry = hurry and number < FIRST_TOKENS
-            self._set(self._plan.llm_prompt if hurry else self._plan.llm_decode)
-            start = time.monotonic()
-            try:
-                token = next(tokens)
-            except StopIteration:
-                return
-            finally:
-                self._set(self._plan.llm_decode)
-            if number:  # with the first one the rest of the prompt was read
-                hurry = self._judge(time.monotonic() - start, hurry)
-            number += 1
-            yield token
-
-    def _judge(self, seconds: float, hurry: bool) -> bool:
-        if hurry:
-            return not self._usual or seconds < _SLOW * self._usual
-        self._usual += (_WEIGHT if self._usual else 1.0) * (seconds - self._usual)
-        return False
-
-    def _set(self, threads: int) -> None:
-        llama_cpp.llama_set_n_threads(self._llama.ctx, threads, self._plan.llm_prompt)

@@ -7,8 +7,8 @@ from typing import Any
 import llama_cpp
 import pytest
 
-from localvoice.engines.llama import writing
-from localvoice.engines.llama.writing import FIRST_TOKENS, Pace
+from localvoice.engines.llama import pace
+from localvoice.engines.llama.pace import FIRST_TOKENS, Pace
 from localvoice.engines.threads import ThreadPlan
 
 ALL, FEWER = 2, 1
@@ -21,7 +21,7 @@ class Model:
         self.threads = 0
         self.time = 0.0
         monkeypatch.setattr(llama_cpp, "llama_set_n_threads", self._set)
-        monkeypatch.setattr(writing, "time", SimpleNamespace(monotonic=lambda: self.time))
+        monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: self.time))
         self.pace = Pace(SimpleNamespace(ctx=None), ThreadPlan(FEWER, ALL, 1, 1))  # type: ignore[arg-type]
 
     def _set(self, _ctx: Any, writing: int, reading: int) -> None:

@@ -37,7 +37,7 @@ def rendered(llm: LlamaLlm, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def watched(messages: Any) -> Any:
         threads.append(threading.current_thread().name)
-        return template(messages=messages)
+        return template(messages)
 
     monkeypatch.setattr(llm._model.prompts, "_template", watched)
     return threads

@@ -13,7 +13,7 @@ from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.llama import vision
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.llama.prompt import wants_parts
+from localvoice.engines.llama.template import ChatTemplate
 from localvoice.engines.llama.vision import SeeingLlama
 from localvoice.engines.types import ChatMessage, Image, Sampling, unseen
 from tests.support.images import png
@@ -31,7 +31,8 @@ def test_templates_that_want_a_list_of_parts_are_known() -> None:
     parts = plain.replace(
         "{{ message.content }}", "{% for part in message.content %}{{ part.text }}{% endfor %}"
     )
-    assert [wants_parts(template) for template in ("", plain, parts)] == [False, False, True]
+    templates = [ChatTemplate("tiny.gguf", template, "", "") for template in ("", plain, parts)]
+    assert [template.in_parts for template in templates] == [False, False, True]
 
 
 @pytest.fixture(scope="module")
