@@ -43,8 +43,10 @@ from localvoice.engines.types import Llm as Llm
 from localvoice.engines.types import OwnEngines as OwnEngines
 from localvoice.engines.types import Prompt as Prompt
 from localvoice.engines.types import ReplyItem as ReplyItem
+from localvoice.engines.types import Retracted as Retracted
 from localvoice.engines.types import Sampling as Sampling
 from localvoice.engines.types import Stt as Stt
+from localvoice.engines.types import Thinking as Thinking
 from localvoice.engines.types import ToolCall as ToolCall
 from localvoice.engines.types import ToolOffer as ToolOffer
 from localvoice.engines.types import ToolSpec as ToolSpec

@@ -8,12 +8,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from localvoice.application.hooks import LlmResult, Rejection, StopReason, TurnContext, consult, notify
+from localvoice.application.hooks import Rejection, TurnContext
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, in_utf8
-from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent, Exchange, StageChange
 from localvoice.conversation.conversation import Conversation, Prepared
+from localvoice.conversation.llm_pass import LlmPass
 from localvoice.conversation.message_forms import last_answer
 from localvoice.conversation.phrases.understanding import Again, Command, Known, Say, Silence, Understood
 from localvoice.conversation.reporting import Reporter
@@ -23,7 +23,7 @@ from localvoice.conversation.speculation import Draft
 from localvoice.conversation.tool_calls import MAX_CALLS, ToolCalls
 from localvoice.engines.speech_text import speakable
 from localvoice.engines.types import CALL_NOTHING, CutOff, Retracted, Thinking, ToolCall
-from localvoice.observability.stopwatch import Stopwatch, now
+from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Consent, Settled
 
 log = logging.getLogger(__name__)
@@ -124,41 +124,26 @@ class ReplyWriter:
         """One pass of the LLM: its text goes to the voice, its calls are returned."""
         self._asked = min(self._asked, now())
         prepared, reply = await self._pass()
-        hooks, calls, texts = self.agent.hooks, list[ToolCall](), list[str]()
-        reason: StopReason = "end_turn"
-        before = self.text
-        await notify(hooks.on_llm_start, self.context, prepared.request)
-        watch = Stopwatch()
-        try:
-            async with aclosing(reply) as items:
-                async for item in items:
-                    watch.note_first()
-                    if isinstance(item, ToolCall):
-                        calls.append(item)
-                        reason = "tool_use"
-                    elif isinstance(item, CutOff):
-                        reason = "max_tokens"
-                        await self._end_early()
-                    elif isinstance(item, Thinking):
-                        await self._tell_thinking()
-                    elif isinstance(item, Retracted):
-                        texts.clear()
-                        self._take_back(before)
-                    else:
-                        await notify(hooks.on_llm_chunk, self.context, item.text, len(texts))
-                        texts.append(item.text)
+        made, before = LlmPass(self.agent, self.context, prepared.request), self.text
+        async with aclosing(made.items(reply)) as items:
+            async for item in items:
+                match item:
+                    case Written():
                         await self._take(item)
-        except VoiceError as error:
-            await notify(hooks.on_llm_error, self.context, error)
-            raise
-        await self._tell_pass(watch, LlmResult("".join(texts), tuple(calls), reason), len(texts))
-        if prepared.chooses and not calls and not texts:
+                    case CutOff():
+                        await self._end_early()
+                    case Thinking():
+                        await self._tell_thinking()
+                    case Retracted():
+                        self._take_back(before)
+        await made.tell()
+        if prepared.chooses and not made.calls and not made.texts:
             self._chosen = True
             return await self._ask_llm()
         offer = prepared.request.offer
         if offer is None or offer.choice == CALL_NOTHING:
             return []  # also where the LLM has called one
-        return calls[: MAX_CALLS - len(self._tools.calls)]
+        return made.calls[: MAX_CALLS - len(self._tools.calls)]
 
     async def _pass(self) -> tuple[Prepared, Reply]:
         """The LLM's next pass: the draft, if there is one, or a new one."""
@@ -175,16 +160,6 @@ class ReplyWriter:
             reply = written(llm.reply(request.messages, request.sampling, request.offer), self._splitter)
         conversation.history.trim(prepared.start)
         return prepared, reply
-
-    async def _tell_pass(self, watch: Stopwatch, result: LlmResult, tokens: int) -> None:
-        """Raises a hook's `Rejection`."""
-        timing, metrics = watch.timing(), self.agent.metrics
-        tags = {"model": self.agent.engines.llm.name}  # who answered: a fallback may have taken over
-        metrics.timing(Metric.LLM_DURATION, timing.duration_ms, tags)
-        if timing.ttft_ms is not None:
-            metrics.timing(Metric.LLM_TTFT, timing.ttft_ms, tags)
-        metrics.increment(Metric.LLM_TOKENS, tokens, tags)
-        await consult(self.agent.hooks.on_llm_end, self.context, result, timing)
 
     async def _take(self, part: Written) -> None:
         if self.first_token is None:

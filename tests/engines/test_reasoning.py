@@ -155,11 +155,12 @@ async def test_any_llms_reply_is_given_without_its_reasoning() -> None:
 
 @pytest.mark.virtual_clock
 async def test_reasoning_that_lasts_is_told_once_and_ended_in_the_end() -> None:
-    quick = ["<think>", 1.0, "a", 0.5, "b", "</think>", "Hello."]
+    quick: list[ReplyItem | float] = ["<think>", 1.0, "a", 0.5, "b", "</think>", "Hello."]
     assert await given(*quick) == ["Hello."]
-    lasting = ["<think>", *(2 * [1.5, "a"]), *(2 * [1.0, "b"]), "</think>", "Hello."]
+    lasting: list[ReplyItem | float] = ["<think>", 1.5, "a", 1.5, "b", 1.0, "c", "</think>", "Hello."]
     assert await given(*lasting) == [Thinking(), "Hello."]
-    endless: list[ReplyItem | float] = ["<think>", *(100 * [1.0, "a"])]
+    seconds: list[ReplyItem | float] = [1.0, "a"]
+    endless = ["<think>", *(100 * seconds)]
     start = asyncio.get_running_loop().time()
     assert await given(*endless) == [Thinking()]
     assert asyncio.get_running_loop().time() - start == reasoning.MOST_SECONDS

@@ -1,5 +1,7 @@
-"""Small language models of many families, with random weights: what they say means nothing, but llama.cpp treats
-them as it treats the large ones. So caches and prompts can be tried on every kind of memory.
+"""Small language models of many families, with random weights.
+
+What they say means nothing, but llama.cpp treats them as it treats the large ones. So prompts, caches and
+interruptions are tried on every kind of memory.
 """
 
 import math
