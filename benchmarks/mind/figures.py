@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -43,7 +44,7 @@ def outcome(
 
 
 def by_kind(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Per cent, words and milliseconds, of all and of each kind that was asked."""
+    """Per cent, words and seconds, of all and of each kind that was asked."""
     rows = {"all": outcomes}
     for kind in KINDS:
         rows[kind] = [
@@ -84,9 +85,9 @@ def _row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     needed = [verdict for _, verdict in judged if verdict.needs_call]
     needless = [verdict for _, verdict in judged if not verdict.needs_call]
     return {
-        "requests": len(outcomes),
+        "n": len(outcomes),
         "useful %": _percent(each.useful for each in outcomes),
-        "ungraded": sum(each.ungraded for each in outcomes),
+        "no grade": sum(each.ungraded for each in outcomes),
         "wrong calls %": _percent(each.call_wrong for each in needless),
         "needed calls %": _percent(each.call_right for each in needed),
     } | _lengths(judged)
@@ -94,15 +95,15 @@ def _row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def _lengths(judged: Sequence[tuple[Reply, Verdict]]) -> dict[str, Any]:
     spoken = [reply for reply, _ in judged if reply.text]
-    first = [reply.first_ms for reply in spoken if reply.first_ms is not None]
-    ends = [reply.end_ms for reply, _ in judged]
+    first = [reply.first_ms / 1000 for reply in spoken if reply.first_ms is not None]
+    ends = [reply.end_ms / 1000 for reply, _ in judged]
     return {
         "words p50": _rank([reply.words for reply in spoken], 50),
         "words p90": _rank([reply.words for reply in spoken], 90),
-        "first ms p50": _rank(first, 50),
-        "first ms p95": _rank(first, 95),
-        "end ms p50": _rank(ends, 50),
-        "end ms p95": _rank(ends, 95),
+        "first s p50": _rank(first, 50),
+        "first s p95": _rank(first, 95),
+        "end s p50": _rank(ends, 50),
+        "end s p95": _rank(ends, 95),
     }
 
 
@@ -111,13 +112,16 @@ def _percent(values: Iterable[bool]) -> float | None:
     return round(100 * sum(counted) / len(counted), 1) if counted else None
 
 
-def _rank(values: Sequence[float], percent: int) -> int | None:
-    return round(percentile(values, percent)) if values else None
+def _rank(values: Sequence[float], percent: int) -> float | None:
+    return round(percentile(values, percent), 2) if values else None
 
 
 def show(title: str, rows: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """A column for each figure; two that belong together share one: `words p50` and `words p90`."""
-    table = Table("", *_joined(next(iter(rows.values()))), title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True)
+    table.add_column(no_wrap=True)
+    for column in _joined(next(iter(rows.values()))):
+        table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     for name, row in rows.items():
         table.add_row(name, *_joined(row).values())
     console.print(table)
@@ -129,7 +133,7 @@ def _joined(row: Mapping[str, Any]) -> dict[str, str]:
         shown = "–" if value is None else str(value)
         what, _, rank = name.rpartition(" p")
         column = what if rank.isdigit() else name
-        cells[column] = f"{cells[column]} / {shown}" if column in cells else shown
+        cells[column] = f"{cells[column]}/{shown}" if column in cells else shown
     return cells
 
 
@@ -138,10 +142,10 @@ def show_failures(outcomes: Iterable[Outcome], console: Console) -> None:
     for each in outcomes:
         if not each.useful:
             why = "; ".join(verdict.why for verdict in each.verdicts if not verdict.useful)
-            console.print(f"\n{each.request.id}: {why}", markup=False, style="bold")
+            console.print(f"\n{each.request.id}: {why}", markup=False, style="bold", soft_wrap=True)
             for reply in each.replies:
                 calls = "".join(
                     f" [{call.name} {call.arguments} → {call.result}{call.error or ''}]"
                     for call in reply.calls
                 )
-                console.print(f"  {reply.said!r} →{calls} {reply.text!r}", markup=False)
+                console.print(f"  {reply.said!r} →{calls} {reply.text!r}", markup=False, soft_wrap=True)

@@ -154,9 +154,9 @@ def outcomes() -> list[Outcome]:
 def test_the_figures_are_per_cent_of_entries_and_of_calls() -> None:
     rows = by_kind(outcomes())
     assert list(rows) == ["all", "facts", "small-talk", "timers"]
-    assert (rows["all"]["useful %"], rows["all"]["ungraded"], rows["all"]["requests"]) == (50.0, 1, 4)
+    assert (rows["all"]["useful %"], rows["all"]["no grade"], rows["all"]["n"]) == (50.0, 1, 4)
     assert (rows["timers"]["needed calls %"], rows["timers"]["wrong calls %"]) == (50.0, None)
-    assert (rows["facts"]["wrong calls %"], rows["facts"]["end ms p95"]) == (0.0, 900)
+    assert (rows["facts"]["wrong calls %"], rows["facts"]["end s p95"]) == (0.0, 0.9)
 
 
 def test_what_was_recalled_is_counted() -> None:
@@ -175,7 +175,7 @@ def test_the_table_has_a_cell_for_two_ranks_and_failures_are_shown_with_their_ca
     console = Console(file=out, width=140, color_system=None)
     show("tuning", by_kind(outcomes()), console)
     show_failures(outcomes(), console)
-    assert "300 / 300" in out.getvalue() and "tea: no call" in out.getvalue()
+    assert "0.3/0.3" in out.getvalue() and "tea: no call" in out.getvalue()
     assert "fact:" not in out.getvalue()
 
 

@@ -18,7 +18,7 @@ def test_three_entries_are_asked_graded_and_written(
     mind.main("tiny", only=asked, ungraded=tmp_path / "ungraded.toml", out=tmp_path)
     (file,) = tmp_path.glob("*.json")
     written = json.loads(file.read_text())
-    assert written["figures"]["all"]["requests"] == 3
+    assert written["figures"]["all"]["n"] == 3
     answers = {each["id"]: each["replies"] for each in written["answers"]}
     assert {name: len(replies) for name, replies in answers.items()} == dict(
         zip(asked, (1, 2, 1), strict=True)
