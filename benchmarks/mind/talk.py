@@ -90,7 +90,7 @@ class _Tact(_Still):
         return 1.0
 
 
-class _Voice(_Still):
+class Voice(_Still):
     """Speaks a few silent samples, and notes when it was given the first piece."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Talker:
     """Holds conversations with one agent."""
 
     def __init__(
-        self, open_dialogue: Callable[[], AbstractAsyncContextManager[Dialogue]], voice: _Voice
+        self, open_dialogue: Callable[[], AbstractAsyncContextManager[Dialogue]], voice: Voice
     ) -> None:
         self._open = open_dialogue
         self._voice = voice
@@ -143,7 +143,7 @@ class Talker:
 @asynccontextmanager
 async def talker(profile: str) -> AsyncIterator[Talker]:
     """An agent of this profile with its built-in tools and the default prompt, loaded once."""
-    voice = _Voice()
+    voice = Voice()
     engines = OwnEngines(vad=_Silence(), stt=_Ear(), tts=voice, turn=_Tact())
     async with ready_agent(
         Settings(profile=profile), Console(stderr=True), Hooks(), engines=engines
