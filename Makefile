@@ -31,7 +31,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 # What `make bench` and `make prove` take as WHAT; the first is what they do without it.
 WHAT ?=
-BENCHES := latency words tools soak trace
+BENCHES := latency words endings tools soak trace
 PROOFS := offline faults fuzz injections
 benched := $(or $(WHAT),$(firstword $(BENCHES)))
 proven := $(or $(WHAT),$(firstword $(PROOFS)))

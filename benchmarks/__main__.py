@@ -15,12 +15,13 @@ COMMANDS: Final = {
     "tools": "how reliably the LLM chooses between a tool and speech",
     "mind": "how useful its answers are, on requests in 20 kinds",
     "peers": "localvoice, a plain pipeline and pipecat on the same models",
+    "endings": "how soon the end of a turn is known, and how often a pause is taken for it, on people",
     "soak": "what 1,000 connections and half an hour of turns leave behind",
     "offline": "that a conversation sends nothing, with the network off and on",
     "trace": "the files, functions and hops of one spoken turn",
 }
 
-OWN_ENGINES: Final = ("words", "tools", "mind")
+OWN_ENGINES: Final = ("words", "tools", "mind", "endings")
 """Those that load models in this process."""
 
 
