@@ -25,17 +25,21 @@ class Hint(Enum):
     STATEMENT = auto()
     NONE = auto()
     UNMARKED = auto()  # Whisper has put no mark at the end
+    BRIEF = auto()  # a few words without a mark, as Whisper mostly writes them
+    LEADS_IN = auto()  # a clause that others mostly follow: "If this is correct."
     SELDOM_LAST = auto()  # the last word can end a sentence ("Yes, it is."), but mostly doesn't
     UNFINISHED = auto()
     DICTATED = auto()  # digits or letters one by one: they come in groups, each of which sounds complete
 
 
 EVIDENCE: Final[Mapping[Hint, float]] = {
-    Hint.QUESTION: 4.0,
-    Hint.STATEMENT: 1.0,  # a fragment often gets a full stop, too
-    Hint.NONE: 0.0,
-    Hint.UNMARKED: -2.5,
-    Hint.SELDOM_LAST: -2.5,
+    Hint.QUESTION: 1.3,
+    Hint.STATEMENT: 0.0,  # a fragment often gets a full stop, too
+    Hint.NONE: -0.5,
+    Hint.UNMARKED: -2.0,
+    Hint.BRIEF: -0.3,
+    Hint.LEADS_IN: -2.0,
+    Hint.SELDOM_LAST: -3.0,
     Hint.UNFINISHED: -4.5,
     Hint.DICTATED: -8.0,  # no detector is sure enough against it
 }
@@ -55,12 +59,14 @@ class Patience:
 
 
 PATIENCE: Final[Mapping[Eagerness, Patience]] = {
-    "patient": Patience(0.985, 5.0, 0.0, over_ms=320, unsure_ms=960, unfinished_ms=LONGEST_MS),
-    "balanced": Patience(0.97, 3.9, -1.0, over_ms=192, unsure_ms=704, unfinished_ms=LONGEST_MS),
-    "quick": Patience(0.95, 3.0, -2.0, over_ms=128, unsure_ms=448, unfinished_ms=1000),
+    "patient": Patience(0.99, 1.6, -1.5, over_ms=320, unsure_ms=960, unfinished_ms=LONGEST_MS),
+    "balanced": Patience(0.985, 1.2, -2.28, over_ms=256, unsure_ms=704, unfinished_ms=LONGEST_MS),
+    "quick": Patience(0.97, 0.5, -2.6, over_ms=128, unsure_ms=448, unfinished_ms=1000),
 }
 
-_STEEPEST: Final = 5.0  # log-odds of the detector that are believed at most
+STEEPEST: Final = 5.0  # log-odds of the detector that are believed at most
+DETECTOR: Final = 0.45
+"""What they weigh: it is surer of itself than it is right, above all that a person has not finished."""
 
 _WORD: Final = re.compile(r"\w+(?:['’]\w+)?")
 _GOES_ON: Final = ("...", "…", ",", "-", "–", "—", ":", ";", "，", "、", "：", "；")
@@ -95,7 +101,16 @@ _AUXILIARY: Final = frozenset(
     "is are was were am be been being has have had will would can could should shall may might must do does "
     "did".split()
 )
-_SELDOM_LAST: Final = frozenset("not in on by as so then very really just quite rather".split())
+_SELDOM_LAST: Final = frozenset(
+    "not in on by as so then very really just quite rather almost nearly currently approximately mostly "
+    "per plus minus via within upon among onto".split()
+)
+_LEAD_IN: Final = frozenset(
+    "if when whenever while because although though unless since after before once to".split()
+)
+_FEW: Final = 3
+"""Words that Whisper often gives no mark."""
+_SENTENCE: Final = re.compile(r"[.!?]\s+")
 _SUBJECTS: Final = frozenset("i you he she it we they that this there who".split())
 """Before an auxiliary: "Yes, it is"."""
 
@@ -109,7 +124,7 @@ def silence_ms(probability: float, text: str | None, language: str, eagerness: E
     patience = PATIENCE[eagerness]
     if text is None:
         return patience.over_ms if probability >= patience.certain else patience.unfinished_ms
-    evidence = _log_odds(probability) + EVIDENCE[judge_words(text, language)]
+    evidence = DETECTOR * _log_odds(probability) + EVIDENCE[judge_words(text, language)]
     if evidence >= patience.over:
         return patience.over_ms
     return patience.unfinished_ms if evidence < patience.unfinished else patience.unsure_ms
@@ -129,9 +144,13 @@ def judge_words(text: str, language: str) -> Hint:
         return Hint.NONE if asks else hint
     if asks:
         return Hint.QUESTION
+    if language == "en" and _leads_in(text):
+        return Hint.LEADS_IN
     if text.endswith(_STATES):
         return Hint.STATEMENT
-    return Hint.UNMARKED if language == "en" else Hint.NONE
+    if language != "en":
+        return Hint.NONE
+    return Hint.BRIEF if 0 < len(words) <= _FEW else Hint.UNMARKED
 
 
 def _is_dictated(text: str, language: str) -> bool:
@@ -165,6 +184,13 @@ def _ends_spelt(text: str, parts: list[str]) -> bool:
     return is_long and _LEADS_IN.issuperset(parts[:-1])
 
 
+def _leads_in(text: str) -> bool:
+    """Whether its last sentence is a clause that others mostly follow: "To leave the conference"."""
+    last = _SENTENCE.split(text)[-1]
+    words = _WORD.findall(last.lower())
+    return len(words) > 1 and words[0] in _LEAD_IN and "," not in last
+
+
 def _is_letter(part: str) -> bool:
     return len(part) == 1 and part.isalpha()
 
@@ -179,5 +205,5 @@ def _judge_last(word: str, before: str) -> Hint:
 
 def _log_odds(probability: float) -> float:
     if not 0 < probability < 1:
-        return math.copysign(_STEEPEST, probability - 0.5)
-    return max(-_STEEPEST, min(_STEEPEST, math.log(probability / (1 - probability))))
+        return math.copysign(STEEPEST, probability - 0.5)
+    return max(-STEEPEST, min(STEEPEST, math.log(probability / (1 - probability))))

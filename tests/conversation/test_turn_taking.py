@@ -78,7 +78,7 @@ async def test_an_answer_that_comes_after_the_user_went_on_counts_no_more(room: 
     r = room(turn=FakeTurn(0.99, 0.02, delay=0.2))
     await r.user(loud(0.6))
     await r.user(silent(0.2))
-    assert await silence_until_the_end(r) == pytest.approx(LONGEST, abs=SLACK)
+    assert await silence_until_the_end(r) == pytest.approx(BALANCED.unsure_ms / 1000, abs=SLACK)
 
 
 async def test_a_detector_that_fails_leaves_it_to_the_timer_and_is_told_once(room: Rooms) -> None:
