@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.people import NoRecordings, said_by_people
 from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.wav import read_wav
 from localvoice.catalog import load_catalog, models_folder, ready
@@ -39,3 +40,12 @@ def recorded(folder: Path) -> list[AudioFrame]:
     return [read_wav(path) for path in sorted(folder.glob("*.wav"))] or sys.exit(
         f"There is no WAV file in {folder}: name a folder that holds some."
     )
+
+
+def by_people(most: int) -> list[AudioFrame]:
+    """At most so many sentences by people; none, with the reason printed, where they can't be had."""
+    try:
+        return said_by_people(most) if most else []
+    except NoRecordings as error:
+        print(f"There are no clips by people. {error}", file=sys.stderr)
+        return []

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.client import ServerReported, VoiceClient, voice_client
-from benchmarks.clips import recorded, spoken
+from benchmarks.clips import by_people, recorded, spoken
 from benchmarks.latency_goals import Result, show
 from benchmarks.programs import Program, running, serve
 from benchmarks.report import RESULTS, Out, Profile, machine, progress, write_figures
@@ -56,30 +56,33 @@ def main(
     idle: Annotated[float, typer.Option(help="Seconds of silence, for the CPU they cost.")] = 20,
     quick: Annotated[bool, typer.Option("--quick", help="Only turns and the interruptions.")] = False,
     clips: Annotated[Path | None, typer.Option(help="Folder of WAV files to speak.")] = None,
+    people: Annotated[int, typer.Option(help="Turns with clips by people, after the made ones.")] = 10,
     out: Out = RESULTS,
 ) -> None:
     """Measure."""
     scale = Scale(turns, interruptions, 0 if quick else rounds, 0.0 if quick else idle)
     said = recorded(clips) if clips else asyncio.run(spoken(profile))
     result = Result(profile, machine())
-    asyncio.run(measure(result, said, scale))
+    asyncio.run(measure(result, said, by_people(people), scale))
     show(result, Console())
     write_figures(out, profile, asdict(result))
 
 
-async def measure(result: Result, clips: list[AudioFrame], scale: Scale) -> None:
+async def measure(result: Result, clips: list[AudioFrame], people: list[AudioFrame], scale: Scale) -> None:
     result.clips = len(clips)
     begun = time.monotonic()
     async with running(*serve(result.profile), "--log-level", "warning") as site:
         result.ready_seconds = round(time.monotonic() - begun, 2)
-        await _one_session(result, site, clips, scale)
+        await _one_session(result, site, clips, people, scale)
         if scale.rounds:
             await _two_sessions(result, site, clips, scale.rounds)
         result.memory_mb = site.peak_memory_mb()
     progress("")
 
 
-async def _one_session(result: Result, site: Program, clips: list[AudioFrame], scale: Scale) -> None:
+async def _one_session(
+    result: Result, site: Program, clips: list[AudioFrame], people: list[AudioFrame], scale: Scale
+) -> None:
     async with voice_client(site.address) as client:
         if scale.idle_seconds:  # first: after many turns the history is summed up in the silence
             progress(f"{scale.idle_seconds:.0f} s of silence")
@@ -92,6 +95,11 @@ async def _one_session(result: Result, site: Program, clips: list[AudioFrame], s
             for name, values in result.stages.items():
                 if (value := turn.metrics.get(name)) is not None:
                     values.append(value)
+        for number, clip in enumerate(people):
+            progress(f"turn of a person {number + 1}/{len(people)}")
+            turn = await one_turn(client, clip)
+            result.people.append(turn.milliseconds)
+            result.failures += turn.failed
         for number in range(scale.interruptions):
             progress(f"interruption {number + 1}/{scale.interruptions}")
             await _interruption(client, clips[number % len(clips)], result)

@@ -40,6 +40,8 @@ class Result:
     """The server's largest resident size; None where the system has no /proc."""
     voice_to_voice: list[float] = field(default_factory=list)
     """From the last voiced sample to the first audible one, at the client."""
+    people: list[float] = field(default_factory=list)
+    """The same of clips by people."""
     stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in (*STAGES, STT)})
     """As the server tells them."""
     barge_in: list[float] = field(default_factory=list)
@@ -124,6 +126,7 @@ def show(result: Result, console: Console) -> None:
     rows = [("voice to voice, at the client", result.voice_to_voice)]
     rows += [(f"  {label}", result.stages[name]) for name, label in STAGES.items()]
     rows += [
+        ("voice to voice, people's clips", result.people),
         ("transcription alone", result.stages[STT]),
         ("interruption: onset to silence", result.barge_in),
         ("voice to voice of what interrupts", result.after_barge_in),

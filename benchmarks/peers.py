@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.call import Call
 from benchmarks.client import ServerReported
-from benchmarks.clips import QUESTIONS, recorded, spoken
+from benchmarks.clips import QUESTIONS, by_people, recorded, spoken
 from benchmarks.contenders.calls import called, one_interruption, one_turn
 from benchmarks.contenders.figures import OURS, Figures, blocks, goals, median, p95, ratio
 from benchmarks.contenders.programs import PEERS_PYTHON, Contender, contenders, started
@@ -47,6 +47,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="Blocks of each; an even number is fair.")] = 2,
     only: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     clips: Annotated[Path | None, typer.Option(help="Folder of WAV files to speak.")] = None,
+    people: Annotated[bool, typer.Option(help="Speak clips by people as well.")] = True,
     out: Out = RESULTS,
 ) -> None:
     """Measure."""
@@ -63,7 +64,8 @@ def main(
         if not all(len(clip.audible) for clip in said):
             sys.exit(f"A WAV file in {clips} holds only silence: take it away.")
         long_questions = asyncio.run(spoken(profile, LONG_QUESTIONS))
-        figures = asyncio.run(_compare(chosen, said, long_questions, turns, interruptions, rounds))
+        speech = Speech(said, by_people(turns // rounds) if people else [], long_questions)
+        figures = asyncio.run(_compare(chosen, speech, turns, interruptions, rounds))
     except (VoiceError, CatalogError, ModelFilesError) as error:
         sys.exit(str(error))
     _show(chosen, figures, profile, Console())
@@ -71,13 +73,23 @@ def main(
     write_figures(out, f"peers-{profile}", found)
 
 
+@dataclass(frozen=True)
+class Speech:
+    """What is spoken to each contender."""
+
+    clips: list[AudioFrame]
+    people: list[AudioFrame]
+    """Sentences by people; none where there are none."""
+    long_questions: list[AudioFrame]
+
+    def of_round(self, number: int, turns: int) -> "Speech":
+        """All contenders hear the same in a round."""
+        clips = [self.clips[(number * turns + index) % len(self.clips)] for index in range(turns)]
+        return Speech(clips, self.people, self.long_questions)
+
+
 async def _compare(
-    chosen: list[Contender],
-    clips: list[AudioFrame],
-    long_questions: list[AudioFrame],
-    turns: int,
-    interruptions: int,
-    rounds: int,
+    chosen: list[Contender], speech: Speech, turns: int, interruptions: int, rounds: int
 ) -> dict[str, Figures]:
     task = asyncio.current_task()
     assert task is not None
@@ -89,9 +101,7 @@ async def _compare(
     with tempfile.TemporaryDirectory() as logs:
         for number, name in blocks(list(by_name), rounds):
             print(f"round {number + 1}: {name}", flush=True)
-            # All of them speak the same clips in a round.
-            said = [clips[(number * each_round + index) % len(clips)] for index in range(each_round)]
-            block = Block(by_name[name], figures[name], said, long_questions)
+            block = Block(by_name[name], figures[name], speech.of_round(number, each_round))
             await block.run(Path(logs), interruptions // rounds)
     return figures
 
@@ -102,10 +112,11 @@ class Block:
 
     contender: Contender
     figures: Figures
-    clips: list[AudioFrame]
-    long_questions: list[AudioFrame]
+    speech: Speech
     turns: int = 0
     """Done."""
+    by_people: int = 0
+    """Turns with clips by people that are done."""
     interruptions: int = 0
     """Done."""
 
@@ -116,7 +127,7 @@ class Block:
             async with started(self.contender, logs) as programs:
                 try:
                     async with called(programs[-1].address, self.contender.by_websocket) as call:
-                        await one_turn(call, self.clips[-1])
+                        await one_turn(call, self.speech.clips[-1])
                         await self._talk(call, programs, interruptions)
                 except (TimeoutError, OSError, ClientError, ServerReported) as error:
                     _check(programs)
@@ -126,23 +137,24 @@ class Block:
         if trouble:
             self.figures.troubles.append(trouble)
             print(f"{self.contender.name}: {trouble}", flush=True)
-        for _ in range(len(self.clips) - self.turns):
+        for _ in range(len(self.speech.clips) - self.turns):
             self.figures.turn(None)
+        for _ in range(len(self.speech.people) - self.by_people):
+            self.figures.turn(None, by_people=True)
         if self.contender.interruptible:
             for _ in range(interruptions - self.interruptions):
                 self.figures.interruption(None)
 
     async def _talk(self, call: Call, programs: list[Program], interruptions: int) -> None:
-        for clip in self.clips:
-            milliseconds, cut_in = await one_turn(call, clip)
-            _check(programs)
-            self.figures.turn(milliseconds, cut_in)
+        for clip in self.speech.clips:
+            await self._turn(call, programs, clip, by_people=False)
             self.turns += 1
-            shown = "without an answer" if milliseconds is None else f"{milliseconds:.0f} ms"
-            print("  turn", shown, flush=True)
+        for clip in self.speech.people:
+            await self._turn(call, programs, clip, by_people=True)
+            self.by_people += 1
         for number in range(interruptions if self.contender.interruptible else 0):
-            question = self.long_questions[number % len(self.long_questions)]
-            clip = self.clips[number % len(self.clips)]
+            question = self.speech.long_questions[number % len(self.speech.long_questions)]
+            clip = self.speech.clips[number % len(self.speech.clips)]
             speaking, milliseconds = await one_interruption(call, question, clip)
             _check(programs)
             self.interruptions += 1
@@ -152,6 +164,13 @@ class Block:
                 self.figures.not_interrupted += 1
             shown = "went on" if milliseconds is None else f"{milliseconds:.0f} ms"
             print("  interruption", shown if speaking else "without an answer", flush=True)
+
+    async def _turn(self, call: Call, programs: list[Program], clip: AudioFrame, by_people: bool) -> None:
+        milliseconds, cut_in = await one_turn(call, clip)
+        _check(programs)
+        self.figures.turn(milliseconds, cut_in, by_people)
+        shown = "without an answer" if milliseconds is None else f"{milliseconds:.0f} ms"
+        print("  turn of a person" if by_people else "  turn", shown, flush=True)
 
 
 def _check(programs: list[Program]) -> None:
@@ -165,6 +184,7 @@ def _show(chosen: list[Contender], figures: dict[str, Figures], profile: str, co
     every = list(figures.values())
     for label, ours_values, values in (
         ("voice to voice", ours.voice_to_voice, [each.voice_to_voice for each in every]),
+        ("people's clips", ours.people, [each.people for each in every]),
         ("barge-in", ours.barge_in, [each.barge_in for each in every]),
     ):
         for name, summary in (("median", median), ("p95", p95)):

@@ -22,6 +22,8 @@ class Figures:
     """From the last voiced sample of the clip to the first audible one of the answer."""
     barge_in: list[float] = field(default_factory=list)
     """From the first voiced sample spoken over the answer until the client hears nothing any more."""
+    people: list[float] = field(default_factory=list)
+    """Voice to voice of clips by people."""
     failures: int = 0
     """Turns without an answer, and interruptions without silence."""
     cut_ins: int = 0
@@ -31,11 +33,12 @@ class Figures:
     troubles: list[str] = field(default_factory=list)
     """Why processes died, with the end of their logs."""
 
-    def turn(self, milliseconds: float | None, cut_in: bool = False) -> None:
+    def turn(self, milliseconds: float | None, cut_in: bool = False, by_people: bool = False) -> None:
         """Add a turn; None where no answer came."""
         self.failures += milliseconds is None
         self.cut_ins += cut_in
-        self.voice_to_voice.append(1000 * TIMEOUT if milliseconds is None else milliseconds)
+        turns = self.people if by_people else self.voice_to_voice
+        turns.append(1000 * TIMEOUT if milliseconds is None else milliseconds)
 
     def interruption(self, milliseconds: float | None) -> None:
         """Add an interruption; None where the answer went on."""
@@ -91,6 +94,11 @@ def goals(figures: dict[str, Figures]) -> list[Goal]:
         for summary, label in ((median, "median"), (p95, "p95")):
             text = f"voice to voice, {label}, of {peer or 'pipecat'}'s"
             found.append(Goal(text, limit, ratio(summary, ours.voice_to_voice, theirs)))
+    if ours.people:
+        peers = [figures[name].people for name in PIPECAT if name in figures]
+        theirs = min(filter(None, peers), key=statistics.median, default=[])
+        text = "voice to voice, people's clips, median, of the better pipecat's"
+        found.append(Goal(text, 0.36, ratio(median, ours.people, theirs)))
     stopped = figures.get(pipecat or "", Figures()).barge_in
     found.append(
         Goal(f"barge-in, median, of {pipecat or 'pipecat'}'s", 0.5, ratio(median, ours.barge_in, stopped))

@@ -60,6 +60,15 @@ def test_goals_are_held_against_the_better_of_pipecats_variants() -> None:
     ]
 
 
+def test_clips_by_people_have_a_goal_of_their_own() -> None:
+    found = {name: Figures() for name in ("localvoice", "pipecat", "pipecat-tuned")}
+    for name, milliseconds in (("localvoice", 900.0), ("pipecat", 2500.0), ("pipecat-tuned", 3000.0)):
+        found[name].turn(milliseconds, by_people=True)
+    assert found["localvoice"].voice_to_voice == []
+    (goal,) = [goal for goal in goals(found) if "people" in goal.text]
+    assert (goal.limit, goal.ratio, goal.reached) == (0.36, 0.36, True)
+
+
 def test_a_goal_without_its_peer_is_not_reached() -> None:
     assert [goal.reached for goal in goals({"localvoice": figures([800.0])})] == [False] * 5
 
