@@ -37,6 +37,7 @@ from localvoice.engines.loading import (
     warm_up_all,
 )
 from localvoice.engines.types import Engines, OwnEngines, Sampling
+from localvoice.languages import DEFAULT, language
 from localvoice.observability.adapters import ConsoleMetrics, ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import logging_hooks
@@ -101,7 +102,17 @@ async def ready_agent(
             direct = partial(PlaybookDirector, *parts)
         forget = None if recording is None else recording.forget
         own_persona = script is not None or settings.agent.system_prompt != SYSTEM_PROMPT
-        agent = Agent(settings, loaded, combined, own, registry, direct, forget, own_persona)
+        agent = Agent(
+            settings,
+            loaded,
+            combined,
+            own,
+            registry,
+            direct,
+            forget,
+            () if own_persona else _examples(),
+            own_persona,
+        )
         try:
             with console.status(_WARMING_UP):
                 await agent.warm_up()
@@ -113,6 +124,11 @@ async def ready_agent(
                 await recording.close()
             if metrics is None:
                 await close_metrics(own)
+
+
+def _examples() -> tuple[tuple[str, str], ...]:
+    known = language(DEFAULT)
+    return () if known is None else known.examples
 
 
 @asynccontextmanager

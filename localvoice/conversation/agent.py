@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, Protocol
 
 from localvoice.application.hooks import Hooks, ToolResult
@@ -37,6 +38,13 @@ class Brief:
     tools: tuple[Tool, ...]
     tool_choice: str  # `auto`, `none`, `required` or the name of a tool
     sampling: Sampling
+    examples: tuple[tuple[str, str], ...] = ()  # what the user may say, and a good answer
+
+    def opening(self, talks: bool) -> list[ChatMessage]:
+        """What each prompt begins with; examples are for prompts on which the LLM only talks."""
+        shown = self.examples if talks else ()
+        pairs = ((ChatMessage("user", said), ChatMessage("assistant", answer)) for said, answer in shown)
+        return [ChatMessage("system", self.system_prompt), *chain.from_iterable(pairs)]
 
     def offer(self, calls_left: bool = True) -> ToolOffer | None:
         """The tools as the LLM gets them; None without any. It must talk when it has no calls left."""
@@ -141,8 +149,11 @@ DirectorMaker = Callable[[str], Director]
 class PlainDirector:
     """One prompt and the same tools, for ever: it keeps nothing, and one may lead all conversations."""
 
-    def __init__(self, settings: AgentSettings, tools: ToolRegistry) -> None:
-        self._brief = Brief(settings.system_prompt, tuple(tools), CHOOSE_FREELY, sampling_of(settings))
+    def __init__(
+        self, settings: AgentSettings, tools: ToolRegistry, examples: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        sampling = sampling_of(settings)
+        self._brief = Brief(settings.system_prompt, tuple(tools), CHOOSE_FREELY, sampling, examples)
 
     def brief(self) -> Brief:
         return self._brief
@@ -243,6 +254,8 @@ class Agent:
     """Makes the director of each conversation; None if the system prompt and all tools always apply."""
     delete_recordings: Callable[[str], Awaitable[bool]] | None = None
     """Deletes the sound that was saved of the session with this id, and says whether it could."""
+    examples: tuple[tuple[str, str], ...] = ()
+    """What a user may say, and how the agent answers well: small models answer as they are shown."""
     own_persona: bool = False
     """Whether the application has a prompt or a playbook of its own: less is understood by rule then."""
     quiet: Quiet = field(default_factory=Quiet)
@@ -258,12 +271,13 @@ class Agent:
 
     @cached_property
     def _plain_director(self) -> PlainDirector:
-        return PlainDirector(self.settings.agent, self.tools)
+        return PlainDirector(self.settings.agent, self.tools, self.examples)
 
     async def warm_up(self) -> None:
         """Have the LLM read what every conversation begins with. Raises its `VoiceError`."""
         brief = self.direct("warm-up").brief()
-        system = [ChatMessage("system", brief.system_prompt)]
-        await self.engines.llm.prepare(system, brief.offer())
-        if brief.is_gated:
-            await self.engines.llm.prepare(system)
+        offer = brief.offer()
+        if offer is not None:
+            await self.engines.llm.prepare(brief.opening(talks=False), offer)
+        if offer is None or brief.is_gated:
+            await self.engines.llm.prepare(brief.opening(talks=True))

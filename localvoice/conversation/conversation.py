@@ -170,7 +170,7 @@ class Conversation:
         # The longest reply may be as long as the context; half of it is left for what was said.
         room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2)
         for messages, start in past.prompts(brief.system_prompt, agent.settings.agent.history_messages):
-            prompt = await llm.prompt(messages, offer)
+            prompt = await llm.prompt([*brief.opening(talks=offer is None), *messages[1:]], offer)
             prepared = Prepared(LlmRequest(prompt, brief.sampling, offer, llm.name), start)
             if prompt.tokens <= room:
                 break
@@ -179,7 +179,7 @@ class Conversation:
     async def _choice(self, llm: Llm, brief: Brief, offer: ToolOffer, past: History) -> Prepared:
         """Asks whether to call a tool, on a prompt of its own: that of the talk tells of no tools."""
         offer = replace(offer, choice=CALL_OR_NOTHING)
-        messages = [ChatMessage("system", brief.system_prompt), *recent(past.messages)]
+        messages = [*brief.opening(talks=False), *recent(past.messages)]
         prompt = await llm.prompt(messages, offer)
         request = LlmRequest(prompt, brief.sampling, offer, llm.name)
         return Prepared(request, start=0, chooses=True)

@@ -3,6 +3,7 @@
 [fillers]          words around a sentence that don't change what it means: before, after
 [phrases]          sentence templates by what they ask for, such as `stop`
 [replies]          what the agent says to them, by name
+examples           what users say, and how the LLM is to answer: it is shown them before each conversation
 [tools.NAME]       of a built-in tool: phrases, follow_ups, cues (see `Tool`)
 
 `templates` says how a template is written. A name with a dot, such as `unable.weather`, is quoted.
@@ -44,6 +45,7 @@ class _LanguageFile(BaseModel):
     fillers: _Fillers = _Fillers()
     phrases: dict[str, tuple[str, ...]] = {}
     replies: dict[str, str] = {}
+    examples: tuple[tuple[str, str], ...] = ()
     tools: dict[str, ToolPhrases] = {}
 
 
@@ -56,6 +58,7 @@ class Language:
         self.code: Final = code
         self.fillers: Final = Fillers(data.fillers.before, data.fillers.after)
         self.replies: Final[Mapping[str, str]] = data.replies
+        self.examples: Final = data.examples
         self.tools: Final[Mapping[str, ToolPhrases]] = data.tools
         self.phrases: Final[Mapping[str, Templates]] = {
             name: Templates(templates, self.fillers) for name, templates in data.phrases.items()
