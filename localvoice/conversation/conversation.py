@@ -164,7 +164,7 @@ class Conversation:
         llm, brief = agent.engines.llm, self.director.brief()
         offer = brief.offer(calls_left)
         if brief.is_gated and offer is not None:
-            if calls_left and not chosen and _may_need_tool(brief, past.messages):
+            if calls_left and not chosen and _may_need_tool(agent, brief, past.messages):
                 return await self._choice(llm, brief, offer, past)
             offer = None
         # The longest reply may be as long as the context; half of it is left for what was said.
@@ -227,9 +227,10 @@ def _add_user(history: History, words: str, images: Sequence[Image], sees: bool)
     return True
 
 
-def _may_need_tool(brief: Brief, messages: Sequence[ChatMessage]) -> bool:
-    """Whether the user's last message has a tool's cue, or follows a turn with a call: "and in Tokyo?"."""
+def _may_need_tool(agent: Agent, brief: Brief, messages: Sequence[ChatMessage]) -> bool:
+    """Whether the user's last message has a tool's cue, or goes on about a call: "and in Tokyo?"."""
     latest = asked(messages)
     if not latest:
         return False
-    return brief.cued(messages[latest[-1]].content) or last_call(messages[: latest[-1]]) is not None
+    words, before = messages[latest[-1]].content, messages[: latest[-1]]
+    return brief.cued(words) or (last_call(before) is not None and agent.understanding.goes_on(words))

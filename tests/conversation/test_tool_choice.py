@@ -53,7 +53,7 @@ async def test_a_known_sentence_calls_its_tool_which_speaks_for_itself(room: Roo
 
 async def test_a_sentence_whose_places_do_not_fit_goes_to_the_llm(room: Rooms) -> None:
     r = room(llm=(llm := FakeLlm("I see.", "Good.", "Well.")), tools=[open_door])
-    await say(r, "Open the front door.", "Many more.")
+    await say(r, "Open the front door.", "No, all of them.")
     assert [offer is None for offer in llm.offers] == [False], "it may still be a call"
     await say(r, "How are you?", "And the garden?")
     assert replies(r)[-2:] == ["Good.", "Well."], "what follows another turn is no follow-up"
@@ -100,6 +100,7 @@ async def test_a_turn_after_a_call_may_call_without_a_cue(room: Rooms) -> None:
     r = room(llm=FakeLlm(*calls, "Fine."), tools=[open_door])
     await say(r, "I want the door at the side.", "Now do the same at the top for us.", "How are you?")
     assert replies(r)[:2] == ["The side door is open, 1 times.", "The top door is open, 1 times."]
+    assert r.llm.offers[-1] is None, "what has nothing to do with it costs no question about tools"
 
 
 async def test_a_tool_without_cues_keeps_all_of_them_in_the_prompt(room: Rooms) -> None:

@@ -75,6 +75,11 @@ class Understanding:
             return _command(words, tuple(tools), last_call, known)
         return None
 
+    def goes_on(self, words: str, code: str = DEFAULT) -> bool:
+        """Whether these words may change or repeat what was just asked for: "and in Tokyo?"."""
+        known = language(code)
+        return known is not None and known.phrases["goes_on"].fit(words)
+
     def _applies(self, rule: str) -> bool:
         chosen: bool | None = getattr(self.settings, rule)
         return (rule in _ALWAYS or not self.own_persona) if chosen is None else chosen
