@@ -6,8 +6,9 @@ it is first imported, and the engines have to have set it by then.
 
 from localvoice.catalog.catalogue import Catalog, load_catalog, models_folder
 from localvoice.catalog.choice import Choice, choose, here
-from localvoice.catalog.commands import ALL, download_choice, download_profile, list_models, verify_profile
+from localvoice.catalog.commands import ALL, list_models, verify_profile
 from localvoice.catalog.errors import CatalogError, DownloadError, ModelFilesError
+from localvoice.catalog.obtain import download_choice, download_profile
 from localvoice.catalog.ready import ModelFiles, ready
 from localvoice.catalog.schema import ROLES, Profile, Role
 from localvoice.catalog.verify import VerifiedCache

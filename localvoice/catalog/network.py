@@ -9,6 +9,7 @@ import queue
 import socket
 import ssl
 import threading
+import time
 import urllib.request
 from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -24,6 +25,8 @@ from localvoice.catalog.errors import NetworkSettingError, SourceError
 from localvoice.files import check_regular
 
 CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+"""For the first answer of a host that isn't waited for, from the first that is asked of it."""
 _BUNDLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that name certificates, in the order in which they count."""
 _NO_CONNECTION = (
@@ -59,9 +62,14 @@ class Route(httpx.BaseTransport):
 
     The way is that of pip's settings where they are given, else that of the environment: NetworkSettingError
     if that can't be used. A request raises SourceError, or what httpx's own transports raise.
+
+    One that isn't `patient` also tries a host once that takes a connection and says nothing for
+    ANSWER_SECONDS: it is for files that can be had elsewhere.
     """
 
-    def __init__(self, pip_proxy: str | None = None, ca_file: str | None = None) -> None:
+    def __init__(
+        self, pip_proxy: str | None = None, ca_file: str | None = None, *, patient: bool = True
+    ) -> None:
         certificates = _certificates(ca_file)
         self._direct = httpx.HTTPTransport(verify=certificates, trust_env=False)
         self._proxies: dict[str, Proxy] = {}
@@ -80,6 +88,10 @@ class Route(httpx.BaseTransport):
                     self._proxies[scheme] = _proxy(setting, address, certificates)
         self._faults: dict[str, str | None] = {}
         """By host: why it can't be reached, None for one that was tried."""
+        self._patient = patient
+        self._asked: dict[str, float] = {}
+        """By host that hasn't answered yet: when it was first asked."""
+        self._answered: set[str] = set()
         self._lock = threading.Lock()
 
     def proxy_for(self, url: httpx.URL) -> Proxy | None:
@@ -105,19 +117,37 @@ class Route(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         host, proxy = request.url.host, self.proxy_for(request.url)
         with self._lock:
+            self._asked.setdefault(host, time.monotonic())
             if host not in self._faults:
                 # A proxy makes the connection itself: then this machine need not know the host.
                 self._faults[host] = None if proxy else connection_fault(request.url)
         if fault := self._faults[host]:
             raise SourceError(fault)
+        hurries, usual = not self._patient and host not in self._answered, request.extensions.get("timeout")
+        if hurries:
+            left = max(0.1, self._asked[host] + ANSWER_SECONDS - time.monotonic())
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), left)
         try:
-            return (proxy.transport if proxy else self._direct).handle_request(request)
+            response = (proxy.transport if proxy else self._direct).handle_request(request)
         except _NO_CONNECTION as error:
             reason = "that is no host name" if isinstance(error, UnicodeError) else str(error)
             way = f" by the proxy of {proxy.setting}" if proxy else ""
             fault = f"no connection to {host}{way}: {reason or type(error).__name__}"
             self._faults[host] = fault
             raise SourceError(fault) from error
+        except httpx.TimeoutException as error:
+            if not hurries:
+                raise
+            self._faults[host] = fault = f"no answer from {host} within {ANSWER_SECONDS:.0f} s"
+            raise SourceError(fault) from error
+        self._answered.add(host)
+        request.extensions["timeout"] = usual  # the bytes may take longer
+        return response
+
+    def give_up(self, host: str, reason: str) -> None:
+        """Ask nothing more of a host that failed often enough; a patient route goes on asking."""
+        if not self._patient:
+            self._faults[host] = reason
 
     def close(self) -> None:
         for transport in (self._direct, *(proxy.transport for proxy in self._proxies.values())):

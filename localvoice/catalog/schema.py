@@ -97,7 +97,11 @@ Source = Annotated[
 
 
 class ModelFile(_Entry):
-    """One file of a model. Without a SHA-256, the hub's own record at the first download pins it."""
+    """One file of a model.
+
+    Without a size, the hub's own record at the first download pins it: a SHA-256 that is given must be the
+    record's.
+    """
 
     name: FileName
     size: PositiveInt | None = None
@@ -120,8 +124,8 @@ class ModelFile(_Entry):
     def _can_be_checked(self) -> Self:
         if self.sha256 is None and self.hub_source is None:
             raise ValueError(f"{self.name}: give sha256 (`sha256sum FILE` prints it) or a hub source")
-        if self.sha256 is not None and self.size is None:
-            raise ValueError(f"{self.name}: give size, in bytes, with sha256")
+        if self.sha256 is not None and self.size is None and self.hub_source is None:
+            raise ValueError(f"{self.name}: give size, in bytes, with sha256, or a hub source")
         return self
 
 

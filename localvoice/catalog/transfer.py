@@ -30,9 +30,11 @@ Progress = Callable[[float], None]
 class _TransientError(Exception):
     """A fault that may pass: worth another try."""
 
-    def __init__(self, reason: str, arrived: int = 0) -> None:
+    def __init__(self, reason: str, arrived: int = 0, host: str = "") -> None:
+        """`host`: who gave no bytes at all."""
         super().__init__(reason)
         self.arrived = arrived
+        self.host = host
 
 
 class PartialFile:
@@ -113,6 +115,7 @@ class Transfer:
     """
 
     def __init__(self, stop: threading.Event, route: Route, backoff_seconds: float) -> None:
+        self._route = route
         self._client = httpx.Client(
             transport=route,
             trust_env=False,
@@ -207,7 +210,11 @@ class Transfer:
                 moves_on = isinstance(error, _TransientError) and error.arrived >= _MOVES_ON_BYTES
                 failures = 0 if moves_on else failures + 1
                 if failures > RETRIES:
-                    raise SourceError(f"{_described(error)}, {RETRIES} retries were in vain") from error
+                    fault = f"{_described(error)}, {RETRIES} retries were in vain"
+                    host = error.host if isinstance(error, _TransientError) else error.request.url.host
+                    if host:
+                        self._route.give_up(host, fault)
+                    raise SourceError(fault) from error
                 self._stop.wait(self._backoff_seconds * 2**failures / 2)
         raise CancelledError
 
@@ -217,7 +224,9 @@ def _checked(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
     reason = f"{response.url.host} answers {response.status_code} {response.reason_phrase}"
-    raise _TransientError(reason) if response.status_code in _PASSING_STATUS else SourceError(reason)
+    if response.status_code in _PASSING_STATUS:
+        raise _TransientError(reason, host=response.url.host)
+    raise SourceError(reason)
 
 
 def _described(error: Exception) -> str:

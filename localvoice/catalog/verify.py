@@ -1,7 +1,7 @@
 """Are the files what the catalogue says? In full, or quickly at each start; nothing here uses the network.
 
 The models folder keeps two records: .verified.json says which files were right and are unchanged, lock.toml
-what files without a SHA-256 in the catalogue were at their first download.
+what files without a size in the catalogue were at their first download.
 """
 
 import hashlib
@@ -69,11 +69,12 @@ def find_problems(
 
 
 def pinned_files(models: Iterable[Model], folder: Path) -> dict[str, ModelFile]:
-    """The models' files by `model/file`; those without a SHA-256 as lock.toml pins them, if it does."""
+    """The models' files by `model/file`; those without a size as lock.toml pins them, if it does."""
     pins, files = read_pins(folder), {}
     for name, file in ((f"{model.name}/{file.name}", file) for model in models for file in model.files):
         pin = pins.get(name)
-        if file.sha256 is None and pin is not None and pin.source == str(file.hub_source):
+        fits = pin is not None and pin.source == str(file.hub_source) and file.sha256 in (None, pin.sha256)
+        if pin is not None and file.size is None and fits:
             file = file.model_copy(update={"size": pin.size, "sha256": pin.sha256})
         files[name] = file
     return files
@@ -91,7 +92,7 @@ def quick_fault(folder: Path, name: str, file: ModelFile) -> str | None:
         return "is not a regular file"
     if file.sha256 is None:
         return "was not downloaded by localvoice, so nothing tells what it must be"
-    if status.st_size != file.size:
+    if file.size is not None and status.st_size != file.size:
         return f"has {status.st_size} bytes, must have {file.size}"
     return None
 
@@ -161,7 +162,7 @@ _Quoted = Annotated[str, StringConstraints(max_length=1000)]
 
 
 class Pin(BaseModel):
-    """What a file without a SHA-256 in the catalogue was at its first download."""
+    """What a file without a size in the catalogue was at its first download."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -192,7 +193,7 @@ def read_pins(folder: Path) -> dict[str, Pin]:
 
 def write_pin(folder: Path, name: str, pin: Pin) -> None:
     """Add a pin. The caller holds the folder's download lock. Raises OSError."""
-    lines = ["# By localvoice: what files without a SHA-256 in the catalogue were at their first download."]
+    lines = ["# By localvoice: what files whose size the catalogue lacks were at their first download."]
     for key, entry in sorted((read_pins(folder) | {name: pin}).items()):
         # A JSON string is a TOML basic string, and so is a quoted key.
         lines.append(f"[{json.dumps(key)}]")

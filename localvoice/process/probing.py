@@ -4,20 +4,12 @@ A file may be just what the catalogue says and still end the process that reads 
 user's own, or the libraries built for another processor. What was tried and works is remembered with what
 was verified, so that a later start tries nothing.
 
-That process runs `python -m localvoice.process.probing`. The first line on its standard input is a
-`ProbeRequest`. For each part, in order, it writes an outcome as a line to its standard output. It ends with
-its parent, whatever it hangs in.
+That process (`trial.py`) is given a `ProbeRequest`. For each part, in order, it answers with an outcome.
 """
 
 import asyncio
 import os
-import resource
-import signal
-import sys
-import threading
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,12 +17,12 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-import localvoice
 from localvoice.catalog import ModelFilesError, VerifiedCache
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.loading import EngineFiles, EngineOptions, Part, try_part
 from localvoice.engines.whisper import gpu_count
-from localvoice.machine import available_cores, memory_limit
+from localvoice.machine import available_cores
+from localvoice.process.trial import begin_trial, how_it_ended, limit_memory, trial
 
 _SECONDS: Final = 60.0
 """For a part of any size, on a machine with other work."""
@@ -100,7 +92,7 @@ async def probe(
         return ()
     request = ProbeRequest(unknown, files, options)
     try:
-        async with _child(request) as child:
+        async with trial(__name__, REQUEST.dump_json(request)) as child:
             for part in unknown:
                 fault = await _answer(child, part, paths[part], seconds)
                 if fault is None:
@@ -111,30 +103,6 @@ async def probe(
     finally:
         cache.save()
     return unknown
-
-
-@asynccontextmanager
-async def _child(request: ProbeRequest) -> AsyncIterator[Process]:
-    """The process, with its request; it has ended when the block is left."""
-    home = str(Path(localvoice.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-P", "-m", "localvoice.process.probing"),  # -P: nothing is imported from the user's folder
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert child.stdin is not None
-    try:
-        child.stdin.write(REQUEST.dump_json(request) + b"\n")
-        yield child
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
-        child.stdin.close()
 
 
 async def _answer(child: Process, part: Part, path: Path, seconds: float) -> Fault | None:
@@ -150,7 +118,7 @@ async def _answer(child: Process, part: Part, path: Path, seconds: float) -> Fau
         raise _refusal(part, path, f"had not ended after {limit:.0f} s") from None
     except ValueError:  # a line without an end, or what is no outcome
         raise _refusal(part, path, "ended in an answer that can't be read") from None
-    raise _refusal(part, path, f"ended the process that did it ({_end(await child.wait())})")
+    raise _refusal(part, path, f"ended the process that did it ({how_it_ended(await child.wait())})")
 
 
 def _refusal(part: Part, path: Path, what: str) -> ModelFilesError:
@@ -162,15 +130,6 @@ def _refusal(part: Part, path: Path, what: str) -> ModelFilesError:
         "right, there is too little memory, or the libraries were built for another processor: install them "
         "again on this machine."
     )
-
-
-def _end(status: int) -> str:
-    if status >= 0:
-        return f"exit code {status:#x}" if status > 0xFF else f"exit code {status}"
-    try:
-        return f"signal {signal.Signals(-status).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"signal {-status}"
 
 
 def _is_known(cache: VerifiedCache, part: Part, path: Path, mark: str) -> bool:
@@ -198,14 +157,11 @@ def _mark(options: EngineOptions) -> str:
 
 def main() -> None:
     """Try what the request says, and end at once: what was loaded may be broken."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core dump of gigabytes
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)  # what native code prints is no answer
-    request = REQUEST.validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    answers, asked = begin_trial()
+    request = REQUEST.validate_json(asked)
     for part in request.parts:
-        _limit_memory(part, request)
+        on_cpu = request.options.device == "cpu" or not gpu_count()
+        limit_memory(allowance(part, request) if on_cpu else None)
         outcome = asyncio.run(_outcome(part, request))
         print(OUTCOME.dump_json(outcome).decode(), file=answers)
     os._exit(0)
@@ -227,21 +183,6 @@ def _short(text: str) -> str:
     return cut.encode("utf-8", "replace").decode()  # half of a surrogate pair is no UTF-8
 
 
-def _limit_memory(part: Part, request: ProbeRequest) -> None:
-    """Let the part take what its files and its context explain, and never more than the machine has.
-
-    The limit counts what is written to, not files that are mapped. What a GPU's driver reserves counts too,
-    and is a multiple of what is used: there only the machine's memory limits.
-    """
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    most = min(machine, memory_limit() or machine)
-    if request.options.device == "cpu" or not gpu_count():
-        most = min(most, _memory_now() + allowance(part, request))
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard == resource.RLIM_INFINITY or most <= hard:
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
-
-
 def allowance(part: Part, request: ProbeRequest) -> int:
     """Bytes that the part may take on top of what the process has."""
     path = request.files.parts()[part]
@@ -249,21 +190,6 @@ def allowance(part: Part, request: ProbeRequest) -> int:
     size = sum(file.stat().st_size for file in files)
     context = request.options.context_tokens if part in ("llm", "projector", "fallback") else 0
     return _ANY_PART + _A_CORE * available_cores() + _TIMES_ITS_FILES * size + _A_TOKEN * context
-
-
-def _memory_now() -> int:
-    """Bytes of this process that the limit counts; 0 where the system doesn't tell."""
-    try:
-        status = Path("/proc/self/status").read_text("ascii", "replace")
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line[:7] == "VmData:"), 0)
-
-
-def _end_with_parent() -> None:
-    """The parent never writes a second line, so anything that comes is its end."""
-    sys.stdin.buffer.read(1)
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def test_profiles_have_a_model_for_every_role() -> None:
     catalog = load_catalog()
     assert list(catalog.profiles) == ["tiny", "base", "quality", "gpu"]
     for name in catalog.profiles:
-        assert [model.role for model in catalog.models_of(name)] == list(ROLES)
+        assert list(dict.fromkeys(model.role for model in catalog.models_of(name))) == list(ROLES)
+        assert all(len(catalog.profile(name).models_for(role)) == 1 for role in ROLES if role != "llm")
     assert catalog.profile("base").stt == "whisper-base"
     assert (catalog.profile("gpu").device, catalog.profile("gpu").compute) == ("cuda", "float16")
 
@@ -45,7 +46,17 @@ def test_profiles_have_a_model_for_every_role() -> None:
 def test_every_file_has_size_hash_and_source() -> None:
     for model in load_catalog().models.values():
         for file in model.files:
-            assert file.size and file.sha256 and file.sources, f"{model.name}/{file.name}"
+            assert file.sha256 and file.sources, f"{model.name}/{file.name}"
+            assert file.size or not model.verified, f"{model.name}/{file.name}"
+
+
+def test_a_list_of_language_models_ends_with_one_of_the_package_index() -> None:
+    """So that a profile can be had where the hub is out of reach; all of the profile gpu is on the hub."""
+    catalog = load_catalog()
+    for profile in catalog.profiles.values():
+        *preferred, last = [catalog.models[name] for name in profile.llms]
+        assert last.verified or profile.name == "gpu"
+        assert not any(model.verified for model in preferred)
 
 
 def test_hub_comes_before_packages_and_is_pinned() -> None:
@@ -56,7 +67,8 @@ def test_hub_comes_before_packages_and_is_pinned() -> None:
             assert (PackageSource in kinds) == model.verified, "what was never downloaded is marked"
             for source in file.sources:
                 if isinstance(source, HubSource):
-                    assert re.fullmatch(r"[0-9a-f]{40}|v[\d.]+", source.revision)
+                    pinned = re.fullmatch(r"[0-9a-f]{40}|v[\d.]+", source.revision)
+                    assert pinned or (file.sha256 and not model.verified), "the sum pins it"
 
 
 def test_catalogue_fits_the_files_that_are_here() -> None:
@@ -136,7 +148,7 @@ def test_the_readmes_model_that_sees(tmp_path: Path) -> None:
 def test_users_profile_gives_only_what_differs(tmp_path: Path) -> None:
     catalog = load_catalog(user_file(tmp_path, VOICE + '[profiles.base]\ntts = "my-voice"\n'))
     assert catalog.profile("base").tts == "my-voice"
-    assert catalog.profile("base").llm == "qwen2.5-coder-0.5b-instruct"
+    assert catalog.profile("base").llms[-1] == "qwen2.5-coder-0.5b-instruct"
     assert catalog.profile("tiny").tts == "en_US-joe-medium"
 
 
@@ -160,7 +172,10 @@ def test_users_model_replaces_the_builtin_one(tmp_path: Path) -> None:
             r"files\.my\.onnx\.size: Input should be greater",
         ),
         (VOICE.replace('"my.onnx"', '"my.onnx"\nsha256 = "beef"'), r"files\.my\.onnx\.sha256: String should"),
-        (VOICE.replace('"my.onnx"', f'"my.onnx"\nsha256 = "{"a" * 64}"'), r"my\.onnx: give size"),
+        (
+            re.sub(r"sources = .*", "", VOICE.replace('"my.onnx"', f'"my.onnx"\nsha256 = "{"a" * 64}"')),
+            r"my\.onnx: give size",
+        ),
         (re.sub(r"sources = .*", "", VOICE), r"my\.onnx: give sha256 .* or a hub source"),
         (VOICE.replace("my.onnx.json", "my.json"), r"a tts model is a Piper voice"),
         (

@@ -185,7 +185,7 @@ def test_without_a_network_what_is_here_is_used(hub: FakeHub, catalog: Catalog, 
 
 
 def test_where_nothing_can_be_had_the_best_is_told(hub: FakeHub, catalog: Catalog, folder: Path) -> None:
-    with pytest.raises(DownloadError, match="large-llm/"):
+    with pytest.raises(DownloadError, match="the-stt/"):
         download(catalog, Settings(), folder)
 
 

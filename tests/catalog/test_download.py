@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections import namedtuple
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from localvoice.catalog import DownloadError, ModelFilesError, download_profile, load_catalog
 from localvoice.catalog.display import Display
-from localvoice.catalog.download import download
+from localvoice.catalog.download import Downloads
 from localvoice.catalog.verify import VerifiedCache
 from tests.support.fake_hub import (
     BACKOFF_SECONDS,
@@ -218,8 +219,11 @@ def test_models_are_fetched_at_the_same_time(hub: FakeHub, folder: Path) -> None
 def test_terminal_gets_a_bar_for_each_file(hub: FakeHub, folder: Path) -> None:
     hub.add_file("me/gate", "gate.onnx", DATA)
     shown = io.StringIO()
-    with Display(Console(file=shown, width=200, force_terminal=True)) as display:
-        download([model(hub_source())], folder, display, BACKOFF_SECONDS)
+    with (
+        Display(Console(file=shown, width=200, force_terminal=True)) as display,
+        closing(Downloads(folder, display, BACKOFF_SECONDS)) as downloads,
+    ):
+        downloads.bring([model(hub_source())])
     last = [line for line in shown.getvalue().splitlines() if "gate/gate.onnx" in line][-1]
     assert "━" in last and "3.1/3.1 MB" in last and "done, from hub me/gate@main" in last
 

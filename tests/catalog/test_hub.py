@@ -90,11 +90,12 @@ def test_hub_offline_switch_of_the_engines_does_not_matter(hub: FakeHub, folder:
     hub.add_file("me/gate", "gate.onnx", b"abc")
     code = (
         "import sys; from pathlib import Path; import localvoice.engines; from rich.console import Console\n"
-        "from localvoice.catalog.download import download\n"
+        "from localvoice.catalog.download import Downloads\n"
         "from localvoice.catalog.display import Display\n"
         "from localvoice.catalog.schema import Model\n"
         "model = Model.model_validate_json(sys.argv[1])\n"
-        "with Display(Console()) as display: download([model], Path(sys.argv[2]), display)\n"
+        "with Display(Console()) as display:\n"
+        "    downloads = Downloads(Path(sys.argv[2]), display); downloads.bring([model]); downloads.close()\n"
     )
     text = model(hub_source(), data=b"abc").model_dump_json()
     subprocess.run([sys.executable, "-c", code, text, str(folder)], check=True, capture_output=True)

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "audio": {"contract", "config", "files"},
     "process/memory": set(),
     "engines": {"contract", "config", "audio", "machine", "process/memory"},
-    "catalog": {"contract", "config", "files", "machine"},
+    "catalog": {"contract", "config", "files", "machine", "version"},
     "application": {"contract", "audio", "engines", "observability/log_context", "observability/stopwatch"},
     "tools": {
         "contract",

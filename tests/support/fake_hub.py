@@ -7,7 +7,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from localvoice.catalog import sources
 from localvoice.catalog.display import Display
-from localvoice.catalog.download import download
+from localvoice.catalog.download import Downloads
 from localvoice.catalog.schema import Model
 
 COMMIT = "c" * 40
@@ -261,8 +261,11 @@ def model(
 def fetch(models: Sequence[Model], folder: Path) -> str:
     """Download without a terminal; what is printed."""
     shown = io.StringIO()
-    with Display(Console(file=shown, width=200)) as display:
-        download(models, folder, display, BACKOFF_SECONDS)
+    with (
+        Display(Console(file=shown, width=200)) as display,
+        closing(Downloads(folder, display, BACKOFF_SECONDS)) as downloads,
+    ):
+        downloads.bring(models)
     return shown.getvalue()
 
 

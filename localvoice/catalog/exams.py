@@ -1,0 +1,87 @@
+"""What a model that no one has verified has shown: the record of its exam, next to its files.
+
+localvoice/process/exam.py holds the exam.
+"""
+
+import importlib.metadata
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from localvoice.catalog.schema import Model, Sha256
+from localvoice.catalog.verify import pinned_files, read_json, replace_text
+from localvoice.version import __version__
+
+logger = logging.getLogger(__name__)
+
+RECORD_NAME: Final = "exam.json"
+_LIBRARY: Final = "llama-cpp-python"
+
+
+class ExamPart(BaseModel):
+    """One thing that was asked of the model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    name: str
+    """What, in a few words."""
+    passed: bool
+    told: str
+    """How it went, in a sentence or a figure."""
+
+
+class Exam(BaseModel):
+    """An exam that was held, of just this file by just these versions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    sha256: Sha256
+    localvoice: str
+    library: str
+    """Version of llama-cpp-python."""
+    parts: tuple[ExamPart, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(part.passed for part in self.parts)
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, of all that went wrong the first; empty where it passed."""
+        return next((f"{part.name}: {part.told}" for part in self.parts if not part.passed), "")
+
+
+def past_exam(model: Model, folder: Path) -> Exam | None:
+    """The exam that the model has had; None if it has had none, or the file or a version is another now."""
+    try:
+        exam = Exam.model_validate(read_json(folder / model.name / RECORD_NAME))
+    except ValidationError:
+        return None
+    now = _sha256(model, folder), __version__, importlib.metadata.version(_LIBRARY)
+    return exam if (exam.sha256, exam.localvoice, exam.library) == now else None
+
+
+def keep_exam(model: Model, folder: Path, parts: Sequence[ExamPart]) -> Exam:
+    """The exam with these parts, remembered. In a folder that can't be written it is held again next time."""
+    versions = {"localvoice": __version__, "library": importlib.metadata.version(_LIBRARY)}
+    exam = Exam(sha256=_sha256(model, folder) or "", parts=tuple(parts), **versions)
+    try:
+        replace_text(folder / model.name / RECORD_NAME, json.dumps(exam.model_dump(), indent=1))
+    except OSError as error:
+        logger.info("the exam of %s isn't remembered: %s", model.name, error)
+    return exam
+
+
+def may_be_chosen(model: Model, folder: Path) -> bool:
+    """Whether it may be taken from a list without anyone's asking for it: verified, or it passed its exam."""
+    exam = None if model.verified else past_exam(model, folder)
+    return model.verified or (exam is not None and exam.passed)
+
+
+def _sha256(model: Model, folder: Path) -> str | None:
+    """Of the language model's own file."""
+    return pinned_files([model], folder)[f"{model.name}/{model.file_ending('.gguf')}"].sha256
