@@ -17,6 +17,7 @@ from localvoice.application.hooks import Hooks
 from localvoice.catalog import (
     ROLES,
     ModelFiles,
+    ModelFilesError,
     Profile,
     Role,
     choose,
@@ -24,6 +25,8 @@ from localvoice.catalog import (
     load_catalog,
     models_folder,
     ready,
+    unexamined,
+    with_llm_here,
 )
 from localvoice.config import SYSTEM_PROMPT, ConfigError, Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
@@ -47,6 +50,7 @@ from localvoice.playbook.director import PlaybookDirector
 from localvoice.playbook.loading import load_playbook
 from localvoice.playbook.schema import Playbook, check_playbook
 from localvoice.process.ending import guarded_loop
+from localvoice.process.exam import hold_exam
 from localvoice.process.memory import kept_small
 from localvoice.process.probing import probe
 from localvoice.tools import Tool, ToolRegistry
@@ -93,8 +97,7 @@ async def ready_agent(
         hook_sets.append(recording.hooks())
     combined = Hooks.combine(*hook_sets)
     begun = time.monotonic()
-    # In a thread: an application's loop may be at work.
-    settings = await asyncio.to_thread(with_profile, settings, console, engines or OwnEngines())
+    settings = await with_models(settings, console, engines or OwnEngines())
     async with loaded_engines(settings, console, engines) as loaded:
         direct = None
         if script is not None:
@@ -156,18 +159,33 @@ async def loaded_engines(
             await close_all(engines)
 
 
-def with_profile(settings: Settings, console: Console, own: OwnEngines) -> Settings:
-    """The settings with a profile named: the best for this machine of those whose files are here.
+async def with_models(settings: Settings, console: Console, own: OwnEngines) -> Settings:
+    """The settings with a profile named, and a language model where the profile lists several.
 
-    Says which and why, where it chooses. Raises `CatalogError`.
+    The profile is the best for this machine of those whose files are here; the language model the first that
+    is here and, where no one has verified it, passes its exam. Says which and why. Raises `CatalogError`.
     """
+    # In threads: an application's loop may be at work.
     catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
-    choice = choose(catalog, settings)
-    if choice.machine is None:
-        return settings
-    best, taken = choice.profiles[0], here(catalog, choice, folder, _unneeded(own))
-    said = choice.reason() if taken.name == best.name else choice.instead(taken)
-    console.print(said, markup=False, highlight=False, soft_wrap=True)
+    choice = await asyncio.to_thread(choose, catalog, settings)
+    best = taken = choice.profiles[0]
+    if choice.machine is not None:
+        taken = await asyncio.to_thread(here, catalog, choice, folder, _unneeded(own))
+        said = choice.reason() if taken.name == best.name else choice.instead(taken)
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+    if own.llm is None and len(taken.llms) > 1:
+        for model in unexamined(catalog, taken, folder):
+            try:
+                with console.status(Text(f"Examining {model.name}, which no one has verified yet …")):
+                    exam = await hold_exam(model, taken, folder, settings)
+            except ModelFilesError as error:
+                console.print(str(error), markup=False, highlight=False)
+                continue
+            if exam.passed:
+                break
+            console.print(f"{model.name} has failed its exam ({exam.reason}).", markup=False, highlight=False)
+        taken = with_llm_here(catalog, taken, folder)
+        settings = settings.model_copy(update={"llm": taken.llm})
     return settings.model_copy(update={"profile": taken.name})
 
 

@@ -15,7 +15,7 @@ from locked import Locked, locked
 from rich.console import Console
 from rich.table import Table
 
-from localvoice.catalog import load_catalog
+from localvoice.catalog import load_catalog, models_folder, with_llm_here
 
 ALLOWED: Final = frozenset(
     "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause CC0-1.0 ISC MIT MIT-0 PSF-2.0 Zlib".split()
@@ -88,7 +88,8 @@ def package_licence(package: Locked) -> Licensed:
 
 
 def model_licences(profile: str) -> list[Licensed]:
-    models = load_catalog().models_of(profile)
+    catalog = load_catalog()
+    models = catalog.models_of(with_llm_here(catalog, catalog.profile(profile), models_folder()))
     return [Licensed(model.name, "", _expression(model.licence)) for model in models]
 
 

@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from rich.console import Console
 
-from localvoice.catalog import CatalogError, load_catalog, models_folder
+from localvoice.catalog import CatalogError, load_catalog, models_folder, with_llm_here
 from localvoice.catalog.schema import HubSource, Model, ModelFile, PackageSource
 from localvoice.catalog.verify import pinned_files
 from localvoice.files import local_path
@@ -51,10 +51,11 @@ def bill(profile: str) -> str:
     )
     packages = locked()
     components = {package.name: _package(package) for package in packages}
-    folder = models_folder()
+    folder, catalog = models_folder(), load_catalog()
+    taken = with_llm_here(catalog, catalog.profile(profile), folder)
     files = [
         _model_file(model, file)
-        for model in load_catalog().models_of(profile)
+        for model in catalog.models_of(taken)
         for file in pinned_files([model], folder).values()
     ]
     bom.components.update([*components.values(), *files])

@@ -5,12 +5,13 @@ it is first imported, and the engines have to have set it by then.
 """
 
 from localvoice.catalog.catalogue import Catalog, load_catalog, models_folder
-from localvoice.catalog.choice import Choice, choose, here
+from localvoice.catalog.choice import Choice, choose, here, unexamined, with_llm_here
 from localvoice.catalog.commands import ALL, list_models, verify_profile
 from localvoice.catalog.errors import CatalogError, DownloadError, ModelFilesError
+from localvoice.catalog.exams import Exam
 from localvoice.catalog.obtain import download_choice, download_profile
 from localvoice.catalog.ready import ModelFiles, ready
-from localvoice.catalog.schema import ROLES, Profile, Role
+from localvoice.catalog.schema import ROLES, Model, Profile, Role
 from localvoice.catalog.verify import VerifiedCache
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "CatalogError",
     "Choice",
     "DownloadError",
+    "Exam",
+    "Model",
     "ModelFiles",
     "ModelFilesError",
     "Profile",
@@ -33,5 +36,7 @@ __all__ = [
     "load_catalog",
     "models_folder",
     "ready",
+    "unexamined",
     "verify_profile",
+    "with_llm_here",
 ]

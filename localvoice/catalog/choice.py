@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from localvoice.catalog.catalogue import AUTO, Catalog
 from localvoice.catalog.errors import CatalogError
-from localvoice.catalog.exams import may_be_chosen
+from localvoice.catalog.exams import may_be_chosen, past_exam
 from localvoice.catalog.schema import Model, Profile, Role
 from localvoice.catalog.verify import pinned_files, quick_fault
 from localvoice.machine import Machine, this_machine
@@ -102,6 +102,15 @@ def with_llm_here(catalog: Catalog, profile: Profile, folder: Path) -> Profile:
         if files_are_here(model, folder) and (len(profile.llms) == 1 or may_be_chosen(model, folder)):
             return profile.with_model("llm", name)
     return profile.with_model("llm", profile.llms[-1])
+
+
+def unexamined(catalog: Catalog, profile: Profile, folder: Path) -> list[Model]:
+    """The profile's language models that are here, and are preferred to the one that would be taken, but lack
+    an exam: a new version of localvoice or of its library asks for another one.
+    """
+    taken = with_llm_here(catalog, profile, folder).llm
+    before = [catalog.models[name] for name in profile.llms[: profile.llms.index(taken)]]
+    return [each for each in before if files_are_here(each, folder) and past_exam(each, folder) is None]
 
 
 def files_are_here(model: Model, folder: Path) -> bool:

@@ -38,6 +38,7 @@ from localvoice.catalog.verify import (
 )
 
 LOCK_FILE_NAME = ".download.lock"
+BACKOFF_SECONDS = 1.0
 _JOBS = 4
 """Models that are fetched at the same time."""
 
@@ -45,9 +46,10 @@ _JOBS = 4
 class Downloads:
     """Downloads of one run: a host out of reach is tried once for all of them. To be closed."""
 
-    def __init__(self, folder: Path, display: Display, backoff_seconds: float = 1.0) -> None:
+    def __init__(self, folder: Path, display: Display, backoff_seconds: float | None = None) -> None:
         """`backoff_seconds`: pause before the first retry; it doubles with each."""
-        self._folder, self._display, self._backoff_seconds = folder, display, backoff_seconds
+        self._folder, self._display = folder, display
+        self._backoff_seconds = BACKOFF_SECONDS if backoff_seconds is None else backoff_seconds
         self._downloader: _Downloader | None = None
 
     def close(self) -> None:
@@ -167,8 +169,9 @@ class _Downloader:
             return
         try:
             want.told = hub_metadata(self._hub, source)
-            if sha256 is not None and want.told.digest != sha256:
-                raise SourceError(f"has another file: its SHA-256 is {want.told.digest}, must be {sha256}")
+            found = want.told.digest
+            if sha256 is not None and len(found) == len(sha256) and found != sha256:
+                raise SourceError(f"has another file: its SHA-256 is {found}, must be {sha256}")
         except SourceError as error:
             want.reasons.append(f"{source}: {error}")
             self._say_once(f"{want.name}: {error}")

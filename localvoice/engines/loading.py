@@ -234,6 +234,11 @@ async def try_part(part: Part, files: EngineFiles, options: EngineOptions) -> No
         await engine.close()
 
 
+async def load_llm(files: EngineFiles, options: EngineOptions) -> LlamaLlm:
+    """The language model alone, with its projector. Raises `VoiceError`."""
+    return await _Loader(files, options).llm("llm", files.projector)
+
+
 async def warm_up_all(engines: Engines) -> None:
     """Run each engine once. One by one: each has its threads planned for having the cores to itself.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from localvoice.catalog import DownloadError, ModelFilesError
+from localvoice.catalog.schema import Model
 from localvoice.catalog.verify import find_problems
 from tests.support.fake_hub import (
     COMMIT,
@@ -74,3 +75,39 @@ def test_spoilt_lock_is_told(hub: FakeHub, folder: Path) -> None:
     (folder / "lock.toml").write_text("[x]\nsha256 = 1\n")
     with pytest.raises(ModelFilesError, match=r"lock\.toml: cannot be used"):
         fetch([model(hub_source(), pinned=False)], folder)
+
+
+def of_unknown_size(data: bytes = DATA) -> Model:
+    """Its SHA-256 is published, its size is not."""
+    pinned = model(hub_source(), data=data)
+    return pinned.model_copy(update={"files": (pinned.files[0].model_copy(update={"size": None}),)})
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_the_hub_tells_the_size_of_a_file_whose_sum_is_known(hub: FakeHub, folder: Path, large: bool) -> None:
+    hub.add_file("me/gate", "gate.onnx", DATA, large=large)
+    fetch([of_unknown_size()], folder)
+    assert (folder / "gate" / "gate.onnx").read_bytes() == DATA
+    assert tomllib.loads((folder / "lock.toml").read_text())["gate/gate.onnx"]["size"] == len(DATA)
+    assert find_problems([of_unknown_size()], folder) == {}
+    (folder / "gate" / "gate.onnx").write_bytes(DATA[:-1])
+    assert "must have" in find_problems([of_unknown_size()], folder)["gate/gate.onnx"]
+
+
+def test_another_file_than_the_sum_says_is_refused_before_its_bytes_come(hub: FakeHub, folder: Path) -> None:
+    hub.add_file("me/gate", "gate.onnx", DATA)
+    with pytest.raises(DownloadError, match=rf"its SHA-256 is {sha256(DATA)}, must be "):
+        fetch([of_unknown_size(b"other")], folder)
+    assert all(request.method == "HEAD" for request in hub.requests)
+    hub.add_file("me/gate", "gate.onnx", DATA, large=False)  # whose record is no SHA-256
+    with pytest.raises(DownloadError, match="wrong SHA-256"):
+        fetch([of_unknown_size(b"other")], folder)
+    assert left_in(folder) == []
+
+
+def test_a_file_of_unknown_size_may_be_put_there_by_hand(folder: Path) -> None:
+    (folder / "gate").mkdir(parents=True)
+    (folder / "gate" / "gate.onnx").write_bytes(DATA)
+    assert find_problems([of_unknown_size()], folder) == {}
+    (folder / "gate" / "gate.onnx").write_bytes(b"something else")
+    assert "is damaged" in find_problems([of_unknown_size()], folder)["gate/gate.onnx"]

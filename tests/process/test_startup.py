@@ -14,7 +14,8 @@ from rich.console import Console
 from localvoice import startup
 from localvoice.application.calls import ApplicationError, run
 from localvoice.application.hooks import TurnContext
-from localvoice.catalog import CatalogError, ModelFilesError, load_catalog, models_folder, ready
+from localvoice.catalog import CatalogError, Exam, Model, ModelFilesError, load_catalog, models_folder, ready
+from localvoice.catalog.exams import ExamPart, keep_exam
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.types import Engines
@@ -119,3 +120,36 @@ async def test_an_unknown_model_stops_the_start() -> None:
         with pytest.raises(CatalogError, match="no language model 'gpt'"):
             async with ready_agent(Settings(profile=profile, llm="gpt"), Console(quiet=True)):
                 pass
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_a_model_that_lacks_its_exam_is_examined_before_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a new version; one that is damaged is no reason not to start with the next."""
+    catalog, shown = small_catalog({"large": ["newest", "newer", "old"]}, verified=["old"]), io.StringIO()
+    monkeypatch.setattr(startup, "load_catalog", lambda _: catalog)
+    put_models(catalog, "large", tmp_path)
+    held: list[str] = []
+
+    async def hold(model: Model, *_: object) -> Exam:
+        held.append(model.name)
+        if model.name == "newest":
+            raise ModelFilesError("newest is damaged")
+        failed = ExamPart(name="loads", passed=False, told="no")
+        return keep_exam(model, tmp_path, [failed])
+
+    monkeypatch.setattr(startup, "hold_exam", hold)
+    settings = Settings.model_validate({"profile": "large", "models_dir": tmp_path})
+    async with ready_agent(settings, Console(file=shown, width=200)) as agent:
+        assert agent.settings.llm == "old"
+    assert held == ["newest", "newer"]
+    assert (
+        "newest is damaged" in shown.getvalue()
+        and "newer has failed its exam (loads: no)" in shown.getvalue()
+    )
+    held.clear()
+    async with ready_agent(settings, Console(quiet=True)):
+        assert held == ["newest"], "an outcome is remembered"
+    async with ready_agent(settings.model_copy(update={"llm": "newer"}), Console(quiet=True)) as agent:
+        assert agent.settings.llm == "newer", "who names one takes it"

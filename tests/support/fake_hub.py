@@ -78,6 +78,8 @@ class FakeHub:
     """Paths that are always sent whole."""
     on_request: Callable[[str], None] = lambda path: None
     """Called before each answer."""
+    let_go: threading.Event = field(default_factory=threading.Event)
+    """Set when the test ends: what an `on_request` that says nothing waits for."""
     index_speaks_json: bool = True
     _pages: dict[str, _Page] = field(default_factory=dict)
     _wheels: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -214,6 +216,7 @@ def serving() -> Iterator[FakeHub]:
     try:
         yield hub
     finally:
+        hub.let_go.set()
         server.shutdown()
         server.server_close()
         thread.join()

