@@ -1,6 +1,7 @@
 """What the agent understands and says by rule, in each language: one data file for a language.
 
 [fillers]          words around a sentence that don't change what it means: before, after
+[words]            words that mean the same in templates, by name: <set> is one of those called `set`
 [phrases]          sentence templates by what they ask for, such as `stop`
 [replies]          what the agent says to them, by name
 examples           what users say, and how the LLM is to answer: it is shown them before each conversation
@@ -9,6 +10,7 @@ examples           what users say, and how the LLM is to answer: it is shown the
 `templates` says how a template is written. A name with a dot, such as `unable.weather`, is quoted.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -43,6 +45,7 @@ class _LanguageFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     fillers: _Fillers = _Fillers()
+    words: dict[str, tuple[str, ...]] = {}
     phrases: dict[str, tuple[str, ...]] = {}
     replies: dict[str, str] = {}
     examples: tuple[tuple[str, str], ...] = ()
@@ -54,7 +57,7 @@ class Language:
 
     def __init__(self, code: str, text: str) -> None:
         """`code` is ISO 639-1; `text` is TOML."""
-        data = _LanguageFile.model_validate(tomllib.loads(text))
+        data = _LanguageFile.model_validate(tomllib.loads(_with_words(text)))
         self.code: Final = code
         self.fillers: Final = Fillers(data.fillers.before, data.fillers.after)
         self.replies: Final[Mapping[str, str]] = data.replies
@@ -63,6 +66,18 @@ class Language:
         self.phrases: Final[Mapping[str, Templates]] = {
             name: Templates(templates, self.fillers) for name, templates in data.phrases.items()
         }
+
+
+def _with_words(text: str) -> str:
+    """The file with the words in the place of their names."""
+    words = {name: f"({'|'.join(each)})" for name, each in tomllib.loads(text).get("words", {}).items()}
+
+    def of(named: re.Match[str]) -> str:
+        if named[1] not in words:
+            raise ValueError(f"there are no words called {named[1]}: there are {', '.join(words) or 'none'}")
+        return words[named[1]]
+
+    return re.sub(r"<(\w+)>", of, text)
 
 
 @cache

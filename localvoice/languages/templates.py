@@ -2,8 +2,8 @@
 
 `[a]` may be left out, `(a|b)` is one of them, and both may be nested. `{name}` takes one or more words, which
 are given as they were said; `{name:a template}` takes what fits it; `{name=value}` takes none and gives this
-value. `*` is any words, or none. Case doesn't count, nor do the marks at a word's end. An utterance of more
-than `LONGEST` words fits nothing: who says so much says more than a command.
+value. `*` is any words, or none; `#` is a word with a digit. Case doesn't count, nor do the marks at a word's
+end. An utterance of more than `LONGEST` words fits nothing: who says so much says more than a command.
 """
 
 import re
@@ -18,7 +18,8 @@ _TOKEN: Final = re.compile(
 )
 _OPENS: Final = {"[": "(?:", "(": "(?:", "{": "("}
 _CLOSES: Final = {"[]": ")?", "()": ")", "{}": ")"}
-_WORDS: Final = r"(?:\S+ )"
+_WORD: Final = r"(?:\S+ )"
+_SIGNS: Final = {"|": "|", "*": f"{_WORD}*?", "#": r"\S*\d\S* "}
 _MARKS: Final = '.,;:!?…"“”«»()[]*¿¡'
 _APOSTROPHES: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " "})
 
@@ -93,7 +94,7 @@ def _source(template: str) -> tuple[str, list[_Place]]:
         text = token[0]
         if token["place"]:
             places.append(_Place(token["place"], token["value"]))
-            parts.append(f"({_WORDS}+?)" if token["value"] is None else "()")
+            parts.append(f"({_WORD}+?)" if token["value"] is None else "()")
         elif token["opens"] or text in _OPENS:
             if token["opens"]:
                 places.append(_Place(token["opens"], None))
@@ -105,7 +106,7 @@ def _source(template: str) -> tuple[str, list[_Place]]:
                 raise ValueError(f"the sentence template {template!r} closes a bracket that isn't open")
             parts.append(_CLOSES[pair])
         else:
-            parts.append({"|": "|", "*": f"{_WORDS}*?"}.get(text, f"{re.escape(text)} "))
+            parts.append(_SIGNS.get(text, f"{re.escape(text)} "))
     if open_brackets or not parts:
         raise ValueError(f"the sentence template {template!r} is empty, or leaves a bracket open")
     return f"(?:{''.join(parts)})", places

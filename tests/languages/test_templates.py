@@ -50,6 +50,15 @@ def test_a_place_has_a_template_of_its_own_or_a_value() -> None:
     assert told.places == {"what", "when", "do"}
 
 
+def test_words_that_mean_the_same_have_a_name() -> None:
+    text = '[words]\nget = ["buy", "pick up"]\n[phrases]\nstop = ["[please] <get> {what:# (eggs|apples)}"]'
+    stop = Language("xy", text).phrases["stop"]
+    assert next(stop.matches("Pick up 12 eggs")) == {"what": "12 eggs"}
+    assert not stop.fit("Buy twelve eggs")
+    with pytest.raises(ValueError, match="no words called got"):
+        Language("xy", text.replace("<get>", "<got>"))
+
+
 def test_marks_and_typographic_apostrophes_do_not_count() -> None:
     assert plain(" “What’s  7:30 – or $3.50?” ") == "What's 7:30 - or $3.50"
 
