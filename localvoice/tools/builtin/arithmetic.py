@@ -10,12 +10,16 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from localvoice.tools import ToolError, tool
+from localvoice.tools import InvalidArgumentsError, ToolError, tool
+from localvoice.tools.builtin.words.sums import Sum, sum_of
+from localvoice.tools.builtin.words.wording import accepted_by
 
 _MAX_CHARACTERS: Final = 200
 _MAX_BITS: Final = 4096  # of a numerator or denominator; beyond it, powers are computed in floating point
 _LARGEST: Final = 10**300  # just within what floating point holds
 _LARGEST_WHOLE: Final = 10**15  # from here on, a voice reads a number out in powers of ten
+_DECIMALS: Final = 4
+_DIGITS: Final = 3
 _SMALLEST: Final = Fraction(1, 10**6)
 
 _WORDS: Final = (
@@ -47,12 +51,49 @@ _AFTER_PERCENT: Final = {_END, "+", "-", "*", "/", ")", "**", "//"}
 _SUM, _PRODUCT, _SIGN, _POWER = 1, 2, 3, 4  # how strongly an operator binds, as in Python
 
 
-@tool
+def _readable(words: str) -> None:
+    if (meant := sum_of(words)) is not None:
+        try:
+            evaluate(meant.expression)
+        except InvalidArgumentsError:
+            raise
+        except ToolError:
+            pass  # it is a sum, and why it has no result is for the user
+    else:
+        evaluate(words)
+        raise ToolError("there is nothing to calculate: give an expression such as 12 * 7")
+
+
+@tool(speaks=True)
 async def calculate(
-    expression: Annotated[str, Field(description="like (12 + 3) * 4, 15% of 80, 2 ** 10 or sqrt(2)")],
+    expression: Annotated[
+        str,
+        accepted_by(_readable),
+        Field(description="like (12 + 3) * 4, 15% of 80, 2 ** 10 or sqrt(2)"),
+    ],
 ) -> str:
     """Work out arithmetic."""
-    return spoken_number(evaluate(expression))
+    meant = sum_of(expression) or Sum(expression)
+    value = evaluate(meant.expression)
+    if meant.money is not None:
+        return f"That's {spoken_money(value, *meant.money)}."
+    return f"That's {spoken_result(value)}{' percent' if meant.percent else ''}."
+
+
+def spoken_result(value: Fraction) -> str:
+    """A number in no more digits than a listener wants: exact to four decimals, or about."""
+    exact = value.denominator != 1 and (value * 10**_DECIMALS).denominator == 1
+    return spoken_number(value) if exact else spoken_number(value, _DIGITS)
+
+
+def spoken_money(value: Fraction, one: str, several: str) -> str:
+    """An amount such as `37 dollars 50`; `one` and `several` name the currency."""
+    cents = round(abs(value) * 100)
+    about = "" if Fraction(cents, 100) == abs(value) else "about "
+    minus = "minus " if value < 0 and cents else ""
+    whole, rest = divmod(cents, 100)
+    spoken = f"{whole:,} {one if whole == 1 else several}"
+    return f"{about}{minus}{spoken}{f' {rest:02}' if rest else ''}"
 
 
 def evaluate(expression: str) -> Fraction:
@@ -62,15 +103,15 @@ def evaluate(expression: str) -> Fraction:
     them. `200 + 10%` is 220, as on a pocket calculator.
     """
     if len(expression) > _MAX_CHARACTERS:
-        raise ToolError(f"the expression is too long: at most {_MAX_CHARACTERS} characters")
+        raise InvalidArgumentsError(f"the expression is too long: at most {_MAX_CHARACTERS} characters")
     try:
         return _Parser(_tokens(expression)).result()
     except ZeroDivisionError:
-        raise ToolError("dividing by zero has no result") from None
+        raise ToolError("That can't be done: dividing by zero has no result.") from None
     except OverflowError:
-        raise ToolError("the result is too large") from None
+        raise ToolError("The result is too large.") from None
     except (SyntaxError, RecursionError):
-        raise ToolError(f"this is no arithmetic expression: {expression}") from None
+        raise InvalidArgumentsError(f"this is no arithmetic expression: {expression}") from None
 
 
 def spoken_number(value: Fraction, digits: int = 6) -> str:
@@ -99,7 +140,7 @@ def _tokens(expression: str) -> list[str]:
     tokens: list[str] = []
     for match in _TOKEN.finditer(text):
         if match["unknown"] or (match["word"] and match["word"] not in _KNOWN_WORDS):
-            raise ToolError(
+            raise InvalidArgumentsError(
                 f"{match[0][:20]!r} can't be calculated with: use numbers, and only + - * / // % **, sqrt, "
                 "abs, round, floor and ceil"
             )
@@ -107,7 +148,7 @@ def _tokens(expression: str) -> list[str]:
             tokens.append("*")  # 2(3 + 4)
         tokens.append(match[0])
     if not tokens:
-        raise ToolError("there is nothing to calculate: give an expression such as 12 * 7")
+        raise InvalidArgumentsError("there is nothing to calculate: give an expression such as 12 * 7")
     return tokens
 
 
@@ -161,7 +202,7 @@ class _Parser:
         if token in _FUNCTIONS:
             if self._waiting[-1] != "(" and not _is_number(self._waiting[-1]):
                 how = f"a number in parentheses after it, as in {token}(4)"
-                raise ToolError(f"{token!r} can't be calculated without {how}")
+                raise InvalidArgumentsError(f"{token!r} can't be calculated without {how}")
             return _bounded(Fraction(_FUNCTIONS[token](self._atom(self._waiting.pop()))))
         if not _is_number(token):
             raise SyntaxError
@@ -178,13 +219,13 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
         return Fraction(base ** int(exponent))
     power = float(base) ** float(exponent)
     if isinstance(power, complex):
-        raise ToolError("that root or power of a negative number has no real value")
+        raise ToolError("That root or power of a negative number has no real value.")
     return _from_float(power, is_zero=base == 0)
 
 
 def _sqrt(value: Fraction) -> Fraction:
     if value < 0:
-        raise ToolError("a negative number has no real square root")
+        raise ToolError("A negative number has no real square root.")
     return _from_float(math.sqrt(value), is_zero=value == 0)
 
 
@@ -195,7 +236,7 @@ def _round(value: Fraction) -> int:
 
 def _from_float(value: float, is_zero: bool) -> Fraction:
     if value == 0 and not is_zero:
-        raise ToolError("the result is too close to zero")
+        raise ToolError("The result is too close to zero.")
     # Its shortest decimal form: what was 0.1 to a person becomes 1/10 again.
     return Fraction(repr(value))
 

@@ -1,0 +1,165 @@
+"""Sums in words: "three books at twelve dollars fifty", "a 20% tip on 45 dollars", "half of 7"."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from localvoice.tools.builtin.words.numbers import NUMBER, in_digits
+
+_MONEY: Final = {
+    r"dollars?|bucks?|\$": ("dollar", "dollars"),
+    r"euros?|€": ("euro", "euros"),
+    r"pounds?|quid|£": ("pound", "pounds"),
+    r"francs?": ("franc", "francs"),
+    r"yen|¥": ("yen", "yen"),
+    r"rupees?|₹": ("rupee", "rupees"),
+    r"crowns?|kroner|kronor": ("crown", "crowns"),
+}
+_SIGN: Final = r"[$€£¥₹]"
+_CURRENCY: Final = "|".join(_MONEY)
+_X: Final = rf"(?:minus |-)?{NUMBER}"
+_AMONG: Final = r"(?:between|among|amongst|by|into|in|with|for)"
+_PEOPLE: Final = r"(?: (?:people|persons?|friends|ways|parts|kids|children|adults|guests))?"
+_PARTS: Final = {"half": 2, "halve": 2, "2nd": 2, "3rd": 3, "quarter": 4, "100th": 100, "1000th": 1000} | {
+    f"{part}th": part for part in range(4, 21)
+}
+_QUESTION: Final = re.compile(
+    r"^(?:(?:and|so|then|okay|tell me|do you know|can you tell me|please) )*(?:"
+    r"what(?:'s| is| are| do| does| would|'ll| will)|how (?:much|many) (?:is|are|do|does|would|will)"
+    r"|calculate|compute|work out|figure out|evaluate|solve|find)"
+    r"(?: (?:you|i|we) (?:get|have) (?:if|when) (?:you|i|we))? "
+    r"|^if (?:i|you|we) (?:buy|take|have|get|order) "
+)
+_IT: Final = r"(?:that|it|this|they|the total)"
+_PAY: Final = r"(?:do|will|would) (?:i|we) (?:pay|owe|have|need)"
+_ENDS: Final = re.compile(
+    r"(?: (?:equals?|equal to|makes?|cost|come (?:out )?to|be|altogether|in total|in all|exactly|is what"
+    rf"|is how much|(?:what|how much) {_PAY}|how much (?:is|does|do) {_IT}(?: cost| make| come to)?"
+    rf"|what(?:'s| is) {_IT}|what (?:does|do|would) {_IT} (?:cost|come to|make)))+$"
+)
+_SHARE: Final = "(?:tip|discount|tax|vat|service charge|commission)"
+_REWRITES: Final = tuple(
+    (re.compile(pattern), expression)
+    for pattern, expression in (
+        (rf"^(?:what )?(?:per ?cent|percentage) of ({_X}) is ({_X})$", r"PERCENT (100 * \2 / \1)"),
+        (rf"^({_X}) is what (?:per ?cent|percentage) of ({_X})$", r"PERCENT (100 * \1 / \2)"),
+        (rf"^what (?:per ?cent|percentage) is ({_X}) of ({_X})$", r"PERCENT (100 * \1 / \2)"),
+        (r"\bper ?cents?\b", "%"),
+        (r" %", "%"),
+        (r"\bonly\b|\bof us\b|\bof them\b", " "),
+        # parts
+        (rf"\b(?:a |1 )?half(?: of)? ({_X})(?!%)", r"(\1 / 2)"),
+        (rf"\b(\d+|a) ({'|'.join(sorted(_PARTS, key=len, reverse=True))})s? of ({_X})", "PART"),
+        (rf"\b(\d+)/(\d+) of ({_X})", r"(\3 * \1 / \2)"),
+        (rf"\b(?:double|twice) ({_X})", r"(2 * \1)"),
+        (rf"\b(?:triple|treble) ({_X})", r"(3 * \1)"),
+        (rf"\b(?:the )?cube root(?: of)? ({_X})", r"(\1 ** (1 / 3))"),
+        (rf"\b(?:the )?square root(?: of)? ({_X})", r"sqrt(\1)"),
+        (r"\b(?:raised )?to the (\d+)(?:st|nd|rd|th)(?: power)?\b", r"** \1"),
+        (r"\b(?:raised )?to the power(?: of)?\b", "**"),
+        # tips and prices
+        (rf"\b(?:an? )?({NUMBER}%) (?:{_SHARE} )?(?:on|of|for) (?:an? )?({_X})", r"(\1 * \2)"),
+        (rf"\b(?:an? |the )?tip of ({NUMBER}%) (?:on|of|for) (?:an? )?({_X})", r"(\1 * \2)"),
+        (rf"\b({NUMBER}%) off(?: of)? ({_X})", r"(\2 - \1)"),
+        (rf"({_X}) (?:with|minus|less) (?:an? )?({NUMBER}%)(?: off| discount)?", r"(\1 - \2)"),
+        (rf"({_X}) plus (?:an? )?({NUMBER}%)(?: tip| tax| vat)?", r"(\1 + \2)"),
+        # verbs
+        (rf"\b(?:split|divide|share) ({_X}) {_AMONG} ({_X}){_PEOPLE}", r"(\1 / \2)"),
+        (rf"({_X}) (?:split|divided|shared) {_AMONG} ({_X}){_PEOPLE}", r"(\1 / \2)"),
+        (rf"\b(?:split|divide) ({_X}) ({_X}) ways", r"(\1 / \2)"),
+        (rf"({_X}) split ({_X}) ways", r"(\1 / \2)"),
+        (rf"\badd (?:up )?({_X}),? (?:(?:and|to|plus) )?({_X})(?:,? and ({_X}))?", "ADD"),
+        (rf"\b(?:subtract|take|deduct) (?:away )?({_X}) (?:away )?from ({_X})", r"(\2 - \1)"),
+        (rf"\bmultiply ({_X}) (?:by|with|and|times) ({_X})", r"(\1 * \2)"),
+        (rf"\b(?:the )?sum of ({_X}) and ({_X})", r"(\1 + \2)"),
+        (rf"\b(?:the )?product of ({_X}) and ({_X})", r"(\1 * \2)"),
+        (rf"\b(?:the )?difference between ({_X}) and ({_X})", r"abs(\1 - \2)"),
+        (rf"\b(?:the )?(?:average|mean) of ({_X}) and ({_X})", r"((\1 + \2) / 2)"),
+        (rf"\b(?:the )?(?:average|mean) of ({_X}),? ({_X}),? and ({_X})", r"((\1 + \2 + \3) / 3)"),
+        (rf"({_X}) (?:take away|less) ({_X})", r"(\1 - \2)"),
+        (r"\bminus (?=\d)", "- "),
+    )
+)  # fmt: skip
+_GOODS: Final = re.compile(
+    rf"(?:do |does )?(?P<count>{NUMBER}) (?:[a-z]+ ){{0,2}}?[a-z]+ (?:cost )?at (?P<price>{NUMBER})"
+    r"(?: each| apiece| a piece| per piece)?"
+)
+_OPERATOR: Final = re.compile(
+    r"[-+*/%×÷√²³^]|\)\(|\d\(|(?<=\d)x(?=\d)|\b(?:sqrt|abs|round|floor|ceil"
+    r"|plus|minus|times|over|mod|squared|cubed|divided|multiplied|x)\b"
+)
+_FUNCTIONS: Final = re.compile(r"\b(?:sqrt|abs|round|floor|ceil|mod|pi|e|x)\b")
+_IDIOMS: Final = frozenset(("9/11", "24/7", "50/50", "20/20", "7-11", "7-eleven", "10-4", "360"))
+"""They look like sums and are none."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What is to be calculated."""
+
+    expression: str
+    """As `evaluate` reads it."""
+    money: tuple[str, str] | None = None
+    """One and several of its currency."""
+    percent: bool = False
+    """Whether the result is one in a hundred."""
+
+
+def sum_of(words: str) -> Sum | None:
+    """The sum that these words are; None if they are a number at most, or something else."""
+    plain = words.strip(" ?=.").casefold()
+    if plain in _IDIOMS:
+        return None
+    if not re.search(rf"[a-wyz]|{_SIGN}", _FUNCTIONS.sub("", plain)):
+        return Sum(plain) if _calculates(plain) else None
+    text = re.sub(r"\s+", " ", in_digits(words)).strip(" ?.=")
+    text = _ENDS.sub("", _QUESTION.sub("", text)).strip(" ,")
+    if text in _IDIOMS:
+        return None
+    text, money = _without_money(text)
+    if money and (goods := _GOODS.fullmatch(text)):
+        text = f"{goods['count']} * {goods['price']}"
+    for pattern, expression in _REWRITES:
+        text = pattern.sub(lambda found, made=expression: _made(found, made), text)  # type: ignore[misc]
+    percent = text.startswith("PERCENT ")
+    text = text.removeprefix("PERCENT ").strip()
+    if not _calculates(text) or re.search(rf"(?<!%) of |(?<![%\d]) ?{NUMBER} {NUMBER}", text):
+        return None
+    return Sum(text, money, percent)
+
+
+def _calculates(text: str) -> bool:
+    """A number alone isn't a sum, nor is "20%"."""
+    return _OPERATOR.search(text.lstrip("- ").rstrip("%")) is not None
+
+
+def _made(found: re.Match[str], expression: str) -> str:
+    if expression == "ADD":
+        return f"({' + '.join(each for each in found.groups() if each)})"
+    if expression == "PART":
+        count = "1" if found[1] == "a" else found[1]
+        return f"({found[3]} * {count} / {_PARTS[found[2]]})"
+    return found.expand(expression)
+
+
+def _without_money(text: str) -> tuple[str, tuple[str, str] | None]:
+    """Amounts as plain numbers, and their currency if they have one and the same."""
+    currencies: set[tuple[str, str]] = set()
+
+    def amount(found: re.Match[str]) -> str:
+        currency = found["sign"] or found["currency"]
+        currencies.add(next(names for words, names in _MONEY.items() if re.fullmatch(words, currency)))
+        cents = found["cents"]
+        return f"{found['whole']}.{int(cents):02}" if cents and "." not in found["whole"] else found["whole"]
+
+    text = re.sub(
+        rf"(?:(?P<sign>{_SIGN}) ?)?(?P<whole>{NUMBER})(?(sign)| (?P<currency>{_CURRENCY})\b"
+        rf"(?: (?:and )?(?P<cents>\d\d?)(?: cents?| pence)?\b(?! ?(?:%|[a-z]+ ?\d))(?!\.))?)",
+        amount,
+        text,
+    )
+    cents = re.compile(rf"\b({NUMBER}) (?:cents?|pence)\b")
+    if cents.search(text):
+        text = cents.sub(lambda found: str(float(found[1]) / 100), text)
+        currencies = currencies or {("dollar", "dollars")}
+    return text, currencies.pop() if len(currencies) == 1 else None
