@@ -275,6 +275,7 @@ class Agent:
 
     async def warm_up(self) -> None:
         """Have the LLM read what every conversation begins with. Raises its `VoiceError`."""
+        await asyncio.to_thread(self.understanding.prepare, tuple(self.tools))
         brief = self.direct("warm-up").brief()
         offer = brief.offer()
         if offer is not None:

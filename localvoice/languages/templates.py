@@ -9,6 +9,7 @@ end. An utterance of more than `LONGEST` words fits nothing: who says so much sa
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 LONGEST: Final = 30
@@ -49,23 +50,27 @@ class _Place:
 
 
 class Templates:
-    """Sentence templates that mean the same."""
+    """Sentence templates that mean the same. They are compiled when one is first asked for."""
 
     def __init__(self, templates: Iterable[str], fillers: Fillers = NO_FILLERS) -> None:
         """Raises `ValueError` for one that is badly written."""
-        before, after = (
+        self._before, self._after = (
             f"(?:{'|'.join(_source(each)[0] for each in words)})*" if words else ""
             for words in (fillers.before, fillers.after)
         )
-        self._patterns: list[tuple[re.Pattern[str], list[_Place]]] = []
-        for each in templates:
-            source, places = _source(each)
-            self._patterns.append((re.compile(f"{before}{source}{after}", re.IGNORECASE), places))
+        self._sources = [_source(each) for each in templates]
+
+    @cached_property
+    def _patterns(self) -> list[tuple[re.Pattern[str], list[_Place]]]:
+        return [
+            (re.compile(f"{self._before}{source}{self._after}", re.IGNORECASE), places)
+            for source, places in self._sources
+        ]
 
     @property
     def places(self) -> set[str]:
         """Names of all places."""
-        return {place.name for _, places in self._patterns for place in places}
+        return {place.name for _, places in self._sources for place in places}
 
     def matches(self, utterance: str) -> Iterator[dict[str, str]]:
         """What stands in the places of each template that the whole utterance fits, by their names."""

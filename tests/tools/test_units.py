@@ -52,7 +52,44 @@ from tests.support.builtin_use import use
     ],
 )
 async def test_units_are_converted(value: float, from_unit: str, to_unit: str, said: str) -> None:
-    assert await use("convert_units", value=value, from_unit=from_unit, to_unit=to_unit) == said
+    assert await use("convert_units", value=value, from_unit=from_unit, to_unit=to_unit) == f"{said}."
+
+
+@pytest.mark.parametrize(
+    ("from_unit", "to_unit", "said"),
+    [
+        ("two cups of flour", "grams", "2 cups of flour is about 250 grams"),
+        ("200 grams of butter", "cups", "200 grams of butter is about 0.88 cups"),
+        ("half a cup of sugar", "grams", "0.5 cups of sugar is about 100 grams"),
+        ("3 tablespoons of honey", "ounces", "3 tablespoons of honey is about 2.2 ounces"),
+        ("a quarter cup", "tablespoons", "0.25 cups is 4 tablespoons"),
+        ("a cup", "grams of chopped walnuts", "1 cup of chopped walnuts is about 115 grams"),
+        ("two cups", "milliliters", "2 cups is about 473.18 milliliters"),
+        ("6 foot 2", "centimeters", "6 feet 2 inches is 187.96 centimeters"),
+        ("5'11", "cm", "5 feet 11 inches is 180.34 centimeters"),
+        ("gas mark 4", "fahrenheit", "Gas mark 4 is 356 degrees Fahrenheit"),
+        ("350 fahrenheit", "gas mark", "350 degrees Fahrenheit is about gas mark 4"),
+        ("a mile", "feet", "1 mile is 5,280 feet"),
+        ("one and a half hours", "minutes", "1.5 hours is 90 minutes"),
+        ("a third of a cup", "tablespoons", "a third of a cup is about 5.333 tablespoons"),
+        ("a dozen inches", "feet", "12 inches is 1 foot"),
+        ("30 seconds", "minutes", "30 seconds is 0.5 minutes"),
+    ],
+)
+async def test_quantities_in_words(from_unit: str, to_unit: str, said: str) -> None:
+    assert await use("convert_units", value=1, from_unit=from_unit, to_unit=to_unit) == f"{said}."
+
+
+@pytest.mark.parametrize(
+    ("from_unit", "to_unit", "said"),
+    [
+        ("a cup of gravel", "grams", "I don't know how heavy gravel is, so I can't convert that."),
+        ("a cup", "grams", "Of what? Grams of flour are not those of sugar."),
+        ("gas mark 12", "celsius", "Gas marks go from 1 to 9, with a quarter and a half below."),
+    ],
+)
+async def test_what_cooks_are_told(from_unit: str, to_unit: str, said: str) -> None:
+    assert await use("convert_units", value=1, from_unit=from_unit, to_unit=to_unit) == f"error: {said}"
 
 
 @pytest.mark.parametrize(
@@ -105,5 +142,5 @@ async def test_units_are_read_once_and_off_the_event_loop() -> None:
     units._named.cache_clear()
     for _ in range(2):  # read on the event loop, they would block it, which the fixtures don't let pass
         said = await use("convert_units", value=1, from_unit="mile", to_unit="km")
-        assert said == "1 mile is about 1.609 kilometers"
+        assert said == "1 mile is about 1.609 kilometers."
     assert units._registry.cache_info().misses == 1

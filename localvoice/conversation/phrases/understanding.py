@@ -4,7 +4,7 @@ Small and exact: what isn't sure is left to the LLM. The sentences are in `local
 a language, and with the tools themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -56,6 +56,14 @@ class Understanding:
     own_persona: bool = False
     """Whether the application has a prompt or a playbook of its own: then only stop words and repairs apply,
     unless the settings say more."""
+
+    def prepare(self, tools: Iterable[Tool], code: str = DEFAULT) -> None:
+        """Compile the sentences of these tools, in a thread: it takes too long for the first turn."""
+        known = language(code)
+        fillers = NO_FILLERS if known is None else known.fillers
+        for tool in tools:
+            for sentences in (tool.phrases, tool.follow_ups):
+                _templates(sentences, fillers).fit("")
 
     def of(
         self, words: str, tools: Sequence[Tool], last_call: ToolCall | None, code: str = DEFAULT

@@ -14,6 +14,9 @@ from pydantic import Field
 
 from localvoice.tools import ToolError, tool
 from localvoice.tools.builtin.arithmetic import spoken_number
+from localvoice.tools.builtin.cooking import celsius_of_gas_mark, gas_mark_of, grams_per_cup
+from localvoice.tools.builtin.words.quantities import GAS_MARK, quantity_of
+from localvoice.tools.builtin.words.wording import accepted_by
 
 if TYPE_CHECKING:
     from pint import UnitRegistry
@@ -64,6 +67,13 @@ _REWRITES: Final = (
 _FACTOR: Final = re.compile(r"(?:(square|cubic) )?(.*?)([23]?)", re.IGNORECASE)
 _POWERS: Final = {"square": 2, "cubic": 3, "2": 2, "3": 3}
 _MAX_CHARACTERS: Final = 60
+_STEPS: Final = (
+    (100, Fraction(5)),
+    (10, Fraction(1)),
+    (1, Fraction(1, 10)),
+    (-math.inf, Fraction(1, 100)),
+)
+"""Of what is weighed in cups: from which size on it is rounded to what."""
 
 
 @dataclass(frozen=True)
@@ -78,34 +88,73 @@ class _Unit:
         return dimensions.get(self.unit.dimensionality, "something else")
 
 
-@tool
+@tool(speaks=True)
 async def convert_units(
     value: float,
-    from_unit: Annotated[str, Field(description="like mile")],
+    from_unit: Annotated[str, accepted_by(quantity_of), Field(description="like mile")],
     to_unit: Annotated[str, Field(description="like kilometer")],
+    ingredient: Annotated[str, Field(description="in recipes, like flour")] = "",
 ) -> str:
     """Convert length, mass, volume, temperature, speed, area, time or data."""
     if not math.isfinite(value):
         raise ToolError("only a finite number can be converted")
     # In a thread: the first conversion loads pint.
-    return await asyncio.to_thread(_convert, Fraction(repr(value)), from_unit, to_unit)
+    return await asyncio.to_thread(_convert, Fraction(repr(value)), from_unit, to_unit, ingredient)
 
 
-def _convert(value: Fraction, from_unit: str, to_unit: str) -> str:
-    source, target = _unit(from_unit), _unit(to_unit)
+def _convert(value: Fraction, from_words: str, to_words: str, ingredient: str) -> str:
+    quantity = quantity_of(from_words)
+    to_unit, _, of_target = to_words.partition(" of ")
+    ingredient = ingredient or quantity.ingredient or of_target
+    value *= quantity.value
+    if quantity.unit == GAS_MARK:
+        number, value = value, Fraction(celsius_of_gas_mark(value))
+        source, spoken = _named("degree_Celsius"), f"Gas mark {spoken_number(number)}"
+    else:
+        source = _unit(quantity.unit)
+        spoken = quantity.spoken or _counted(value, source)
+    if to_unit.casefold() == GAS_MARK:
+        celsius = _converted(value, source, _named("degree_Celsius"))
+        return f"{spoken} is about gas mark {gas_mark_of(float(celsius))}."
+    target = _unit(to_unit)
+    if ingredient and {source.measures, target.measures} == {"mass", "volume"}:
+        result = _weighed(value, source, target, grams_per_cup(ingredient))
+        return f"{spoken} of {ingredient} is about {_counted(_roughly(result), target, digits=3)}."
     # An ounce of water is a fluid ounce to most people.
     if source.name == "ounce" and target.measures == "volume":
         source = _named("fluid_ounce")
+        spoken = _counted(value, source)
     if target.name == "ounce" and source.measures == "volume":
         target = _named("fluid_ounce")
+    result = _converted(value, source, target)
+    if target.measures == "temperature" and (result * 100).denominator != 1:
+        return f"{spoken} is about {_counted(Fraction(round(result)), target)}."
+    return f"{spoken} is {_counted(result, target, digits=4)}."
+
+
+def _converted(value: Fraction, source: _Unit, target: _Unit) -> Fraction:
+    if {source.measures, target.measures} == {"mass", "volume"}:
+        raise ToolError(f"Of what? {target.plural.capitalize()} of flour are not those of sugar.")
     if source.unit.dimensionality != target.unit.dimensionality:
         both = f"{source.plural} measure {source.measures} and {target.plural} {target.measures}"
-        raise ToolError(f"{both}: one can't be converted to the other")
+        raise ToolError(f"That can't be converted: {both}.")
     try:
-        result = _registry().Quantity(value, source.unit).to(target.unit).magnitude
+        return Fraction(_registry().Quantity(value, source.unit).to(target.unit).magnitude)
     except TypeError:  # a logarithmic unit, or a temperature within another unit
-        raise ToolError(f"{source.plural} can't be converted to {target.plural}") from None
-    return f"{_counted(value, source)} is {_counted(Fraction(result), target, digits=4)}"
+        raise ToolError(f"I'm afraid {source.plural} can't be converted to {target.plural}.") from None
+
+
+def _weighed(value: Fraction, source: _Unit, target: _Unit, grams_in_cup: Fraction) -> Fraction:
+    cup, gram = _named("cup"), _named("gram")
+    if source.measures == "volume":
+        return _converted(_converted(value, source, cup) * grams_in_cup, gram, target)
+    return _converted(_converted(value, source, gram) / grams_in_cup, cup, target)
+
+
+def _roughly(value: Fraction) -> Fraction:
+    """As exact as a cup can be filled."""
+    step = next(step for least, step in _STEPS if value >= least)
+    return round(value / step) * step
 
 
 @functools.cache
@@ -137,7 +186,7 @@ def _factor(text: str, words: str) -> _Unit:
     assert match is not None  # it matches everything
     name = _pint_name(match[2])
     if name is None:
-        raise ToolError(f"the unit {words[:40]!r} isn't known{_hint(match[2])}")
+        raise ToolError(f"The unit {words[:40]!r} isn't known{_hint(match[2])}.")
     unit = _named(name)
     power = _POWERS.get((match[1] or match[3]).casefold(), 1)
     word = {1: "", 2: "square ", 3: "cubic "}[power]

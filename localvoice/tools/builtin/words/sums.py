@@ -58,8 +58,8 @@ _REWRITES: Final = tuple(
         (r"\b(?:raised )?to the (\d+)(?:st|nd|rd|th)(?: power)?\b", r"** \1"),
         (r"\b(?:raised )?to the power(?: of)?\b", "**"),
         # tips and prices
-        (rf"\b(?:an? )?({NUMBER}%) (?:{_SHARE} )?(?:on|of|for) (?:an? )?({_X})", r"(\1 * \2)"),
         (rf"\b(?:an? |the )?tip of ({NUMBER}%) (?:on|of|for) (?:an? )?({_X})", r"(\1 * \2)"),
+        (rf"\b(?:an? )?({NUMBER}%) (?:{_SHARE} )?(?:on|of|for) (?:an? )?({_X})", r"(\1 * \2)"),
         (rf"\b({NUMBER}%) off(?: of)? ({_X})", r"(\2 - \1)"),
         (rf"({_X}) (?:with|minus|less) (?:an? )?({NUMBER}%)(?: off| discount)?", r"(\1 - \2)"),
         (rf"({_X}) plus (?:an? )?({NUMBER}%)(?: tip| tax| vat)?", r"(\1 + \2)"),
@@ -80,6 +80,12 @@ _REWRITES: Final = tuple(
         (r"\bminus (?=\d)", "- "),
     )
 )  # fmt: skip
+_AMOUNT: Final = re.compile(
+    rf"(?:(?P<sign>{_SIGN}) ?)?(?P<whole>{NUMBER})(?(sign)| (?P<currency>{_CURRENCY})\b"
+    r"(?: (?:and )?(?P<cents>\d\d?(?= cents?| pence)|\d\d)(?: cents?| pence)?\b"
+    r"(?! ?(?:%|[a-z]+ ?\d)|\.))?)"
+)
+_CENTS: Final = re.compile(rf"\b({NUMBER}) (?:cents?|pence)\b")
 _GOODS: Final = re.compile(
     rf"(?:do |does )?(?P<count>{NUMBER}) (?:[a-z]+ ){{0,2}}?[a-z]+ (?:cost )?at (?P<price>{NUMBER})"
     r"(?: each| apiece| a piece| per piece)?"
@@ -152,14 +158,8 @@ def _without_money(text: str) -> tuple[str, tuple[str, str] | None]:
         cents = found["cents"]
         return f"{found['whole']}.{int(cents):02}" if cents and "." not in found["whole"] else found["whole"]
 
-    text = re.sub(
-        rf"(?:(?P<sign>{_SIGN}) ?)?(?P<whole>{NUMBER})(?(sign)| (?P<currency>{_CURRENCY})\b"
-        rf"(?: (?:and )?(?P<cents>\d\d?)(?: cents?| pence)?\b(?! ?(?:%|[a-z]+ ?\d))(?!\.))?)",
-        amount,
-        text,
-    )
-    cents = re.compile(rf"\b({NUMBER}) (?:cents?|pence)\b")
-    if cents.search(text):
-        text = cents.sub(lambda found: str(float(found[1]) / 100), text)
+    text = _AMOUNT.sub(amount, text)
+    if _CENTS.search(text):
+        text = _CENTS.sub(lambda found: str(float(found[1]) / 100), text)
         currencies = currencies or {("dollar", "dollars")}
     return text, currencies.pop() if len(currencies) == 1 else None
