@@ -3,44 +3,30 @@
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import llama_cpp
 import numpy as np
-import numpy.typing as npt
 
 from localvoice.engines.jobs import Stop
-from localvoice.engines.llama.patches import sampler_of, set_sampler
-
-Tokens = npt.NDArray[np.intc]
-"""Shape (tokens,)."""
+from localvoice.engines.llama.kept import WORTH_A_CHANGE, Kept, Tokens, best_start, shared
+from localvoice.engines.llama.marks import SEQUENCE, Marks, pointer
+from localvoice.engines.llama.patches import has_logits, sampler_of, set_sampler
 
 MOST_KEPT: Final = 8
 """Conversations kept in addition to the one in the cache."""
 KEPT_MB: Final = 256
 """What they may take together, where a profile doesn't say it."""
+MARKS_SHARE: Final = 2
+"""The marks of the conversation in the cache take no more than one part of so many."""
 ASIDE_SHARE: Final = 2
 """A question aside isn't kept if it takes more than one part of so many: the room is for conversations."""
-WORTH_A_CHANGE: Final = 16
-"""Tokens whose reading must be saved by keeping a conversation, or by changing to one. The change itself
-takes as long as reading a few."""
 READ_STEP: Final = 32
 """Tokens of a prompt that the CPU computes at a time, and reads before others may have the model. More are
 hardly faster, and take more memory."""
 _ABORT_IF_NOT_EMPTY: Final = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
 """llama.cpp asks hundreds of times a token whether to abort. A callback into Python would take the
 interpreter's lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, else 1."""
-_SEQUENCE: Final = 0
-"""The one that the binding uses."""
-
-
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """A conversation outside of the cache: what was read and written of it, and llama.cpp's state of it."""
-
-    tokens: Tokens
-    state: npt.NDArray[np.uint8]
 
 
 class CacheLease:
@@ -62,33 +48,6 @@ class CacheLease:
         """While another has the cache: the binding's sampler, which picks the next token."""
 
 
-def shared(one: Sequence[int] | Tokens, other: Sequence[int] | Tokens) -> int:
-    """How many tokens both have in common at their beginning."""
-    length = min(len(one), len(other))
-    differ = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
-    return int(differ[0]) if differ.size else length
-
-
-def cut(llama: llama_cpp.Llama, length: int) -> bool:
-    """Take back what the cache holds behind so many tokens; False where the model can't."""
-    return bool(llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(llama.ctx), _SEQUENCE, length, -1))
-
-
-def best_start(prompt: Sequence[int], present: Tokens, kept: Sequence[Tokens], cuts: bool) -> int | None:
-    """Index of the kept conversation to read the prompt on from; None: the one in the cache, `present`.
-
-    A model whose state can't be cut (`cuts` is false) only goes on where a conversation ended.
-    """
-
-    def saved(tokens: Tokens) -> int:
-        known = shared(prompt, tokens)
-        return known if cuts or known == len(tokens) else 0
-
-    each = [(saved(tokens), -len(tokens)) for tokens in kept]  # among equals the shortest is loaded soonest
-    best = max(range(len(kept)), key=each.__getitem__, default=None)
-    return best if best is not None and each[best][0] >= saved(present) + WORTH_A_CHANGE else None
-
-
 class PromptCache:
     """The one conversation in the model's cache, and those that are kept outside of it.
 
@@ -100,9 +59,11 @@ class PromptCache:
         self._llama = llama
         self._read_step = read_step
         self._kept_bytes = kept_mb * 2**20
-        model = llama.model
-        self.cuts = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
-        """Whether what was read last can be taken back."""
+        self._marks = Marks(llama, self._kept_bytes / MARKS_SHARE)
+        self.cuts: Final = not self._marks.recurrent
+        """Whether what was read since the conversation was loaded can be taken back, to any token."""
+        self.parts: Final = self._marks.needed
+        """Whether it is of use to know where prompts part."""
         self._kept: list[Kept] = []  # the first is forgotten first
         self._interrupted: Kept | None = None
         """Whose conversation goes on after the latest question aside. It is kept however large it is."""
@@ -143,10 +104,11 @@ class PromptCache:
             return
         self._open = None
         if lease.prompt:
+            if not whole and not self.cuts:
+                self._marks.take_back_to_last()  # a step that was aborted has spoilt the state
             count = self._llama.n_tokens
-            left = min(count, lease.prompt) if self.cuts else 0
             self._prompt, self._aside = lease.prompt, lease.aside
-            self._worth = count if whole else left
+            self._worth = count if whole else min(count, lease.prompt)
         if lease.aside:
             if self._size() > self._kept_bytes / ASIDE_SHARE:
                 self._worth = 0
@@ -161,16 +123,18 @@ class PromptCache:
             self._open.kept = self._put_away()
         self._kept, self._open, self._interrupted = [], None, None
         self._prompt, self._aside, self._worth = 0, False, 0
+        self._marks.each = ()
         # With what the cells hold: to take tokens back only marks them as free.
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), True)
         llama.reset()  # type: ignore[no-untyped-call]
         llama.input_ids.fill(0)
 
-    def read(self, lease: CacheLease, prompt: Sequence[int]) -> Iterator[str]:
+    def read(self, lease: CacheLease, prompt: Sequence[int], parting: int = 0) -> Iterator[str]:
         """Evaluate the prompt except for its last tokens, in steps, each to be taken inside of `held`.
         They yield "", an item that brings no text.
 
-        Afterwards the cache holds what is evaluated of it, or more.
+        Afterwards the cache holds what is evaluated of it, or more. At `parting`, before which token other
+        prompts are likely to part from it, a model that can't take back tokens leaves a mark.
         """
         llama = self._llama
         self._find(prompt, lease.aside)
@@ -178,15 +142,29 @@ class PromptCache:
         known = shared(prompt, self._tokens())
         if known == len(prompt):
             return
-        if cut(llama, known):
-            llama.n_tokens = known
-        else:
-            llama.reset()  # type: ignore[no-untyped-call]
+        self._marks.take_back(known)
         if min(prompt[llama.n_tokens :]) < 0:
             return  # an image: only the job that brings it can look at it, and in one go
-        while len(prompt) - llama.n_tokens > self._read_step:
-            llama.eval(prompt[llama.n_tokens : llama.n_tokens + self._read_step])
+        if llama.n_tokens == parting:
+            self._marks.make()
+        while llama.n_tokens < parting or len(prompt) - llama.n_tokens > self._read_step:
+            end = llama.n_tokens + self._read_step
+            llama.eval(prompt[llama.n_tokens : min(end, parting) if llama.n_tokens < parting else end])
+            if llama.n_tokens == parting:
+                self._marks.make()
             yield ""
+
+    def mark(self) -> None:
+        """The next prompt may well part from this one here."""
+        self._marks.make()
+
+    def fit(self, prompt: Sequence[int]) -> None:
+        """Take back what isn't of the prompt, where the binding can't: it would read the prompt again."""
+        if not self.parts:
+            return
+        known, count = shared(prompt, self._tokens()), self._llama.n_tokens
+        if known < count or known == len(prompt) and not has_logits(self._llama):
+            self._marks.take_back(min(known, len(prompt) - 1))
 
     def _change(self, lease: CacheLease) -> None:
         if self._open is not None:
@@ -216,7 +194,12 @@ class PromptCache:
 
     def _find(self, prompt: Sequence[int], aside: bool) -> None:
         """Have the cache hold the conversation that begins most like the prompt."""
-        index = best_start(prompt, self._tokens(), [kept.tokens for kept in self._kept], self.cuts)
+        held = [*(kept.marks for kept in self._kept), self._marks.each]
+        places = [[mark.length for mark in marks] for marks in held]
+        if self.cuts:
+            places[-1].append(shared(prompt, self._tokens()))
+        tokens = [kept.tokens for kept in self._kept]
+        index = best_start(prompt, self._tokens(), tokens, not self.parts, places)
         start = None if index is None else self._kept.pop(index)
         if start is self._interrupted:
             self._interrupted = None
@@ -231,7 +214,7 @@ class PromptCache:
                 self._keep(start)  # another conversation, of which only the beginning is of use
 
     def _size(self) -> int:
-        return int(llama_cpp.llama_state_seq_get_size(self._llama.ctx, _SEQUENCE))
+        return int(llama_cpp.llama_state_seq_get_size(self._llama.ctx, SEQUENCE))
 
     def _tokens(self) -> Tokens:
         return self._llama.input_ids[: self._llama.n_tokens]
@@ -239,11 +222,11 @@ class PromptCache:
     def _put_away(self, interrupted: bool = False) -> Kept:
         """Keep what is in the cache; `interrupted`: by a question aside."""
         llama = self._llama
-        cut(llama, llama.n_tokens)  # what an aborted step left there
+        self._marks.take_back(llama.n_tokens)  # what an aborted step left there
         state = np.empty(self._size(), np.uint8)
-        if not llama_cpp.llama_state_seq_get_data(llama.ctx, _pointer(state), state.size, _SEQUENCE):
+        if not llama_cpp.llama_state_seq_get_data(llama.ctx, pointer(state), state.size, SEQUENCE):
             raise RuntimeError("llama.cpp gave no state of the conversation")
-        kept = Kept(self._tokens().copy(), state)
+        kept = Kept(self._tokens().copy(), state, self._marks.each)
         if interrupted:
             self._interrupted = kept
         self._keep(kept, first_to_go=self._aside if self._open is None else self._open.aside)
@@ -258,7 +241,7 @@ class PromptCache:
             if len(kept.tokens) - shared(kept.tokens, new.tokens) >= WORTH_A_CHANGE
         ]
         self._kept = [new, *others] if first_to_go else [*others, new]
-        while len(self._kept) > MOST_KEPT or sum(kept.state.nbytes for kept in self._kept) > self._kept_bytes:
+        while len(self._kept) > MOST_KEPT or sum(kept.nbytes for kept in self._kept) > self._kept_bytes:
             first = next((kept for kept in self._kept if kept is not self._interrupted), None)
             if first is None:
                 break
@@ -270,15 +253,10 @@ class PromptCache:
         llama = self._llama
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), False)
         llama.reset()  # type: ignore[no-untyped-call]  # the logits are those of the other conversation
+        self._marks.each = kept.marks
         if not kept.tokens.size:
             return
-        if not llama_cpp.llama_state_seq_set_data(
-            llama.ctx, _pointer(kept.state), kept.state.size, _SEQUENCE
-        ):
+        if not llama_cpp.llama_state_seq_set_data(llama.ctx, pointer(kept.state), kept.state.size, SEQUENCE):
             raise RuntimeError("llama.cpp didn't take the state of the conversation back")
         llama.n_tokens = kept.tokens.size
         llama.input_ids[: kept.tokens.size] = kept.tokens
-
-
-def _pointer(state: npt.NDArray[np.uint8]) -> Any:
-    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

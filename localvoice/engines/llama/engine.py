@@ -82,7 +82,7 @@ class LlamaModel:
         self.context_tokens = context_tokens
         self.prompts = Prompts(self._llama, context_tokens)
         self._cache = PromptCache(self._llama, GPU_BATCH if gpu_layers else READ_STEP, kept_mb)
-        self._writer = Writer(self._llama, self.prompts, plan, self._cache.cuts)
+        self._writer = Writer(self._llama, self.prompts, plan, self._cache)
 
     def reply(
         self,
@@ -117,7 +117,7 @@ class LlamaModel:
             return ()
 
         lease = CacheLease(stop)
-        return self._held(lease, self._steps(lease, messages, offer, read_rest))
+        return self._held(lease, self._steps(lease, messages, offer, read_rest, ahead=True))
 
     def forget(self) -> None:
         self._cache.forget()
@@ -144,13 +144,18 @@ class LlamaModel:
         messages: Sequence[ChatMessage],
         offer: ToolOffer | None,
         then: Callable[[list[int]], Iterable[ReplyItem]],
+        ahead: bool = False,
     ) -> Generator[ReplyItem, None, None]:
         """Read the prompt, then do something with it. Inside, a model that sees has the messages' images."""
         images = [image for message in messages for image in message.images]
         llama = self._llama
         with llama.showing(images, lease.stop) if isinstance(llama, SeeingLlama) else nullcontext():
-            prompt = self.prompts.tokens(messages, offer)
-            yield from self._cache.read(lease, prompt)
+            prompt, parting = self.prompts.tokens(messages, offer), 0
+            if self._cache.parts and not images:
+                parting = self.prompts.parting(messages, offer, prompt)
+                if ahead and not self._cache.cuts:
+                    prompt = prompt[: self.prompts.foreseen(messages, offer, prompt)]
+            yield from self._cache.read(lease, prompt, parting)
             yield from then(prompt)
 
 

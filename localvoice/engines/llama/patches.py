@@ -48,6 +48,11 @@ def set_sampler(llama: llama_cpp.Llama, sampler: Any) -> None:
     llama._sampler = sampler
 
 
+def has_logits(llama: llama_cpp.Llama) -> bool:
+    """Whether those behind the last token are there, and the next one can be picked."""
+    return not llama._requires_eval
+
+
 def compute(llama: llama_cpp.Llama, tokens: Sequence[int], logits_at: Iterable[int]) -> None:
     """Compute at most a batch of tokens behind those in the cache, with logits also at these indexes.
 

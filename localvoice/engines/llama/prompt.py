@@ -3,7 +3,7 @@
 import ctypes
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import llama_cpp
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.llama import tool_prompt
+from localvoice.engines.llama.kept import shared
 from localvoice.engines.llama.template import ChatTemplate
 from localvoice.engines.llama.vision import SeeingLlama
 from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec, unseen
@@ -25,6 +26,8 @@ _READ_AS_TOKENS: Final = (
 """What llama.cpp takes for one token wherever it stands in a prompt's text. Those that the makers of a model
 defined (Qwen's <tool_call>) it finds even where it is told to take the text as it is."""
 
+_OTHER: Final = " …"
+"""Words that no one says."""
 _LONGEST_PIECE: Final = 512
 """Bytes of a token's text: vocabularies have long runs of spaces."""
 _TEMPLATE: Final = "tokenizer.chat_template"
@@ -82,6 +85,29 @@ class Prompts:
         if len(prompt) >= self._context_tokens:
             raise self.too_long()
         return prompt
+
+    def parting(self, messages: Sequence[ChatMessage], offer: ToolOffer | None, prompt: Sequence[int]) -> int:
+        """Before which token the user's latest words begin, or their next ones will: there prompts part."""
+        said = messages[:-1] if messages[-1].role in ("user", "tool") else messages
+        return self._shared(prompt, [*said, ChatMessage("user", _OTHER)], offer)
+
+    def foreseen(
+        self, messages: Sequence[ChatMessage], offer: ToolOffer | None, prompt: Sequence[int]
+    ) -> int:
+        """How many tokens stay the prompt's beginning when the user says more."""
+        last = messages[-1]
+        if last.role != "user":
+            return self.parting(messages, offer, prompt)
+        return self._shared(prompt, [*messages[:-1], replace(last, content=last.content + _OTHER)], offer)
+
+    def _shared(self, prompt: Sequence[int], messages: Sequence[ChatMessage], offer: ToolOffer | None) -> int:
+        text = self._formatted(messages, offer, self._text)
+        return shared(prompt, llama_cpp.Llama.tokenize(self._llama, text, add_bos=False, special=True))
+
+    @property
+    def goes_on_alike(self) -> bool:
+        """Whether what a reply begins with stands before it in the next prompt, too."""
+        return self._template.goes_on_alike
 
     def heads(self, offer: ToolOffer) -> dict[str, list[int]]:
         """Tokens of the lines that the reply may begin with, by the name of the tool."""

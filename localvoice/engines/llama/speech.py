@@ -14,6 +14,7 @@ import llama_cpp
 from llama_cpp import LogitsProcessorList
 
 from localvoice.engines.llama import tool_prompt
+from localvoice.engines.llama.cache import PromptCache
 from localvoice.engines.llama.pace import Pace
 from localvoice.engines.llama.prompt import SEED, Prompts
 from localvoice.engines.reasoning import MOST_SECONDS, Patience, SpokenText
@@ -37,10 +38,11 @@ class _Reply:
 class SpeechWriter:
     """Writes for one model; blocking, for its one thread."""
 
-    def __init__(self, llama: llama_cpp.Llama, prompts: Prompts, pace: Pace) -> None:
+    def __init__(self, llama: llama_cpp.Llama, prompts: Prompts, pace: Pace, cache: PromptCache) -> None:
         self._llama = llama
         self._prompts = prompts
         self._pace = pace
+        self._cache = cache
 
     def write(
         self, prompt: list[int], sampling: Sampling, guarded: bool = False
@@ -67,6 +69,8 @@ class SpeechWriter:
         text, decode = reply.text, codecs.getincrementaldecoder("utf-8")("ignore").decode
         room = self._llama.n_ctx() - len(prompt)
         for token in self._pace.keep(self._tokens(prompt, sampling, forbidden or [])):
+            if not self._cache.cuts and self._llama.n_tokens == len(prompt) and self._prompts.goes_on_alike:
+                self._cache.mark()
             said = text.feed(decode(self._prompts.piece(token)))
             if text.retracted:
                 self._prompts.close_reasoning(*text.block)
@@ -93,6 +97,7 @@ class SpeechWriter:
                 scores[forbidden] = -math.inf
             return scores
 
+        self._cache.fit(prompt)
         self._llama.set_seed(SEED)
         numbers: dict[str, Any] = {
             "temp": sampling.temperature,

@@ -47,6 +47,9 @@ class ChatTemplate:
         opening = [] if self.folds_system else [system]
         self._user_first = not self._shows([*opening, answered, asked])
         self._user_needed = bool(opening) and not self._shows(opening)
+        begun: list[Turn] = [*opening, asked]
+        self.goes_on_alike: Final = self([*begun, answered, asked]).startswith(self(begun))
+        """Whether what a reply begins with stands before it in the next prompt, too."""
 
     def __call__(self, messages: Sequence[Turn]) -> str:
         """The prompt, up to where the reply begins. Raises `VoiceError` LLM_ERROR that names the template."""

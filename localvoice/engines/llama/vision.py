@@ -20,8 +20,8 @@ from llama_cpp import mtmd_cpp as mtmd
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines.jobs import Stop
-from localvoice.engines.llama.cache import cut
 from localvoice.engines.llama.images import decode_image, image_size
+from localvoice.engines.llama.marks import cut
 from localvoice.engines.llama.patches import free_with
 from localvoice.engines.types import Image
 

@@ -18,8 +18,10 @@ from llama_cpp import LogitsProcessorList
 from llama_cpp.llama_grammar import LlamaGrammar
 
 from localvoice.engines.llama import tool_prompt
-from localvoice.engines.llama.cache import cut, shared
+from localvoice.engines.llama.cache import PromptCache
 from localvoice.engines.llama.grammar import call_grammar
+from localvoice.engines.llama.kept import shared
+from localvoice.engines.llama.marks import cut
 from localvoice.engines.llama.pace import Pace
 from localvoice.engines.llama.patches import compute
 from localvoice.engines.llama.prompt import SEED, Prompts, failure
@@ -50,12 +52,13 @@ _RELUCTANCE: Final = 1.2
 class Writer:
     """Writes for one model; blocking, for its one thread."""
 
-    def __init__(self, llama: llama_cpp.Llama, prompts: Prompts, plan: ThreadPlan, cuts: bool) -> None:
-        """`cuts`: whether the model can take back what it has read."""
+    def __init__(
+        self, llama: llama_cpp.Llama, prompts: Prompts, plan: ThreadPlan, cache: PromptCache
+    ) -> None:
         self._llama = llama
         self._prompts = prompts
-        self._speech = SpeechWriter(llama, prompts, Pace(llama, plan))
-        self._cuts = cuts
+        self._speech = SpeechWriter(llama, prompts, Pace(llama, plan), cache)
+        self._cache = cache
 
     def speech(
         self, prompt: list[int], sampling: Sampling, guarded: bool = False
@@ -107,10 +110,11 @@ class Writer:
         known = min(llama.n_tokens, len(prompt) - 1)
         tokens = prompt[known:] + talk
         parting = {shared(talk, head) for head in heads if head != talk}
-        if not self._cuts or not parting or min(tokens) < 0 or len(tokens) > llama.n_batch:
+        if not self._cache.cuts or not parting or min(tokens) < 0 or len(tokens) > llama.n_batch:
+            return {}
+        if not cut(llama, known):
             return {}
         llama.n_tokens = known
-        cut(llama, known)
         behind = {depth: len(tokens) - len(talk) + depth - 1 for depth in parting}
         compute(llama, tokens, behind.values())
         return {tuple(talk[:depth]): self._logits(index) for depth, index in behind.items()}
@@ -127,6 +131,7 @@ class Writer:
             return logits
 
         processors = LogitsProcessorList([look])
+        self._cache.fit(prompt)
         with closing(self._llama.generate(prompt, temp=0.0, logits_processor=processors)) as made:
             next(made)
         return seen[0]
@@ -134,6 +139,7 @@ class Writer:
     def _call(self, prompt: list[int], tool: ToolSpec) -> Generator[str, None, ToolCall]:
         """The call of the tool, as its schema wants it; nothing is heard of it before it is whole."""
         room = min(_CALL_TOKENS, self._llama.n_ctx() - len(prompt))
+        self._cache.fit(prompt)
         chunks: Any = self._llama.create_completion(
             prompt,
             temperature=0.0,

@@ -9,8 +9,8 @@ import pytest
 
 from localvoice.engines import jobs as job_module
 from localvoice.engines.llama import cache as llama_state
-from localvoice.engines.llama.cache import WORTH_A_CHANGE, best_start, shared
 from localvoice.engines.llama.engine import LlamaLlm
+from localvoice.engines.llama.kept import WORTH_A_CHANGE, Kept, best_start, shared
 from localvoice.engines.types import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from tests.support.llama_talks import FEW, SYSTEM, Talk, eggs, france, reply
 from tests.support.llama_talks import llm as llm
@@ -131,7 +131,7 @@ async def test_replies_at_the_same_time_say_what_they_would_say_alone(
     loads: list[int] = []
     load = llm._model._cache._load
 
-    def watched(kept: llama_state.Kept) -> None:
+    def watched(kept: Kept) -> None:
         loads.append(kept.tokens.size)
         load(kept)
 
