@@ -31,7 +31,7 @@ LOCKS := scripts/requirements.lock scripts/requirements-dev.lock scripts/llama.l
 
 # What `make bench` and `make prove` take as WHAT; the first is what they do without it.
 WHAT ?=
-BENCHES := latency words endings tools soak trace
+BENCHES := latency words endings tools caches soak trace
 PROOFS := offline faults fuzz injections
 benched := $(or $(WHAT),$(firstword $(BENCHES)))
 proven := $(or $(WHAT),$(firstword $(PROOFS)))
@@ -63,7 +63,7 @@ To develop it:
   make lock             write the lock files again, UPGRADE=1 with new packages
   make clean distclean  remove results; also remove .venv and the models
 To measure it:
-  make bench            WHAT=$(subst $(space),|,$(BENCHES)), for PROFILE
+  make bench            WHAT=$(subst $(space),|,$(BENCHES))
   make bench-mind       how useful its answers are, on requests of 20 kinds
   make bench-peers      compare it with a plain pipeline and pipecat
   make prove            WHAT=$(subst $(space),|,$(PROOFS))
@@ -132,8 +132,8 @@ docs: $(DEV)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "Built. Open build/docs/index.html."
 
-# A trace has no models, but the tests' scripted engines.
-benched_with := $(if $(filter trace,$(benched)),,--profile $(if $(filter soak,$(benched)),$(PROVED),$(NAMED)))
+# A trace has no models, but the tests' scripted engines; the models of caches are made of random numbers.
+benched_with := $(if $(filter trace caches,$(benched)),,--profile $(if $(filter soak,$(benched)),$(PROVED),$(NAMED)))
 bench: $(if $(benched_with),$(RUNTIME),$(DEV))
 	$(if $(benched_with),@$(BIN)/localvoice models download $(benched_with))
 	$(BIN)/python -m benchmarks $(benched) $(benched_with) $(ARGS)

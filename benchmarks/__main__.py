@@ -12,6 +12,7 @@ from localvoice import configure_process
 COMMANDS: Final = {
     "latency": "voice-to-voice time and each stage, against the goals",
     "words": "wrong words and time of speech recognition, and those of faster-whisper's own way",
+    "caches": "what each family of language models reads again",
     "tools": "how reliably the LLM chooses between a tool and speech",
     "mind": "how useful its answers are, on requests in 20 kinds",
     "peers": "localvoice, a plain pipeline and pipecat on the same models",
@@ -21,7 +22,7 @@ COMMANDS: Final = {
     "trace": "the files, functions and hops of one spoken turn",
 }
 
-OWN_ENGINES: Final = ("words", "tools", "mind", "endings")
+OWN_ENGINES: Final = ("words", "tools", "mind", "endings", "caches")
 """Those that load models in this process."""
 
 

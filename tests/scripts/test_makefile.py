@@ -49,7 +49,7 @@ def test_help_fits_a_screen() -> None:
     ("target", "module"),
     [
         ("bench", "latency"),
-        *(("bench", each) for each in ("words", "tools", "soak", "trace")),
+        *(("bench", each) for each in ("words", "tools", "caches", "soak", "trace")),
         ("prove", "offline"),
     ],
 )
