@@ -38,7 +38,9 @@ _MONTHS: Final = (
 
 def simplified(text: str) -> str:
     """Small letters, plain quotes, numbers in digits, no thousands separators and no markup."""
-    text = text.casefold().translate({0x2019: "'", 0x2018: "'", 0x201C: '"', 0x201D: '"', 0x2011: "-"})
+    text = text.casefold().translate(
+        {0x2019: "'", 0x2018: "'", 0x201C: '"', 0x201D: '"', 0x2011: "-", 0x2013: "-"}
+    )
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text).replace("%", " percent").replace("°", " degrees ")
     return in_digits(re.sub(r"[*_`#]", "", text))
 
