@@ -174,7 +174,7 @@ class _Downloader:
                 raise SourceError(f"has another file: its SHA-256 is {found}, must be {sha256}")
         except SourceError as error:
             want.reasons.append(f"{source}: {error}")
-            self._say_once(f"{want.name}: {error}")
+            self._say_once(str(error))
 
     def _fetch_models(self, wanted: Sequence[_Wanted]) -> None:
         by_model: dict[str, list[_Wanted]] = {}

@@ -105,7 +105,6 @@ class _Run:
             if known is not None and not known.passed:
                 self._refused(model, known)
                 continue
-            self._mark(model)
             try:
                 count = self._downloads.bring([model])
             except DownloadError as error:
@@ -114,6 +113,7 @@ class _Run:
                 refusal = error
                 self._display.note(f"{model.name} can't be had now, the next language model is tried.")
                 continue
+            self._mark(model)
             if self._is_good(model, profile, known) or not is_list:
                 return count
         raise refusal
@@ -123,13 +123,20 @@ class _Run:
         names = list(profile.llms)
         here = with_llm_here(self._catalog, profile, self._folder).llm
         if files_are_here(self._catalog.models[here], self._folder):
-            if names.index(here):
-                self._display.note(
-                    f"Language model {here} is here. The catalogue prefers {names[0]}: "
-                    f"`localvoice models download --profile {profile.name} --llm {names[0]}` fetches it."
-                )
+            self._name_better(profile, names[: names.index(here)], here)
             names = [here, *(name for name in names if name != here)]
         return [self._catalog.models[name] for name in names]
+
+    def _name_better(self, profile: Profile, preferred: list[str], here: str) -> None:
+        """Say how to have a language model that the list prefers and that hasn't failed its exam here."""
+        for name in preferred:
+            exam = past_exam(self._catalog.models[name], self._folder)
+            if exam is None:
+                self._display.note(
+                    f"Language model {here} is here. The catalogue prefers {name}: "
+                    f"`localvoice models download --profile {profile.name} --llm {name}` fetches it."
+                )
+                return
 
     def _is_good(self, model: Model, profile: Profile, known: Exam | None) -> bool:
         if model.verified or self._examine is None or (known is not None and known.passed):

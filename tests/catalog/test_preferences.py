@@ -123,7 +123,7 @@ def test_a_hub_out_of_reach_costs_its_time_once(
     add_to_index(hub, catalog, "large")
     trouble(hub, monkeypatch)
     taken, said = bring()
-    assert taken == "old" and told in said
+    assert taken == "old" and said.count(told) == 1, "told once"
     to_the_hub = [each for each in hub.requests if not each.path.startswith(INDEX)]
     at_once = 4
     assert len(to_the_hub) <= asked * at_once, "no more than one for each that begins at the same time"
@@ -206,6 +206,10 @@ def test_what_is_here_is_taken_and_the_preferred_one_is_named(
     taken, said = bring()
     assert taken == "old" and hub.requests == []
     assert "models download --profile large --llm newest" in said
+    keep_exam(catalog.models["newest"], folder, [FAILED])
+    assert "prefers newer: `localvoice models download --profile large --llm newer`" in bring()[1]
+    keep_exam(catalog.models["newer"], folder, [FAILED])
+    assert "prefers" not in bring()[1]
 
 
 def test_a_named_model_is_taken_whatever_its_exam_says(
