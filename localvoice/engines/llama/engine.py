@@ -17,7 +17,7 @@ import llama_cpp
 
 from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.llama.cache import KEPT_MB, READ_STEP, CacheLease, PromptCache
-from localvoice.engines.llama.patches import tame_output
+from localvoice.engines.llama.patches import load, tame_output
 from localvoice.engines.llama.prompt import SEED, Prompts, failure
 from localvoice.engines.llama.vision import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.llama.writing import Writer
@@ -69,9 +69,10 @@ class LlamaModel:
             "verbose": False,
         }
         if projector is None:
-            self._llama = llama_cpp.Llama(str(path), **options)
+            self._llama = load(lambda: llama_cpp.Llama(str(path), **options))
         else:
-            self._llama = SeeingLlama(path, projector, plan.llm_prompt, options | {"n_batch": IMAGE_TOKENS})
+            options["n_batch"] = IMAGE_TOKENS
+            self._llama = load(lambda: SeeingLlama(path, projector, plan.llm_prompt, options))
         self.sees = projector is not None
         trained = llama_cpp.llama_model_n_ctx_train(self._llama.model)
         if context_tokens > trained:

@@ -4,13 +4,17 @@ import ctypes
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import llama_cpp
+from jinja2 import TemplateError
+from llama_cpp import llama_chat_format
 from llama_cpp import mtmd_cpp as mtmd
 from llama_cpp._utils import suppress_stdout_stderr
 
 logger = logging.getLogger(__name__)
+
+L = TypeVar("L", bound=llama_cpp.Llama)
 
 _TOLD_LEVELS: Final = (3, 4)
 """ggml's warnings and errors. They are for developers only: what fails is raised as an exception as well, and
@@ -36,6 +40,30 @@ def tame_output() -> None:
     llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
     mtmd.mtmd_helper_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
     suppress_stdout_stderr.__init__ = lambda self, disable=True: setattr(self, "disable", True)  # type: ignore[method-assign]
+
+
+def load(make: Callable[[], L]) -> L:
+    """The model that this makes, also where its chat template can't be parsed.
+
+    The binding parses it for its own chats, which we don't use, and doesn't load the model where that fails.
+    """
+    try:
+        return make()
+    except TemplateError:
+        parser = llama_chat_format.Jinja2ChatFormatter
+        llama_chat_format.Jinja2ChatFormatter = _Unparsed
+        try:
+            return make()
+        finally:
+            llama_chat_format.Jinja2ChatFormatter = parser
+
+
+class _Unparsed:
+    def __init__(self, **_template: Any) -> None:
+        """It is left alone."""
+
+    def to_chat_handler(self) -> None:
+        return None
 
 
 def sampler_of(llama: llama_cpp.Llama) -> Any:

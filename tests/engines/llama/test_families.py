@@ -19,6 +19,19 @@ pytestmark = pytest.mark.integration
 
 WORDS = 20
 """Tokens of a reply here; it writes all of them, and computes one less."""
+REFUSES = "{% if CASE %}{{ raise_exception('Not so.') }}{% endif %}"
+TEMPLATES = {
+    "no system": REFUSES.replace("CASE", "messages[0].role == 'system'") + CHATML,
+    "drops system": CHATML.replace("messages %}", "messages if m.role != 'system' %}"),
+    "strict": "{% for m in messages if m.role != 'system' %}"
+    + REFUSES.replace("CASE", "(m.role == 'user') != (loop.index0 % 2 == 0)")
+    + "{% endfor %}"
+    + CHATML,
+    "needs a user": REFUSES.replace("CASE", "not messages | selectattr('role', 'equalto', 'user') | list")
+    + CHATML,
+    "thinks": CHATML.replace("assistant\n' }}{% endif", "assistant\n<think>\n' }}{% endif"),
+    "broken": "{{- if .System }}{{ .System }}{{ end }}",
+}
 FEW = 80
 """Tokens of a question, with what a template puts around it."""
 
@@ -180,3 +193,30 @@ async def test_a_reply_that_is_left_at_once_spoils_no_mark(
             async with aclosing(model.llm.reply([SYSTEM, user("Hello")], Sampling(max_tokens=20))) as reply:
                 await anext(reply)
             assert await model.says(talk) == cold
+
+
+@pytest.mark.parametrize("template", [*TEMPLATES.values()], ids=TEMPLATES)
+@pytest.mark.parametrize("name", ["llama", "gemma3", "qwen35"])
+async def test_a_talk_goes_its_way_with_any_template(
+    name: str,
+    template: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    family = next(family for family in FAMILIES if family.name == name)
+    async with loaded(family, template, tmp_path, monkeypatch) as model:
+        broken = [text for text in caplog.messages if "chat template" in text]
+        assert len(broken) == (template == TEMPLATES["broken"]) and all(
+            f"{name}.gguf" in text for text in broken
+        )
+        await model.llm.warm_up()
+        await model.llm.prepare([SYSTEM])
+        await model.llm.prepare([SYSTEM, assistant("Hello, I am here.")])
+        talk = [SYSTEM, assistant("Hello, I am here."), user("Where is that?")]
+        said = await model.says(talk)
+        talk += [assistant(said), user("Say that again.")]
+        model.taken  # noqa: B018
+        hot = await model.says(talk)
+        assert model.taken <= 2 * FEW + WORDS
+        assert hot == await model.says_cold(talk)
