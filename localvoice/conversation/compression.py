@@ -18,7 +18,7 @@ from typing import Final
 
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.history import History
-from localvoice.engines.types import ChatMessage, Llm, Sampling
+from localvoice.engines.types import ChatMessage, Llm, Retracted, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +108,12 @@ async def _retell(spoken: str, llm: Llm) -> list[str]:
     while (request := await llm.prompt(_request(spoken))).tokens > room and len(spoken) > _LEAST_CHARACTERS:
         spoken = spoken[: len(spoken) // 2]
     sampling = Sampling(max_tokens=_TURN_TOKENS, repeat_penalty=1.05, stop=("User:", "Assistant:"))
-    async with aclosing(llm.reply(request, sampling, aside=True)) as deltas:
-        written = "".join([delta async for delta in deltas if isinstance(delta, str)])
+    written = ""
+    async with aclosing(llm.reply(request, sampling, aside=True)) as items:
+        async for item in items:
+            if isinstance(item, Retracted):
+                written = ""
+            written += item if isinstance(item, str) else ""
     sentences = _SENTENCE_END.split(" ".join(written.split()))
     if len(sentences) > 1 and not _SENTENCE_END.search(f"{sentences[-1]} "):
         sentences.pop()  # cut off by its length

@@ -14,7 +14,7 @@ from localvoice.conversation.compression import SUMMARY_TOKENS, compress
 from localvoice.conversation.history import History
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.threads import plan_threads
-from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.engines.types import ChatMessage, Retracted, Sampling, ToolCall, ToolOffer
 from tests.support.fakes import LLM_FAILED, FakeLlm
 from tests.support.folders import MODELS
 from tests.support.histories import after_turns, for_llm
@@ -49,6 +49,13 @@ async def test_what_is_pushed_out_becomes_notes_before_what_is_given() -> None:
         "question 3",
         "answer 3",
     ]
+
+
+async def test_reasoning_becomes_no_note() -> None:
+    history, llm = after_turns(4), FakeLlm(["They want a note.", Retracted(), PICKLE], COOKING)
+    assert await compress(history, llm, 8)
+    prompt = for_llm(history, "Be kind.", 8)
+    assert f"{PICKLE} {COOKING}" in prompt[1].content and "a note" not in prompt[1].content
 
 
 async def test_a_past_that_fits_is_left_alone() -> None:

@@ -50,12 +50,13 @@ def load(make: Callable[[], L]) -> L:
     try:
         return make()
     except TemplateError:
-        parser = llama_chat_format.Jinja2ChatFormatter
-        llama_chat_format.Jinja2ChatFormatter = _Unparsed
+        name = "Jinja2ChatFormatter"
+        parser = getattr(llama_chat_format, name)
+        setattr(llama_chat_format, name, _Unparsed)
         try:
             return make()
         finally:
-            llama_chat_format.Jinja2ChatFormatter = parser
+            setattr(llama_chat_format, name, parser)
 
 
 class _Unparsed:
