@@ -41,6 +41,7 @@ from localvoice.engines.types import CutOff as CutOff
 from localvoice.engines.types import Image as Image
 from localvoice.engines.types import Llm as Llm
 from localvoice.engines.types import OwnEngines as OwnEngines
+from localvoice.engines.types import PacedTts as PacedTts
 from localvoice.engines.types import Prompt as Prompt
 from localvoice.engines.types import ReplyItem as ReplyItem
 from localvoice.engines.types import Retracted as Retracted

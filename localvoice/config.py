@@ -150,6 +150,9 @@ class AgentSettings(_Group):
         True, "Speak while the LLM still writes; off speaks the whole reply at its end."
     )
     summarise: bool = _setting(True, "Between turns, sum up what is forgotten of a long conversation.")
+    emergency_number: str | None = _setting(
+        None, "What to call in an emergency here, such as 112; empty names 112 and 911 as examples."
+    )
     tools: bool = _setting(True, "Offer the built-in tools: time, timer, arithmetic, units.")
     playbook: LocalPath | None = _setting(None, "A playbook (YAML) that leads the conversation.")
     playbook_form: PlaybookForm = _setting(
@@ -168,6 +171,16 @@ class PhraseSettings(_Group):
     repeat: bool | None = _setting(None, '"Sorry?": the last answer again. Also with a prompt of one\'s own.')
     commands: bool | None = _setting(
         None, "The sentences that tools know: the tool is called at once. Also with a prompt of one's own."
+    )
+    manner: bool | None = _setting(None, '"Slower", "louder": the voice is so from then on.')
+    courtesies: bool | None = _setting(None, '"Thanks", "goodbye": a short answer.')
+    abilities: bool | None = _setting(None, '"What can you do?": what the tools on offer can.')
+    identity: bool | None = _setting(None, '"Who are you?", "is this private?": what the agent is.')
+    emergencies: bool | None = _setting(
+        None, "Signs of an emergency: a careful sentence with the emergency number."
+    )
+    limits: bool | None = _setting(
+        None, 'What no tool on offer can do, such as "play music": the agent says so.'
     )
 
 

@@ -115,6 +115,7 @@ async def ready_agent(
             forget,
             () if own_persona else _examples(),
             own_persona,
+            engines not in (None, OwnEngines()),
         )
         try:
             with console.status(_WARMING_UP):

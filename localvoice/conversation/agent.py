@@ -17,7 +17,7 @@ from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.moves import FloorTransition, State
-from localvoice.conversation.phrases.understanding import Understanding
+from localvoice.conversation.phrases.understanding import Facts, Understanding
 from localvoice.engines.types import (
     CALL_NOTHING,
     CHOOSE_FREELY,
@@ -258,6 +258,8 @@ class Agent:
     """What a user may say, and how the agent answers well: small models answer as they are shown."""
     own_persona: bool = False
     """Whether the application has a prompt or a playbook of its own: less is understood by rule then."""
+    own_models: bool = False
+    """Whether models of its own take part: where they run, the agent doesn't know."""
     quiet: Quiet = field(default_factory=Quiet)
 
     def direct(self, session_id: str) -> Director:
@@ -267,7 +269,10 @@ class Agent:
     @cached_property
     def understanding(self) -> Understanding:
         """What is understood without the LLM."""
-        return Understanding(self.settings.phrases, self.own_persona)
+        settings = self.settings
+        kept = settings.server.sessions_dir, settings.monitor.audio_dir, settings.monitor.transcripts
+        facts = Facts(settings.agent.emergency_number, any(kept), self.own_models)
+        return Understanding(settings.phrases, self.own_persona, facts)
 
     @cached_property
     def _plain_director(self) -> PlainDirector:

@@ -14,10 +14,11 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import in_utf8
 from localvoice.conversation.agent import Agent, Brief, Director
 from localvoice.conversation.history import History
+from localvoice.conversation.manner import Manner
 from localvoice.conversation.message_forms import asked, last_call, recent
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import asks_about
-from localvoice.conversation.phrases.understanding import Again, Silence, Understood
+from localvoice.conversation.phrases.understanding import ASIDE, Understood
 from localvoice.engines.types import (
     CALL_OR_NOTHING,
     CHOOSE_FREELY,
@@ -59,6 +60,7 @@ class Conversation:
     attachments: list[Image] = field(default_factory=list)  # pictures for the next utterance
     confirmation: Confirmation | None = None
     """The call that the user has been asked about. Belongs to this moment: it is never saved."""
+    manner: Manner = Manner()  # how it is spoken
     last_reply: str = ""  # the last answer, as it was written: all of it, though perhaps not all was heard
     turns: int = 0  # how often the user has said something
     started: float = 0.0
@@ -130,7 +132,7 @@ class Conversation:
     def add_understood(self, words: str, understood: Understood) -> None:
         """The user has said this, and it takes no LLM to answer; pictures wait on."""
         self.turns += 1
-        self.history.add_user(words, aside=isinstance(understood, Silence | Again))
+        self.history.add_user(words, aside=isinstance(understood, ASIDE))
 
     def understand(self, agent: Agent, words: str, code: str = DEFAULT) -> Understood | None:
         """What these words ask for, where it takes no LLM to know; `code` is their language, ISO 639-1."""

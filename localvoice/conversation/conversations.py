@@ -12,6 +12,7 @@ from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.conversation.agent import Director, DirectorMaker
 from localvoice.conversation.conversation import MAX_ANNOUNCEMENTS, Conversation
 from localvoice.conversation.history import History
+from localvoice.conversation.manner import SavedManner
 from localvoice.conversation.store import SavedReminder, SessionRecord, SessionStore, SessionWriter
 from localvoice.observability.log_context import session_tag
 from localvoice.observability.stopwatch import now
@@ -196,6 +197,7 @@ def _record_of(conversation: Conversation) -> SessionRecord:
             for each in conversation.reminders.waiting
         ),
         announcements=tuple(conversation.announcements),
+        manner=SavedManner.of(conversation.manner),
         turns=conversation.turns,
         started=conversation.started + wall_ahead,
         last_active=conversation.last_active + wall_ahead,
@@ -211,6 +213,7 @@ def _conversation_of(record: SessionRecord, director: Director) -> Conversation:
         record.id,
         director,
         history,
+        manner=record.manner.as_manner(),
         turns=record.turns,
         started=record.started - wall_ahead,
         last_active=min(record.last_active - wall_ahead, now()),

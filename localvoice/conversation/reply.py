@@ -15,14 +15,22 @@ from localvoice.conversation.agent import Agent, Exchange, StageChange
 from localvoice.conversation.conversation import Conversation, Prepared
 from localvoice.conversation.llm_pass import LlmPass
 from localvoice.conversation.message_forms import last_answer
-from localvoice.conversation.phrases.understanding import Again, Command, Known, Say, Silence, Understood
+from localvoice.conversation.phrases.understanding import (
+    Adjust,
+    Again,
+    Command,
+    Known,
+    Say,
+    Silence,
+    Understood,
+)
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.sentences import Reply, Splitter, Written, written
 from localvoice.conversation.speaking import Piece, Speaker
 from localvoice.conversation.speculation import Draft
 from localvoice.conversation.tool_calls import MAX_CALLS, ToolCalls
 from localvoice.engines.speech_text import speakable
-from localvoice.engines.types import CALL_NOTHING, CutOff, Retracted, Thinking, ToolCall
+from localvoice.engines.types import CALL_NOTHING, CutOff, PacedTts, Retracted, Thinking, ToolCall
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Consent, Settled
 
@@ -33,7 +41,6 @@ MORE: Final = "Shall I go on?"
 THINKS: Final = "Let me think."
 """Said while the LLM reasons and has not yet answered."""
 NO_WORDS: Final = "Sorry, I have no answer to that."
-NOTHING_SAID: Final = "I haven't said anything yet."
 DONE: Final = "Done."
 """Said in place of a reply without words: `DONE` where all tools that were called did what they should."""
 
@@ -248,13 +255,28 @@ class ReplyWriter:
         self._complete = not isinstance(understood, Command)
         match understood:
             case Again():
-                last = self.conversation.last_reply or last_answer(self.conversation.history.messages)
-                await self._utter(last or NOTHING_SAID)
+                await self._utter(self._last_answer() or understood.otherwise)
+            case Adjust():
+                await self._utter(self._adjusted(understood))
+                if understood.again is not None and (last := self._last_answer()):
+                    await self._utter(last)
             case Say(text):
                 await self._utter(text)
             case Command(name, arguments):
                 self._chosen = True
                 await self._act([ToolCall(f"call_{secrets.token_hex(8)}", name, arguments)])
+
+    def _last_answer(self) -> str:
+        return self.conversation.last_reply or last_answer(self.conversation.history.messages)
+
+    def _adjusted(self, wanted: Adjust) -> str:
+        """Speak in this manner from now on; what to say of it."""
+        manner = self.conversation.manner.changed(wanted.way)
+        if manner.speed and not isinstance(self.agent.engines.tts, PacedTts):
+            return wanted.unpaced
+        done = wanted.done if manner != self.conversation.manner else wanted.at_its_end
+        self.conversation.manner = self.speaker.manner = manner
+        return done
 
     async def _act(self, calls: list[ToolCall]) -> None:
         await self._tools.run(calls)

@@ -16,6 +16,7 @@ from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import ServerMessage, TtsCancelled, TtsComplete, TtsMessage, TtsStart
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
+from localvoice.conversation.manner import Manner, spoken
 from localvoice.conversation.sentences import ends_within_sentence
 from localvoice.observability.stopwatch import Stopwatch
 
@@ -43,6 +44,7 @@ class Speaker:
     emit: Callable[[ServerMessage], None]
     context: TurnContext
     on_sound: Callable[[], None]  # called at the first sound of the reply, when `tts-start` has been sent
+    manner: Manner = Manner()  # of what is synthesised from now on
 
     def __post_init__(self) -> None:
         self.pieces: asyncio.Queue[Piece | None] = asyncio.Queue(_PIECES_AHEAD)
@@ -141,7 +143,7 @@ class Speaker:
         tts, watch = self.agent.engines.tts, Stopwatch()
         count = 0
         try:
-            async with aclosing(piece.sound or tts.synthesize(piece.text)) as frames:
+            async with aclosing(piece.sound or spoken(tts, piece.text, self.manner)) as frames:
                 async for frame in frames:
                     await notify(hooks.on_tts_chunk, self.context, frame, count)
                     count += 1

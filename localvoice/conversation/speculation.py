@@ -17,6 +17,7 @@ from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.history import History
 from localvoice.conversation.listening import Dropped
+from localvoice.conversation.manner import spoken
 from localvoice.conversation.sentences import Reply, Splitter, Written, written
 from localvoice.engines.types import Thinking
 from localvoice.observability.stopwatch import now
@@ -31,6 +32,7 @@ class Draft:
 
     def __init__(self, agent: Agent, conversation: Conversation, history: History) -> None:
         self._agent = agent
+        self._manner = conversation.manner
         self.revision = conversation.revision
         """That of the conversation: a draft of a conversation that has changed since is of no use."""
         preparing = conversation.prepare(agent, history)
@@ -63,7 +65,7 @@ class Draft:
     def _speak(self, pieces: list[str]) -> None:
         if self.first_piece is None and pieces and pieces[0]:
             self.first_piece = now()
-            self.sound = self._ahead(self._agent.engines.tts.synthesize(pieces[0]))
+            self.sound = self._ahead(spoken(self._agent.engines.tts, pieces[0], self._manner))
 
     def _ahead(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         """The same items, read before they are asked for. Closing it stops the reading."""

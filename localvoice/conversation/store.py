@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
 from localvoice.config import ConfigError
+from localvoice.conversation.manner import SavedManner
 from localvoice.files import TEMPORARY_SUFFIX, read_private, write_private
 from localvoice.tools.reminders import LIMIT, Kind
 
@@ -64,6 +65,7 @@ class SessionRecord(BaseModel):
     reminders: tuple[SavedReminder, ...] = Field((), max_length=LIMIT)
     announcements: tuple[str, ...] = ()
     """What was due and could not be said yet."""
+    manner: SavedManner = SavedManner()
     turns: int = Field(0, ge=0)
     """How often the user has said something."""
     told_blind: bool = False

@@ -23,7 +23,7 @@ from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.moves import Announced, Forget, Heard, Spoken, TurnOpening, Typed
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import BLIND
-from localvoice.conversation.phrases.understanding import Known
+from localvoice.conversation.phrases.understanding import ASIDE, Known
 from localvoice.conversation.reply import ReplyWriter
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speaking import Speaker
@@ -60,7 +60,10 @@ class Turn:
         self._watch = Stopwatch(opening.at)
         self._context = TurnContext(secrets.token_hex(8), self.conversation.id, self._watch.start_time)
         on_sound = partial(self._tell, moves.SoundStarted)
-        self._speaker = Speaker(self.agent, self.playout, self.reporter.emit, self._context, on_sound)
+        conversation = self.conversation
+        self._speaker = Speaker(
+            self.agent, self.playout, self.reporter.emit, self._context, on_sound, conversation.manner
+        )
         self._writer = ReplyWriter(self.agent, self.conversation, self.reporter, self._context, self._speaker)
         self._heard: Heard | None = None
         self._known: Known = None
@@ -240,7 +243,8 @@ class Turn:
             self.reporter.emit(ReplyHeard(kept))
         if kept.strip() and self._keeps_reply:
             self.conversation.history.add_assistant(kept)
-            self.conversation.last_reply = self._writer.text
+            if not isinstance(self._known, ASIDE):
+                self.conversation.last_reply = self._writer.text
         log.info("turn ended: finished=%s, %d characters kept", finished, len(kept))
         return kept
 

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import Stt, Transcript, Tts
+from localvoice.engines.types import PacedTts, Stt, Transcript, Tts
 
 MOST_WAIT: Final = 4.0
 """How many times as long as the work the whole may take, with the wait for the thread."""
@@ -108,6 +108,11 @@ class DeadlineStt:
         await self._stt.close()
 
 
+def tts_within(tts: Tts, seconds: float) -> "DeadlineTts":
+    """The voice with a deadline; a `PacedTts` stays one."""
+    return DeadlinePacedTts(tts, seconds) if isinstance(tts, PacedTts) else DeadlineTts(tts, seconds)
+
+
 class DeadlineTts:
     """Text to speech, each frame within a deadline. Implements `Tts`."""
 
@@ -116,12 +121,15 @@ class DeadlineTts:
         self._tts = tts
         self._seconds = seconds
 
-    async def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
+    def synthesize(self, text: str) -> AsyncGenerator[AudioFrame, None]:
         """Raises `VoiceError`, TTS_TIMEOUT when a frame, or the end after the last, passes the deadline."""
+        return self._within(self._tts.synthesize(text))
+
+    async def _within(self, sound: AsyncGenerator[AudioFrame, None]) -> AsyncGenerator[AudioFrame, None]:
         words = f"Speech synthesis took longer than {self._seconds:g} s for a sentence and was stopped."
         late = _Late(ErrorCode.TTS_TIMEOUT, Component.TTS, words, "tts_seconds")
         deadline = Deadline()
-        async with aclosing(self._tts.synthesize(text)) as frames:
+        async with aclosing(sound) as frames:
             while (frame := await _next_within(frames, deadline, self._seconds, late)) is not None:
                 yield frame
 
@@ -131,6 +139,18 @@ class DeadlineTts:
 
     async def close(self) -> None:
         await self._tts.close()
+
+
+class DeadlinePacedTts(DeadlineTts):
+    """The same of a voice that can speak slower and faster. Implements `PacedTts`."""
+
+    def __init__(self, tts: PacedTts, seconds: float) -> None:
+        super().__init__(tts, seconds)
+        self._paced = tts
+
+    def synthesize_at(self, text: str, pace: float) -> AsyncGenerator[AudioFrame, None]:
+        """Raises as `synthesize` does."""
+        return self._within(self._paced.synthesize_at(text, pace))
 
 
 async def reply_within(

@@ -14,7 +14,7 @@ import numpy as np
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
+from localvoice.engines.deadlines import DeadlineStt, tts_within
 from localvoice.engines.fallback import LlmSource, RetryPolicy, load_with_fallback
 from localvoice.engines.jobs import counted
 from localvoice.engines.llama.cache import KEPT_MB
@@ -203,7 +203,7 @@ async def load_engines(files: EngineFiles, options: EngineOptions, own: OwnEngin
             async with _within(LOADING_SECONDS, f"The model {files.name('vad')} was not loaded"):
                 vad = await loader.vad()
         timed_stt = DeadlineStt(stt, deadlines.stt_seconds)
-        timed_tts = DeadlineTts(tts, deadlines.tts_seconds)
+        timed_tts = tts_within(tts, deadlines.tts_seconds)
         engines = Engines(vad, timed_stt, llm, timed_tts, turn)
         loaded.pop_all()
     return engines

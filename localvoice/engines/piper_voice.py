@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from localvoice.audio.levels import PEAK, rounded
 from localvoice.engines.jobs import Stop
 from localvoice.engines.onnx import Graph, Inputs, open_session, run_stoppable
 
@@ -36,12 +37,8 @@ Sound = npt.NDArray[np.float32]
 """Shape (n,), float32, 1 is full scale."""
 SPEECH_LEVEL: Final = 0.1
 """RMS of speech without its pauses, of full scale: -20 dBFS, with 10 dB and more left for peaks."""
-PEAK: Final = 0.99
-"""Of full scale; no sample goes beyond it."""
 MOST_GAIN: Final = 4.0
 """So that a chunk of nearly nothing isn't blown up to a loud hiss."""
-_KNEE: Final = 0.8
-"""Of full scale; peaks beyond are rounded."""
 _RULE_SECONDS: Final = 0.5
 """Of a sentence's speech that weigh as much as the rule: it leaves the least difference between them."""
 _RULE_FROM_SECONDS: Final = 20.0
@@ -169,7 +166,7 @@ class Levelling:
         ramp = np.linspace(self._gain or gain, gain, len(sound), dtype=np.float32)
         self._gain = gain
         self._voice.learn(speech)
-        return _rounded(sound * ramp)
+        return rounded(sound * ramp)
 
     def _speech(self, sound: Sound) -> npt.NDArray[np.float32]:
         """The energies of its blocks that aren't pauses, shape (m,)."""
@@ -180,15 +177,6 @@ class Levelling:
         least = max(self._loudest, 3 * self._rule) * _PAUSE
         speech: npt.NDArray[np.float32] = energy[energy > least]
         return speech
-
-
-def _rounded(sound: Sound) -> Sound:
-    """The same with nothing beyond `PEAK`; up to the knee it stays as it is."""
-    room = np.float32(PEAK - _KNEE)
-    beyond = np.maximum(np.abs(sound) - np.float32(_KNEE), 0)
-    np.clip(sound, -_KNEE, _KNEE, out=sound)
-    sound += np.sign(sound) * room * np.tanh(beyond / room)
-    return sound
 
 
 class _Audio(BaseModel):

@@ -6,7 +6,7 @@ Cancelling the awaiting task, or closing the iterator, stops the work in the eng
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, runtime_checkable
 
 from localvoice.audio.frames import AudioFrame
 
@@ -283,6 +283,14 @@ class Tts(Engine, Protocol):
 
         A sentence may come in several frames: joined, they are its sound, each with the words that end in it.
         """
+
+
+@runtime_checkable
+class PacedTts(Tts, Protocol):
+    """A voice that can also speak slower and faster. The agent asks for that only where this is there."""
+
+    def synthesize_at(self, text: str, pace: float) -> AsyncGenerator[AudioFrame, None]:
+        """As `synthesize`, `pace` times as fast as the voice's own: from 0.5 to 2."""
 
 
 @dataclass(frozen=True)

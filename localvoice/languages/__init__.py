@@ -1,10 +1,14 @@
 """What the agent understands and says by rule, in each language: one data file for a language.
 
 [fillers]          words around a sentence that don't change what it means: before, after
+[same]             other ways to say a word: "is not" for "isn't"
 [words]            words that mean the same in templates, by name: <set> is one of those called `set`
 [phrases]          sentence templates by what they ask for, such as `stop`
+[unless]           by the same names: what is not meant, though it fits those
 [replies]          what the agent says to them, by name
 examples           what users say, and how the LLM is to answer: it is shown them before each conversation
+[abilities]        what a built-in tool can do, by its name
+[served]           by what no tool of ours can do: words that show that a tool can, in its name or description
 [tools.NAME]       of a built-in tool: phrases, follow_ups, cues (see `Tool`)
 
 `templates` says how a template is written. A name with a dot, such as `unable.weather`, is quoted.
@@ -19,7 +23,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from localvoice.languages.templates import Fillers, Templates
+from localvoice.languages.templates import Templates, Usage
 
 DEFAULT: Final = "en"
 
@@ -45,10 +49,14 @@ class _LanguageFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     fillers: _Fillers = _Fillers()
+    same: dict[str, tuple[str, ...]] = {}
     words: dict[str, tuple[str, ...]] = {}
     phrases: dict[str, tuple[str, ...]] = {}
+    unless: dict[str, tuple[str, ...]] = {}
     replies: dict[str, str] = {}
     examples: tuple[tuple[str, str], ...] = ()
+    abilities: dict[str, str] = {}
+    served: dict[str, tuple[str, ...]] = {}
     tools: dict[str, ToolPhrases] = {}
 
 
@@ -57,27 +65,41 @@ class Language:
 
     def __init__(self, code: str, text: str) -> None:
         """`code` is ISO 639-1; `text` is TOML."""
-        data = _LanguageFile.model_validate(tomllib.loads(_with_words(text)))
+        data = _LanguageFile.model_validate(tomllib.loads(text))
         self.code: Final = code
-        self.fillers: Final = Fillers(data.fillers.before, data.fillers.after)
+        words = {name: f"({'|'.join(each)})" for name, each in data.words.items()}
+        self.usage: Final = Usage(data.fillers.before, data.fillers.after, words, data.same)
+        self.fillers: Final = Templates([*data.fillers.before, *data.fillers.after], self.usage)
         self.replies: Final[Mapping[str, str]] = data.replies
         self.examples: Final = data.examples
-        self.tools: Final[Mapping[str, ToolPhrases]] = data.tools
-        self.phrases: Final[Mapping[str, Templates]] = {
-            name: Templates(templates, self.fillers) for name, templates in data.phrases.items()
+        self.abilities: Final[Mapping[str, str]] = data.abilities
+        self.served: Final[Mapping[str, tuple[str, ...]]] = data.served
+        self.tools: Final[Mapping[str, ToolPhrases]] = {
+            name: ToolPhrases(
+                phrases=tuple(_written_out(each, words) for each in said.phrases),
+                follow_ups=tuple(_written_out(each, words) for each in said.follow_ups),
+                cues=said.cues,
+            )
+            for name, said in data.tools.items()
         }
+        self.phrases: Final = self._compiled(data.phrases)
+        self._unless: Final = self._compiled(data.unless)
+
+    def means(self, name: str, utterance: str) -> bool:
+        """Whether the whole utterance asks for this; the name is one of `phrases`."""
+        return self.phrases[name].fit(utterance) and not self.excuses(name, utterance)
+
+    def excuses(self, name: str, utterance: str) -> bool:
+        """Whether the utterance says that this is not meant."""
+        return name in self._unless and self._unless[name].fit(utterance)
+
+    def _compiled(self, sentences: Mapping[str, tuple[str, ...]]) -> Mapping[str, Templates]:
+        return {name: Templates(templates, self.usage) for name, templates in sentences.items()}
 
 
-def _with_words(text: str) -> str:
-    """The file with the words in the place of their names."""
-    words = {name: f"({'|'.join(each)})" for name, each in tomllib.loads(text).get("words", {}).items()}
-
-    def of(named: re.Match[str]) -> str:
-        if named[1] not in words:
-            raise ValueError(f"there are no words called {named[1]}: there are {', '.join(words) or 'none'}")
-        return words[named[1]]
-
-    return re.sub(r"<(\w+)>", of, text)
+def _written_out(template: str, words: Mapping[str, str]) -> str:
+    """With the words in the place of their names: a tool has its sentences for itself."""
+    return re.sub(r"<(\w+)>", lambda named: words.get(named[1], named[0]), template)
 
 
 @cache

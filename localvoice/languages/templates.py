@@ -2,38 +2,63 @@
 
 `[a]` may be left out, `(a|b)` is one of them, and both may be nested. `{name}` takes one or more words, which
 are given as they were said; `{name:a template}` takes what fits it; `{name=value}` takes none and gives this
-value. `*` is any words, or none; `#` is a word with a digit. Case doesn't count, nor do the marks at a word's
-end. An utterance of more than `LONGEST` words fits nothing: who says so much says more than a command.
+value. `_` is one word, `#` a word with a digit, `*` any words or none, and `<name>` the words of this name.
+Case doesn't count, nor do the marks at a word's end. An utterance of more than `LONGEST` words fits nothing,
+as it says more than a command, unless the template begins with `*`.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
+
+from localvoice.languages.matching import (
+    NOTHING,
+    START,
+    AnyWords,
+    Ends,
+    Filling,
+    NumberWord,
+    Part,
+    Place,
+    Word,
+    choice,
+    sequence,
+)
 
 LONGEST: Final = 30
 
 _TOKEN: Final = re.compile(
-    r"\{(?P<place>\w+)(?:=(?P<value>[^{}]*))?\}|\{(?P<opens>\w+):|[\[\](){}|]|[^\s\[\](){}|]+"
+    r"\{(?P<place>\w+)(?:=(?P<value>[^{}]*))?\}|\{(?P<opens>\w+):|<(?P<named>\w+)>"
+    r"|[\[\](){}|]|[^\s\[\](){}<>|]+"
 )
-_OPENS: Final = {"[": "(?:", "(": "(?:", "{": "("}
-_CLOSES: Final = {"[]": ")?", "()": ")", "{}": ")"}
-_WORD: Final = r"(?:\S+ )"
-_SIGNS: Final = {"|": "|", "*": f"{_WORD}*?", "#": r"\S*\d\S* "}
+_PAIRS: Final = {"[": "]", "(": ")", "{": "}"}
 _MARKS: Final = '.,;:!?…"“”«»()[]*¿¡'
 _APOSTROPHES: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " "})
+_CLITIC: Final = re.compile(r"(?<=\w)(?='(?:s|m|re|ve|ll|d)(?!\w))", re.IGNORECASE)
+"""Where "he's" has two words."""
+_SPLIT: Final = re.compile(r"(?<=\w) (?='(?:s|m|re|ve|ll|d)(?!\w))", re.IGNORECASE)
+"""Where it had one."""
+_ANYTHING: Final = "*"
 
 
-@dataclass(frozen=True)
-class Fillers:
-    """Words before and after a sentence that don't change what it means: "please", "could you"."""
+@dataclass(frozen=True, eq=False)
+class Usage:
+    """How a language is used in all of its sentences."""
 
     before: tuple[str, ...] = ()
+    """Templates of what may stand before a sentence and doesn't change its meaning: "please", "could you"."""
     after: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Templates that others refer to, by name."""
+    same: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """How else a word of a template may be said: "is not" for "isn't". A word takes its short form apart from
+    the one before it: "he 's"."""
 
 
-NO_FILLERS: Final = Fillers()
+PLAIN: Final = Usage()
+_ANY: Final[Mapping[str, Part]] = {"_": AnyWords(1, 1), "#": NumberWord(), _ANYTHING: AnyWords(0, None)}
 
 
 def plain(utterance: str) -> str:
@@ -42,76 +67,120 @@ def plain(utterance: str) -> str:
     return " ".join(filter(None, words))
 
 
-@dataclass(frozen=True)
-class _Place:
-    name: str
-    value: str | None
-    """None: the words that stand there."""
-
-
 class Templates:
-    """Sentence templates that mean the same. They are compiled when one is first asked for."""
+    """Sentence templates that mean the same."""
 
-    def __init__(self, templates: Iterable[str], fillers: Fillers = NO_FILLERS) -> None:
+    def __init__(self, templates: Iterable[str], usage: Usage = PLAIN) -> None:
         """Raises `ValueError` for one that is badly written."""
-        self._before, self._after = (
-            f"(?:{'|'.join(_source(each)[0] for each in words)})*" if words else ""
-            for words in (fillers.before, fillers.after)
-        )
-        self._sources = [_source(each) for each in templates]
-
-    @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], list[_Place]]]:
-        return [
-            (re.compile(f"{self._before}{source}{self._after}", re.IGNORECASE), places)
-            for source, places in self._sources
+        self._usage = usage
+        self._templates = [
+            (_parsed(each.removeprefix(_ANYTHING), usage), each.startswith(_ANYTHING)) for each in templates
         ]
 
     @property
     def places(self) -> set[str]:
         """Names of all places."""
-        return {place.name for _, places in self._sources for place in places}
+        return {name for template, _ in self._templates for name in template.places}
 
     def matches(self, utterance: str) -> Iterator[dict[str, str]]:
         """What stands in the places of each template that the whole utterance fits, by their names."""
-        words = plain(utterance)
-        if words.count(" ") >= LONGEST:
-            return
-        for pattern, places in self._patterns:
-            if (match := pattern.fullmatch(f"{words} ")) is not None:
-                yield {
-                    place.name: text.strip() if place.value is None else place.value
-                    for place, text in zip(places, match.groups(), strict=True)
-                    if text is not None
-                }
+        heard = _heard(utterance, self._usage)
+        for template, anywhere in self._templates:
+            if template.cues is not None and template.cues.isdisjoint(heard.words):
+                continue
+            if anywhere:
+                ends = template.ends(heard.words, {at: START for at in range(len(heard.words))})
+                found = ends.get(len(heard.words))
+            else:
+                ends = template.ends(heard.words, heard.begins)
+                found = ends.get(min(heard.ends & ends.keys(), default=-1))
+            if found is not None:
+                yield {name: _filled(heard.said, filling) for name, filling in found}
 
     def fit(self, utterance: str) -> bool:
         """Whether the whole utterance fits one of them."""
         return next(self.matches(utterance), None) is not None
 
 
-def _source(template: str) -> tuple[str, list[_Place]]:
-    """The regular expression of a template, in which a space follows each word, and what its groups are."""
-    parts: list[str] = []
-    places: list[_Place] = []
-    open_brackets: list[str] = []
-    for token in _TOKEN.finditer(template):
-        text = token[0]
-        if token["place"]:
-            places.append(_Place(token["place"], token["value"]))
-            parts.append(f"({_WORD}+?)" if token["value"] is None else "()")
-        elif token["opens"] or text in _OPENS:
-            if token["opens"]:
-                places.append(_Place(token["opens"], None))
-            open_brackets.append(text[0])
-            parts.append(_OPENS[text[0]])
-        elif text in "])}":
-            pair = (open_brackets or [""]).pop() + text
-            if pair not in _CLOSES:
-                raise ValueError(f"the sentence template {template!r} closes a bracket that isn't open")
-            parts.append(_CLOSES[pair])
+def _filled(said: tuple[str, ...], filling: Filling) -> str:
+    return filling if isinstance(filling, str) else _SPLIT.sub("", " ".join(said[slice(*filling)]))
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """An utterance: its words as they were said and in small letters; where a sentence in it may begin, the
+    most fillers first, and where it may end."""
+
+    said: tuple[str, ...]
+    words: tuple[str, ...]
+    begins: Ends
+    ends: frozenset[int]
+
+
+@lru_cache(maxsize=64)
+def _heard(utterance: str, usage: Usage) -> _Heard:
+    said = tuple(_CLITIC.sub(" ", plain(utterance)).split())
+    words = tuple(word.lower() for word in said)
+    if len(words) > LONGEST:
+        return _Heard(said, words, {}, frozenset())
+    before, after = (_fillers(fillers, usage) for fillers in (usage.before, usage.after))
+    begins, reached = {0: START}, {0: START}
+    while reached := {at: START for at in before.ends(words, reached) if at not in begins}:
+        begins |= reached
+    ends = {len(words)}
+    for at in reversed(range(len(words))):
+        if ends & after.ends(words, {at: START}).keys():
+            ends.add(at)
+    return _Heard(said, words, dict(sorted(begins.items(), reverse=True)), frozenset(ends))
+
+
+@lru_cache(maxsize=1024)
+def _fillers(templates: tuple[str, ...], usage: Usage) -> Part:
+    return choice([_parsed(each, usage) for each in templates])
+
+
+@lru_cache(maxsize=4096)
+def _parsed(template: str, usage: Usage) -> Part:
+    tokens = [*_TOKEN.finditer(_CLITIC.sub(" ", template))][::-1]
+    part = _options(tokens, usage, template)
+    if tokens:
+        raise ValueError(f"the sentence template {template!r} closes a bracket that isn't open")
+    return part
+
+
+def _options(tokens: list[re.Match[str]], usage: Usage, template: str) -> Part:
+    """What stands up to the closing bracket, which stays, or to the end."""
+    options: list[list[Part]] = [[]]
+    while tokens and tokens[-1][0] not in _PAIRS.values():
+        token = tokens.pop()
+        if token[0] == "|":
+            options.append([])
+        elif token[0] in _PAIRS or token["opens"]:
+            options[-1].append(_bracket(token, tokens, usage, template))
+        elif token["place"]:
+            value = token["value"]
+            options[-1].append(Place(token["place"], AnyWords(1, None) if value is None else NOTHING, value))
+        elif name := token["named"]:
+            if name not in usage.words:
+                raise ValueError(f"there are no words called {name} for the sentence template {template!r}")
+            options[-1].append(_parsed(usage.words[name], usage))
         else:
-            parts.append(_SIGNS.get(text, f"{re.escape(text)} "))
-    if open_brackets or not parts:
-        raise ValueError(f"the sentence template {template!r} is empty, or leaves a bracket open")
-    return f"(?:{''.join(parts)})", places
+            options[-1].append(_ANY.get(token[0]) or _literal(token[0].lower(), usage))
+    if not all(options):
+        raise ValueError(f"the sentence template {template!r} is empty, or has an empty part")
+    return choice([sequence(parts) for parts in options])
+
+
+def _bracket(opening: re.Match[str], tokens: list[re.Match[str]], usage: Usage, template: str) -> Part:
+    inner = _options(tokens, usage, template)
+    if not tokens or tokens.pop()[0] != _PAIRS[opening[0][0]]:
+        raise ValueError(f"the sentence template {template!r} leaves a bracket open")
+    if opening["opens"]:
+        return Place(opening["opens"], inner)
+    return choice([inner, NOTHING]) if opening[0] == "[" else inner
+
+
+@lru_cache(maxsize=4096)
+def _literal(word: str, usage: Usage) -> Part:
+    others = usage.same.get(word, ())
+    return choice([Word({word}), *(sequence([Word({each}) for each in other.split()]) for other in others)])

@@ -16,6 +16,7 @@ from localvoice.contract.errors import ErrorCode
 from localvoice.conversation import conversations as sessions_module
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.conversations import Sessions
+from localvoice.conversation.manner import Manner
 from localvoice.conversation.store import SessionStore
 from localvoice.engines.types import Image, ToolCall
 from localvoice.observability.log_context import session_tag
@@ -80,6 +81,7 @@ def talk(conversation: Conversation) -> None:
     assert isinstance(conversation.director, FakeDirector)
     conversation.director.saved = {"stage": "tea"}
     conversation.turns = 2
+    conversation.manner = Manner(speed=-2, volume=1)
 
 
 @pytest.mark.parametrize("key", [None, "a passphrase"])
@@ -106,7 +108,7 @@ async def test_a_conversation_goes_on_after_a_restart(disk: Disk, key: str | Non
     assert dict(call.tool_calls[0].arguments) == {"minutes": 3}
     assert isinstance(after.director, FakeDirector)
     assert after.director.session_id == before.id and after.director.saved == {"stage": "tea"}
-    assert after.turns == 2
+    assert after.turns == 2 and after.manner == Manner(speed=-2, volume=1)
     assert list(after.announcements) == ["Welcome back."]
     ((seconds, text),) = after.reminders.pending()
     assert text == "The tea is ready."

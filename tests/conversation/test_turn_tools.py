@@ -129,7 +129,7 @@ async def test_barge_in_cancels_a_tool(room: Rooms) -> None:
 async def test_an_announcement_is_said_when_its_time_has_come(room: Rooms) -> None:
     llm = FakeLlm([call("wake_up", seconds=30)], "I will.")
     r = room(llm=llm, tools=[wake_up])
-    r.session.answer_text("Wake me up.")
+    r.session.answer_text("Tell me when it is ready.")
     await r.session.settle()
     assert r.tts.said == ["I will."]
     await asyncio.sleep(31)
@@ -163,7 +163,7 @@ async def test_an_announcement_can_be_interrupted(room: Rooms) -> None:
 async def test_an_announcement_that_is_cut_before_it_began_is_said_later(room: Rooms) -> None:
     r = room(FakeStt("Hello."), FakeLlm("Hi."))
     r.conversation.announce("Tea is ready.")
-    r.session.answer_text("Wait a moment.")
+    r.session.answer_text("How are you?")
     await r.session.settle()
     assert r.tts.said == ["Hi.", "Tea is ready."]
 

@@ -53,7 +53,7 @@ class Model:
         self._have_trouble(stop)
         return Transcript(f"Tell me about {SAID}.")
 
-    def speak(self, _text: str, stop: Stop) -> Generator[AudioFrame, None, None]:
+    def speak(self, _text: str, _pace: float, stop: Stop) -> Generator[AudioFrame, None, None]:
         self._have_trouble(stop)
         yield loud(0.1, 22_050)
 

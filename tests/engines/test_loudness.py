@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from localvoice.engines.piper_voice import PEAK, SPEECH_LEVEL, Levelling, Loudness
+from localvoice.audio.levels import PEAK
+from localvoice.engines.piper_voice import SPEECH_LEVEL, Levelling, Loudness
 
 RATE = 22_050
 TONE = np.sin(np.arange(RATE) / 20).astype(np.float32)

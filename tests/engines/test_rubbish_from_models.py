@@ -63,7 +63,7 @@ def test_a_voice_without_sound() -> None:
     )
     ends: Any = SimpleNamespace(take=lambda _: [])
     with pytest.raises(ValueError, match="gave no sound"):
-        list(_Voice._say(voice, ["a"], ends, Stop()))  # type: ignore[arg-type]
+        list(_Voice._say(voice, ["a"], 1.0, ends, Stop()))  # type: ignore[arg-type]
 
 
 @pytest.mark.virtual_clock

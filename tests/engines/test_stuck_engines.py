@@ -54,7 +54,7 @@ class Model:
         self.hole.step("transcribe")
         return Transcript("Hello.")
 
-    def speak(self, _text: str, _stop: Stop) -> Generator[AudioFrame, None, None]:
+    def speak(self, _text: str, _pace: float, _stop: Stop) -> Generator[AudioFrame, None, None]:
         self.hole.step("speak")
         yield loud(0.02, 22_050)
         self.hole.step("speak on")

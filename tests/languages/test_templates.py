@@ -5,9 +5,9 @@ import time
 import pytest
 
 from localvoice.languages import Language, language
-from localvoice.languages.templates import LONGEST, Fillers, Templates, plain
+from localvoice.languages.templates import LONGEST, Templates, Usage, plain
 
-FILLERS = Fillers(("please", "(can|could) you", "okay"), ("please", "for me"))
+FILLERS = Usage(("please", "(can|could) you", "okay"), ("please", "for me"))
 TIMER = Templates(["(set|start) [a|the] [{label}] timer for {duration}", "{duration} timer"], FILLERS)
 
 

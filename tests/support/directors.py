@@ -32,6 +32,7 @@ def agent_of(
     hooks, metrics, tools = hooks or Hooks(), metrics or NoMetrics(), tools or ToolRegistry()
     made_of = (tools, settings.agent, engines.llm, hooks, metrics, handlers or {})
     direct = None if playbook is None else partial(PlaybookDirector, playbook, *made_of)
+    brought = {"own_persona": playbook is not None, **brought}
     return Agent(settings, engines, hooks, metrics, tools, direct, **brought)
 
 

@@ -1,18 +1,21 @@
 """What a whole utterance asks for, where it takes no language model to know.
 
-Small and exact: what isn't sure is left to the LLM. The sentences are in `localvoice/languages`, one file for
-a language, and with the tools themselves.
+Small and exact: what isn't sure is left to the LLM. Only signs of an emergency may stand anywhere in what is
+said. The sentences are in `localvoice/languages`, one file for a language, and with the tools themselves.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from localvoice.config import PhraseSettings
+from localvoice.conversation.manner import Way
+from localvoice.conversation.phrases.abilities import abilities, is_served
 from localvoice.engines.types import ToolCall
 from localvoice.languages import DEFAULT, Language, language
-from localvoice.languages.templates import NO_FILLERS, Fillers, Templates
+from localvoice.languages.templates import PLAIN, Templates, Usage
 from localvoice.tools import InvalidArgumentsError, Tool
 from localvoice.tools.confirmation import Confirmation, Settled
 
@@ -25,6 +28,24 @@ class Silence:
 @dataclass(frozen=True)
 class Again:
     """The user wants to hear the last answer again."""
+
+    otherwise: str
+    """What is said where there is none."""
+
+
+@dataclass(frozen=True)
+class Adjust:
+    """The user wants to be spoken to in another manner from now on."""
+
+    way: Way
+    done: str
+    """What is said then."""
+    at_its_end: str
+    """What is said where it goes no further that way."""
+    unpaced: str
+    """What is said where the voice has but one speed."""
+    again: Again | None = None
+    """Whether they also want to hear the last answer again."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +63,54 @@ class Command:
     arguments: Mapping[str, Any]
 
 
-Understood = Silence | Again | Say | Command
+Understood = Silence | Again | Adjust | Say | Command
+ASIDE: Final = (Silence, Again, Adjust)
+"""Of these the LLM is told nothing: it has no use for them."""
 Known = Settled | Confirmation | Understood | None
 """What is known of the user's words before the LLM is asked: they settle a question about a call, or have it
 asked again; or they ask for something that takes no LLM to know."""
+
+_ALWAYS: Final = ("stop", "repeat", "commands")
+"""Rules that also hold for a persona of the application's own: its tools' phrases are its own as well."""
+_RULES: Final = {
+    "stop": "stop",
+    "again": "repeat",
+    "manner": "manner",
+    "goodbye": "courtesies",
+    "thanks": "courtesies",
+    "abilities": "abilities",
+    "help": "abilities",
+    "identity": "identity",
+    "emergency": "emergencies",
+    "harm": "emergencies",
+    "unable": "limits",
+}
+"""The setting of each kind of sentence."""
+_DANGERS: Final = ("emergency", "harm")
+_BEFORE_COMMANDS: Final = ("stop", "again")
+"""What goes before the sentences of tools, of which one may take any word."""
+_LIGHT: Final = ("stop", "again", "thanks")
+"""What is said before and after something else: "sorry, what time is it?"."""
+_SENTENCES: Final = re.compile(r"(?<=[.!?…])\s+")
+_CLAUSES: Final = re.compile(r"(?<=[.!?…,;:])\s+")
+_FURTHEST: Final = {
+    "slower": "manner.slowest",
+    "faster": "manner.fastest",
+    "louder": "manner.loudest",
+    "softer": "manner.softest",
+    "normal": "manner.normal",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the answers tell of this agent."""
+
+    emergency_number: str | None = None
+    kept_on_disk: bool = False
+    """Whether anything that was said is."""
+    own_models: bool = False
+    """Whether models of the application's own take part, of which is not known where they run."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +121,14 @@ class Understanding:
     own_persona: bool = False
     """Whether the application has a prompt or a playbook of its own: then only stop words and repairs apply,
     unless the settings say more."""
+    facts: Facts = field(default_factory=Facts)
 
     def prepare(self, tools: Iterable[Tool], code: str = DEFAULT) -> None:
-        """Compile the sentences of these tools, in a thread: it takes too long for the first turn."""
+        """Read the sentences of the language and of these tools, in a thread: not in the first turn."""
         known = language(code)
-        fillers = NO_FILLERS if known is None else known.fillers
         for tool in tools:
             for sentences in (tool.phrases, tool.follow_ups):
-                _templates(sentences, fillers).fit("")
+                _templates(sentences, PLAIN if known is None else known.usage)
 
     def of(
         self, words: str, tools: Sequence[Tool], last_call: ToolCall | None, code: str = DEFAULT
@@ -74,13 +139,13 @@ class Understanding:
         means something then. `code` is the language, ISO 639-1.
         """
         known = language(code)
-        if known is not None:
-            if self._applies("stop") and known.phrases["stop"].fit(words):
-                return Silence()
-            if self._applies("repeat") and known.phrases["again"].fit(words):
-                return Again()
-        if self._applies("commands"):
-            return _command(words, tuple(tools), last_call, known)
+        if known is None:
+            return self._command(words, tools, last_call, None)
+        if (danger := self._danger(words, known)) is not None:
+            return self._answer(danger, tools, known)
+        for part in _parts(words, known):
+            if (understood := self._whole(part, tools, last_call, known)) is not None:
+                return understood
         return None
 
     def goes_on(self, words: str, code: str = DEFAULT) -> bool:
@@ -88,35 +153,114 @@ class Understanding:
         known = language(code)
         return known is not None and known.phrases["goes_on"].fit(words)
 
-    def _applies(self, rule: str) -> bool:
+    def _applies(self, name: str) -> bool:
+        rule = _RULES.get(name.partition(".")[0])
+        if rule is None:
+            return False
         chosen: bool | None = getattr(self.settings, rule)
-        return (rule in _ALWAYS or not self.own_persona) if chosen is None else chosen
+        if chosen is not None:
+            return chosen
+        return rule in _ALWAYS or not (self.own_persona or (rule == "identity" and self.facts.own_models))
 
+    def _danger(self, words: str, known: Language) -> str | None:
+        """The emergency, or the harm, that a sentence tells of, or all of them together."""
+        meant = [each for each in _SENTENCES.split(words) if not known.excuses("emergency", each)]
+        if len(meant) > 1 and "".join(meant) == "".join(_SENTENCES.split(words)):
+            meant.append(words)
+        for name in known.phrases:
+            if name.startswith(_DANGERS) and self._applies(name):
+                if any(known.means(name, each) for each in meant):
+                    return name
+        return None
 
-_ALWAYS: Final = ("stop", "repeat", "commands")
-"""Rules that also hold for a persona of the application's own: its tools' phrases are its own as well."""
+    def _whole(
+        self, words: str, tools: Sequence[Tool], last_call: ToolCall | None, known: Language
+    ) -> Understood | None:
+        meant = (
+            name
+            for name in known.phrases
+            if not name.startswith(_DANGERS) and self._applies(name) and known.means(name, words)
+        )
+        name = next(meant, None)
+        if name is None or not name.startswith(_BEFORE_COMMANDS):
+            command = self._command(words, tools, last_call, known)
+            if command is not None:
+                return command
+        return None if name is None else self._answer(name, tools, known)
 
+    def _answer(self, name: str, tools: Sequence[Tool], known: Language) -> Understood | None:
+        kind, _, detail = name.partition(".")
+        replies = known.replies
+        again = Again(replies["again.nothing"]) if kind == "again" else None
+        match kind:
+            case "stop":
+                return Silence()
+            case "again" if not detail and again is not None:
+                return again
+            case "again" | "manner":
+                way = cast("Way", detail)
+                done, furthest = replies[f"manner.{detail}"], replies[_FURTHEST[detail]]
+                return Adjust(way, done, furthest, replies["manner.unpaced"], again)
+            case "unable" if is_served(name, tools, known):
+                return None
+        if name == "identity.private" and any(tool.name not in known.abilities for tool in tools):
+            name = "identity.private.tools"
+        return Say(self._filled(replies[name], tools, known))
 
-def _command(
-    words: str, tools: Sequence[Tool], last_call: ToolCall | None, known: Language | None
-) -> Command | None:
-    fillers = NO_FILLERS if known is None else known.fillers
-    for tool in tools:
-        if last_call is not None and last_call.name in (tool.name, *tool.follows):
-            before = last_call.arguments if last_call.name == tool.name else {}
-            for changed in _templates(tool.follow_ups, fillers).matches(words):
-                if _fits(tool, arguments := {**before, **changed}):
+    def _filled(self, reply: str, tools: Sequence[Tool], known: Language) -> str:
+        replies, facts = known.replies, self.facts
+        said = reply.format(
+            number=facts.emergency_number or replies["emergency.number"],
+            abilities=abilities(tools, known),
+            kept=replies["identity.private.disk" if facts.kept_on_disk else "identity.private.memory"],
+        )
+        return said[:1].upper() + said[1:]
+
+    def _command(
+        self, words: str, tools: Sequence[Tool], last_call: ToolCall | None, known: Language | None
+    ) -> Command | None:
+        if self.settings.commands is False:
+            return None
+        usage = PLAIN if known is None else known.usage
+        for tool in tools:
+            if last_call is not None and last_call.name in (tool.name, *tool.follows):
+                before = last_call.arguments if last_call.name == tool.name else {}
+                for changed in _templates(tool.follow_ups, usage).matches(words):
+                    if _fits(tool, arguments := {**before, **changed}):
+                        return Command(tool.name, arguments)
+        for tool in tools:
+            for arguments in _templates(tool.phrases, usage).matches(words):
+                if _fits(tool, arguments):
                     return Command(tool.name, arguments)
-    for tool in tools:
-        for arguments in _templates(tool.phrases, fillers).matches(words):
-            if _fits(tool, arguments):
-                return Command(tool.name, arguments)
-    return None
+        return None
+
+
+def _parts(words: str, known: Language) -> Iterator[str]:
+    """The words, and then what is left without light ones around them, if these are clauses of their own."""
+    yield words
+    clauses = _CLAUSES.split(words.strip())
+    if len(clauses) == 1:
+        return
+    light = [_is_light(clause, known) for clause in clauses]
+    if all(light):
+        yield next((each for each in reversed(clauses) if not known.fillers.fit(each)), "")
+        return
+    first = light.index(False)
+    last = len(light) - light[::-1].index(False)
+    for begin in range(1, first + 1):
+        yield " ".join(clauses[begin:])
+    if last < len(clauses):
+        yield " ".join(clauses[:last])
+        yield " ".join(clauses[first:last])
+
+
+def _is_light(clause: str, known: Language) -> bool:
+    return known.fillers.fit(clause) or any(known.phrases[name].fit(clause) for name in _LIGHT)
 
 
 @lru_cache(maxsize=256)
-def _templates(sentences: tuple[str, ...], fillers: Fillers) -> Templates:
-    return Templates(sentences, fillers)
+def _templates(sentences: tuple[str, ...], usage: Usage) -> Templates:
+    return Templates(sentences, usage)
 
 
 def _fits(tool: Tool, arguments: Mapping[str, Any]) -> bool:

@@ -1,0 +1,148 @@
+"""How a sentence template is laid over words: every way at once, so that no utterance takes long.
+
+A part is given where it may begin, and tells where it may end. With each place in the words goes what stands
+in the template's places so far; of two ways to get there, the one that begins first counts.
+"""
+
+from collections.abc import Collection
+from typing import Final, Protocol
+
+Filling = tuple[int, int] | str
+"""Which words stand in a place of the template, or the text that it stands for."""
+Fillings = tuple[tuple[str, Filling], ...]
+"""Of each place so far, by its name."""
+Ends = dict[int, Fillings]
+"""Where in the words it goes on, and what stands in the places up to there."""
+START: Final[Fillings] = ()
+_NO_NAMES: Final = frozenset[str]()
+
+
+class Part(Protocol):
+    """A part of a template."""
+
+    cues: frozenset[str] | None
+    """Words one of which it takes; None if it may do without."""
+    places: frozenset[str]
+    """Names of the places in it."""
+
+    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+        """Where it may end, if it begins at one of these."""
+        ...
+
+
+class Word:
+    """One of these words."""
+
+    def __init__(self, words: Collection[str]) -> None:
+        self.words: Final = frozenset(words)
+        self.cues: frozenset[str] | None = self.words
+        self.places: frozenset[str] = _NO_NAMES
+
+    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+        count = len(words)
+        return {at + 1: fillings for at, fillings in begins.items() if at < count and words[at] in self.words}
+
+
+class AnyWords:
+    """So many words, whichever they are; the fewest first."""
+
+    def __init__(self, least: int, most: int | None) -> None:
+        self.cues: frozenset[str] | None = None
+        self.places: frozenset[str] = _NO_NAMES
+        self._least, self._most = least, most
+
+    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+        found: Ends = {}
+        for begin, fillings in begins.items():
+            last = len(words) if self._most is None else min(begin + self._most, len(words))
+            for end in range(begin + self._least, last + 1):
+                found.setdefault(end, fillings)
+        return found
+
+
+class NumberWord:
+    """A word with a digit in it."""
+
+    cues: frozenset[str] | None = None
+    places: frozenset[str] = _NO_NAMES
+
+    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+        count = len(words)
+        return {
+            at + 1: fillings
+            for at, fillings in begins.items()
+            if at < count and any(letter.isdigit() for letter in words[at])
+        }
+
+
+class Place:
+    """A part with a name, for what stands there or for a text of its own."""
+
+    def __init__(self, name: str, part: Part, value: str | None = None) -> None:
+        self.cues: frozenset[str] | None = part.cues
+        self.places = frozenset([name])
+        self._name, self._part, self._value = name, part, value
+
+    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+        found: Ends = {}
+        for begin, fillings in begins.items():
+            for end, before in self._part.ends(words, {begin: fillings}).items():
+                filling = (begin, end) if self._value is None else self._value
+                found.setdefault(end, (*before, (self._name, filling)))
+        return found
+
+
+def sequence(parts: list[Part]) -> Part:
+    """One part after the other."""
+    return parts[0] if len(parts) == 1 else _Sequence(parts)
+
+
+class _Sequence:
+    def __init__(self, parts: list[Part]) -> None:
+        self._parts = parts
+        told = [part.cues for part in parts if part.cues is not None]
+        self.cues: frozenset[str] | None = min(told, key=len, default=None)
+        self.places = _names(parts)
+
+    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+        for part in self._parts:
+            if not begins:
+                break
+            begins = part.ends(words, begins)
+        return begins
+
+
+def choice(parts: list[Part]) -> Part:
+    """One of several parts."""
+    single = [part for part in parts if isinstance(part, Word)]
+    if len(single) > 1:
+        others = [part for part in parts if not isinstance(part, Word)]
+        parts = [Word(frozenset().union(*(part.words for part in single))), *others]
+    return parts[0] if len(parts) == 1 else _Choice(parts)
+
+
+class _Choice:
+    def __init__(self, parts: list[Part]) -> None:
+        self._parts = parts
+        told = [part.cues for part in parts if part.cues is not None]
+        self.cues: frozenset[str] | None = (
+            frozenset().union(*told) if told and len(told) == len(parts) else None
+        )
+        self.places = _names(parts)
+
+    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+        found: Ends = {}
+        for begin, before in begins.items():
+            for part in self._parts:
+                for end, fillings in part.ends(words, {begin: before}).items():
+                    found.setdefault(end, fillings)
+        return found
+
+
+def _names(parts: list[Part]) -> frozenset[str]:
+    told = [part.places for part in parts if part.places]
+    return _NO_NAMES.union(*told) if told else _NO_NAMES
+
+
+NOTHING: Final[Part] = _Sequence([])
+"""No word."""

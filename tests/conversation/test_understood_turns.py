@@ -1,0 +1,53 @@
+"""What takes no LLM is a turn like any other: hooks, captions, history; and the manner of speaking stays."""
+
+import pytest
+
+from localvoice.contract.messages import LlmReply, TranscriptMessage
+from tests.support.fakes import FakeLlm, FakeStt
+from tests.support.hook_recorder import Recorder
+from tests.support.session_room import Room, Rooms
+
+pytestmark = pytest.mark.virtual_clock
+
+
+async def say(r: Room, *words: str) -> None:
+    for each in words:
+        r.session.answer_text(each)
+        await r.session.settle()
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("Who are you?", "localvoice"),
+        ("What can you do?", "explain things"),
+        ("I have chest pain.", "112"),
+        ("Play some music.", "can't play music"),
+        ("Goodbye.", "Goodbye."),
+        ("Thanks.", "welcome"),
+    ],
+)
+async def test_a_known_answer_is_a_turn_with_hooks_captions_and_history(
+    room: Rooms, words: str, answer: str
+) -> None:
+    recorder = Recorder()
+    r = room(FakeStt(words), llm=(llm := FakeLlm("Yes.")), hooks=recorder.hooks())
+    await r.says()
+    await r.session.settle()
+    called = [name for name in recorder.names() if not name.startswith(("on_speech", "on_tts"))]
+    assert called == ["on_turn_start", "on_stt_start", "on_stt_end", "on_turn_end"] and not llm.asked
+    assert [message.text for message in r.all(TranscriptMessage)] == [words]
+    (reply,) = r.all(LlmReply)
+    assert answer in reply.text and r.said() == [("user", words), ("assistant", reply.text)]
+    await say(r, "And then?")
+    assert [message.content for message in llm.asked[0][1:]] == [words, reply.text, "And then?"]
+
+
+async def test_a_stop_word_is_silence_with_hooks_and_the_next_turn_goes_on(room: Rooms) -> None:
+    recorder = Recorder()
+    r = room(FakeStt("Be quiet."), llm=(llm := FakeLlm()), hooks=recorder.hooks())
+    await r.says()
+    await r.session.settle()
+    assert not llm.asked and not r.tts.said and not r.all(LlmReply) and r.states()[-1] == "idle"
+    assert {"on_turn_start", "on_stt_end", "on_turn_end"} <= set(recorder.names())
+    assert r.said() == [("user", "Be quiet.")]
