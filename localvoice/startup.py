@@ -16,17 +16,14 @@ from localvoice.application.calls import contained_tasks
 from localvoice.application.hooks import Hooks
 from localvoice.catalog import (
     ROLES,
+    Catalog,
     ModelFiles,
-    ModelFilesError,
     Profile,
     Role,
     choose,
-    here,
     load_catalog,
     models_folder,
     ready,
-    unexamined,
-    with_llm_here,
 )
 from localvoice.config import SYSTEM_PROMPT, ConfigError, Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
@@ -49,8 +46,8 @@ from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.playbook.director import PlaybookDirector
 from localvoice.playbook.loading import load_playbook
 from localvoice.playbook.schema import Playbook, check_playbook
+from localvoice.process.choosing import with_models
 from localvoice.process.ending import guarded_loop
-from localvoice.process.exam import hold_exam
 from localvoice.process.memory import kept_small
 from localvoice.process.probing import probe
 from localvoice.tools import Tool, ToolRegistry
@@ -97,8 +94,8 @@ async def ready_agent(
         hook_sets.append(recording.hooks())
     combined = Hooks.combine(*hook_sets)
     begun = time.monotonic()
-    settings = await with_models(settings, console, engines or OwnEngines())
-    async with loaded_engines(settings, console, engines) as loaded:
+    settings, catalog = await with_models(settings, console, _unneeded(engines or OwnEngines()))
+    async with loaded_engines(settings, console, engines, catalog) as loaded:
         direct = None
         if script is not None:
             parts = script, registry, settings.agent, loaded.llm, combined, own, dict(handlers or {})
@@ -137,12 +134,15 @@ def _examples() -> tuple[tuple[str, str], ...]:
 
 @asynccontextmanager
 async def loaded_engines(
-    settings: Settings, console: Console, own: OwnEngines | None = None
+    settings: Settings,
+    console: Console,
+    own: OwnEngines | None = None,
+    catalog: Catalog | None = None,
 ) -> AsyncIterator[Engines]:
     """The engines of the named profile and the application's own, warm, and closed when the block is left."""
     with console.status(Text(f"Checking the model files of profile {settings.profile} …")):
         # In a thread: an application's loop may be at work.
-        profile, files = await asyncio.to_thread(_checked_files, settings, own or OwnEngines())
+        profile, files = await asyncio.to_thread(_checked_files, settings, own or OwnEngines(), catalog)
     options = _engine_options(settings, profile)
     with console.status("Trying the models that were never loaded here …"):
         await probe(files, options, models_folder(settings.models_dir))
@@ -160,44 +160,16 @@ async def loaded_engines(
             await close_all(engines)
 
 
-async def with_models(settings: Settings, console: Console, own: OwnEngines) -> Settings:
-    """The settings with a profile named, and a language model where the profile lists several.
-
-    The profile is the best for this machine of those whose files are here; the language model the first that
-    is here and, where no one has verified it, passes its exam. Says which and why. Raises `CatalogError`.
-    """
-    # In threads: an application's loop may be at work.
-    catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
-    choice = await asyncio.to_thread(choose, catalog, settings)
-    best = taken = choice.profiles[0]
-    if choice.machine is not None:
-        taken = await asyncio.to_thread(here, catalog, choice, folder, _unneeded(own))
-        said = choice.reason() if taken.name == best.name else choice.instead(taken)
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
-    if own.llm is None and len(taken.llms) > 1:
-        for model in unexamined(catalog, taken, folder):
-            try:
-                with console.status(Text(f"Examining {model.name}, which no one has verified yet …")):
-                    exam = await hold_exam(model, taken, folder, settings)
-            except ModelFilesError as error:
-                console.print(str(error), markup=False, highlight=False)
-                continue
-            if exam.passed:
-                break
-            console.print(f"{model.name} has failed its exam ({exam.reason}).", markup=False, highlight=False)
-        taken = with_llm_here(catalog, taken, folder)
-        settings = settings.model_copy(update={"llm": taken.llm})
-    return settings.model_copy(update={"profile": taken.name})
-
-
 def _unneeded(own: OwnEngines) -> list[Role]:
     brought = {each.name for each in fields(own) if getattr(own, each.name) is not None}
     return [role for role in ROLES if role in brought]
 
 
-def _checked_files(settings: Settings, own: OwnEngines) -> tuple[Profile, EngineFiles]:
+def _checked_files(
+    settings: Settings, own: OwnEngines, known: Catalog | None = None
+) -> tuple[Profile, EngineFiles]:
     """The profile, the files it needs, and those of its fallback's LLM. Raises as `ready_agent` does."""
-    catalog, folder = load_catalog(settings.catalog), models_folder(settings.models_dir)
+    catalog, folder = known or load_catalog(settings.catalog), models_folder(settings.models_dir)
     unneeded = _unneeded(own)
     found = ready(catalog, choose(catalog, settings).profiles[0], folder, unneeded)
     files = _engine_files(found, unneeded)

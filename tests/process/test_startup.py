@@ -14,11 +14,21 @@ from rich.console import Console
 from localvoice import startup
 from localvoice.application.calls import ApplicationError, run
 from localvoice.application.hooks import TurnContext
-from localvoice.catalog import CatalogError, Exam, Model, ModelFilesError, load_catalog, models_folder, ready
+from localvoice.catalog import (
+    Catalog,
+    CatalogError,
+    Exam,
+    Model,
+    ModelFilesError,
+    load_catalog,
+    models_folder,
+    ready,
+)
 from localvoice.catalog.exams import ExamPart, keep_exam
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
-from localvoice.engines.types import Engines
+from localvoice.engines.types import Engines, OwnEngines
+from localvoice.process import choosing
 from localvoice.startup import _engine_options, loaded_engines, ready_agent
 from tests.support.fakes import fake_engines, loud
 from tests.support.small_catalog import put_models, small_catalog
@@ -99,7 +109,7 @@ async def test_without_a_profile_the_best_is_taken_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog, shown = small_catalog(), io.StringIO()
-    monkeypatch.setattr(startup, "load_catalog", lambda _: catalog)
+    monkeypatch.setattr(choosing, "load_catalog", lambda _: catalog)
     settings = Settings.model_validate({"models_dir": tmp_path, "device": "cpu"})
     console = Console(file=shown, width=200)
     async with ready_agent(settings, console) as agent:
@@ -128,7 +138,7 @@ async def test_a_model_that_lacks_its_exam_is_examined_before_it_is_taken(
 ) -> None:
     """As after a new version; one that is damaged is no reason not to start with the next."""
     catalog, shown = small_catalog({"large": ["newest", "newer", "old"]}, verified=["old"]), io.StringIO()
-    monkeypatch.setattr(startup, "load_catalog", lambda _: catalog)
+    monkeypatch.setattr(choosing, "load_catalog", lambda _: catalog)
     put_models(catalog, "large", tmp_path)
     held: list[str] = []
 
@@ -139,7 +149,7 @@ async def test_a_model_that_lacks_its_exam_is_examined_before_it_is_taken(
         failed = ExamPart(name="loads", passed=False, told="no")
         return keep_exam(model, tmp_path, [failed])
 
-    monkeypatch.setattr(startup, "hold_exam", hold)
+    monkeypatch.setattr(choosing, "hold_exam", hold)
     settings = Settings.model_validate({"profile": "large", "models_dir": tmp_path})
     async with ready_agent(settings, Console(file=shown, width=200)) as agent:
         assert agent.settings.llm == "old"
@@ -153,3 +163,28 @@ async def test_a_model_that_lacks_its_exam_is_examined_before_it_is_taken(
         assert held == ["newest"], "an outcome is remembered"
     async with ready_agent(settings.model_copy(update={"llm": "newer"}), Console(quiet=True)) as agent:
         assert agent.settings.llm == "newer", "who names one takes it"
+
+
+async def test_the_catalogue_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It may come from a pipe."""
+    read: list[Path | None] = []
+
+    def load(file: Path | None) -> Catalog:
+        read.append(file)
+        return load_catalog()
+
+    for module in (choosing, startup):
+        monkeypatch.setattr(module, "load_catalog", load)
+
+    @asynccontextmanager
+    async def engines(
+        settings: Settings, _: Console, own: OwnEngines, known: Catalog
+    ) -> AsyncIterator[Engines]:
+        with pytest.raises(ModelFilesError):
+            await asyncio.to_thread(startup._checked_files, settings, OwnEngines(), known)
+        yield fake_engines()
+
+    monkeypatch.setattr(startup, "loaded_engines", engines)
+    settings = Settings.model_validate({"models_dir": tmp_path, "catalog": "mine.toml", "profile": "tiny"})
+    async with ready_agent(settings, Console(quiet=True)):
+        assert read == [Path("mine.toml")]
