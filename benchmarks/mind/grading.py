@@ -13,6 +13,7 @@ from benchmarks.mind.effects import comes_to, is_named
 from benchmarks.mind.patterns import found, simplified
 from benchmarks.mind.suite import FOLDER, HALVES, Conversation, Request, Turn
 from benchmarks.mind.talk import Reply
+from localvoice.contract.errors import ErrorCode
 
 UNSPEAKABLE: Final = re.compile(r"<\|?/?\w[^>]*>|\[/?INST\]|```|\{\s*\"|\"\s*[:}]")
 """Control tokens, markup, code and JSON: no voice can speak them."""
@@ -67,7 +68,11 @@ def judge(
     """By the rules, then by hand."""
     wrong = list(_wrong_words(turn, reply, before))
     wanted = turn.call
-    right = wanted is not None and any(comes_to(each, wanted) for each in reply.calls)
+    right = (
+        wanted is not None
+        and any(comes_to(each, wanted) for each in reply.calls)
+        and (wanted.effect_told or not wrong)
+    )
     unwanted = [each.name for each in reply.calls if wanted is None or not is_named(each, wanted)]
     if wanted is not None and not right and not wanted.optional:
         wrong.append("the call comes to something else" if reply.calls else "no call")
@@ -90,7 +95,8 @@ def judge(
 
 def _wrong_words(turn: Turn, reply: Reply, before: str) -> Iterable[str]:
     text, now = reply.text, reply.at
-    yield from (f"fails with {code}" for code in reply.errors)
+    # A tool that refuses tells why in the answer; whether that is useful, the rules say.
+    yield from (f"fails with {code}" for code in reply.errors if code != ErrorCode.TOOL_ERROR)
     if turn.silence:
         if text:
             yield "speaks"

@@ -28,11 +28,13 @@ _ORDINAL: Final = re.compile(
     rf"\b((?:{'|'.join(_TENS)})[ -])?"
     rf"({'|'.join(_ORDINALS)}|(?:{'|'.join(_ONES)})th|(?:{'|'.join(word[:-1] for word in _TENS)})ieth)\b"
 )
+_A_POWER: Final = re.compile(r"\ba (?=hundred|thousand|million|billion|trillion)")
 _DIGITS_THEN_POWER: Final = re.compile(r"\b(\d+(?:\.\d+)?) (hundred|thousand|million|billion|trillion)\b")
 
 
 def in_digits(text: str) -> str:
     """The text, of small letters, with its numbers in digits; other words stay as they are."""
+    text = _A_POWER.sub("one ", text)
     text = _ORDINAL.sub(_ordinal, text)
     text = _RUN.sub(_cardinal, text)
     text = _DIGITS_THEN_POWER.sub(lambda match: _plain(float(match[1]) * _POWERS[match[2]]), text)

@@ -53,6 +53,11 @@ class Wanted(_Part):
     optional: bool = False
     """Whether an answer without a call is as good."""
 
+    @property
+    def effect_told(self) -> bool:
+        """Otherwise the words of the answer tell whether it came to the right thing."""
+        return self.seconds is not None or self.clock is not None or bool(self.holds)
+
 
 class Rules(_Part):
     """What makes an answer useful; all of it must hold."""

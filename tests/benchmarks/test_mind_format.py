@@ -19,6 +19,8 @@ def request(**fields: object) -> Request:
     ("text", "simple"),
     [
         ("One hundred and forty-four.", "144."),
+        ("a hundred and five", "105"),
+        ("about a thousand", "about 1000"),
         ("nineteen forty-five", "1945"),
         ("three point one four", "3.14"),
         ("two and a half cups", "2.5 cups"),

@@ -110,6 +110,18 @@ def test_what_a_call_is_about_is_in_its_arguments_or_its_result() -> None:
     assert verdict(reply("Okay.", named), call=wanted).useful
 
 
+def test_a_call_whose_effect_is_not_told_is_right_where_the_words_are() -> None:
+    sum_of: dict[str, Any] = {"must": ["4"], "call": {"tool": "{sum_tool}", "optional": True}}
+    for words, right in (("Four.", True), ("Five.", False)):
+        assert verdict(reply(words, Call("calculate", {}, words)), **sum_of).call_right is right
+
+
+def test_a_tool_that_refuses_is_no_failure_of_the_agent() -> None:
+    refused = reply("There is no timer.", errors=("TOOL_ERROR",))
+    assert verdict(refused, must=["no timer"]).useful
+    assert not verdict(reply("There is no timer.", errors=("LLM_ERROR",)), must=["no timer"]).useful
+
+
 def test_a_call_that_is_not_needed_is_wrong() -> None:
     assert verdict(reply("Fine.", TEN), must=["fine"]).call_wrong
 
