@@ -59,9 +59,9 @@ def compiled(pattern: str, now: datetime | None = None) -> re.Pattern[str]:
 
 @cache
 def _regex(pattern: str) -> re.Pattern[str]:
-    # Whole words and whole numbers: 42 isn't in 142, 42.5 or 0.42.
+    # Whole words and whole numbers: 42 isn't in 142, 42.5 or 0.42, but 7 is in 7:00.
     try:
-        return re.compile(rf"(?<!\w)(?<!\d[.,:])(?:{pattern})(?!\w)(?![.,:]\d)", re.IGNORECASE)
+        return re.compile(rf"(?<!\w)(?<!\d[.,:])(?:{pattern})(?!\w|[.,]\d|:(?!00)\d)", re.IGNORECASE)
     except re.error as error:
         raise ValueError(f"{pattern} is no regex: {error}") from error
 

@@ -41,6 +41,10 @@ def test_a_number_is_found(text: str) -> None:
     assert found("42", text)
 
 
+def test_a_full_hour_is_found_by_its_number() -> None:
+    assert found("7", "at 7:00 AM") and not found("7", "at 7:30 AM")
+
+
 @pytest.mark.parametrize("text", ["142", "42.5", "0.42", "4 2", "1,042", "12:42"])
 def test_a_part_of_another_number_is_not(text: str) -> None:
     assert not found("42", text)
