@@ -137,6 +137,13 @@ ONLY_IN = {
     "huggingface_hub": {"catalog/sources.py"},
     "pypi_simple": {"catalog/sources.py"},
     "jsonschema": {"tools/tool.py", "tools/schema.py"},
+    "text_to_num": {"tools/builtin/words/numbers.py"},
+    "holidays": {"tools/builtin/feasts.py"},
+    "dateutil": {
+        "tools/builtin/dates.py",
+        "tools/builtin/feasts.py",
+        "tools/builtin/words/days.py",
+    },
     "yaml": {"playbook/yaml_text.py"},
     "cryptography": {"conversation/store.py", "server/certificate.py"},
     "segno": {"server/endpoint.py"},

@@ -28,9 +28,9 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_offer_is_short_and_flat() -> None:
     offer = json.dumps([(tool.name, tool.spec.description, tool.spec.parameters) for tool in builtin_tools()])
-    names = "get_time set_timer set_alarm remind manage_timers calculate convert_units"
+    names = "get_time get_date set_timer set_alarm remind manage_timers calculate convert_units"
     assert [tool.name for tool in builtin_tools()] == names.split()
-    assert len(offer) < 2400
+    assert len(offer) < 3200
     assert "$" not in offer and "title" not in offer and "anyOf" not in offer
 
 
@@ -50,10 +50,11 @@ def test_the_offer_is_short_and_flat() -> None:
         ("Auckland", "In Auckland it is 1:07 AM on Friday, March 6, 2026."),
         ("india", "In india it is 5:37 PM on Thursday, March 5, 2026."),
         ("UTC", "In UTC it is 12:07 PM on Thursday, March 5, 2026."),
-        ("Gotham", "error: the time zone of Gotham isn't known: name a large city near it"),
+        ("Gotham", "error: I don't know the time zone of Gotham. Which large city is near it?"),
         (
             "../../etc/passwd",
-            "error: the time zone of ../../etc/passwd isn't known: name a large city near it",
+            "error: invalid arguments: place: Value error, I don't know the time zone of ../../etc/passwd. "
+            "Which large city is near it?",
         ),
         ("", "It is 12:07 PM on Thursday, March 5, 2026."),
         ("here", "It is 12:07 PM on Thursday, March 5, 2026."),
@@ -61,6 +62,23 @@ def test_the_offer_is_short_and_flat() -> None:
 )
 async def test_the_time_is_told_for_places(place: str, said: str) -> None:
     assert await use("get_time", place=place) == said
+
+
+@pytest.mark.usefixtures("at_noon")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"ask": "time"}, "It is 12:07 PM."),
+        ({"ask": "time", "place": "Tokyo"}, "In Tokyo it is 9:07 PM."),
+        ({"place": "Tokyo", "than": "London"}, "Tokyo is 9 hours ahead of London."),
+        ({"place": "New York", "than": "Mumbai"}, "New York is 10 hours 30 minutes behind Mumbai."),
+        ({"place": "Lisbon", "than": "London"}, "Lisbon and London have the same time."),
+        ({"later": "an hour and a half"}, "It will be 1:37 PM."),
+        ({"later": "12 hours", "place": "London"}, "In London it will be 12:07 AM tomorrow."),
+    ],
+)
+async def test_the_time_is_compared_and_told_ahead(arguments: dict[str, str], said: str) -> None:
+    assert await use("get_time", None, **arguments) == said
 
 
 async def test_the_time_here_is_that_of_the_machine() -> None:

@@ -1,15 +1,18 @@
 """The built-in tool for the time, here and elsewhere."""
 
 import unicodedata
+from datetime import timedelta
 from functools import cache
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field
 
 from localvoice.tools import ToolError, tool
 from localvoice.tools.builtin import wall
-from localvoice.tools.builtin.wall import spoken_moment
+from localvoice.tools.builtin.wall import spoken_clock, spoken_moment, spoken_time_to_come
+from localvoice.tools.builtin.words.durations import seconds_of, spoken_duration
+from localvoice.tools.builtin.words.wording import accepted_by
 
 # What small models write where the user names no place.
 _HERE: Final = frozenset(
@@ -56,28 +59,65 @@ _ZONE_OF: Final = {
 }
 
 
+def _nothing_or_length(words: str) -> None:
+    if words:
+        seconds_of(words)
+
+
+def _likely_place(words: str) -> None:
+    """Names begin with a capital. What doesn't has to be known: "and what about dinner?" asks for no time."""
+    if words == words.lower():
+        _place(words)
+
+
 @tool(speaks=True)
 def get_time(
-    place: Annotated[str, Field(description="a city, or here")] = "here",
+    place: Annotated[str, accepted_by(_likely_place), Field(description="a city, or here")] = "here",
+    than: Annotated[
+        str, accepted_by(_likely_place), Field(description="a second city, for the hours between both")
+    ] = "",
+    later: Annotated[str, accepted_by(_nothing_or_length), Field(description="like in 2 hours")] = "",
+    ask: Literal["time", "time and date"] = "time and date",
 ) -> str:
     """Tell the current time and date."""
-    name = " ".join(place.split()).removesuffix(" time")
+    city, zone = _place(place)
+    if than:
+        return _difference(city, zone, *_place(than))
+    if later:
+        moment = (wall.now() + timedelta(seconds=seconds_of(later))).astimezone(zone)
+        return f"{f'In {city} it' if city else 'It'} will be {spoken_time_to_come(moment)}."
+    moment = wall.now(zone)
+    spoken = spoken_clock(moment) if ask == "time" else spoken_moment(moment)
+    return f"{f'In {city} it is' if city else 'It is'} {spoken}."
+
+
+def _place(words: str) -> tuple[str, ZoneInfo | None]:
+    """Its name and zone; an empty name and none where the machine is."""
+    name = " ".join(words.split()).removesuffix(" time")
     if _plain(name) in _HERE:
-        return f"It is {spoken_moment(wall.now())}."
-    city = name.rpartition("/")[2].replace("_", " ")
-    return f"In {city} it is {spoken_moment(wall.now(_zone(name)))}."
+        return "", None
+    return name.rpartition("/")[2].replace("_", " "), _zone(name)
+
+
+def _difference(city: str, zone: ZoneInfo | None, other: str, other_zone: ZoneInfo | None) -> str:
+    ahead, behind = (wall.now(each).utcoffset() or timedelta() for each in (zone, other_zone))
+    seconds = round((ahead - behind).total_seconds())
+    first, second = city or "Your place", other or "your place"
+    if not seconds:
+        return f"{first} and {second} have the same time."
+    return f"{first} is {spoken_duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} {second}."
 
 
 def _zone(name: str) -> ZoneInfo:
     """The zone of this city, or of this name; raises `ToolError`."""
     zones = _zones()
     if not zones:
-        raise ToolError("this machine has no time zones: install the system's or Python's package tzdata")
+        raise ToolError("This machine has no time zones: install the system's or Python's package tzdata.")
     whole = _plain(name)
     for candidate in (whole, whole.partition(",")[0].strip()):  # "Paris, France" is Paris
         if candidate in zones:
             return ZoneInfo(zones[candidate])
-    raise ToolError(f"the time zone of {name[:60]} isn't known: name a large city near it")
+    raise ToolError(f"I don't know the time zone of {name[:60]}. Which large city is near it?")
 
 
 @cache

@@ -138,10 +138,11 @@ def alarm_text(moment: datetime, label: str) -> str:
 
 
 def end_of(reminder: Reminder) -> datetime:
-    """When it is due."""
+    """When it is due, to the second."""
     if reminder.by_clock:
         return datetime.fromtimestamp(reminder.due).astimezone()
-    return (wall.now() + timedelta(seconds=reminder.due - now())).astimezone()  # the clocks may change before
+    left = timedelta(seconds=reminder.due - now())
+    return (wall.now() + left + timedelta(seconds=0.5)).replace(microsecond=0).astimezone()
 
 
 def spoken_end(reminder: Reminder) -> str:

@@ -11,13 +11,13 @@ from localvoice.tools.builtin.words.numbers import in_digits
 from localvoice.tools.builtin.words.wording import corrected
 from localvoice.tools.errors import ToolError
 
-_WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _AM: Final = r"a\.? ?m\b\.?|(?:in the |this )?morning"
 _PM: Final = r"p\.? ?m\b\.?|(?:in the |this )?(?:afternoon|evening)|at night|tonight|night"
 _HALF: Final = re.compile(rf"(?:^|(?<![a-z])) ?(?:(?P<am>{_AM})|(?P<pm>{_PM}))(?![a-z])")
 _DAY: Final = re.compile(
     rf"\b(?:(?P<word>the day after tomorrow|today|tonight|tomorrow|this (?=morning|afternoon|evening))"
-    rf"|(?:on |next |this )?(?P<weekday>{'|'.join(_WEEKDAYS)})s?)\b"
+    rf"|(?:on |next |this )?(?P<weekday>{'|'.join(WEEKDAYS)})s?)\b"
 )
 _REPEATS: Final = re.compile(
     r"\b(?:(?:every|each)(?: single)?(?: (?:week)?day)?|daily|on (?:weekdays|weekends))\b"
@@ -88,8 +88,8 @@ class TimeOfDay:
             yield today + timedelta(days=1)
         elif self.day in ahead:
             yield today + timedelta(days=ahead[self.day])
-        elif self.day in _WEEKDAYS:
-            days = (_WEEKDAYS.index(self.day) - today.weekday()) % 7
+        elif self.day in WEEKDAYS:
+            days = (WEEKDAYS.index(self.day) - today.weekday()) % 7
             yield today + timedelta(days=days)
             yield today + timedelta(days=days + 7)
         elif self.day:
