@@ -16,6 +16,8 @@ from localvoice.catalog import (
     choose,
     download_choice,
     download_profile,
+    list_models,
+    load_catalog,
     network,
     ready,
     unexamined,
@@ -255,3 +257,20 @@ def test_an_exam_is_of_one_file_and_one_version(
     assert past_exam(model.model_copy(update={"files": (other,)}), folder) is None
     (folder / "newest" / RECORD_NAME).write_text('{"parts": [')
     assert past_exam(model, folder) is None
+
+
+def test_the_list_of_models_tells_of_exams_and_of_sizes_that_are_not_known(
+    catalog: Catalog, folder: Path
+) -> None:
+    put_models(catalog, "large", folder)
+    keep_exam(catalog.models["newest"], folder, [FAILED])
+    keep_exam(catalog.models["newer"], folder, [PASSED])
+    shown = io.StringIO()
+    list_models(catalog, folder, Console(file=shown, width=250))
+    rows = {name: row for row in shown.getvalue().splitlines() for name in NAMES if f" {name} " in row}
+    assert "by a download, failed its exam)" in rows["newest"]
+    assert "by a download, passed its exam)" in rows["newer"]
+    assert "verified" not in rows["old"] and "large" in rows["old"]
+    list_models(load_catalog(), folder, Console(file=shown, width=250))
+    row = next(row for row in shown.getvalue().splitlines() if " qwen3.5-2b " in row)
+    assert "not known" in row and "quality" in row
