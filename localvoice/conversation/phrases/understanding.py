@@ -151,7 +151,7 @@ class Understanding:
     def goes_on(self, words: str, code: str = DEFAULT) -> bool:
         """Whether these words may change or repeat what was just asked for: "and in Tokyo?"."""
         known = language(code)
-        return known is not None and known.phrases["goes_on"].fit(words)
+        return known is not None and "goes_on" in known.phrases and known.phrases["goes_on"].fit(words)
 
     def _applies(self, name: str) -> bool:
         rule = _RULES.get(name.partition(".")[0])
@@ -255,7 +255,9 @@ def _parts(words: str, known: Language) -> Iterator[str]:
 
 
 def _is_light(clause: str, known: Language) -> bool:
-    return known.fillers.fit(clause) or any(known.phrases[name].fit(clause) for name in _LIGHT)
+    return known.fillers.fit(clause) or any(
+        known.phrases[name].fit(clause) for name in _LIGHT if name in known.phrases
+    )
 
 
 @lru_cache(maxsize=256)
