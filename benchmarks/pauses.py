@@ -1,8 +1,12 @@
 """The pauses that people make in recorded prompts, each with what is known of it when it has to be judged."""
 
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
@@ -47,8 +51,8 @@ class Pause:
     truth: Truth
     natural_ms: int | None
     """How long it lasted; None at the end of the recording."""
-    probability: float
-    """The turn detector's that the turn is over."""
+    probability: float | None
+    """The turn detector's that the turn is over; None of a pause that was too short to be judged."""
     text: str
     language: str
     dictated: str = ""
@@ -62,8 +66,54 @@ class Models:
     stt: WhisperStt
 
 
-async def heard(profile: str, both: bool = False) -> list[Pause]:
+class Notes:
+    """What was heard of each clip, kept in a file: a run that was stopped goes on, the next only reckons."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        self._pauses = {clip: pauses for clip, pauses in map(json.loads, lines)}
+
+    def __len__(self) -> int:
+        return len(self._pauses)
+
+    def of(self, clip: str) -> list[Pause] | None:
+        """The pauses of a clip; None when it was not heard yet."""
+        known = self._pauses.get(clip)
+        return None if known is None else [Pause(**pause) for pause in known]
+
+    def keep(self, clip: str, pauses: list[Pause]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([clip, [asdict(pause) for pause in pauses]], ensure_ascii=False) + "\n")
+
+
+async def heard(profile: str, notes: Notes, both: bool = False) -> list[Pause]:
     """The pauses of the half that is held out, or of both halves, and those of numbers said in groups."""
+    every = prompts()
+    half_of = halves([prompt.text for prompt in every])
+    chosen = [(prompt, half) for prompt, half in zip(every, half_of, strict=True) if both or half == HELD_OUT]
+    clips = [(prompt.name, partial(_of_prompt, prompt=prompt, half=half)) for prompt, half in chosen]
+    for number, groups in enumerate(GROUPS, 1):
+        name = f"number {number}"
+        clips.append((name, partial(_of_number, name=name, sound=_number(groups, Random(number)))))
+    pauses: list[Pause] = []
+    async with AsyncExitStack() as stack:
+        models: Models | None = None
+        for count, (name, hear) in enumerate(clips, 1):
+            progress(f"clip {count}/{len(clips)}")
+            found = notes.of(name)
+            if found is None:
+                if models is None:
+                    models = await stack.enter_async_context(_loaded(profile))
+                found = await hear(models)
+                notes.keep(name, found)
+            pauses += found
+    progress("")
+    return pauses
+
+
+@asynccontextmanager
+async def _loaded(profile: str) -> AsyncIterator[Models]:
     files = ready(load_catalog(), profile, models_folder())
     assert files.turn_file is not None
     threads = plan_threads(device="cpu").stt
@@ -72,28 +122,17 @@ async def heard(profile: str, both: bool = False) -> list[Pause]:
         await SmartTurn.load("smart-turn", files.turn_file),
         await WhisperStt.load(files.profile.stt, files.stt_dir, threads),
     )
-    every = prompts()
-    half_of = halves([prompt.text for prompt in every])
-    chosen = [(prompt, half) for prompt, half in zip(every, half_of, strict=True) if both or half == HELD_OUT]
-    pauses: list[Pause] = []
     try:
-        for number, (prompt, half) in enumerate(chosen):
-            progress(f"prompt {number + 1}/{len(chosen)}")
-            pauses += await _of_prompt(models, prompt, half)
-        for number, groups in enumerate(GROUPS):
-            progress(f"number {number + 1}/{len(GROUPS)}")
-            pauses += await _of_number(models, f"number {number + 1}", _number(groups, Random(number)))
+        yield models
     finally:
-        progress("")
         await models.turn.close()
         await models.stt.close()
-    return pauses
 
 
 async def _of_prompt(models: Models, prompt: Prompt, half: int) -> list[Pause]:
     found = []
-    for speech, natural in pauses_of(models.vad, prompt.sound):
-        probability, text, language = await _judge(models, speech)
+    for speech, longer, natural in pauses_of(models.vad, prompt.sound):
+        probability, text, language = await _judge(models, speech, longer)
         truth = prompt.kind if natural is None else truth_at(prompt.text, text)
         if truth is not None:
             found.append(Pause(prompt.name, half, truth, natural, probability, text, language))
@@ -102,8 +141,8 @@ async def _of_prompt(models: Models, prompt: Prompt, half: int) -> list[Pause]:
 
 async def _of_number(models: Models, name: str, sound: AudioFrame) -> list[Pause]:
     found, dictated = [], ""
-    for speech, natural in pauses_of(models.vad, sound):
-        probability, text, language = await _judge(models, speech)
+    for speech, longer, natural in pauses_of(models.vad, sound):
+        probability, text, language = await _judge(models, speech, longer)
         if natural is not None and natural >= HESITATION_MS - 200:
             found.append(
                 Pause(name, HELD_OUT, "digits", HESITATION_MS, probability, text, language, dictated)
@@ -112,36 +151,45 @@ async def _of_number(models: Models, name: str, sound: AudioFrame) -> list[Pause
     return found
 
 
-async def _judge(models: Models, speech: AudioFrame) -> tuple[float, str, str]:
-    probability = await models.turn.complete(speech)
+async def _judge(
+    models: Models, speech: AudioFrame, longer: AudioFrame | None
+) -> tuple[float | None, str, str]:
+    probability = None if longer is None else await models.turn.complete(longer)
     transcript = await models.stt.transcribe(speech)
     return probability, transcript.text, transcript.language
 
 
-def pauses_of(vad: SileroVad, sound: AudioFrame) -> Iterator[tuple[AudioFrame, int | None]]:
-    """Each pause: the speech until then, as a session has it, and its milliseconds, None for the last."""
+def pauses_of(
+    vad: SileroVad, sound: AudioFrame
+) -> Iterator[tuple[AudioFrame, AudioFrame | None, int | None]]:
+    """Each pause, as in a session: the speech that is transcribed, what is judged if it lasts, its ms.
+
+    The last one has no end: None.
+    """
     noise = np.random.default_rng(0)
     quiet = (np.zeros(int(seconds * SPEECH_RATE), np.int16) for seconds in (_BEFORE, _AFTER))
     whole = np.concatenate([next(quiet), sound.samples, next(quiet)])
     noisy = np.clip(whole + noise.normal(0, _FAINT, len(whole)).round(), -32768, 32767).astype(np.int16)
     endpointing, probability_of = Endpointing(ListeningSettings()), vad.stream()
     speech: AudioFrame | None = None
+    longer: AudioFrame | None = None
     begun = 0
     for start in range(0, len(noisy) - WINDOW + 1, WINDOW):
         window = noisy[start : start + WINDOW]
         event = endpointing(window, probability_of(AudioFrame(window, SPEECH_RATE).as_float()))
         if isinstance(event, Paused):
-            speech, begun = event.speech, endpointing.position
+            speech, longer, begun = event.speech, None, endpointing.position
             endpointing.end_after(_LONGER_MS)
             if speech.seconds > LONGEST_SPEECH:
                 return
         elif isinstance(event, Resumed) and speech is not None:
             lasted = 1000 * (endpointing.position - begun) // SPEECH_RATE
             if lasted >= SHORTEST_MS:
-                yield speech, lasted
+                yield speech, longer, lasted
             speech = None
+        longer = endpointing.to_judge() or longer
     if speech is not None:
-        yield speech, None
+        yield speech, longer, None
 
 
 def truth_at(text: str, said: str) -> Truth | None:

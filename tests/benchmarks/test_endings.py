@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmarks import people
 from benchmarks.endings import ended_after, is_cut, show
 from benchmarks.endings_fit import fitted, regression
-from benchmarks.pauses import HESITATION_MS, Pause, Truth, truth_at
+from benchmarks.pauses import HESITATION_MS, Notes, Pause, Truth, truth_at
 from localvoice.audio.end_of_turn import PATIENCE
 
 BALANCED = PATIENCE["balanced"]
@@ -102,6 +102,17 @@ def test_a_pause_is_cut_when_the_turn_ends_within_it() -> None:
     assert is_cut(group, 5000, "balanced") and not is_cut(
         pause("digits", "555.", dictated="555."), 5000, "balanced"
     )
+
+
+def test_what_was_heard_of_a_clip_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "pauses.jsonl"
+    notes = Notes(path)
+    assert notes.of("conf-full") is None
+    heard = [pause("within", natural_ms=160), pause(text="C\u2019est tout.")]
+    notes.keep("conf-full", heard)
+    notes.keep("silent", [])
+    again = Notes(path)
+    assert again.of("conf-full") == heard and again.of("silent") == [] and len(again) == 2
 
 
 def test_the_table_shows_each_goal() -> None:
