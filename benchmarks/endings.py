@@ -25,8 +25,8 @@ from localvoice.audio.end_of_turn import silence_ms
 from localvoice.audio.endpointing import WINDOW_MS
 from localvoice.config import Eagerness, ListeningSettings
 
-SOUND_MS: Final = 256
-"""Of silence, after which the turn detector has answered: it is asked after 192."""
+SOUND_MS: Final = 96
+"""Of silence, after which the turn detector has answered: it is asked after the first window."""
 MOST_MEDIAN: Final = 300
 MOST_P95: Final = 750
 MOST_CUT: Final = 5
@@ -72,21 +72,18 @@ def main(
 
 def ended_after(pause: Pause, words_ms: int, eagerness: Eagerness) -> int:
     """Milliseconds of silence after which the turn ends, if the speaker doesn't go on before."""
-    words = max(SOUND_MS, WINDOW_MS + words_ms)
+    words = WINDOW_MS + words_ms
     first = max(SOUND_MS, _wait(pause, pause.dictated, eagerness))
     wait = first if first < words else max(words, _wait(pause, pause.text, eagerness))
     return WINDOW_MS * -(-wait // WINDOW_MS)
 
 
 def _wait(pause: Pause, text: str, eagerness: Eagerness) -> int:
-    assert pause.probability is not None
     return silence_ms(pause.probability, text or None, pause.language, eagerness)
 
 
 def is_cut(pause: Pause, words_ms: int, eagerness: Eagerness) -> bool:
     """Whether the turn ends in a pause after which the speaker goes on."""
-    if pause.probability is None:
-        return False
     lasts = HESITATION_MS if pause.natural_ms is None else pause.natural_ms
     return ended_after(pause, words_ms, eagerness) <= lasts
 
@@ -106,8 +103,7 @@ def show(pauses: Sequence[Pause], words_ms: int, eagerness: Eagerness, console: 
     title = f"{eagerness}, words after {words_ms} ms: {clips} clips by people, none of them fitted on"
     table = Table("", "n", "median ms", "p95 ms", "ended, %", title=title)
     table.add_row("finished", str(len(waits)), f"{median:.0f}", f"{p95:.0f}", "")
-    judged = [pause for pause in of("within") if pause.probability is not None]
-    longer = [replace(pause, natural_ms=HESITATION_MS) for pause in judged]
+    longer = [replace(pause, natural_ms=HESITATION_MS) for pause in of("within")]
     rows = [(label, of(truth)) for truth, label in (*_WITHIN, *_BESIDES)]
     for label, some in (*rows, (f"within a sentence, had they lasted {HESITATION_MS} ms", longer)):
         table.add_row(label, str(len(some)), "", "", _percent(len(cut(some)), len(some)))

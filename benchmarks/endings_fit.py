@@ -26,8 +26,7 @@ STEPS: Final = 30
 
 def fitted(pauses: Sequence[Pause], console: Console) -> None:
     """Print the weights that fit ends and pauses within sentences best."""
-    wanted = ("finished", "goes on", "within")
-    pauses = [pause for pause in pauses if pause.truth in wanted and pause.probability is not None]
+    pauses = [pause for pause in pauses if pause.truth in ("finished", "goes on", "within")]
     now = np.array([DETECTOR, *(EVIDENCE[hint] for hint in Hint)])
     signs = np.array([signs_of(pause) for pause in pauses])
     over = np.array([pause.truth == "finished" for pause in pauses])
@@ -44,7 +43,6 @@ def fitted(pauses: Sequence[Pause], console: Console) -> None:
 
 def signs_of(pause: Pause) -> list[float]:
     """What the weights are for: the detector's log-odds, and 1 for the hint that the words give."""
-    assert pause.probability is not None
     bounded = min(max(pause.probability, 1e-9), 1 - 1e-9)
     odds = math.log(bounded / (1 - bounded))
     hint = judge_words(pause.text, pause.language)

@@ -51,8 +51,8 @@ class Pause:
     truth: Truth
     natural_ms: int | None
     """How long it lasted; None at the end of the recording."""
-    probability: float | None
-    """The turn detector's that the turn is over; None of a pause that was too short to be judged."""
+    probability: float
+    """The turn detector's that the turn is over."""
     text: str
     language: str
     dictated: str = ""
@@ -131,8 +131,8 @@ async def _loaded(profile: str) -> AsyncIterator[Models]:
 
 async def _of_prompt(models: Models, prompt: Prompt, half: int) -> list[Pause]:
     found = []
-    for speech, longer, natural in pauses_of(models.vad, prompt.sound):
-        probability, text, language = await _judge(models, speech, longer)
+    for speech, natural in pauses_of(models.vad, prompt.sound):
+        probability, text, language = await _judge(models, speech)
         truth = prompt.kind if natural is None else truth_at(prompt.text, text)
         if truth is not None:
             found.append(Pause(prompt.name, half, truth, natural, probability, text, language))
@@ -141,8 +141,8 @@ async def _of_prompt(models: Models, prompt: Prompt, half: int) -> list[Pause]:
 
 async def _of_number(models: Models, name: str, sound: AudioFrame) -> list[Pause]:
     found, dictated = [], ""
-    for speech, longer, natural in pauses_of(models.vad, sound):
-        probability, text, language = await _judge(models, speech, longer)
+    for speech, natural in pauses_of(models.vad, sound):
+        probability, text, language = await _judge(models, speech)
         if natural is not None and natural >= HESITATION_MS - 200:
             found.append(
                 Pause(name, HELD_OUT, "digits", HESITATION_MS, probability, text, language, dictated)
@@ -151,45 +151,36 @@ async def _of_number(models: Models, name: str, sound: AudioFrame) -> list[Pause
     return found
 
 
-async def _judge(
-    models: Models, speech: AudioFrame, longer: AudioFrame | None
-) -> tuple[float | None, str, str]:
-    probability = None if longer is None else await models.turn.complete(longer)
+async def _judge(models: Models, speech: AudioFrame) -> tuple[float, str, str]:
+    probability = await models.turn.complete(speech)
     transcript = await models.stt.transcribe(speech)
     return probability, transcript.text, transcript.language
 
 
-def pauses_of(
-    vad: SileroVad, sound: AudioFrame
-) -> Iterator[tuple[AudioFrame, AudioFrame | None, int | None]]:
-    """Each pause, as in a session: the speech that is transcribed, what is judged if it lasts, its ms.
-
-    The last one has no end: None.
-    """
+def pauses_of(vad: SileroVad, sound: AudioFrame) -> Iterator[tuple[AudioFrame, int | None]]:
+    """Each pause: the speech until then, as a session has it, and its milliseconds, None for the last."""
     noise = np.random.default_rng(0)
     quiet = (np.zeros(int(seconds * SPEECH_RATE), np.int16) for seconds in (_BEFORE, _AFTER))
     whole = np.concatenate([next(quiet), sound.samples, next(quiet)])
     noisy = np.clip(whole + noise.normal(0, _FAINT, len(whole)).round(), -32768, 32767).astype(np.int16)
     endpointing, probability_of = Endpointing(ListeningSettings()), vad.stream()
     speech: AudioFrame | None = None
-    longer: AudioFrame | None = None
     begun = 0
     for start in range(0, len(noisy) - WINDOW + 1, WINDOW):
         window = noisy[start : start + WINDOW]
         event = endpointing(window, probability_of(AudioFrame(window, SPEECH_RATE).as_float()))
         if isinstance(event, Paused):
-            speech, longer, begun = event.speech, None, endpointing.position
+            speech, begun = event.speech, endpointing.position
             endpointing.end_after(_LONGER_MS)
             if speech.seconds > LONGEST_SPEECH:
                 return
         elif isinstance(event, Resumed) and speech is not None:
             lasted = 1000 * (endpointing.position - begun) // SPEECH_RATE
             if lasted >= SHORTEST_MS:
-                yield speech, longer, lasted
+                yield speech, lasted
             speech = None
-        longer = endpointing.to_judge() or longer
     if speech is not None:
-        yield speech, longer, None
+        yield speech, None
 
 
 def truth_at(text: str, said: str) -> Truth | None:

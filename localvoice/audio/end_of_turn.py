@@ -59,7 +59,7 @@ class Patience:
 
 
 PATIENCE: Final[Mapping[Eagerness, Patience]] = {
-    "patient": Patience(0.99, 1.6, -1.5, over_ms=320, unsure_ms=960, unfinished_ms=LONGEST_MS),
+    "patient": Patience(0.99, 1.4, -1.5, over_ms=320, unsure_ms=960, unfinished_ms=LONGEST_MS),
     "balanced": Patience(0.985, 1.2, -2.28, over_ms=256, unsure_ms=704, unfinished_ms=LONGEST_MS),
     "quick": Patience(0.97, 0.5, -2.6, over_ms=128, unsure_ms=448, unfinished_ms=1000),
 }

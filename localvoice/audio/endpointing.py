@@ -44,8 +44,6 @@ _GAP_SHARE: Final = 0.13
 people talk as well, their voices fill the gaps."""
 _FAINT_KEPT_WINDOWS: Final = 24  # 768 ms of them go with the utterance: the end of a sentence is often weak
 _UNFINISHED_WINDOWS: Final = 31  # 1 s: a pause that is judged to need so long is in the middle of a sentence
-_LOOK_WINDOWS: Final = 6
-"""192 ms of silence, with which a pause is judged: turn detectors learn from speech with so much after it."""
 _SYLLABLE_WINDOWS: Final = 3  # 96 ms, over which a level is taken
 
 
@@ -124,8 +122,6 @@ class Endpointing:
         self._pause = _windows(settings.pause_ms)
         self._usual_end = max(_windows(settings.end_ms), self._pause)
         self._partial = _windows(settings.partial_ms) if settings.partial_ms else None
-        # Before the timer, which holds until the pause is judged.
-        self._look = max(self._pause, min(_LOOK_WINDOWS, self._usual_end // 2))
         self._longest = int(settings.max_utterance_seconds * SPEECH_RATE) // WINDOW
         self.position = 0  # samples heard so far
         self._voiced_run = 0
@@ -141,13 +137,6 @@ class Endpointing:
     def voiced_ms(self) -> float:
         """How much of the present utterance is voice that the STT can hear, without its pauses."""
         return self._utterance.voiced * WINDOW_MS if self._utterance else 0
-
-    def to_judge(self) -> AudioFrame | None:
-        """The utterance so far, at 16 kHz, if with the latest window its pause can be judged; else None."""
-        utterance = self._utterance
-        if utterance is None or utterance.silent_run != self._look:
-            return None
-        return self._speech(utterance)
 
     def end_after(self, milliseconds: int) -> None:
         """The present pause ends the turn when it is this long, with the next window if it is already.

@@ -103,11 +103,8 @@ class Listening:
         """
         for window in self._cut(frame):
             event = self._endpointing(window, self._probability_of(window))
-            if event is not None and (move := self._take(event)) is not None:
-                self._on_speech(move)
-            if self._detector is not None and (speech := self._endpointing.to_judge()) is not None:
-                judging = self._judge(self._detector, speech)
-                self._judging = asyncio.create_task(judging, name="turn detection")
+            if event is not None and (speech := self._take(event)) is not None:
+                self._on_speech(speech)
         if voiced_ms := self._endpointing.voiced_ms:
             self._on_speech(moves.SpeechLasts(voiced_ms))
 
@@ -145,6 +142,9 @@ class Listening:
                 # Most pauses are the end: the transcript and the first words of the reply are ready, or
                 # nearly, when that is certain.
                 self._drop_judgement()
+                if self._detector is not None:
+                    judging = self._judge(self._detector, speech)
+                    self._judging = asyncio.create_task(judging, name="turn detection")
                 self.transcriber.begin(speech)
             case endpointing.Resumed():
                 self._drop_judgement()

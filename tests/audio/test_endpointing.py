@@ -72,20 +72,6 @@ def test_a_pause_that_is_gone_on_from() -> None:
     assert windows_of(events[-1][1]) == list(range(1, 35 + TAIL + 1)), "the silence inside is kept"
 
 
-@pytest.mark.parametrize(("changes", "after"), [({}, 6), ({"end_ms": 256}, 4), ({"pause_ms": 256}, 8)])
-def test_a_pause_is_judged_once_with_its_silence_and_before_the_timer(
-    changes: dict[str, float], after: int
-) -> None:
-    endpointing = Endpointing(listening(**changes))
-    judged = []
-    for at, probability in enumerate([0.9] * 20 + [0.0] * 3 + [0.9] * 20 + [0.0] * 20, 1):
-        endpointing(window(at), probability)
-        if (speech := endpointing.to_judge()) is not None:
-            judged.append((at, [int(number) - LEVEL for number in speech.samples[::WINDOW]]))
-    heard = min(after, TAIL)
-    assert judged == [(43 + after, list(range(1, 43 + heard + 1)))], "the shorter pause is not"
-
-
 def test_what_was_said_so_far_is_told_while_the_user_speaks_on() -> None:
     spoken = [0.9] * 70 + [0.0] * 5 + [0.9] * 40 + [0.0] * 20
     events = run([0.0] * 20 + spoken, partial_ms=960)

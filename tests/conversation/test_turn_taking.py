@@ -44,15 +44,6 @@ async def test_what_was_judged_is_the_speech_before_the_pause(room: Rooms) -> No
     assert len(r.stt.heard) == 1, "and the transcription that began in the pause is the turn's"
 
 
-async def test_a_short_pause_is_not_judged(room: Rooms) -> None:
-    r = room(turn=FakeTurn(0.99))
-    await r.user(loud(0.6))
-    await r.user(silent(0.15))
-    assert len(r.stt.heard) == 1, "but transcribed"
-    await silence_until_the_end(r)
-    assert len(r.agent.engines.turn.heard) == 1  # type: ignore[union-attr]
-
-
 async def test_an_incomplete_sentence_is_waited_for_but_never_longer_than_1200_ms_more(room: Rooms) -> None:
     r = room(FakeStt("I would like to"), turn=FakeTurn(0.02))
     assert await silence_until_the_end(r) == pytest.approx(LONGEST, abs=SLACK)
