@@ -33,7 +33,8 @@ class LlmPass:
         try:
             async with aclosing(reply) as items:
                 async for item in items:
-                    self.watch.note_first()
+                    if not isinstance(item, Thinking):
+                        self.watch.note_first()
                     if isinstance(item, ToolCall):
                         self.calls.append(item)
                         self.reason = "tool_use"

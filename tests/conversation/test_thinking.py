@@ -32,6 +32,14 @@ async def test_reasoning_that_lasts_is_told_in_words_before_the_answer(room: Roo
     assert r.said()[-1] == ("assistant", whole), "the history has what was said"
 
 
+async def test_the_first_token_is_that_of_the_answer(room: Rooms) -> None:
+    seen: list[float | None] = []
+    hooks = Hooks(on_llm_end=lambda ctx, result, timing: seen.append(timing.ttft_ms))
+    r = room(llm=FakeLlm([Thinking(), "It is Paris."], delay=1.0), hooks=hooks)
+    await says(r)
+    assert seen == [pytest.approx(2000, abs=100)]
+
+
 async def test_it_is_not_told_where_the_answer_has_begun(room: Rooms) -> None:
     r = room(llm=FakeLlm(["It is Paris.", Thinking(), " In France."]))
     await says(r)

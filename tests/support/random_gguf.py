@@ -25,7 +25,8 @@ WINDOW: Final = 64
 LETTERS: Final = [chr(code) for code in range(ord("!"), ord("~") + 1)]
 SPACE, NEW_LINE = "Ġ", "Ċ"
 """As a vocabulary of bytes has them."""
-MARKS: Final = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+MARKS: Final = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "role")
+"""Control tokens; some vocabularies have words among them."""
 WORDS: Final = ("user", "assistant", "system", "Tool", "talk", "think")
 CHATML: Final = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"

@@ -152,7 +152,7 @@ class LlamaModel:
         llama = self._llama
         with llama.showing(images, lease.stop) if isinstance(llama, SeeingLlama) else nullcontext():
             prompt, parting = self.prompts.tokens(messages, offer), 0
-            if self._cache.parts and not images:
+            if self._cache.parts and messages and not images:
                 parting = self.prompts.parting(messages, offer, prompt)
                 if ahead and not self._cache.cuts:
                     prompt = prompt[: self.prompts.foreseen(messages, offer, prompt)]

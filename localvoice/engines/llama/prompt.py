@@ -183,7 +183,8 @@ def _marked_tokens(llama: llama_cpp.Llama) -> tuple[re.Pattern[str], frozenset[s
         # Some models have tokens of their own for spaces and line ends.
         if kind & _READ_AS_TOKENS and text.strip(" \t\r\n▁"):
             written.append(text)
-            if kind & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL:
+            # A word of a vocabulary's own, such as a role's name, is said in ordinary talk as well.
+            if kind & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL and not text[0].isalnum() and len(text) > 2:
                 controls.append(text)
         if not kind & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL and text.startswith(tool_prompt.CALL_STARTS):
             calls.append(token)

@@ -79,6 +79,8 @@ async def test_a_control_token_ends_the_reply_also_where_the_binding_hides_it(
     assert text(await items(model)) == "Hello."
     writes("<|im_start|>assistant\nHello.")
     assert text(await items(model)) == "Hello."
+    writes("My role is a role.")
+    assert text(await items(model)) == "My role is a role.", "a control token that is a word is one"
 
 
 async def test_reasoning_that_lasts_is_told_and_then_the_answer_is_begun(
