@@ -6,6 +6,7 @@ localvoice/process/exam.py holds the exam.
 import importlib.metadata
 import json
 import logging
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 RECORD_NAME: Final = "exam.json"
 _LIBRARY: Final = "llama-cpp-python"
+_REASON_CHARS: Final = 160
 
 
 class ExamPart(BaseModel):
@@ -51,8 +53,9 @@ class Exam(BaseModel):
 
     @property
     def reason(self) -> str:
-        """Why it failed, of all that went wrong the first; empty where it passed."""
-        return next((f"{part.name}: {part.told}" for part in self.parts if not part.passed), "")
+        """Why it failed, in a line: the first of all that went wrong; empty where it passed."""
+        first = next((f"{part.name}: {part.told}" for part in self.parts if not part.passed), "")
+        return textwrap.shorten(first, _REASON_CHARS, placeholder=" …")
 
 
 def past_exam(model: Model, folder: Path) -> Exam | None:

@@ -6,11 +6,10 @@ to the model (`catalog/exams.py`).
 
 import asyncio
 from asyncio.subprocess import Process
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from localvoice.catalog import Model, ModelFilesError, Profile
 from localvoice.catalog.exams import Exam, ExamPart, keep_exam
@@ -41,9 +40,10 @@ _MEMORY_SHARE: Final = 0.75
 """Of the free memory: the rest is for hearing, the voice, other conversations, and other programs."""
 
 
-@dataclass(frozen=True)
-class ExamRequest:
+class ExamRequest(BaseModel):
     """Which model is examined, and how it would be run."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     file: Path
@@ -54,16 +54,13 @@ class ExamRequest:
     gpu_layers: int | None
     most_bytes: int
     """Of memory, at its peak."""
-    sampling: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = {}
     """How it picks its tokens, where its entry says it."""
     system_prompt: str = SYSTEM_PROMPT
 
 
 class _NoAnswerError(Exception):
     """The process gave no outcome; the message says why."""
-
-
-REQUEST: Final = TypeAdapter(ExamRequest)
 
 
 async def hold_exam(model: Model, profile: Profile, folder: Path, settings: Settings) -> Exam:
@@ -76,7 +73,7 @@ async def hold_exam(model: Model, profile: Profile, folder: Path, settings: Sett
         raise ModelFilesError(
             f"{model.name} can't be examined: {wrong}. Run: localvoice models download --llm {model.name}"
         )
-    request = REQUEST.dump_json(_request(model, profile, folder, settings))
+    request = _request(model, profile, folder, settings).model_dump_json().encode()
     size = sum((folder / model.name / file.name).stat().st_size for file in model.files)
     parts: list[ExamPart] = []
     async with trial(_ROOM, request) as child:

@@ -23,7 +23,7 @@ from localvoice.engines.loading import EngineFiles, EngineOptions, load_llm
 from localvoice.engines.threads import plan_threads
 from localvoice.engines.types import ChatMessage, CutOff, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.whisper import gpu_count
-from localvoice.process.exam import ESSENTIAL, PART_NAMES, REQUEST, ExamRequest
+from localvoice.process.exam import ESSENTIAL, PART_NAMES, ExamRequest
 from localvoice.process.trial import begin_trial, limit_memory
 
 FIRST_WORD_SECONDS: Final = 1.5
@@ -276,7 +276,7 @@ async def _outcome(name: str, part: Callable[[], Awaitable[str]]) -> ExamPart:
 def main() -> None:
     """Examine the model that the request names, and end at once: what was loaded may be broken."""
     answers, asked = begin_trial()
-    request = REQUEST.validate_json(asked)
+    request = ExamRequest.model_validate_json(asked)
     on_cpu = request.device == "cpu" or not gpu_count()
     limit_memory(request.most_bytes if on_cpu else None)
     asyncio.run(_sit(request, answers))

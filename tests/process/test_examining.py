@@ -15,6 +15,16 @@ from localvoice.process import examining
 from localvoice.process.exam import PART_NAMES, ExamRequest
 from localvoice.process.examining import FIRST_WORD_SECONDS, TOKENS_A_SECOND
 
+REQUEST = ExamRequest(
+    name="mind",
+    file=Path("mind.gguf"),
+    projector=None,
+    context_tokens=4096,
+    key_bits=16,
+    device="cpu",
+    gpu_layers=None,
+    most_bytes=4 << 30,
+)
 GOOD = {
     "France": "The capital of France is Paris.",
     "week": "A week has seven days.",
@@ -80,9 +90,8 @@ def sit(mind: Mind, monkeypatch: pytest.MonkeyPatch) -> Sit:
     monkeypatch.setattr(examining, "load_llm", load)
 
     async def held() -> dict[str, ExamPart]:
-        request = ExamRequest("mind", Path("mind.gguf"), None, 4096, 16, "cpu", None, most_bytes=4 << 30)
         told = io.StringIO()
-        await examining._sit(request, told)
+        await examining._sit(REQUEST, told)
         parts = [ExamPart.model_validate_json(line) for line in told.getvalue().splitlines()]
         return {part.name: part for part in parts}
 
@@ -188,9 +197,8 @@ async def test_what_other_programs_take_does_not_count(
     assert failed(await sit()) == {}
     monkeypatch.setattr(examining, "gpu_count", lambda: 1)
     monkeypatch.setattr(examining, "plan_threads", lambda: ThreadPlan(1, 1, 1, 1))
-    request = ExamRequest("mind", Path("mind.gguf"), None, 4096, 16, "auto", None, most_bytes=1 << 40)
     told = io.StringIO()
-    await examining._sit(request, told)
+    await examining._sit(REQUEST.model_copy(update={"device": "auto"}), told)
     assert "60.00 s" in told.getvalue(), "a GPU is not counted by what the processor does"
 
 
