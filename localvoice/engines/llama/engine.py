@@ -213,7 +213,8 @@ class LlamaLlm:
                 f"A reply needs room: set max_tokens to at least 1, not {sampling.max_tokens}.",
                 retryable=False,
             )
-        items = self._stream(lambda stop: self._model.reply(messages, sampling, offer, aside, stop))
+        numbers = sampling.filled(Sampling())  # the model's own are filled in by what knows the catalogue
+        items = self._stream(lambda stop: self._model.reply(messages, numbers, offer, aside, stop))
         async with aclosing(items):
             async for item in items:
                 yield item

@@ -168,6 +168,15 @@ async def test_what_is_forgotten_is_in_no_state(
         assert llama_cpp.llama_state_seq_get_size(llama.ctx, 0) < 1000
 
 
+async def test_numbers_that_no_one_says_are_the_usual_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with loaded(FAMILIES[0], CHATML, tmp_path, monkeypatch) as model:
+        talk, unsaid = [SYSTEM, user("Hello there.")], Sampling(None, None, None, WORDS, (), None, None)
+        usual = await model.says(talk)
+        assert "".join([str(item) async for item in model.llm.reply(talk, unsaid)]).startswith(usual)
+
+
 async def test_what_was_read_ahead_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for family in FAMILIES:
         async with loaded(family, CHATML, tmp_path, monkeypatch) as model:
