@@ -58,6 +58,13 @@ def test_near_misses_are_for_the_llm(name: str) -> None:
     assert {words: name_of(words) for words in NEAR_MISSES[name]} == dict.fromkeys(NEAR_MISSES[name])
 
 
+@pytest.mark.parametrize("name", [name for name in UNDERSTOOD if name.startswith("unable.")])
+def test_the_built_in_tools_change_nothing_in_what_none_can_do(name: str) -> None:
+    tools = builtin_tools()
+    for words in UNDERSTOOD[name]:
+        assert isinstance(Understanding().of(words, tools, None), Say), words
+
+
 def test_there_are_many_of_both() -> None:
     assert sum(map(len, UNDERSTOOD.values())) >= 450 and sum(map(len, NEAR_MISSES.values())) >= 250
     known = english()

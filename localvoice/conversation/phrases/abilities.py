@@ -28,9 +28,14 @@ def abilities(tools: Sequence[Tool], known: Language) -> str:
 
 
 def is_served(name: str, tools: Sequence[Tool], known: Language) -> bool:
-    """Whether a tool on offer may do what, by this name, ours can't: its name or description has a word for
-    it."""
-    words = {word.lower() for tool in tools for word in _WORD.findall(f"{tool.name} {tool.spec.description}")}
+    """Whether a tool on offer may do what, by this name, ours can't: it has a word for that.
+
+    Of a built-in tool only the name counts: one that converts temperatures tells no weather.
+    """
+    texts = (
+        tool.name if tool.name in known.tools else f"{tool.name} {tool.spec.description}" for tool in tools
+    )
+    words = {word.lower() for text in texts for word in _WORD.findall(text)}
     return not words.isdisjoint(known.served.get(name, ()))
 
 
