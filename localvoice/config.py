@@ -132,7 +132,9 @@ class AgentSettings(_Group):
     """What the agent is and how it answers."""
 
     system_prompt: str = _setting(SYSTEM_PROMPT, "Who the agent is.", min_length=1)
-    history_messages: int = _setting(8, "Messages of the past that the LLM is given.", ge=1)
+    history_messages: Annotated[int, Field(ge=1)] | None = _setting(
+        None, "Messages of the past that the LLM is given at most; empty is as many as its context holds."
+    )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = _setting(
         None, "0 always picks the likeliest word; empty takes the model's own."
     )
@@ -149,7 +151,7 @@ class AgentSettings(_Group):
     streaming_speech: bool = _setting(
         True, "Speak while the LLM still writes; off speaks the whole reply at its end."
     )
-    summarise: bool = _setting(True, "Between turns, sum up what is forgotten of a long conversation.")
+    summarise: bool = _setting(True, "Keep notes of what the user told in messages that don't fit any more.")
     emergency_number: str | None = _setting(
         None, "What to call in an emergency here, such as 112; empty names 112 and 911 as examples."
     )

@@ -34,7 +34,7 @@ def test_defaults_need_nothing() -> None:
     assert settings.model_dump() == defaults().model_dump()
     assert (settings.profile, settings.server.host, settings.server.port) == ("auto", "127.0.0.1", 8787)
     assert (settings.server.session_minutes, settings.server.ping_seconds) == (30, 45)
-    assert settings.agent.history_messages == 8
+    assert settings.agent.history_messages is None
 
 
 def test_the_file_then_the_environment_then_the_command_line(

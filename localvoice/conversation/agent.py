@@ -6,7 +6,7 @@ neither: it asks its `Director`.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -16,7 +16,6 @@ from localvoice.application.hooks import Hooks, ToolResult
 from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
-from localvoice.conversation.moves import FloorTransition, State
 from localvoice.conversation.phrases.understanding import Facts, Understanding
 from localvoice.engines.types import (
     CALL_NOTHING,
@@ -201,45 +200,6 @@ def sampling_of(settings: AgentSettings) -> Sampling:
     )
 
 
-class Quiet:
-    """Lets work in the background have the models, which all sessions share, while no session needs them."""
-
-    def __init__(self) -> None:
-        self._busy: set[object] = set()
-        self._background: set[asyncio.Task[Any]] = set()
-
-    def follow(self, session: object, transition: FloorTransition) -> None:
-        """While its user speaks, or waits for an answer, work in the background is cancelled."""
-        if transition.target is State.IDLE:
-            self.calm(session)
-        else:
-            self._busy.add(session)
-            for task in self._background:
-                task.cancel()
-
-    def calm(self, session: object) -> None:
-        """This one needs nothing any more."""
-        self._busy.discard(session)
-
-    async def use(self, work: Coroutine[Any, Any, object]) -> bool:
-        """Do this while no session needs the models. False if one did, and it was cancelled or not begun."""
-        if self._busy:
-            work.close()
-            return False
-        task = asyncio.create_task(work, name="background")
-        self._background.add(task)
-        try:
-            await asyncio.wait([task])
-        finally:
-            self._background.discard(task)
-            task.cancel()
-            await asyncio.wait([task])  # also when we are cancelled: nothing is left running
-        if task.cancelled():
-            return False
-        task.result()
-        return True
-
-
 @dataclass(frozen=True)
 class Agent:
     """Models, settings, and all that an application brings along."""
@@ -260,7 +220,6 @@ class Agent:
     """Whether the application has a prompt or a playbook of its own: less is understood by rule then."""
     own_models: bool = False
     """Whether models of its own take part: where they run, the agent doesn't know."""
-    quiet: Quiet = field(default_factory=Quiet)
 
     def direct(self, session_id: str) -> Director:
         """The director of a new conversation."""

@@ -41,12 +41,21 @@ MAX_ANNOUNCEMENTS: Final = 16
 """Announcements that may wait until a client hears them; the oldest go first."""
 
 
+_NEXT_WORDS: Final = 64
+"""Tokens that the user's next words may have without anything being left out at that moment."""
+_TOKEN_CHARACTERS: Final = 4
+"""Of a text, about."""
+_NOTE_SHARE: Final = 8
+"""Notes may take one part of so many of the context."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A request, tokenised, and where the past begins that it holds."""
 
     request: LlmRequest
     start: int  # index in the history: what is before it is left out from now on (`History.trim`)
+    notes: int = 0  # characters that the notes of it may have
     chooses: bool = False  # whether it only asks which tool to call, if any
 
 
@@ -153,10 +162,27 @@ class Conversation:
         sees = agent.engines.llm.sees
         return history if _add_user(history, words, self.attachments, sees) else None
 
+    async def make_room(self, agent: Agent) -> None:
+        """Between turns: leave out now what the user's next words would push out of the LLM's context.
+
+        Raises the LLM's `VoiceError`.
+        """
+        before = self.revision
+        prepared = await self.prepare(agent, spare=_NEXT_WORDS)
+        if self.revision == before:
+            self.history.trim(prepared.start, prepared.notes)
+
     async def prepare(
-        self, agent: Agent, history: History | None = None, calls_left: bool = True, chosen: bool = False
+        self,
+        agent: Agent,
+        history: History | None = None,
+        calls_left: bool = True,
+        chosen: bool = False,
+        spare: int = 0,
     ) -> Prepared:
         """The request for the next pass of the LLM, which must talk when it has no calls of tools left.
+
+        `spare` tokens of the context stay free in addition to those of the reply.
 
         `chosen`: whether it has been asked already if a tool is to be called, where that is asked apart.
         `history` is what was said, if that isn't what it is now. The template and the tokens are made off the
@@ -170,10 +196,12 @@ class Conversation:
                 return await self._choice(llm, brief, offer, past)
             offer = None
         # The longest reply may be as long as the context; half of it is left for what was said.
-        room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2)
-        for messages, start in past.prompts(brief.system_prompt, agent.settings.agent.history_messages):
+        room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2) - spare
+        limit, notes = agent.settings.agent.history_messages, note_room(agent)
+        for messages, start in past.prompts(brief.system_prompt, limit, notes):
             prompt = await llm.prompt([*brief.opening(talks=offer is None), *messages[1:]], offer)
-            prepared = Prepared(LlmRequest(prompt, brief.sampling, offer, llm.name), start)
+            prompt.talk = past.talk
+            prepared = Prepared(LlmRequest(prompt, brief.sampling, offer, llm.name), start, notes)
             if prompt.tokens <= room:
                 break
         return prepared
@@ -197,6 +225,8 @@ class Conversation:
         self.changes += 1
         if clear_history:
             self.history.clear()
+        else:
+            self.history.read_again()  # another prompt goes before it
 
     def forget(self, everything: bool) -> int:
         """Forget the last exchange, or all that was said; how many of the user's messages that were.
@@ -206,6 +236,7 @@ class Conversation:
         self.attachments.clear()
         self.last_reply = ""
         if not everything:
+            self.history.read_again()  # the LLM forgets all that it has read
             return int(self.history.forget_last())
         count = self.history.exchanges
         self.history.clear()
@@ -213,6 +244,13 @@ class Conversation:
         self.announcements.clear()
         self.reminders.clear()
         return count
+
+
+def note_room(agent: Agent) -> int:
+    """Characters that the notes may have."""
+    if not agent.settings.agent.summarise:
+        return 0
+    return agent.engines.llm.context_tokens * _TOKEN_CHARACTERS // _NOTE_SHARE
 
 
 def _add_user(history: History, words: str, images: Sequence[Image], sees: bool) -> bool:

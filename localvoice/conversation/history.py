@@ -14,12 +14,14 @@ from pydantic import ValidationError
 from localvoice.conversation.message_forms import (
     SavedHistory,
     SavedMessage,
+    SavedNote,
     counts,
     in_words,
     merge_runs,
     shortened,
     waiting_calls,
 )
+from localvoice.conversation.notes import Note, exchange, fitted, told, with_note
 from localvoice.engines.types import ChatMessage, Image, ToolCall
 
 log = logging.getLogger(__name__)
@@ -27,54 +29,37 @@ log = logging.getLogger(__name__)
 CANCELLED: Final = '{"error": "cancelled: the user interrupted"}'
 """The answer to a call whose turn ended first. Told rather than dropped: the tool may have done its work, and
 the LLM's cache, in which the call stands, still fits."""
-_EARLIER: Final = "Earlier in this conversation: {summary}\n\n{words}"
-"""The summary stands before the first message that is given. In the system prompt, which comes before tools
-and examples, each new one would have the LLM read all of these again."""
-_SHORTER_RESULTS: Final = (1000, 100)
-"""Characters to which tools' answers are cut, one size after the other, where one turn passes the context."""
+_SHORTER: Final = (1000, 100)
+"""Characters to which tools' answers and notes are cut, one size after the other, where one turn passes the
+context."""
+_READ_AGAIN: Final = 2000
+"""Characters of the past that the LLM is given at most where it has to read all of it again. More would keep
+the user waiting."""
 _KEPT: Final = 100
 """Messages that are kept though the LLM is given them no more: "forget that" may be said again and again. Of
 twice as many the oldest go."""
-_UNNOTED: Final = 1000
-"""The same while the LLM finds no time to sum them up."""
-_NOTES_APART: Final = 25
-"""Messages between two states of the notes that are remembered."""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """Messages that the LLM is given no more, or soon won't be, and that no summary holds yet."""
-
-    messages: tuple[ChatMessage, ...]
-    """At least one, oldest first."""
-    before: ChatMessage | None
-    summary: str
-    """Of what was said before them; empty at first."""
-    start: int
-    """Index of the first one in the history."""
-    era: int
-    """How often the history had been cleared, or a part of it forgotten."""
 
 
 @dataclass(slots=True)
 class History:
-    """The messages of one conversation, oldest first, without the system prompt."""
+    """The messages of one conversation, oldest first, without the system prompt.
+
+    Where something is left out of what the LLM is given, notes stand for it. `notes` is how many characters
+    they may have; 0 makes none.
+    """
 
     messages: list[ChatMessage] = field(default_factory=list)
     """What the user said and heard, and what tools were called for it; of very many, the latest."""
-    summary: str = ""
-    """What the messages that the LLM is given no more said."""
     revision: int = field(default=0, compare=False)
     """Goes up with each change of what the LLM would be given."""
-    _first_given: int = 0
-    _summarised: int = 0
-    """Messages at the beginning that the summary holds."""
-    _era: int = 0
+    _notes: list[Note] = field(default_factory=list)
+    """Of the messages that the LLM is given no more, oldest first; the first ones may be of what is gone."""
+    _unread: bool = field(default=False, compare=False)
+    """Whether the LLM has to read all of it again."""
     _dropped: int = 0
     """Messages of the user's that are gone, because there were too many."""
-    _notes: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")])
-    """Earlier summaries, each with the number of messages that it sums up. The first one is of what is gone:
-    where the notes go, the next ones begin with it."""
+    talk: object = field(default_factory=object, compare=False)
+    """Another one from where something was forgotten (`Prompt.talk`)."""
 
     @property
     def exchanges(self) -> int:
@@ -105,77 +90,56 @@ class History:
         else:
             log.debug("a tool answered too late: %s", call_id)
 
-    def prompts(self, system_prompt: str, limit: int) -> Iterator[tuple[list[ChatMessage], int]]:
+    def prompts(
+        self, system_prompt: str, limit: int | None, notes: int = 0
+    ) -> Iterator[tuple[list[ChatMessage], int]]:
         """What the LLM may be given: each one shorter than the one before, and where its past begins.
 
-        The first has at most `limit` messages: the user's first, with the summary. Tool calls and their
-        answers belong to their turn and don't count. The others leave older turns out, until only the latest
-        is left; then its tools' answers are shortened. Nothing changes: `trim` forgets.
+        The first has at most `limit` messages, where there is a limit: the user's first, with the notes. Tool
+        calls and their answers belong to their turn and don't count. The others leave older turns out, until
+        only the latest is left; then its tools' answers are shortened. Nothing changes: `trim` forgets.
         """
-        start = self._cut(self._first_given, limit)
+        system = ChatMessage("system", system_prompt)
+        start = self._cut(self._readable(), limit)
         while True:
-            # What the agent said before the user is left out: templates want the user first.
-            first = self._first_user(range(start, len(self.messages)), len(self.messages))
-            given = [message for message in self.messages[first:] if not message.aside]
-            prompt = [ChatMessage("system", system_prompt), *self._with_summary(merge_runs(given))]
-            yield prompt, start
+            noted = self._noted(start, notes)
+            yield [system, *merge_runs(self._given(start, noted))], start
             if start >= self._latest_user():
                 break
-            start = self._cut(start, sum(map(counts, given)) - 1)
-        for characters in _SHORTER_RESULTS:
-            prompt = [shortened(message, characters) for message in prompt]
-            yield prompt, start
+            start = self._cut(start, sum(map(counts, self.messages[start:])) - 1)
+        for characters in _SHORTER:
+            given = self._given(start, fitted(noted, characters))
+            yield [system, *merge_runs([shortened(message, characters) for message in given])], start
 
-    def trim(self, start: int) -> None:
-        """The LLM is given nothing more of what is before this index."""
+    def trim(self, start: int, notes: int = 0) -> None:
+        """The LLM is given nothing more of what is before this index, but notes of it."""
+        self._unread = self._unread and start < self._readable()
         if (start := min(start, self._latest_user())) > self._first_given:
-            self._first_given = start
+            self._notes = self._noted(start, notes)
             self.revision += 1
 
-    def make_room(self, limit: int, noted: bool = True) -> None:
-        """Between turns: forget now what the user's next message would push out.
-
-        `noted`: what is forgotten is summed up when there is time for that.
-        """
+    def make_room(self, limit: int | None, notes: int = 0) -> None:
+        """Between turns: leave out now what the user's next message would push out."""
         self._settle()
         # When the limit is passed, half of the past goes at once: the LLM's cache holds as long as its prompt
         # begins with the same words, so leaving out one message a turn would have it read all others again.
-        self.trim(self._cut(self._first_given, limit - 1))
-        self._drop_oldest(noted)
+        if limit is not None:
+            self.trim(self._cut(self._readable(), limit - 1), notes)
+        self._drop_oldest()
+
+    def read_again(self) -> None:
+        """The LLM knows nothing of it any more: of a long past, it is given the latest part and notes."""
+        self._unread = True
 
     def let_go_of_pictures(self) -> None:
         """Keep words in their places."""
         self.messages[:] = map(in_words, self.messages)
         self.revision += 1
 
-    def passage(self, limit: int) -> Passage | None:
-        """What the LLM is not given after `make_room`, and the summary doesn't hold; None if nothing is."""
-        start, end = self._summarised, self._cut(self._first_given, limit - 1)
-        if end <= start:
-            return None
-        before = self.messages[start - 1] if start else None
-        return Passage(tuple(self.messages[start:end]), before, self.summary, start, self._era)
-
-    def sum_up(self, passage: Passage, count: int, summary: str) -> bool:
-        """From now on `summary` stands for all that was said up to the first `count` messages of the passage.
-
-        False, and without effect, if something was forgotten or summed up since the passage was taken.
-        """
-        if (passage.era, passage.start) != (self._era, self._summarised):
-            return False
-        self.revision += 1
-        self.summary = summary
-        self._summarised += count
-        if self._summarised >= self._notes[-1][0] + _NOTES_APART:
-            self._notes.append((self._summarised, summary))
-        if count == len(passage.messages):  # a part of it alone would leave a turn without its beginning
-            self._first_given = max(self._first_given, self._summarised)
-        return True
-
     def forget_last(self) -> bool:
         """Forget the user's last message and all after it; False if they have said nothing.
 
-        Notes that hold some of it go as a whole; `passage` gives what is left of them again.
+        Notes that hold some of it go as a whole: the messages that they were of are given again.
         """
         cut = self._latest_user()
         if not self.messages or self.messages[cut].role != "user":
@@ -183,13 +147,10 @@ class History:
                 self.clear()
             return had
         del self.messages[cut:]
-        self._era += 1
+        self.talk = object()
         self.revision += 1
-        if self._summarised > cut:
-            self.summary = self._notes[0][1]
-            self._first_given = self._summarised = 0
-            del self._notes[1:]
-        self._first_given = min(self._first_given, self._latest_user())
+        given = self._latest_user()  # the latest turn that is left is given in full
+        self._notes = [replace(note, place=min(note.place, cut)) for note in self._notes if note.end <= given]
         return True
 
     def copy(self) -> "History":
@@ -197,23 +158,19 @@ class History:
 
     def clear(self) -> None:
         self.messages.clear()
-        self.summary = ""
-        self._notes[:] = [(0, "")]
-        self._dropped = self._first_given = self._summarised = 0
-        self._era += 1
+        self._notes.clear()
+        self._dropped = 0
+        self.talk = object()
         self.revision += 1
 
     def save(self) -> dict[str, Any]:
         """What `restore` needs, as JSON types; of pictures only what they show."""
-        saved = SavedHistory(
-            messages=[SavedMessage.of(message) for message in self.messages],
-            summary=self.summary,
-            first_given=self._first_given,
-            summarised=self._summarised,
-            dropped=self._dropped,
-            base=self._notes[0][1],
-        )
-        return saved.model_dump(exclude_defaults=True)
+        fields = {
+            "messages": [SavedMessage.of(message) for message in self.messages],
+            "notes": [SavedNote.of(note) for note in self._notes],
+            "dropped": self._dropped,
+        }
+        return SavedHistory.model_validate(fields).model_dump(exclude_defaults=True)
 
     @staticmethod
     def restore(saved: Mapping[str, Any]) -> "History":
@@ -227,14 +184,14 @@ class History:
             raise ValueError(
                 f"The saved conversation can't be read ({why}). Delete it to begin a new one."
             ) from None
-        history = History(
-            [message.as_chat() for message in past.messages],
-            past.summary,
-            _first_given=past.first_given,
-            _summarised=past.summarised,
-            _dropped=past.dropped,
-            _notes=[(0, past.base)],
-        )
+        messages = [message.as_chat() for message in past.messages]
+        notes = [note.as_note() for note in past.notes]
+        if past.first_given or past.base:  # saved by version 0.3 or earlier
+            notes = [
+                Note(past.first_given, 0, (past.base,) if past.base else ()),
+                Note(past.first_given, past.first_given, told(messages[: past.first_given])),
+            ]
+        history = History(messages, _notes=notes, _unread=True, _dropped=past.dropped)
         history._answer_waiting()
         return history
 
@@ -252,32 +209,61 @@ class History:
         for call_id in waiting_calls(self.messages):
             self._append(ChatMessage("tool", CANCELLED, tool_call_id=call_id))
 
-    def _with_summary(self, given: list[ChatMessage]) -> list[ChatMessage]:
-        if not self.summary or not given:
-            return given
-        words = _EARLIER.format(summary=self.summary, words=given[0].content)
-        return [replace(given[0], content=words), *given[1:]]
+    @property
+    def _first_given(self) -> int:
+        """Index of the first message that the LLM is given, but for a limit."""
+        return self._notes[-1].end if self._notes else 0
 
-    def _drop_oldest(self, noted: bool) -> None:
+    def _readable(self) -> int:
+        """The same, where what has to be read again is bounded."""
+        first, size = self._first_given, 0
+        for index in reversed(range(first, len(self.messages) if self._unread else first)):
+            size += len(self.messages[index].content)
+            if size > _READ_AGAIN:
+                return self._first_user(range(index + 1, len(self.messages)), self._latest_user())
+        return first
+
+    def _noted(self, start: int, characters: int) -> list[Note]:
+        """The notes, with those of what is before this index."""
+        if start <= self._first_given:
+            return self._notes
+        ended = self.messages[-1].role == "assistant" and not self.messages[-1].tool_calls
+        place = len(self.messages) if ended else self._latest_user()
+        lines = told(self.messages[self._first_given : start]) if characters else ()
+        return with_note(self._notes, Note(place, start, lines), characters)
+
+    def _given(self, start: int, notes: Sequence[Note]) -> list[ChatMessage]:
+        """The messages from there on, with the notes in their places."""
+        # What the agent said before the user is left out: templates want the user first.
+        first = self._first_user(range(start, len(self.messages)), len(self.messages))
+        given: list[ChatMessage] = []
+        for place in sorted({note.place for note in notes}):
+            here = max(first, place)
+            given += self.messages[first:here]
+            given += exchange([note for note in notes if note.place == place])
+            first = here
+        return [message for message in (*given, *self.messages[first:]) if not message.aside]
+
+    def _drop_oldest(self) -> None:
         """Bound what is kept, and so what a long conversation costs in memory, on disk and in time."""
         spare = self._first_given - _KEPT
-        if spare < _KEPT:
+        cut = max((note.end for note in self._notes if note.end <= spare), default=0)
+        if spare < _KEPT or not cut:
             return
-        cut, base = next(note for note in reversed(self._notes) if note[0] <= spare)
-        if not cut:
-            if noted and spare < _UNNOTED:
-                return
-            cut = self._first_user(range(spare, 0, -1), 0)
         self._dropped += sum(message.role == "user" for message in self.messages[:cut])
         del self.messages[:cut]
-        self._first_given -= cut
-        self._summarised = max(0, self._summarised - cut)
-        self._notes = [(0, base), *((end - cut, summary) for end, summary in self._notes if end > cut)]
-        self._era += 1
+        gone, notes = dict[int, tuple[str, ...]](), [note.moved(cut) for note in self._notes]
+        for note in notes:
+            if not note.end and note.lines:
+                gone[note.place] = gone.get(note.place, ()) + note.lines
+        self._notes = [Note(place, 0, lines) for place, lines in gone.items()]
+        self._notes += [note for note in notes if note.end]
         self.revision += 1
 
-    def _cut(self, start: int, limit: int) -> int:
+    def _cut(self, start: int, limit: int | None) -> int:
         """Where the past begins if at most `limit` messages of it are given: with one of the user's."""
+        if limit is None:
+            return start
         counted = [index for index in range(start, len(self.messages)) if counts(self.messages[index])]
         if len(counted) <= limit:
             return start

@@ -1,16 +1,20 @@
-"""Between turns: what was said is saved and summed up, the next prompt read ahead, stages run out of time."""
+"""Between turns: what was said is saved, what doesn't fit is noted, the next prompt is read ahead, stages run
+out of time."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
+from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import Forgotten
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.compression import compress
-from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.conversation import Conversation, note_room
 from localvoice.conversation.moves import FloorTransition, State
 from localvoice.conversation.phrases.forgetting import ForgetRequest, outcome
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
+
+log = logging.getLogger(__name__)
 
 
 class Housekeeping:
@@ -38,8 +42,8 @@ class Housekeeping:
         if self._tidying is not None:
             self._tidying.cancel()
         # Now, not when the disk has answered: then the next turn may wait for its tools.
-        settings = self._agent.settings.agent
-        self._conversation.history.make_room(settings.history_messages, settings.summarise)
+        limit = self._agent.settings.agent.history_messages
+        self._conversation.history.make_room(limit, note_room(self._agent))
         self._tidying = asyncio.create_task(self._tidy(), name="preparation")
 
     def follow(self, transition: FloorTransition) -> None:
@@ -78,13 +82,12 @@ class Housekeeping:
             await asyncio.wait(tasks)
 
     async def _tidy(self) -> None:
-        agent, history = self._agent, self._conversation.history
-        limit = agent.settings.agent.history_messages
         await self.save()
-        await self._speculation.read_ahead(self._conversation)  # first: the user may speak at once
-        if agent.settings.agent.summarise and history.passage(limit) is not None:
-            await agent.quiet.use(compress(history, agent.engines.llm, limit))
-            await self._speculation.read_ahead(self._conversation)
+        try:
+            await self._conversation.make_room(self._agent)
+        except VoiceError as error:
+            log.debug("no room was made for the next words: %s", error)  # the turn itself will tell
+        await self._speculation.read_ahead(self._conversation)
 
     async def _watch_stage(self) -> None:
         director = self._conversation.director

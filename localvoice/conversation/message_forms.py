@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from localvoice.conversation.notes import Note
 from localvoice.engines.types import ChatMessage, ToolCall
 
 
@@ -124,17 +125,38 @@ class SavedMessage(BaseModel):
         return ChatMessage(self.role, self.content, calls, self.tool_call_id, aside=self.aside)
 
 
+class SavedNote(BaseModel):
+    """A note as JSON. The fields are those of `Note`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    place: int
+    end: int = Field(ge=0)
+    lines: list[str]
+
+    @classmethod
+    def of(cls, note: Note) -> Self:
+        return cls(place=note.place, end=note.end, lines=list(note.lines))
+
+    def as_note(self) -> Note:
+        return Note(self.place, self.end, tuple(self.lines))
+
+
 class SavedHistory(BaseModel):
     """A history as JSON. The fields are those of `History`."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     messages: list[SavedMessage] = []
+    notes: list[SavedNote] = []
+    dropped: int = Field(0, ge=0)
+
+    # What version 0.3 and earlier saved in place of the notes.
     summary: str = ""
     first_given: int = Field(0, ge=0)
     summarised: int = Field(0, ge=0)
-    dropped: int = Field(0, ge=0)
     base: str = ""
+    """What was summed up of messages that are gone."""
 
     @field_validator("messages")
     @classmethod
@@ -156,4 +178,9 @@ class SavedHistory(BaseModel):
             raise ValueError("first_given is not the index of a message of the user's")
         if self.summarised > len(self.messages):
             raise ValueError("summarised is more than there are messages")
+        ends = [note.end for note in self.notes]
+        if ends != sorted(ends) or not starts.issuperset(ends):
+            raise ValueError("the notes don't end, in order, at messages of the user's")
+        if any(note.place > len(self.messages) for note in self.notes):
+            raise ValueError("a note's place is behind the last message")
         return self

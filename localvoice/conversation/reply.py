@@ -165,7 +165,7 @@ class ReplyWriter:
             prepared = await conversation.prepare(self.agent, calls_left=calls_left, chosen=self._chosen)
             request = prepared.request
             reply = written(llm.reply(request.messages, request.sampling, request.offer), self._splitter)
-        conversation.history.trim(prepared.start)
+        conversation.history.trim(prepared.start, prepared.notes)
         return prepared, reply
 
     async def _take(self, part: Written) -> None:

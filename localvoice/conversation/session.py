@@ -148,7 +148,6 @@ class Session:
     def _carry_out(self, effect: moves.Effect) -> None:
         match effect:
             case FloorTransition():
-                self._agent.quiet.follow(self, effect)
                 self._housekeeping.follow(effect)
                 for follow in (*self._subscribers, self._reporter.follow):
                     follow(effect)
@@ -216,7 +215,6 @@ class Session:
         await self._listening.close()
         await self._speculation.close()
         await self._housekeeping.close()
-        self._agent.quiet.calm(self)
         self.conversation.let_go_of_pictures()
         if self.conversation.on_announcement == self._say_announcements:
             self.conversation.on_announcement = None

@@ -139,6 +139,10 @@ class Prompt(tuple[ChatMessage, ...]):
     """About how many tokens of context it takes; never fewer than it really does."""
     encoded: object
     """The model's own form of it; None where a model takes the messages as they are."""
+    talk: object
+    """The same object for all prompts of one conversation, from its beginning or from where something of it
+    was forgotten. What was read for one prompt may serve another that leaves some of it out; never that of
+    another conversation. None where that isn't known."""
 
     def __new__(
         cls,
@@ -149,7 +153,7 @@ class Prompt(tuple[ChatMessage, ...]):
     ) -> Self:
         """Of these messages."""
         prompt = super().__new__(cls, messages)
-        prompt.offer, prompt.tokens, prompt.encoded = offer, tokens, encoded
+        prompt.offer, prompt.tokens, prompt.encoded, prompt.talk = offer, tokens, encoded, None
         return prompt
 
 

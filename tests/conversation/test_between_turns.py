@@ -1,47 +1,17 @@
-"""What is done between turns: the next prompt is read ahead first, and notes wait for silence."""
+"""What is done between turns: room is made in the LLM's context, and the next prompt is read ahead."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
 
-from localvoice.engines.types import ChatMessage, ReplyItem, Sampling, ToolOffer
-from tests.support.fakes import FakeLlm, FakeStt, loud, silent
+from localvoice.engines.types import Prompt
+from tests.support.fakes import LLM_FAILED, FakeLlm, FakeStt, loud, silent
+from tests.support.histories import noted
 from tests.support.session_room import LONG, STEP, Room, Rooms
 
-NOTE = "They told something."
+CONTEXT = 1200
 
 
-class NotingLlm(FakeLlm):
-    """Takes `seconds` to write a note."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-        self.log: list[str] = []
-
-    async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
-        await super().prepare(messages, offer)
-        self.log.append("read")
-
-    async def reply(
-        self,
-        messages: Sequence[ChatMessage],
-        sampling: Sampling,
-        offer: ToolOffer | None = None,
-        aside: bool = False,
-    ) -> AsyncGenerator[ReplyItem, None]:
-        if not aside:
-            self.log.append("answer")
-            async for item in super().reply(messages, sampling, offer):
-                yield item
-            return
-        self.log.append("note begun")
-        try:
-            await asyncio.sleep(self.seconds)
-        except asyncio.CancelledError:
-            self.log.append("note stopped")
-            raise
-        self.log.append("note")
-        yield NOTE
+class SmallLlm(FakeLlm):
+    context_tokens = CONTEXT
 
 
 async def tells(r: Room, *words: str) -> None:
@@ -51,49 +21,73 @@ async def tells(r: Room, *words: str) -> None:
         await asyncio.sleep(STEP)
 
 
-async def test_the_next_prompt_is_read_before_notes_are_written_and_after(room: Rooms) -> None:
-    llm = NotingLlm(0.1)
-    r = room(llm=llm, agent={"summarise": True, "history_messages": 4})
-    await tells(r, "My name is Ada.", "I live in Bath.")
-    await asyncio.sleep(1.0)
-    assert llm.log[-5:] == ["answer", "read", "note begun", "note", "read"]
-    read = llm.prepared[-1]
-    await tells(r, "Hello?")
-    assert llm.asked[-1][1].content == f"Earlier in this conversation: {NOTE}\n\nI live in Bath."
-    assert llm.asked[-1][:-1] == read, "with the note"
+async def test_nothing_that_was_told_is_lost_in_a_brisk_talk(room: Rooms) -> None:
+    """Each turn follows at once, and the context holds half of them."""
+    llm = SmallLlm()
+    r = room(llm=llm, agent={"summarise": True})
+    for number in range(28):
+        r.session.answer_text(f"My fact {number} is {number}.")
+        await r.session.settle()
+        r.session.answer_text("Tell me more about the sea.")
+        await r.session.settle()
+        said = " ".join(message.content for message in llm.asked[-1])
+        assert all(f"My fact {told} is {told}." in said for told in range(number + 1)), f"turn {number}"
+        assert llm.prompt_tokens(llm.asked[-1]) <= CONTEXT - 256
+    assert noted(r.conversation.history) and not any(llm.asides), "no one waits for notes"
 
 
-async def test_notes_give_way_to_the_user_and_are_written_later(room: Rooms) -> None:
-    llm = NotingLlm(0.5)
-    r = room(FakeStt("And now?"), llm, agent={"summarise": True, "history_messages": 4})
-    await tells(r, "My name is Ada.", "I live in Bath.")
+async def test_all_that_fits_is_given_word_for_word(room: Rooms) -> None:
+    r = room(llm=FakeLlm(), agent={"summarise": True})
+    await tells(r, *(f"Question {number}?" for number in range(30)))
+    assert len(r.llm.asked[-1]) == 1 + 29 * 2 + 1
+    assert not noted(r.conversation.history)
+
+
+async def test_room_is_made_between_turns_so_that_what_was_read_ahead_is_of_use(room: Rooms) -> None:
+    llm = SmallLlm()
+    r = room(llm=llm, agent={"summarise": True})
+    for number in range(60):
+        await tells(r, f"My fact {number} is {number}.")
+        assert not number or llm.asked[-1][:-1] == llm.prepared[-2], f"turn {number}"
+    assert noted(r.conversation.history)
+
+
+async def test_a_prompt_that_cannot_be_made_between_turns_is_left_to_the_turn(room: Rooms) -> None:
+    class Failing(FakeLlm):
+        failing = False
+
+        async def prompt(self, *arguments: object) -> Prompt:
+            if self.failing:
+                raise LLM_FAILED
+            return await super().prompt(*arguments)  # type: ignore[arg-type]
+
+    llm = Failing()
+    r = room(llm=llm, agent={"summarise": True})
+    await tells(r, "My name is Ada.")
+    llm.failing = True
+    r.session.answer_text("Hello?")
     await asyncio.sleep(STEP)
-    assert llm.log[-1] == "note begun"
-    await r.user(loud(0.5))
-    assert llm.log[-2:] == ["note stopped", "read"], "as soon as the user speaks"
-    await r.user(silent(0.7))
+    llm.failing = False
     await r.session.settle()
-    assert llm.asked[-1][1].content == "I live in Bath."
-    await asyncio.sleep(3.0)
-    assert "note" in llm.log
+    await tells(r, "And now?")
+    assert llm.asked[-1][-1].content.endswith("And now?")
 
 
-async def test_no_note_is_written_while_the_user_speaks_on_over_a_reply(room: Rooms) -> None:
-    llm = NotingLlm(0.5)
+async def test_while_the_user_speaks_on_over_a_reply_the_next_prompt_is_read(room: Rooms) -> None:
+    llm = FakeLlm()
     r = room(FakeStt("And now?"), llm, agent={"summarise": True, "history_messages": 4})
     await tells(r, "My name is Ada.", "I live in Bath.")
     llm.script = [LONG]
     r.session.answer_text("Talk.")
     await asyncio.sleep(STEP)
-    llm.log.clear()
+    llm.prepared.clear()
+    asked = len(llm.asked)
     await r.until("tts-start")
     await r.user(loud(3.0))
     assert "tts-cancelled" in r.told()
-    assert set(llm.log) == {"read"}, "what the next answer begins with, and no more"
+    assert llm.prepared and len(llm.asked) == asked, "what the next answer begins with, and no more"
     await r.user(silent(0.7))
     await r.session.settle()
-    await asyncio.sleep(3.0)
-    assert "note" in llm.log, "when no one speaks any more"
 
 
 async def test_what_is_read_at_the_start_begins_every_conversation(room: Rooms) -> None:

@@ -13,6 +13,7 @@ from localvoice.conversation.store import SessionStore
 from localvoice.engines.types import ChatMessage, Image, ToolCall
 from localvoice.tools import ToolContext, tool
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines, until
+from tests.support.histories import noted
 from tests.support.server_site import serving
 from tests.support.session_room import LONG, STEP, Room, Rooms
 from tests.support.wrong_messages import PICTURE
@@ -172,38 +173,17 @@ async def test_there_may_be_nothing_to_forget(room: Rooms) -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_notes_that_hold_it_go_and_are_written_anew_without_it(room: Rooms) -> None:
-    class Noting(FakeLlm):
-        async def reply(self, messages: Any, sampling: Any, offer: Any = None, aside: bool = False) -> Any:
-            self.asked.append(list(messages))
-            yield f"They said {messages[-1].content.removeprefix('User: ')}" if aside else "Well."
-
-    r = room(llm=Noting(), agent={"summarise": True, "history_messages": 2})
-    await typed(r, "Plum one.", "Pear two.", "Fig three.", "Kiwi four.")
+async def test_notes_that_hold_it_go_and_are_made_anew_without_it(room: Rooms) -> None:
+    r = room(agent={"summarise": True, "history_messages": 2})
+    await typed(r, "My plum.", "My pear.", "My fig.", "My kiwi.")
     await asyncio.sleep(1)
     history = r.conversation.history
-    assert "Plum" in history.summary and "Pear" in history.summary
+    assert noted(history) == "My plum. My pear. My fig."
     await typed(r, "Forget that.", "Forget that.", "Forget that.")
     await asyncio.sleep(1)
-    assert [words for role, words in r.said() if role == "user"] == ["Plum one."]
-    assert "Pear" not in str(history.save())
-    assert "Pear" not in str(r.llm.prepared[-1])
-
-
-@pytest.mark.virtual_clock
-async def test_what_is_being_summed_up_meanwhile_is_not_noted(room: Rooms) -> None:
-    class Slow(FakeLlm):
-        async def reply(self, messages: Any, sampling: Any, offer: Any = None, aside: bool = False) -> Any:
-            if aside:
-                await asyncio.sleep(30)
-            yield "Plum." if aside else "Well."
-
-    r = room(llm=Slow(), agent={"summarise": True, "history_messages": 2})
-    await typed(r, "Plum one.", "Pear two.", "Fig three.")
-    await asyncio.sleep(2)
-    await typed(r, "Forget everything.")
-    await asyncio.sleep(60)
-    assert r.conversation.history.save() == {}
+    assert [words for role, words in r.said() if role == "user"] == ["My plum."]
+    assert "pear" not in str(history.save())
+    assert "pear" not in str(r.llm.prepared[-1])
 
 
 @pytest.mark.virtual_clock

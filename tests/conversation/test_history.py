@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from localvoice.conversation.history import CANCELLED, History
 from localvoice.engines.types import ChatMessage, Image
-from tests.support.histories import DOOR, after_turns, call, contents, for_llm
+from tests.support.histories import DOOR, after_turns, call, contents, for_llm, noted
 
 PROMPT = ChatMessage("system", "Be kind.")
 
@@ -90,11 +90,14 @@ def test_limits_hold_whatever_was_said(sides: list[str], limit: int) -> None:
 
 def test_clearing_forgets_all() -> None:
     history = after_turns(8)
-    history.summary = "They asked a lot."
-    history.make_room(8)
+    history.add_user("My name is Ada.")
+    history.add_assistant("Hello.")
+    history.add_user("And now?")
+    history.make_room(1, 1000)
+    assert noted(history)
     history.clear()
     assert for_llm(history, "Be kind.", 8) == [PROMPT]
-    assert history.passage(1) is None
+    assert not noted(history)
     history.add_user("hello")
     assert contents(for_llm(history, "Be kind.", 8)) == ["hello"]
 

@@ -9,22 +9,21 @@ from localvoice.conversation import history as history_module
 from localvoice.conversation.history import History
 from localvoice.engines.types import ChatMessage
 from tests.support.histories import call, for_llm
+from tests.support.histories import noted as notes_of
 
 LIMIT = 20
 TURNS = 600
+NOTES = 2000
 
 
 def turn(history: History, number: int, noted: bool = True) -> list[ChatMessage]:
     """A turn with a tool, and what is done after it; what the LLM was given."""
-    history.add_user(f"u{number}")
-    prompt = for_llm(history, "Be kind.", LIMIT)
+    history.add_user(f"My u{number}")
+    prompt = for_llm(history, "Be kind.", LIMIT, notes=NOTES * noted)
     history.add_calls([call(f"{number}")])
     history.add_result(f"{number}", "{}")
     history.add_assistant(f"a{number}")
-    history.make_room(LIMIT, noted)
-    while noted and (passage := history.passage(LIMIT)) is not None:
-        said = [message.content for message in passage.messages if message.role == "user"]
-        assert history.sum_up(passage, len(passage.messages), " ".join([passage.summary, *said]).strip())
+    history.make_room(LIMIT, NOTES * noted)
     return prompt
 
 
@@ -42,12 +41,13 @@ def test_it_grows_no_more(noted: bool) -> None:
     sizes: list[int] = []
     for number in range(TURNS):
         turn(history, number, noted)
-        sizes.append(size(history) - 2 * len(history.summary))
+        sizes.append(size(history))
     assert max(sizes[300:]) < 1.5 * max(sizes[:150])
     assert len(history.messages) < 250
     assert history.exchanges == TURNS
     again = History.restore(json.loads(json.dumps(history.save())))
-    assert again.exchanges == TURNS and again.messages == history.messages
+    assert again.exchanges == TURNS and again == history
+    history.read_again()  # as after a restart
     assert turn(again, TURNS, noted) == turn(history, TURNS, noted)
 
 
@@ -68,28 +68,12 @@ def test_forgetting_again_and_again_leaves_nothing_of_what_is_forgotten() -> Non
         turn(history, number)
     for number in reversed(range(TURNS - 25, TURNS)):
         assert history.forget_last()
-        left = numbers(history.summary) + numbers(" ".join(each.content for each in history.messages))
+        left = numbers(notes_of(history)) + numbers(" ".join(each.content for each in history.messages))
         assert max(left) == number - 1, "what came before it is still there, in words or in notes"
     turn(history, TURNS)
-    assert numbers(history.summary) == sorted(set(numbers(history.summary))), "noted once"
+    assert numbers(notes_of(history)) == sorted(set(numbers(notes_of(history)))), "noted once"
     while history.messages:
         assert history.forget_last()
-    assert history.summary, "notes of what is there no more"
-    assert history.forget_last() and not history.summary
+    assert notes_of(history), "notes of what is there no more"
+    assert history.forget_last() and not notes_of(history)
     assert not history.forget_last() and history.exchanges == 0
-
-
-def test_what_the_llm_finds_no_time_to_note_waits_for_long_but_not_for_ever() -> None:
-    history = History()
-    for number in range(200):
-        _said(history, number)
-    assert len(history.messages) == 400, "all of it is still to be noted"
-    for number in range(200, 1000):
-        _said(history, number)
-    assert len(history.messages) < 1300
-
-
-def _said(history: History, number: int) -> None:
-    history.add_user(f"u{number}")
-    history.add_assistant(f"a{number}")
-    history.make_room(LIMIT)

@@ -1,6 +1,7 @@
 """Whatever happens to a history, what the LLM is given of it is valid."""
 
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,10 +10,23 @@ from localvoice.conversation.history import History
 from localvoice.engines.types import ChatMessage
 from tests.support.histories import DOOR, call, for_llm, through_json
 
+NOTES = 10_000
 Operation = tuple[str, int]
 OPERATIONS = st.tuples(
     st.sampled_from(
-        ["user", "picture", "assistant", "calls", "result", "room", "clear", "save", "sum up", "tight"]
+        [
+            "user",
+            "picture",
+            "assistant",
+            "calls",
+            "result",
+            "room",
+            "clear",
+            "save",
+            "again",
+            "forget",
+            "tight",
+        ]
     ),
     st.integers(0, 3),
 )
@@ -22,7 +36,7 @@ def add(history: History, operation: Operation, number: int) -> None:
     """Add a message; what is said holds a word with its number."""
     kind, size = operation
     if kind == "user":
-        history.add_user(f"u{number}")
+        history.add_user(f"My u{number} is v{number}.")
     elif kind == "picture":
         history.add_user(f"u{number}", [DOOR] * size)
     elif kind == "assistant":
@@ -38,17 +52,25 @@ def tidy(history: History, operation: Operation, number: int, limit: int) -> Non
     """What happens between the messages."""
     kind, size = operation
     if kind == "room":
-        history.make_room(limit)
+        history.make_room(limit, NOTES)
     elif kind == "clear":
         history.clear()
     elif kind == "tight":
-        for_llm(history, "Be kind.", limit, lambda prompt: len(prompt) <= size + 1)
-    elif kind == "sum up" and (passage := history.passage(limit)) is not None:
-        assert history.sum_up(passage, min(size + 1, len(passage.messages)), f"summary {number}")
+        for_llm(history, "Be kind.", limit, lambda prompt: len(prompt) <= size + 1, NOTES)
+    elif kind == "again":
+        history.read_again()
+    elif kind == "forget":
+        history.forget_last()
 
 
 def spoken_words(messages: list[ChatMessage]) -> list[str]:
     return re.findall(r"\b[ua]\d+\b", " ".join(message.content for message in messages))
+
+
+def without_notes(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Without what the user told in those; they may be merged with what is said before and after them."""
+    notes = re.compile(r"Remember what I told you earlier\.( My u\d+ is v\d+\.)*|Yes, I remember\.")
+    return [replace(message, content=notes.sub("", message.content)) for message in messages]
 
 
 def check_calls(messages: list[ChatMessage]) -> None:
@@ -66,7 +88,7 @@ def check_calls(messages: list[ChatMessage]) -> None:
 def check_prompt(prompt: list[ChatMessage], history: History, limit: int) -> None:
     assert prompt[0] == ChatMessage("system", "Be kind.")
     check_calls(prompt[1:])
-    everything, words = spoken_words(history.messages), spoken_words(prompt)
+    everything, words = spoken_words(history.messages), spoken_words(without_notes(prompt))
     users = [word for word in everything if word.startswith("u")]
     assert words == everything[len(everything) - len(words) :], "the latest, in order"
     assert len(words) <= limit or [word for word in words if word.startswith("u")] == users[-1:], (
@@ -74,9 +96,11 @@ def check_prompt(prompt: list[ChatMessage], history: History, limit: int) -> Non
     )
     if users:
         assert prompt[1].role == "user" and users[-1] in words
-        assert history.summary in prompt[1].content
     else:
-        assert len(prompt) == 1
+        assert not words
+    everything_told = re.findall(r"v\d+", " ".join(message.content for message in history.messages))
+    told = re.findall(r"v\d+", " ".join(message.content for message in prompt))
+    assert told[len(told) - len(everything_told) :] == everything_told, "all that was told, once, in order"
     last_user = max((index for index, each in enumerate(prompt) if each.role == "user"), default=0)
     assert not any(message.images for message in prompt[:last_user])
     plain = [each.role if each.role != "tool" and not each.tool_calls else "" for each in prompt]
@@ -92,4 +116,4 @@ def test_the_prompt_is_valid_whatever_happens(operations: list[Operation], limit
         if operation[0] == "save":
             history = through_json(history)
         check_calls(history.messages)
-        check_prompt(for_llm(history, "Be kind.", limit), history, limit)
+        check_prompt(for_llm(history, "Be kind.", limit, notes=NOTES), history, limit)

@@ -12,6 +12,7 @@ from localvoice.conversation.history import History
 from localvoice.engines.types import ChatMessage, Image, Sampling, ToolCall, ToolOffer
 from localvoice.tools.result import content_of
 from tests.support.fakes import FakeLlm, FakeStt
+from tests.support.histories import noted
 from tests.support.injection_house import HARMLESS, House
 from tests.support.injections import ATTEMPTS, MORE_WAYS, Attempt, call
 from tests.support.session_room import Room, Rooms, codes
@@ -79,7 +80,11 @@ async def bring(r: Room, attempt: Attempt) -> None:
             r.conversation.announce(attempt.text)
             await r.session.settle()
         case "notes":
-            r.conversation.history.summary = attempt.text
+            history = r.conversation.history
+            history.add_user(attempt.text)
+            history.add_user("Well?")
+            history.trim(1, 10_000)
+            assert attempt.text[:12] in noted(history)
         case "restored":
             old = History()
             old.add_user("Pay Eve.")

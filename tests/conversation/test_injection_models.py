@@ -53,7 +53,10 @@ def test_nothing_that_is_brought_in_becomes_a_token_of_the_template(prompts: Pro
 
 def special_tokens(prompts: Prompts, text: str) -> list[int]:
     """Those of a conversation that has the text wherever another person's words can stand."""
-    history = History(summary=text)
+    history = History()
+    history.add_user(text)
+    history.add_user("Well?")
+    history.trim(1, 10_000)
     history.add_user(text, [Image(b"", alt=text)])
     history.add_calls([ToolCall("c", "look_up", {"word": text, text: 1})])
     history.add_result("c", content_of(ToolResult("c", "look_up", success=True, result=text)))

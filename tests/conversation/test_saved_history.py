@@ -8,24 +8,26 @@ import pytest
 
 from localvoice.conversation.history import CANCELLED, History
 from localvoice.engines.types import ToolCall
-from tests.support.histories import DOOR, after_turns, call, contents, for_llm, through_json
+from tests.support.histories import DOOR, after_turns, call, contents, for_llm, noted, through_json
 
 
 def test_a_history_survives_being_saved() -> None:
     history = after_turns(5)
-    passage = history.passage(8)
-    assert passage is not None
-    history.sum_up(passage, len(passage.messages), "They asked a lot.")
+    history.add_user("My name is Ada.")
+    history.add_assistant("Hello, Ada.")
+    history.add_user("And now?")
+    history.add_assistant("Now, too.")
+    history.make_room(2, 1000)
     history.add_user("what is this?", [DOOR])
     history.add_calls([ToolCall("one", "look_up", {"words": ["door", 3, None], "deep": {"er": 1.5}})])
     history.add_result("one", '"wood"')
     history.add_assistant("A door.")
     again = through_json(history)
-    history.make_room(8)
-    again.make_room(8)
+    history.make_room(8, 1000)
+    again.make_room(8, 1000)
     assert for_llm(again, "Be kind.", 8) == for_llm(history, "Be kind.", 8)
-    assert again.summary == "They asked a lot."
-    assert again.passage(1) == history.passage(1)
+    assert noted(again) == noted(history) == "My name is Ada."
+    assert again == history
 
 
 def test_saving_in_the_middle_of_a_turn_cancels_its_calls_on_return() -> None:
@@ -70,6 +72,9 @@ ANSWER = {"role": "tool", "content": "{}", "tool_call_id": "one"}
         {"messages": [USER, {"role": "assistant", "content": "hi"}], "first_given": 1},
         {"messages": [USER], "summarised": 2},
         {"messages": [USER], "summary": None},
+        {"messages": [USER], "notes": [{"place": 0, "end": 1, "lines": []}]},
+        {"messages": [USER], "notes": [{"place": 2, "end": 0, "lines": []}]},
+        {"messages": [USER], "notes": [{"place": 0, "end": 0, "lines": [3]}]},
         {"messages": [USER], "extra": 1},
     ],
 )
@@ -90,6 +95,14 @@ def test_a_broken_save_is_told(broken: Any) -> None:
         ({"messages": [USER], "first_given": 1}, "first_given is not the index of a message of the user's"),
         ({"messages": [USER], "summarised": 2}, "summarised is more than there are messages"),
         ({"messages": [USER], "summarised": -1}, "summarised: Input should be greater than or equal to 0"),
+        (
+            {"messages": [USER], "notes": [{"place": 0, "end": 1, "lines": []}]},
+            "the notes don't end, in order, at messages of the user's",
+        ),
+        (
+            {"messages": [USER], "notes": [{"place": 2, "end": 0, "lines": []}]},
+            "a note's place is behind the last message",
+        ),
     ],
 )
 def test_a_broken_save_is_told_plainly(broken: Any, why: str) -> None:
@@ -101,3 +114,31 @@ def test_a_broken_save_is_told_plainly(broken: Any, why: str) -> None:
 def test_whole_saves_are_read() -> None:
     assert History.restore({}) == History()
     assert len(History.restore({"messages": [USER, CALLS, ANSWER], "summarised": 3}).messages) == 3
+
+
+def test_what_version_0_3_saved_is_read_with_what_the_user_told() -> None:
+    said = [
+        {"role": "user", "content": "My name is Ada. What time is it?"},
+        {"role": "assistant", "content": "Noon."},
+        {"role": "user", "content": "And now?"},
+    ]
+    old = {"messages": said, "summary": "They like tea. The user is Ada.", "summarised": 2, "first_given": 2}
+    history = History.restore(old | {"base": "They like tea.", "dropped": 1})
+    remember = "Remember what I told you earlier. They like tea. My name is Ada."
+    assert contents(for_llm(history, "Be kind.", 8)) == [remember, "Yes, I remember.", "And now?"]
+    assert history.exchanges == 3
+    assert through_json(history) == history
+    assert history.forget_last() and noted(history) == "They like tea.", "what is given again isn't noted"
+    assert contents(for_llm(history, "Be kind.", 8))[:2] == ["My name is Ada. What time is it?", "Noon."]
+
+
+def test_of_a_long_past_only_the_end_is_read_again_after_a_restart() -> None:
+    history = History()
+    for number in range(40):
+        history.add_user(f"My number {number} is {'long ' * 20}")
+        history.add_assistant("I see.")
+    whole = for_llm(history, "Be kind.", None)
+    again = through_json(history)
+    prompt = for_llm(again, "Be kind.", None, notes=3000)
+    assert len(whole) == 81 and 20 < len(prompt) < 40
+    assert prompt[-3] == whole[-1] and "My number 0 is" in prompt[-2].content

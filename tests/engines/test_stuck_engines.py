@@ -192,18 +192,6 @@ async def test_forgetting_that_is_stuck_is_told_and_ends(hole: Hole) -> None:
         await answered(client)
 
 
-async def test_summing_up_that_is_stuck_costs_no_turn_but_the_one_that_meets_it(hole: Hole) -> None:
-    small = {"summarise": True, "history_messages": 2}
-    async with site_with(hole, agent=small) as site, site.client() as client:
-        hole.traps.append("aside")
-        for _ in range(3):
-            await answered(client)
-            await asyncio.sleep(0.05)
-        await until(lambda: hole.inside == 1)
-        await until(lambda: hole.loaded == 1)
-        await answered(client)
-
-
 async def test_a_model_that_is_stuck_each_time_is_given_up_and_that_is_said(hole: Hole) -> None:
     async with site_with(hole) as site, site.client() as client:
         for number in range(1, 4):

@@ -113,6 +113,7 @@ ONLY_IN = {
         "engines/llama/cache.py",
         "engines/llama/engine.py",
         "engines/llama/images.py",
+        "engines/llama/lease.py",
         "engines/llama/marks.py",
         "engines/llama/pace.py",
         "engines/llama/patches.py",

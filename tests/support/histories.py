@@ -32,11 +32,17 @@ def through_json(history: History) -> History:
 def for_llm(
     history: History,
     system_prompt: str,
-    limit: int,
+    limit: int | None,
     fits: Callable[[list[ChatMessage]], bool] = lambda _: True,
+    notes: int = 0,
 ) -> list[ChatMessage]:
     """What a turn has the LLM read, and has the history trimmed to."""
-    prompts = list(history.prompts(system_prompt, limit))
+    prompts = list(history.prompts(system_prompt, limit, notes))
     prompt, start = next((each for each in prompts if fits(each[0])), prompts[-1])
-    history.trim(start)
+    history.trim(start, notes)
     return prompt
+
+
+def noted(history: History) -> str:
+    """All that the notes of a history hold."""
+    return " ".join(line for note in history.save().get("notes", ()) for line in note["lines"])

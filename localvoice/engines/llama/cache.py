@@ -1,15 +1,15 @@
 """The model's cache: many conversations that take turns in it, and stopping in the middle of a step."""
 
-import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import llama_cpp
 import numpy as np
 
-from localvoice.engines.jobs import Stop
+from localvoice.engines.llama.gaps import Gap, gaps, without
 from localvoice.engines.llama.kept import WORTH_A_CHANGE, Kept, Tokens, best_start, shared
+from localvoice.engines.llama.lease import CacheLease
 from localvoice.engines.llama.marks import SEQUENCE, Marks, pointer
 from localvoice.engines.llama.patches import has_logits, sampler_of, set_sampler
 
@@ -24,28 +24,6 @@ ASIDE_SHARE: Final = 2
 READ_STEP: Final = 32
 """Tokens of a prompt that the CPU computes at a time, and reads before others may have the model. More are
 hardly faster, and take more memory."""
-_ABORT_IF_NOT_EMPTY: Final = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
-"""llama.cpp asks hundreds of times a token whether to abort. A callback into Python would take the
-interpreter's lock each time; C's own strlen answers from a one-byte string: 0 while it is empty, else 1."""
-
-
-class CacheLease:
-    """One job's use of the cache. Between its steps other jobs may have the cache."""
-
-    def __init__(self, stop: Stop, aside: bool = False) -> None:
-        self.stop = stop
-        """Ends it, also in the middle of a step."""
-        self.aside = aside
-        """Whether it is no part of a conversation: where there are too many, it is dropped first."""
-        self.abort = ctypes.create_string_buffer(2)
-        """What the C code asks: of each job its own, or one that is stopped late would stop the next."""
-        stop.on_set(lambda: setattr(self.abort, "value", b"1"))
-        self.prompt = 0
-        """Tokens of its prompt; 0 before it is read."""
-        self.kept: Kept | None = None
-        """While another has the cache: all that was in it."""
-        self.sampler: Any = None
-        """While another has the cache: the binding's sampler, which picks the next token."""
 
 
 class PromptCache:
@@ -64,6 +42,11 @@ class PromptCache:
         """Whether what was read since the conversation was loaded can be taken back, to any token."""
         self.parts: Final = self._marks.needed
         """Whether it is of use to know where prompts part."""
+        memory = llama_cpp.llama_get_memory(llama.ctx)
+        self._moves = not self.parts and bool(llama_cpp.llama_memory_can_shift(memory))
+        """Whether what comes behind something that is left out can be moved up."""
+        self._talk: object = None
+        """What the cache holds a part of."""
         self._kept: list[Kept] = []  # the first is forgotten first
         self._interrupted: Kept | None = None
         """Whose conversation goes on after the latest question aside. It is kept however large it is."""
@@ -84,18 +67,16 @@ class PromptCache:
         """
         if self._open is not lease:
             self._change(lease)
-        llama, flag = self._llama, ctypes.cast(lease.abort, ctypes.c_void_p)
-        llama_cpp.llama_set_abort_callback(llama.ctx, _ABORT_IF_NOT_EMPTY, flag)
+        llama = self._llama
         try:
-            yield
+            with lease.aborting(llama):
+                yield
         except RuntimeError:
             # After an aborted step the last token's logits are gone. Without that token the next prompt can't
             # be taken for one that is evaluated already.
             llama.n_tokens = max(0, llama.n_tokens - 1)
             lease.stop.check()
             raise
-        finally:
-            llama_cpp.llama_set_abort_callback(llama.ctx, llama_cpp.ggml_abort_callback(), None)
 
     def end(self, lease: CacheLease, whole: bool) -> None:
         """The lease is over. What one that isn't `whole` wrote behind its prompt is not kept."""
@@ -122,7 +103,7 @@ class PromptCache:
             self._open.sampler = sampler_of(llama)
             self._open.kept = self._put_away()
         self._kept, self._open, self._interrupted = [], None, None
-        self._prompt, self._aside, self._worth = 0, False, 0
+        self._prompt, self._aside, self._worth, self._talk = 0, False, 0, None
         self._marks.each = ()
         # With what the cells hold: to take tokens back only marks them as free.
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), True)
@@ -137,8 +118,11 @@ class PromptCache:
         prompts are likely to part from it, a model that can't take back tokens leaves a mark.
         """
         llama = self._llama
-        self._find(prompt, lease.aside)
+        self._find(prompt, lease)
         lease.prompt = len(prompt)
+        if left_out := self._gaps(prompt, self._tokens(), self._talk, lease):
+            self._leave_out(left_out, prompt, lease)
+        self._talk = lease.talk
         known = shared(prompt, self._tokens())
         if known == len(prompt):
             return
@@ -192,26 +176,59 @@ class PromptCache:
             self._put_away()
         self._load(wanted)
 
-    def _find(self, prompt: Sequence[int], aside: bool) -> None:
+    def _find(self, prompt: Sequence[int], lease: CacheLease) -> None:
         """Have the cache hold the conversation that begins most like the prompt."""
+
+        def closed_up(tokens: Tokens, talk: object) -> Tokens:
+            return without(tokens, self._gaps(prompt, tokens, talk, lease))
+
+        present = closed_up(self._tokens(), self._talk)
         held = [*(kept.marks for kept in self._kept), self._marks.each]
         places = [[mark.length for mark in marks] for marks in held]
         if self.cuts:
             places[-1].append(shared(prompt, self._tokens()))
-        tokens = [kept.tokens for kept in self._kept]
-        index = best_start(prompt, self._tokens(), tokens, not self.parts, places)
+        tokens = [closed_up(kept.tokens, kept.talk) for kept in self._kept]
+        index = best_start(prompt, present, tokens, not self.parts, places)
         start = None if index is None else self._kept.pop(index)
         if start is self._interrupted:
             self._interrupted = None
-        stays = shared(prompt, self._tokens()) if start is None else 0
-        # Where the whole last prompt stays, it is the same talk: only the end of a reply is taken back.
-        if self._worth - stays >= WORTH_A_CHANGE and (not stays or stays < self._prompt):
-            self._put_away(interrupted=aside and not self._aside)
+        stays = shared(prompt, present) if start is None else 0
+        # Where the whole last prompt stays, it is the same talk: only the end of a reply is taken back. What
+        # the talk leaves out never comes back.
+        same = stays >= self._prompt or len(present) < self._llama.n_tokens
+        if self._worth - stays >= WORTH_A_CHANGE and not (stays and same):
+            self._put_away(interrupted=lease.aside and not self._aside)
         self._worth = 0
         if start is not None:
             self._load(start)
-            if len(start.tokens) - shared(prompt, start.tokens) >= WORTH_A_CHANGE:
+            rest = len(start.tokens) - shared(prompt, start.tokens)
+            if rest >= WORTH_A_CHANGE and not self._gaps(prompt, start.tokens, start.talk, lease):
                 self._keep(start)  # another conversation, of which only the beginning is of use
+
+    def _gaps(self, prompt: Sequence[int], tokens: Tokens, talk: object, lease: CacheLease) -> list[Gap]:
+        """What the prompt leaves out of these tokens, where they are of the same talk.
+
+        What is moved up knows of the words that are left out: none of it may reach another talk.
+        """
+        same = self._moves and talk is not None and talk is lease.talk
+        return gaps(prompt, tokens) if same else []
+
+    def _leave_out(self, left_out: Iterable[Gap], prompt: Sequence[int], lease: CacheLease) -> None:
+        """Take these parts out of the cache, and move up what comes behind them."""
+        llama = self._llama
+        memory = llama_cpp.llama_get_memory(llama.ctx)
+        self._marks.take_back(llama.n_tokens)  # what an aborted step left there
+        for start, end in left_out:
+            llama_cpp.llama_memory_seq_rm(memory, SEQUENCE, start, end)
+            llama_cpp.llama_memory_seq_add(memory, SEQUENCE, end, -1, start - end)
+            rest = llama.input_ids[end : llama.n_tokens].copy()
+            llama.n_tokens = start + len(rest)
+            llama.input_ids[start : llama.n_tokens] = rest
+        # The next step turns the keys by their new positions. Stopped in the middle, some would stay as they
+        # were; so it is a short one that isn't stopped.
+        llama.n_tokens = min(shared(prompt, self._tokens()), len(prompt) - 1)
+        with lease.not_aborting(llama):
+            llama.eval(prompt[llama.n_tokens : llama.n_tokens + 1])
 
     def _size(self) -> int:
         return int(llama_cpp.llama_state_seq_get_size(self._llama.ctx, SEQUENCE))
@@ -226,7 +243,7 @@ class PromptCache:
         state = np.empty(self._size(), np.uint8)
         if not llama_cpp.llama_state_seq_get_data(llama.ctx, pointer(state), state.size, SEQUENCE):
             raise RuntimeError("llama.cpp gave no state of the conversation")
-        kept = Kept(self._tokens().copy(), state, self._marks.each)
+        kept = Kept(self._tokens().copy(), state, self._marks.each, self._talk)
         if interrupted:
             self._interrupted = kept
         self._keep(kept, first_to_go=self._aside if self._open is None else self._open.aside)
@@ -253,7 +270,7 @@ class PromptCache:
         llama = self._llama
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(llama.ctx), False)
         llama.reset()  # type: ignore[no-untyped-call]  # the logits are those of the other conversation
-        self._marks.each = kept.marks
+        self._marks.each, self._talk = kept.marks, kept.talk
         if not kept.tokens.size:
             return
         if not llama_cpp.llama_state_seq_set_data(llama.ctx, pointer(kept.state), kept.state.size, SEQUENCE):

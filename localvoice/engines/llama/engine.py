@@ -16,7 +16,8 @@ from typing import Any, Final, Literal
 import llama_cpp
 
 from localvoice.engines.jobs import Stop, Stopped
-from localvoice.engines.llama.cache import KEPT_MB, READ_STEP, CacheLease, PromptCache
+from localvoice.engines.llama.cache import KEPT_MB, READ_STEP, PromptCache
+from localvoice.engines.llama.lease import CacheLease
 from localvoice.engines.llama.patches import load, tame_output
 from localvoice.engines.llama.prompt import SEED, Prompts, failure
 from localvoice.engines.llama.vision import IMAGE_TOKENS, SeeingLlama
@@ -104,7 +105,7 @@ class LlamaModel:
                 return self._writer.speech(prompt, sampling)
             return self._writer.speech_or_call(prompt, messages, sampling, offer)
 
-        lease = CacheLease(stop, aside)
+        lease = CacheLease(stop, aside, _talk(messages))
         return self._held(lease, self._steps(lease, messages, offer, write))
 
     def read(
@@ -117,7 +118,7 @@ class LlamaModel:
                 self._llama.eval(rest)
             return ()
 
-        lease = CacheLease(stop)
+        lease = CacheLease(stop, talk=_talk(messages))
         return self._held(lease, self._steps(lease, messages, offer, read_rest, ahead=True))
 
     def forget(self) -> None:
@@ -249,6 +250,10 @@ class LlamaLlm:
 
     async def close(self) -> None:
         await self._worker.close()
+
+
+def _talk(messages: Sequence[ChatMessage]) -> object:
+    return messages.talk if isinstance(messages, Prompt) else None
 
 
 async def _exhaust(items: AsyncGenerator[ReplyItem, None]) -> None:

@@ -13,8 +13,8 @@ Tokens = npt.NDArray[np.intc]
 """Shape (tokens,)."""
 
 WORTH_A_CHANGE: Final = 16
-"""Tokens whose reading must be saved by keeping a conversation, or by changing to one. The change itself
-takes as long as reading a few."""
+"""Tokens whose reading must be saved by keeping a conversation, changing to one, or moving a part of it up.
+Each takes as long as reading a few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,8 @@ class Kept:
     tokens: Tokens
     state: npt.NDArray[np.uint8]
     marks: tuple[Mark, ...] = ()
+    talk: object = None
+    """What it is a part of (`Prompt.talk`)."""
 
     @property
     def nbytes(self) -> int:
