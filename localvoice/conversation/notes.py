@@ -26,7 +26,10 @@ _FIRST_SHARE: Final = 3
 _MOST_EXCHANGES: Final = 4
 """More of them become one again: each takes some tokens of its own."""
 
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s+")
+_SENTENCE_END: Final = re.compile(
+    r"(?<=[.!?。！？])(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bProf\.)(?<!\bSt\.)(?<!\b[A-HJ-Z]\.)\s+"
+)
+"""Not behind a title or an initial."""
 _ABOUT_THEM: Final = re.compile(
     r"\b(i|i'm|i've|i'd|i'll|my|mine|we|we're|we've|our|ours|remember)\b", re.IGNORECASE
 )

@@ -24,6 +24,8 @@ def lines(notes: list[Note]) -> list[str]:
         ("no, my sister's name is Ann", ["no, my sister's name is Ann"]),
         ("Remember that the code is 4711.", ["Remember that the code is 4711."]),
         ("Write a poem about our cat.", ["Write a poem about our cat."]),
+        ("My doctor is Dr. Haddad. What's the time?", ["My doctor is Dr. Haddad."]),
+        ("My boss is J. Smith. So am I. Who is he?", ["My boss is J. Smith.", "So am I."]),
         ("Ich wohne in Gent.", ["Ich wohne in Gent."]),
         ("¿Qué hora es?", []),
         ("What's my name?", []),
