@@ -9,8 +9,9 @@ import pytest
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.types import ChatMessage, ReplyItem, Sampling, ToolOffer, ToolSpec
 from tests.support.llama_reads import counted_reads
-from tests.support.random_gguf import CHATML, EMPTY_THOUGHT, FAMILIES, Family, write_model
+from tests.support.random_gguf import CHATML, EMBEDDING, EMPTY_THOUGHT, FAMILIES, Family, write_model
 from tests.support.small_llama import PLAN
+from tests.support.tiny_projector import write_projector
 
 SYSTEM = ChatMessage("system", "Talk with me. Be kind and short, and say what you think. " * 6)
 LIGHT = ToolSpec(
@@ -72,10 +73,18 @@ class Counted:
 
 @asynccontextmanager
 async def loaded(
-    family: Family, template: str, folder: Path, monkeypatch: pytest.MonkeyPatch, kept_mb: int = 16
+    family: Family,
+    template: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept_mb: int = 16,
+    sees: bool = False,
 ) -> AsyncIterator[Counted]:
     path = write_model(family, folder / f"{family.name}.gguf", template)
-    llm = await LlamaLlm.load(family.name, path, PLAN, context_tokens=4096, kept_mb=kept_mb)
+    projector = write_projector(folder / "mmproj.gguf", EMBEDDING) if sees else None
+    llm = await LlamaLlm.load(
+        family.name, path, PLAN, context_tokens=4096, projector=projector, kept_mb=kept_mb
+    )
     try:
         yield Counted(llm, monkeypatch)
     finally:

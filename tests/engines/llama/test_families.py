@@ -11,8 +11,9 @@ import pytest
 
 from localvoice.engines import jobs as job_module
 from localvoice.engines.llama.marks import MOST_MARKS
-from localvoice.engines.types import Sampling, ToolCall, ToolOffer
+from localvoice.engines.types import ChatMessage, Image, Sampling, ToolCall, ToolOffer
 from tests.support.family_talks import KINDS, LIGHT, RECURRENT, SYSTEM, assistant, loaded, user
+from tests.support.images import png
 from tests.support.random_gguf import CHATML, FAMILIES, Family
 
 pytestmark = pytest.mark.integration
@@ -113,6 +114,26 @@ async def test_one_that_is_stopped_anywhere_goes_on_as_if_nothing_was(
             task.cancel()
             await asyncio.wait([task])
             assert await model.says(talk) == cold
+
+
+@pytest.mark.parametrize(("family", "template"), KINDS[::2])
+async def test_one_that_sees_looks_again_at_little(
+    family: Family, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with loaded(family, template, tmp_path, monkeypatch, sees=True) as model:
+        await model.llm.prepare([SYSTEM])
+        shown = ChatMessage("user", "What is it?", images=(Image(png(60, 40)),))
+        talk = [SYSTEM, shown]
+        talk.append(assistant(await model.says(talk)))
+        await model.says([*talk, user("And what")], up_to=4)
+        talk.append(user("And what colour?"))
+        said = await model.says(talk)
+        await model.says([SYSTEM, user("Hello.")])
+        model.taken  # noqa: B018
+        talk += [assistant(said[:6]), user("No.")]
+        hot = await model.says(talk)
+        assert model.taken <= 2 * FEW + WORDS
+        assert hot == await model.says_cold(talk)
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", "none"])
