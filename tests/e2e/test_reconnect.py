@@ -82,7 +82,7 @@ def test_what_is_kept_of_the_cut_reply_is_what_was_heard(
         page.evaluate("window.sockets.at(-1).close()")
         heard_seconds = time.monotonic() - begun
         expect_note(page, "goes on")
-        kept = answered(page, "What did you say?").strip().removeprefix("I said: ")
+        kept = answered(page, "What have I heard?").strip().removeprefix("I said: ")
     assert STORY.startswith(kept) and kept != STORY
     words = len(kept.split())
     # The state changes when the sound begins, and the page learns of it a little later.

@@ -78,8 +78,8 @@ def test_an_interruption_silences_the_agent_within_half_a_second(
     scripted: Callable[..., Any],
     speak: Callable[[str], AudioFrame],
 ) -> None:
-    sounds = silence(2), speak("Please tell me a story."), silence(8), speak("What did you say?")
-    heard = "Tell me a story.", "What did you say?"
+    sounds = silence(2), speak("Please tell me a story."), silence(8), speak("What have I heard?")
+    heard = "Tell me a story.", "What have I heard?"
     with scripted(*heard, webrtc=False) as address, browse(*sounds) as page:
         page.add_init_script(RECORD_LEVELS)
         page.goto(address)

@@ -25,10 +25,10 @@ SHARES: Final = 20
 HEARD: Final = (
     "What do you see?",
     "Tell me a story.",
-    "What did you say?",
+    "What have I heard?",
     "Tell me a story.",
     "How many messages were you given?",
-    "What did you say?",
+    "What have I heard?",
 )
 
 

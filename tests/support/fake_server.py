@@ -88,7 +88,7 @@ def answer(messages: Sequence[ChatMessage]) -> str | ToolCall:
         return STORY
     if "how many messages" in said:
         return f"I was given {len(messages) - 1} messages beside the system's."
-    if "what did you say" in said:
+    if "what have i heard" in said:
         return f"I said: {next(each.content for each in reversed(messages) if each.role == 'assistant')}"
     if "see" in said:
         sizes = [image_size(image.data) for image in last.images]
