@@ -78,6 +78,7 @@ _RULES: Final = {
     "manner": "manner",
     "goodbye": "courtesies",
     "thanks": "courtesies",
+    "declined": "courtesies",
     "abilities": "abilities",
     "help": "abilities",
     "identity": "identity",
@@ -89,7 +90,7 @@ _RULES: Final = {
 _DANGERS: Final = ("emergency", "harm")
 _BEFORE_COMMANDS: Final = ("stop", "again")
 """What goes before the sentences of tools, of which one may take any word."""
-_LIGHT: Final = ("stop", "again", "thanks")
+_LIGHT: Final = ("stop", "again", "again.louder", "again.slower", "thanks")
 """What is said before and after something else: "sorry, what time is it?"."""
 _SENTENCES: Final = re.compile(r"(?<=[.!?…])\s+")
 _CLAUSES: Final = re.compile(r"(?<=[.!?…,;:])\s+")
