@@ -60,7 +60,7 @@ class Reader:
                 if (tokens := tokens - 1) <= 0:
                     break
         talk.append(ChatMessage("assistant", said))
-        return first
+        return first or self._read
 
     async def prepare(self, talk: list[ChatMessage]) -> int:
         """How much is read of it between two turns."""

@@ -16,7 +16,6 @@ async def test_it_counts_what_is_read_again(name: str, tmp_path: Path) -> None:
     assert (plain[0], thinks[0]) == (name, f"{name}, thinks")
     for row in (plain, thinks):
         told = dict(zip(COLUMNS, map(int, row[1:]), strict=True))
-        assert all(
-            0 < told[point] < told["all"] / 4 for point in ("next", "between", "draft", "cut", "other")
-        )
+        for point in ("next", "between", "draft", "cut", "other"):
+            assert 0 < told[point] < told["all"] / 4, point
         assert told["state"] > 0
