@@ -5,7 +5,7 @@ It is kept for half an hour in case the client comes back, even if nothing was s
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -25,6 +25,7 @@ from localvoice.engines.types import (
     ChatMessage,
     Image,
     Llm,
+    ReplyItem,
     ToolOffer,
     unseen,
 )
@@ -57,6 +58,11 @@ class Prepared:
     start: int  # index in the history: what is before it is left out from now on (`History.trim`)
     notes: int = 0  # characters that the notes of it may have
     chooses: bool = False  # whether it only asks which tool to call, if any
+
+    def asked(self, llm: Llm) -> AsyncGenerator[ReplyItem, None]:
+        """The LLM's answer. Which tool to call is asked aside: what was read of the talk stays."""
+        request = self.request
+        return llm.reply(request.messages, request.sampling, request.offer, aside=self.chooses)
 
 
 @dataclass(eq=False, slots=True)

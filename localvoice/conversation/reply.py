@@ -163,8 +163,7 @@ class ReplyWriter:
         else:
             calls_left = self._tools.may_go_on(self._asked)
             prepared = await conversation.prepare(self.agent, calls_left=calls_left, chosen=self._chosen)
-            request = prepared.request
-            reply = written(llm.reply(request.messages, request.sampling, request.offer), self._splitter)
+            reply = written(prepared.asked(llm), self._splitter)
         conversation.history.trim(prepared.start, prepared.notes)
         return prepared, reply
 

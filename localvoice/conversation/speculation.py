@@ -48,9 +48,8 @@ class Draft:
         """What was written, and what still comes. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
 
     async def _write(self) -> Reply:
-        request = (await self.prepared).request
         whole = True
-        reply = self._agent.engines.llm.reply(request.messages, request.sampling, request.offer)
+        reply = (await self.prepared).asked(self._agent.engines.llm)
         async with aclosing(written(reply, self.splitter)) as items:
             async for item in items:
                 if isinstance(item, Written):
