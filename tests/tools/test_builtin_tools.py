@@ -28,8 +28,10 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_offer_is_short_and_flat() -> None:
     offer = json.dumps([(tool.name, tool.spec.description, tool.spec.parameters) for tool in builtin_tools()])
-    names = "get_time get_date set_timer set_alarm remind manage_timers calculate convert_units"
-    assert [tool.name for tool in builtin_tools()] == names.split()
+    assert [tool.name for tool in builtin_tools()] == [
+        *("get_time", "get_date", "set_timer", "set_alarm", "remind", "manage_timers"),
+        *("calculate", "convert_units", "spell", "pick_random"),
+    ]
     assert len(offer) < 3200
     assert "$" not in offer and "title" not in offer and "anyOf" not in offer
 
