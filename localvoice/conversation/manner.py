@@ -17,7 +17,7 @@ SLOWEST: Final = -3
 FASTEST: Final = 3
 SOFTEST: Final = -3
 LOUDEST: Final = 2
-_PACE_STEP: Final = 1.2
+_PACE_STEP: Final = 1.25
 _GAIN_STEP: Final = 10 ** (4 / 20)
 """4 dB: a step is heard, and the loudest rounds few peaks of a voice at its usual level."""
 

@@ -39,11 +39,11 @@ async def say(r: Room, *words: str) -> None:
 async def test_each_step_is_said_in_its_own_manner_and_the_last_one_is_told(room: Rooms) -> None:
     r = room(tts=(tts := FakePacedTts()), llm=FakeLlm("Yes."))
     await say(r, "Slower, please.", "Are you there?")
-    assert tts.said == ["Okay, I'll speak more slowly.", "Yes."] and tts.paces == [0.83, 0.83]
+    assert tts.said == ["Okay, I'll speak more slowly.", "Yes."] and tts.paces == [0.8, 0.8]
     await say(r, *["Slower."] * -SLOWEST)
     assert tts.said[-1].startswith("I can't speak any more slowly") and r.conversation.manner.speed == SLOWEST
     await say(r, "Normal speed.", "Faster.")
-    assert tts.paces[-1] == 1.2 and r.conversation.manner == Manner(speed=1)
+    assert tts.paces[-1] == 1.25 and r.conversation.manner == Manner(speed=1)
     assert len(r.llm.asked) == 1 and [m.content for m in r.llm.asked[0][1:]] == ["Are you there?"]
 
 
@@ -78,7 +78,7 @@ async def test_the_last_answer_again_slower(room: Rooms) -> None:
     r = room(tts=(tts := FakePacedTts()), llm=FakeLlm("It is blue."))
     await say(r, "What color is the sky?", "Slower.", "Say that again.", "Can you repeat that more slowly?")
     assert tts.said[2:] == ["It is blue.", "Okay, I'll speak more slowly.", "It is blue."]
-    assert tts.paces == [0.83, 0.83, 0.69, 0.69]
+    assert tts.paces == [0.8, 0.8, 0.64, 0.64]
 
 
 async def test_a_voice_with_one_speed_says_so(room: Rooms) -> None:
@@ -95,7 +95,7 @@ def test_a_deadline_leaves_a_voice_what_it_can() -> None:
 async def test_a_paced_voice_within_its_deadline_is_asked_for_its_pace() -> None:
     tts = FakePacedTts()
     frames = [frame async for frame in spoken(tts_within(tts, 1), "One two.", Manner(speed=FASTEST))]
-    assert tts.paces == [1.73] and len(frames) == 1
+    assert tts.paces == [1.95] and len(frames) == 1
 
 
 def test_louder_sound_does_not_clip() -> None:
