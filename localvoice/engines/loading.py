@@ -23,15 +23,7 @@ from localvoice.engines.piper import PiperTts
 from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, choose_device, plan_threads
-from localvoice.engines.types import (
-    ChatMessage,
-    Engine,
-    Engines,
-    Llm,
-    OwnEngines,
-    Sampling,
-    Tts,
-)
+from localvoice.engines.types import ChatMessage, Engine, Engines, Llm, OwnEngines, Sampling, Tts
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
 from localvoice.process.memory import give_all_back
@@ -54,11 +46,10 @@ Part = Literal["vad", "turn", "tts", "stt", "llm", "projector", "fallback"]
 
 @dataclass(frozen=True)
 class EngineFiles:
-    """Where the verified files of a profile are: each in the folder of its model, which has the model's name.
+    """The verified files of a profile, and how its language models pick their tokens unless a request says.
 
-    And how its language models pick their tokens, where a request leaves that to them.
-
-    None where the profile has no such model, or the application brings its own.
+    Each file is in the folder of its model, which has the model's name. None where there is no such model, or
+    the application brings its own.
     """
 
     vad: Path | None = None  # ONNX
@@ -250,7 +241,6 @@ async def warm_up_all(engines: Engines) -> None:
 
 
 async def close_all(engines: Engines) -> None:
-    """End all workers."""
     await asyncio.gather(*(engine.close() for engine in _with_workers(engines)))
 
 

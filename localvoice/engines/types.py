@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, runtime_checkable
 
 from localvoice.audio.frames import AudioFrame
+from localvoice.engines.pictures import Image as Image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,33 +81,6 @@ ReplyItem = str | ToolCall | CutOff | Thinking | Retracted
 
 Reasoning is in no delta: the agent takes it out of the text, also of an `Llm` of the application's own.
 """
-
-_WHERE_FROM: Final = ("camera frame", "screen frame")
-"""What LLMRTC's client says of all its pictures."""
-
-
-def describes(alt: str) -> bool:
-    """Whether this tells what a picture shows, and not only where it is from."""
-    return alt.strip().lower() not in ("", *_WHERE_FROM)
-
-
-def unseen(alt: str) -> str:
-    """What a model that reads only text is told of a picture that its client describes so."""
-    if describes(alt):
-        return f"[The user sent a picture. You cannot see it. In words, it shows: {alt.strip()}]"
-    return "[The user sent a picture. You cannot see it, and do not know what it shows.]"
-
-
-@dataclass(frozen=True, eq=False)
-class Image:
-    """A picture that came with what the user said."""
-
-    data: bytes
-    """The file."""
-    mime_type: str = "image/png"
-    """Its type, such as image/jpeg."""
-    alt: str = ""
-    """What it shows, in words, where the client says so."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from localvoice.engines.types import Image, describes
+from localvoice.engines.pictures import describes
+from localvoice.engines.types import Image
 
 BLIND: Final = (
     "I can't look at pictures: the language model in use reads text only. Tell me in words what it shows."

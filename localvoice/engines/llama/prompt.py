@@ -14,7 +14,8 @@ from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.kept import shared
 from localvoice.engines.llama.template import ChatTemplate
 from localvoice.engines.llama.vision import SeeingLlama
-from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec, unseen
+from localvoice.engines.pictures import unseen
+from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec
 
 SEED: Final = 1
 """The same conversation gets the same answers, at any temperature."""

@@ -15,7 +15,8 @@ from localvoice.engines.llama import vision
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.llama.template import ChatTemplate
 from localvoice.engines.llama.vision import SeeingLlama
-from localvoice.engines.types import ChatMessage, Image, Sampling, unseen
+from localvoice.engines.pictures import unseen
+from localvoice.engines.types import ChatMessage, Image, Sampling
 from tests.support.images import png
 from tests.support.small_llama import MODEL, PLAN
 from tests.support.tiny_projector import write_projector
