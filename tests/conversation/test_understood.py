@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from localvoice.config import PhraseSettings
-from localvoice.conversation.phrases.understanding import Facts, Say, Understanding, Understood
+from localvoice.conversation.phrases.understanding import MOST_WORDS, Facts, Say, Understanding, Understood
 from localvoice.languages import Language, language
 from localvoice.tools import Tool, tool
 from localvoice.tools.builtin import builtin_tools
@@ -82,6 +82,14 @@ def test_an_utterance_is_understood_at_once() -> None:
     for words in everything:
         name_of(words)
     assert (time.process_time() - begun) / len(everything) < 0.01
+
+
+def test_a_long_text_takes_no_longer() -> None:
+    story = "I have a chest and someone is on fire. Sorry, stop. " * 2000
+    begun = time.process_time()
+    assert name_of(story + "I have chest pain.") is None
+    assert name_of("word " * (MOST_WORDS - 4) + "I have chest pain.") == "emergency.heart"
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -70,6 +70,8 @@ Known = Settled | Confirmation | Understood | None
 """What is known of the user's words before the LLM is asked: they settle a question about a call, or have it
 asked again; or they ask for something that takes no LLM to know."""
 
+MOST_WORDS: Final = 200
+"""Of an utterance that is looked at: more than a minute of speech. What is typed may be a book."""
 _ALWAYS: Final = ("stop", "repeat", "commands")
 """Rules that also hold for a persona of the application's own: its tools' phrases are its own as well."""
 _RULES: Final = {
@@ -139,6 +141,8 @@ class Understanding:
         `tools` are those on offer. `last_call` is of the turn before, if that called one: "and in Tokyo?"
         means something then. `code` is the language, ISO 639-1.
         """
+        if words.count(" ") >= MOST_WORDS:
+            return None
         known = language(code)
         if known is None:
             return self._command(words, tools, last_call, None)
