@@ -155,7 +155,7 @@ class AgentSettings(_Group):
     emergency_number: str | None = _setting(
         None, "What to call in an emergency here, such as 112; empty names 112 and 911 as examples."
     )
-    tools: bool = _setting(True, "Offer the built-in tools: time, timer, arithmetic, units.")
+    tools: bool = _setting(True, "Offer the built-in tools: time, dates, timers, arithmetic, units.")
     playbook: LocalPath | None = _setting(None, "A playbook (YAML) that leads the conversation.")
     playbook_form: PlaybookForm = _setting(
         "localvoice", "Whose playbook that is: localvoice or llmrtc, the cloud server's."
