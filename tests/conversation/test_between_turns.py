@@ -1,8 +1,9 @@
 """What is done between turns: room is made in the LLM's context, and the next prompt is read ahead."""
 
 import asyncio
+from collections.abc import Sequence
 
-from localvoice.engines.types import Prompt
+from localvoice.engines.types import ChatMessage, Prompt, ToolOffer
 from tests.support.fakes import LLM_FAILED, FakeLlm, FakeStt, loud, silent
 from tests.support.histories import noted
 from tests.support.session_room import LONG, STEP, Room, Rooms
@@ -71,6 +72,38 @@ async def test_a_prompt_that_cannot_be_made_between_turns_is_left_to_the_turn(ro
     await r.session.settle()
     await tells(r, "And now?")
     assert llm.asked[-1][-1].content.endswith("And now?")
+
+
+async def test_after_forgetting_the_llm_is_given_the_end_of_a_long_talk_and_notes(room: Rooms) -> None:
+    """It has forgotten all that it had read, and reading all of it again would keep the user waiting."""
+    r = room(llm=FakeLlm(), agent={"summarise": True})
+    await tells(r, *(f"My fact {number} is {'very ' * 20}nice." for number in range(40)))
+    whole = len(r.llm.asked[-1])
+    await tells(r, "Forget that.", "And now?")
+    given = r.llm.asked[-1]
+    assert whole == 80 and 20 < len(given) < 60
+    told = " ".join(message.content for message in given)
+    assert "My fact 0 " in told and "My fact 38 " in told and "My fact 39 " not in told
+
+
+async def test_the_prompts_of_a_talk_belong_together_until_something_is_forgotten(room: Rooms) -> None:
+    talks: list[object] = []
+
+    class Watching(FakeLlm):
+        async def prepare(self, messages: Sequence[ChatMessage], offer: ToolOffer | None = None) -> None:
+            assert isinstance(messages, Prompt)
+            talks.append(messages.talk)
+
+    r = room(llm=Watching())
+    await tells(r, "Hello.", "How are you?")
+    one, *same = talks
+    assert one is not None and all(talk is one for talk in same)
+    talks.clear()
+    await tells(r, "Forget that.")
+    after = talks[-1]
+    assert after is not one
+    await tells(room(llm=Watching()), "Hello.")
+    assert talks[-1] not in (one, after, None)
 
 
 async def test_while_the_user_speaks_on_over_a_reply_the_next_prompt_is_read(room: Rooms) -> None:
