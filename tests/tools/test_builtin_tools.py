@@ -55,8 +55,7 @@ def test_the_offer_is_short_and_flat() -> None:
         ("Gotham", "error: I don't know the time zone of Gotham. Which large city is near it?"),
         (
             "../../etc/passwd",
-            "error: invalid arguments: place: Value error, I don't know the time zone of ../../etc/passwd. "
-            "Which large city is near it?",
+            "error: I don't know the time zone of ../../etc/passwd. Which large city is near it?",
         ),
         ("", "It is 12:07 PM on Thursday, March 5, 2026."),
         ("here", "It is 12:07 PM on Thursday, March 5, 2026."),

@@ -78,6 +78,50 @@ async def test_what_only_sounds_like_it_is_left_to_the_language_model() -> None:
         assert await Talk().say(words) == ("", ""), words
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "What time is it?",
+        "What day is it?",
+        "Set a timer for ten minutes.",
+        "Set an alarm for seven.",
+        "Remind me to call Anna at five.",
+        "What timers do I have?",
+        "What's twelve times fourteen?",
+        "How many ounces are in a pound?",
+        "How do you spell necessary?",
+        "Flip a coin.",
+    ],
+)
+async def test_after_a_call_another_question_is_left_to_the_language_model(before: str) -> None:
+    for words in (
+        *(
+            "And who painted the Mona Lisa?",
+            "What about you?",
+            "And then?",
+            "And why is that?",
+            "How about dinner tonight?",
+        ),
+        *(
+            "What about the other one, is it better?",
+            "No, tell me a story.",
+            "And in the end?",
+            "Thanks, and what now?",
+        ),
+        *(
+            "Make it a poem.",
+            "Sorry, I meant Vienna.",
+            "No, the capital.",
+            "And how far is it?",
+            "Change it to French.",
+        ),
+    ):
+        talk = Talk()
+        assert (await talk.say(before))[0]
+        assert await talk.say(words) == ("", ""), words
+        talk.reminders.close()
+
+
 def test_there_are_many() -> None:
     assert sum(len(command["said"]) for command in COMMANDS) >= 250
     assert len(NEAR_MISSES) >= 100

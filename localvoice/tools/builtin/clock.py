@@ -19,6 +19,8 @@ _HERE: Final = frozenset(
     ("", "here", "home", "local", "local time", "current location", "my location", "user", "none", "null")
     + ("now", "today", "day", "date", "time", "year", "city", "the city", "my city", "place", "world")
 )
+_SMALL: Final = ("of", "the", "de", "da", "do", "la", "del", "am", "upon", "city", "time", "here")
+"""Words within names of places."""
 # Places that people ask for and after which no zone is named.
 _ZONE_OF: Final = {
     "America/New_York": "new york city, nyc, boston, washington, washington dc, philadelphia, miami, atlanta",
@@ -65,8 +67,8 @@ def _nothing_or_length(words: str) -> None:
 
 
 def _likely_place(words: str) -> None:
-    """Names begin with a capital. What doesn't has to be known: "and what about dinner?" asks for no time."""
-    if words == words.lower():
+    """Names begin with capitals. What doesn't has to be known: "and what about dinner?" asks for no time."""
+    if any(word[0].islower() and word not in _SMALL for word in words.split()):
         _place(words)
 
 

@@ -40,6 +40,12 @@ def grams_per_cup(ingredient: str) -> Fraction:
     raise ToolError(f"I don't know how heavy {ingredient[:40]} is, so I can't convert that.")
 
 
+def nothing_or_ingredient(words: str) -> None:
+    """Raises `ToolError` for an ingredient that isn't known."""
+    if words:
+        grams_per_cup(words)
+
+
 def celsius_of_gas_mark(mark: Fraction) -> int:
     """Raises `ToolError` for a number that ovens don't have."""
     try:

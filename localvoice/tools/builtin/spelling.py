@@ -13,7 +13,10 @@ _LONGEST: Final = 40
 _MOST_WORDS: Final = 2
 _SIGNS: Final = {" ": "space", "'": "apostrophe", "-": "hyphen", ".": "point", "&": "ampersand"}
 _NO_WORDS: Final = frozenset(
-    "it that this them these those me him her us name in of the with a an on at to and or your my his".split()
+    (
+        "it that this them these those you me him her us name in of the with a an on at to and or your my "
+        "his then now why who what when where how today tonight tomorrow yesterday"
+    ).split()
 )
 """What isn't spelled, but stands for another word or belongs to a longer sentence."""
 

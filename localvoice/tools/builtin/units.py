@@ -14,7 +14,12 @@ from pydantic import Field
 
 from localvoice.tools import ToolError, tool
 from localvoice.tools.builtin.arithmetic import spoken_number
-from localvoice.tools.builtin.cooking import celsius_of_gas_mark, gas_mark_of, grams_per_cup
+from localvoice.tools.builtin.cooking import (
+    celsius_of_gas_mark,
+    gas_mark_of,
+    grams_per_cup,
+    nothing_or_ingredient,
+)
 from localvoice.tools.builtin.words.quantities import GAS_MARK, quantity_of
 from localvoice.tools.builtin.words.wording import accepted_by
 
@@ -93,7 +98,9 @@ async def convert_units(
     value: float,
     from_unit: Annotated[str, accepted_by(quantity_of), Field(description="like mile")],
     to_unit: Annotated[str, Field(description="like kilometer")],
-    ingredient: Annotated[str, Field(description="in recipes, like flour")] = "",
+    ingredient: Annotated[
+        str, accepted_by(nothing_or_ingredient), Field(description="in recipes, like flour")
+    ] = "",
 ) -> str:
     """Convert length, mass, volume, temperature, speed, area, time or data."""
     if not math.isfinite(value):

@@ -33,10 +33,18 @@ _QUESTION: Final = re.compile(
 _IT: Final = r"(?:that|it|this|they|the total)"
 _PAY: Final = r"(?:do|will|would) (?:i|we) (?:pay|owe|have|need)"
 _ENDS: Final = re.compile(
-    r"(?: (?:equals?|equal to|makes?|cost|come (?:out )?to|be|altogether|in total|in all|exactly|is what"
+    r"(?: (?:so|equals?|equal to|makes?|cost|come (?:out )?to|be|altogether|in total|in all|exactly|is what"
     rf"|is how much|(?:what|how much) {_PAY}|how much (?:is|does|do) {_IT}(?: cost| make| come to)?"
     rf"|what(?:'s| is) {_IT}|what (?:does|do|would) {_IT} (?:cost|come to|make)))+$"
 )
+_SHARERS: Final = r"(?:of us|people|friends|persons)(?: (?:want|have|need) to| will| are going to)?"
+_BILL: Final = r"(?:(?:a|the) )?(?:(?:bill|check|cost|sum|total) of )?"
+_EACH: Final = (
+    r"(?:how much (?:is (?:that|it)|does that make|do we pay) each|each"
+    r"|(?:what|how much) does each(?: 1| person| of us)?(?: have to)? (?:pay|owe))"
+)
+_THING: Final = r"(?:an?|the|my) (?:[a-z]+ )?[a-z]+"
+_IS: Final = r"(?:it's|it is|is|there's)(?: now)?"
 _SHARE: Final = "(?:tip|discount|tax|vat|service charge|commission)"
 _REWRITES: Final = tuple(
     (re.compile(pattern), expression)
@@ -46,6 +54,8 @@ _REWRITES: Final = tuple(
         (rf"^what (?:per ?cent|percentage) is ({_X}) of ({_X})$", r"PERCENT (100 * \1 / \2)"),
         (r"\bper ?cents?\b", "%"),
         (r" %", "%"),
+        (rf"^(?:if )?({_X}) {_SHARERS} (?:split|share|divide) {_BILL}({_X})(?: {_EACH})?$", r"(\2 / \1)"),
+        (rf"^(?:if )?{_THING} (?:is|costs?|was) ({_X}) and {_IS} ({NUMBER}%) off$", r"(\1 - \2)"),
         (r"\bonly\b|\bof us\b|\bof them\b", " "),
         # parts
         (rf"\b(?:a |1 )?half(?: of)? ({_X})(?!%)", r"(\1 / 2)"),
