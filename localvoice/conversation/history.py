@@ -229,6 +229,8 @@ class History:
             return self._notes
         ended = self.messages[-1].role == "assistant" and not self.messages[-1].tool_calls
         place = len(self.messages) if ended else self._latest_user()
+        while not ended and place > start and self.messages[place - 1].role == "user":
+            place -= 1  # what they said in a row stays together
         lines = told(self.messages[self._first_given : start]) if characters else ()
         return with_note(self._notes, Note(place, start, lines), characters)
 
