@@ -99,9 +99,9 @@ async def test_texts_in_the_same_instant_while_it_speaks(room: Rooms) -> None:
 
 async def test_an_llm_that_is_slow_to_close_is_told_once(room: Rooms) -> None:
     class Slow(FakeLlm):
-        async def reply(self, *args: Any) -> Any:
+        async def reply(self, *args: Any, **named: Any) -> Any:
             try:
-                async for word in super().reply(*args):
+                async for word in super().reply(*args, **named):
                     yield word
             finally:
                 await asyncio.sleep(1.5)
