@@ -145,9 +145,9 @@ async def talker(profile: str) -> AsyncIterator[Talker]:
     """An agent of this profile with its built-in tools and the default prompt, loaded once."""
     voice = Voice()
     engines = OwnEngines(vad=_Silence(), stt=_Ear(), tts=voice, turn=_Tact())
-    async with ready_agent(
-        Settings(profile=profile), Console(stderr=True), Hooks(), engines=engines
-    ) as agent:
+    # These ears and this voice are no one's own: who the agent is, is told as of a whole one.
+    settings = Settings.model_validate({"profile": profile, "phrases": {"identity": True}})
+    async with ready_agent(settings, Console(stderr=True), Hooks(), engines=engines) as agent:
         yield Talker(lambda: dialogue(agent), voice)
 
 

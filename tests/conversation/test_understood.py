@@ -125,8 +125,14 @@ def test_no_answer_names_another_maker() -> None:
 
 def test_models_of_the_applications_own_may_run_anywhere() -> None:
     assert "offline" in said("Where do you run?")
-    own = Understanding(facts=Facts(own_models=True))
-    assert own.of("Where do you run?", (), None) is None and own.of("I want to die.", (), None) is not None
+    own = Facts(own_models=True)
+    assert said("Where do you run?", facts=own) == said("Do you record me?", facts=own)
+    assert "don't know" in said("Where do you run?", facts=own)
+    who = {said(words, facts=own) for words in ("Who are you?", "Who made you?", "Are you ChatGPT?")}
+    assert len(who) == 1 and "localvoice" in (answer := who.pop()) and "machine" not in answer
+    told = Understanding(PhraseSettings(identity=True), facts=own).of("Where do you run?", (), None)
+    assert isinstance(told, Say) and "offline" in told.text
+    assert Understanding(facts=own).of("I want to die.", (), None) is not None
 
 
 def test_an_emergency_names_the_number_of_the_settings() -> None:

@@ -165,7 +165,7 @@ class Understanding:
         chosen: bool | None = getattr(self.settings, rule)
         if chosen is not None:
             return chosen
-        return rule in _ALWAYS or not (self.own_persona or (rule == "identity" and self.facts.own_models))
+        return rule in _ALWAYS or not self.own_persona
 
     def _danger(self, words: str, known: Language) -> str | None:
         """The emergency, or the harm, that a sentence tells of, or all of them together."""
@@ -208,7 +208,9 @@ class Understanding:
                 return Adjust(way, done, furthest, replies["manner.unpaced"], again)
             case "unable" if is_served(name, tools, known):
                 return None
-        if name == "identity.private" and any(tool.name not in known.abilities for tool in tools):
+        if kind == "identity" and self.facts.own_models and self.settings.identity is None:
+            name = "identity.unsure" if detail in ("place", "private") else "identity.own"
+        elif name == "identity.private" and any(tool.name not in known.abilities for tool in tools):
             name = "identity.private.tools"
         return Say(self._filled(replies[name], tools, known))
 
