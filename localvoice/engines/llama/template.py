@@ -129,8 +129,18 @@ class ChatTemplate:
             said[0] = ("user", f"{system[0]}\n\n{said[0][1]}")
         elif system:
             said.insert(0, ("user", system[0]))
-        if self._user_first and said and said[0][0] != "user":
-            said.insert(0, ("user", _GREETING))
+        if self._user_first:
+            said = _each_after_the_user(said)
         if self._user_needed and all(role != "user" for role, _ in said):
             said.append(("user", _GREETING))
         return [*opening, *said]
+
+
+def _each_after_the_user(said: Sequence[Turn]) -> list[Turn]:
+    """The same, with a greeting of the user's before what the assistant says without having been asked."""
+    told: list[Turn] = []
+    for role, text in said:
+        if role != "user" and (not told or told[-1][0] != "user"):
+            told.append(("user", _GREETING))
+        told.append((role, text))
+    return told

@@ -49,6 +49,7 @@ TALKS: list[list[Turn]] = [
     [RULE, SAID, ASKED],
     [SAID, ASKED],
     [SAID],
+    [RULE, ASKED, SAID, SAID, ASKED],  # as the tools' examples come before a conversation that it begins
 ]
 
 
