@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -22,8 +24,14 @@ NOON = datetime(2026, 3, 5, 12, 7, tzinfo=UTC)
 
 
 @pytest.fixture
-def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_noon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Noon in UTC, which is the zone of the machine."""
     monkeypatch.setattr(wall, "now", lambda zone=None: NOON.astimezone(zone or UTC))
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def test_the_offer_is_short_and_flat() -> None:
