@@ -1,6 +1,7 @@
 """Which profile is taken: the one that is named, or the best for this machine; and which of its models."""
 
 from collections.abc import Callable, Collection
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -87,9 +88,17 @@ def here(catalog: Catalog, choice: Choice, folder: Path, without: Collection[Rol
 
 
 def is_here(catalog: Catalog, profile: Profile, folder: Path, without: Collection[Role] = ()) -> bool:
-    """Whether all files of the profile are here, and those of one of its language models."""
-    taken = with_llm_here(catalog, profile, folder)
-    return all(files_are_here(each, folder) for each in catalog.models_of(taken) if each.role not in without)
+    """Whether all files of the profile are here, and of one of its language models, which may be taken or has
+    yet to be examined.
+    """
+    needed = [each for each in catalog.models_of(profile) if each.role not in without]
+    llms = [each for each in needed if each.role == "llm"]
+    if not all(files_are_here(each, folder) for each in needed if each not in llms):
+        return False
+    if len(llms) > 1:
+        llms = [each for each in llms if may_be_chosen(each, folder) or past_exam(each, folder) is None]
+        return any(files_are_here(each, folder) for each in llms)
+    return all(files_are_here(each, folder) for each in llms)
 
 
 def with_llm_here(catalog: Catalog, profile: Profile, folder: Path) -> Profile:
@@ -105,12 +114,12 @@ def with_llm_here(catalog: Catalog, profile: Profile, folder: Path) -> Profile:
 
 
 def unexamined(catalog: Catalog, profile: Profile, folder: Path) -> list[Model]:
-    """The profile's language models that are here, and are preferred to the one that would be taken, but lack
+    """The profile's language models that are here, and are preferred to the one that may be taken, but lack
     an exam: a new version of localvoice or of its library asks for another one.
     """
-    taken = with_llm_here(catalog, profile, folder).llm
-    before = [catalog.models[name] for name in profile.llms[: profile.llms.index(taken)]]
-    return [each for each in before if files_are_here(each, folder) and past_exam(each, folder) is None]
+    present = [each for name in profile.llms if files_are_here(each := catalog.models[name], folder)]
+    before = takewhile(lambda each: not may_be_chosen(each, folder), present)
+    return [each for each in before if past_exam(each, folder) is None]
 
 
 def files_are_here(model: Model, folder: Path) -> bool:

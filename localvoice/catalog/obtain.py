@@ -1,6 +1,6 @@
 """What `localvoice models download` does: from a choice to files, and to a language model that works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from localvoice.catalog.catalogue import Catalog
-from localvoice.catalog.choice import Choice, files_are_here, is_here, with_llm_here
+from localvoice.catalog.choice import Choice, files_are_here, is_here
 from localvoice.catalog.display import Display
 from localvoice.catalog.errors import DownloadError
-from localvoice.catalog.exams import Exam, past_exam
+from localvoice.catalog.exams import Exam, may_be_chosen, past_exam
 from localvoice.catalog.schema import Model, Profile
 
 if TYPE_CHECKING:
@@ -119,15 +119,18 @@ class _Run:
         raise refusal
 
     def _in_order(self, profile: Profile) -> list[Model]:
-        """The profile's language models; before all others one that is here and may be taken."""
-        names = list(profile.llms)
-        here = with_llm_here(self._catalog, profile, self._folder).llm
-        if files_are_here(self._catalog.models[here], self._folder):
-            self._name_better(profile, names[: names.index(here)], here)
-            names = [here, *(name for name in names if name != here)]
-        return [self._catalog.models[name] for name in names]
+        """The profile's language models: the one that is here and may be taken, those that are here without
+        an exam, the others.
+        """
+        models = [self._catalog.models[name] for name in profile.llms]
+        present = [each for each in models if files_are_here(each, self._folder)]
+        first = [each for each in present if may_be_chosen(each, self._folder)][:1]
+        if first:
+            self._name_better(profile, profile.llms[: models.index(first[0])], first[0].name)
+        first += (each for each in present if each not in first and past_exam(each, self._folder) is None)
+        return [*first, *(each for each in models if each not in first)]
 
-    def _name_better(self, profile: Profile, preferred: list[str], here: str) -> None:
+    def _name_better(self, profile: Profile, preferred: Sequence[str], here: str) -> None:
         """Say how to have a language model that the list prefers and that hasn't failed its exam here."""
         for name in preferred:
             exam = past_exam(self._catalog.models[name], self._folder)

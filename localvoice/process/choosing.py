@@ -9,6 +9,7 @@ from rich.text import Text
 
 from localvoice.catalog import (
     Catalog,
+    CatalogError,
     Model,
     ModelFilesError,
     Profile,
@@ -20,6 +21,8 @@ from localvoice.catalog import (
     unexamined,
     with_llm_here,
 )
+from localvoice.catalog.choice import files_are_here
+from localvoice.catalog.exams import may_be_chosen
 from localvoice.config import Settings
 from localvoice.process.exam import hold_exam
 
@@ -36,19 +39,46 @@ async def with_models(
     # In threads, as it looks at files and at the GPU: an application's loop may be at work.
     catalog = await asyncio.to_thread(load_catalog, settings.catalog)
     choice = await asyncio.to_thread(choose, catalog, settings)
-    folder, best = models_folder(settings.models_dir), choice.profiles[0]
-    taken = best
+    folder = models_folder(settings.models_dir)
+
+    def find() -> Profile:
+        return here(catalog, choice, folder, without)
+
+    taken = await asyncio.to_thread(find)
+    if "llm" not in without:
+        await _examine(catalog, taken, folder, settings, console)
+        # Where none has passed, the profile isn't here after all.
+        while (other := await asyncio.to_thread(find)) != taken:
+            taken = other
+            await _examine(catalog, taken, folder, settings, console)
     if choice.machine is not None:
-        taken = await asyncio.to_thread(here, catalog, choice, folder, without)
-        said = choice.reason() if taken.name == best.name else choice.instead(taken)
+        said = choice.reason() if taken.name == choice.profiles[0].name else choice.instead(taken)
         console.print(said, markup=False, highlight=False, soft_wrap=True)
     if "llm" not in without and len(taken.llms) > 1:
-        for model in await asyncio.to_thread(unexamined, catalog, taken, folder):
-            if await _passes(model, taken, folder, settings, console):
-                break
-        taken = await asyncio.to_thread(with_llm_here, catalog, taken, folder)
-        settings = settings.model_copy(update={"llm": taken.llm})
+        llm = await asyncio.to_thread(_llm, catalog, taken, folder)
+        settings = settings.model_copy(update={"llm": llm})
     return settings.model_copy(update={"profile": taken.name}), catalog
+
+
+def _llm(catalog: Catalog, profile: Profile, folder: Path) -> str:
+    """The one of several that is taken. Raises `CatalogError` if none that is here has passed its exam."""
+    taken = catalog.models[with_llm_here(catalog, profile, folder).llm]
+    if files_are_here(taken, folder) and not may_be_chosen(taken, folder):
+        raise CatalogError(
+            f"No language model of profile {profile.name} that is here has passed its exam. Take another "
+            f"profile with --profile, or one of them nevertheless with --llm ({', '.join(profile.llms)})."
+        )
+    return taken.name
+
+
+async def _examine(
+    catalog: Catalog, profile: Profile, folder: Path, settings: Settings, console: Console
+) -> None:
+    """Hold the exams that are lacking, up to the first that is passed."""
+    if len(profile.llms) > 1:
+        for model in await asyncio.to_thread(unexamined, catalog, profile, folder):
+            if await _passes(model, profile, folder, settings, console):
+                return
 
 
 async def _passes(model: Model, profile: Profile, folder: Path, settings: Settings, console: Console) -> bool:

@@ -214,6 +214,18 @@ def test_what_is_here_is_taken_and_the_preferred_one_is_named(
     assert "prefers" not in bring()[1]
 
 
+def test_what_is_here_is_examined_before_another_is_looked_for(
+    hub: FakeHub, catalog: Catalog, folder: Path, exams: Exams, bring: Callable[[], tuple[str, str]]
+) -> None:
+    """A new version asks for another exam, and not for another model."""
+    add_to_hub(hub, catalog, "large")
+    put_models(catalog, "large", folder)
+    for name in ("newest", "old"):
+        (folder / name / "mind.gguf").unlink()
+    taken, said = bring()
+    assert (taken, exams.held, hub.requests) == ("newer", ["newer"], []) and "prefers" not in said
+
+
 def test_a_named_model_is_taken_whatever_its_exam_says(
     hub: FakeHub, catalog: Catalog, folder: Path, exams: Exams
 ) -> None:

@@ -20,14 +20,16 @@ from localvoice.catalog import (
     Exam,
     Model,
     ModelFilesError,
+    choose,
     load_catalog,
     models_folder,
     ready,
 )
-from localvoice.catalog.exams import ExamPart, keep_exam
+from localvoice.catalog.exams import RECORD_NAME, ExamPart, keep_exam
 from localvoice.config import ConfigError, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.types import Engines, OwnEngines
+from localvoice.machine import Machine
 from localvoice.process import choosing
 from localvoice.startup import _engine_options, loaded_engines, ready_agent
 from tests.support.fakes import fake_engines, loud
@@ -163,6 +165,36 @@ async def test_a_model_that_lacks_its_exam_is_examined_before_it_is_taken(
         assert held == ["newest"], "an outcome is remembered"
     async with ready_agent(settings.model_copy(update={"llm": "newer"}), Console(quiet=True)) as agent:
         assert agent.settings.llm == "newer", "who names one takes it"
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_what_has_failed_its_exam_is_not_taken_by_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no verified model ends the list, as in the profile gpu: another profile that is here is."""
+    catalog, held = small_catalog({"large": ["newest", "newer"]}), list[str]()
+    monkeypatch.setattr(choosing, "load_catalog", lambda _: catalog)
+    monkeypatch.setattr(choosing, "choose", lambda *_: choose(catalog, Settings(), lambda: Machine(2, 8000)))
+    for name in ("small", "large"):
+        put_models(catalog, name, tmp_path)
+
+    async def hold(model: Model, *_: object) -> Exam:
+        held.append(model.name)
+        return keep_exam(model, tmp_path, [ExamPart(name="loads", passed=model.name in passing, told="no")])
+
+    monkeypatch.setattr(choosing, "hold_exam", hold)
+    settings = Settings.model_validate({"models_dir": tmp_path})
+    passing = {"newer"}
+    async with ready_agent(settings, Console(quiet=True)) as agent:
+        assert (agent.settings.profile, agent.settings.llm) == ("large", "newer"), "the last is examined, too"
+    passing = set()
+    (tmp_path / "newer" / RECORD_NAME).unlink()
+    async with ready_agent(settings, Console(quiet=True)) as agent:
+        assert (agent.settings.profile, held) == ("small", ["newest", "newer", "newer"])
+    monkeypatch.setattr(choosing, "choose", choose)
+    with pytest.raises(CatalogError, match=r"profile large .* has passed its exam.*--llm \(newest, newer\)"):
+        async with ready_agent(settings.model_copy(update={"profile": "large"}), Console(quiet=True)):
+            pass
 
 
 async def test_the_catalogue_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
