@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from localvoice.catalog.schema import Model, Sha256
 from localvoice.catalog.verify import pinned_files, read_json, replace_text
+from localvoice.machine import available_cores
 from localvoice.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class ExamPart(BaseModel):
 
 
 class Exam(BaseModel):
-    """An exam that was held, of just this file by just these versions."""
+    """An exam that was held, of just this file by just these versions, with so many cores."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -45,6 +46,8 @@ class Exam(BaseModel):
     localvoice: str
     library: str
     """Version of llama-cpp-python."""
+    cores: int
+    """Another machine may be too slow: a folder of models can be copied, and be shared."""
     parts: tuple[ExamPart, ...]
 
     @property
@@ -59,19 +62,27 @@ class Exam(BaseModel):
 
 
 def past_exam(model: Model, folder: Path) -> Exam | None:
-    """The exam that the model has had; None if it has had none, or the file or a version is another now."""
+    """The exam that the model has had; None if it has had none, or the file, a version or the number of cores
+    is another now.
+    """
     try:
         exam = Exam.model_validate(read_json(folder / model.name / RECORD_NAME))
     except ValidationError:
         return None
-    now = _sha256(model, folder), __version__, importlib.metadata.version(_LIBRARY)
-    return exam if (exam.sha256, exam.localvoice, exam.library) == now else None
+    then = exam.sha256, exam.localvoice, exam.library, exam.cores
+    now = _sha256(model, folder), __version__, importlib.metadata.version(_LIBRARY), available_cores()
+    return exam if then == now else None
 
 
 def keep_exam(model: Model, folder: Path, parts: Sequence[ExamPart]) -> Exam:
     """The exam with these parts, remembered. In a folder that can't be written it is held again next time."""
-    versions = {"localvoice": __version__, "library": importlib.metadata.version(_LIBRARY)}
-    exam = Exam(sha256=_sha256(model, folder) or "", parts=tuple(parts), **versions)
+    exam = Exam(
+        sha256=_sha256(model, folder) or "",
+        localvoice=__version__,
+        library=importlib.metadata.version(_LIBRARY),
+        cores=available_cores(),
+        parts=tuple(parts),
+    )
     try:
         replace_text(folder / model.name / RECORD_NAME, json.dumps(exam.model_dump(), indent=1))
     except OSError as error:

@@ -251,7 +251,7 @@ def test_what_has_no_exam_is_not_taken_by_a_start(catalog: Catalog, folder: Path
     assert ready(catalog, "large", folder).profile.llm == "newer"
 
 
-def test_an_exam_is_of_one_file_and_one_version(
+def test_an_exam_is_of_one_file_one_version_and_one_machine(
     catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_models(catalog, "large", folder)
@@ -264,6 +264,9 @@ def test_an_exam_is_of_one_file_and_one_version(
         assert past_exam(model, folder) is None
     with monkeypatch.context() as changed:
         changed.setattr("importlib.metadata.version", lambda _: "99")
+        assert past_exam(model, folder) is None
+    with monkeypatch.context() as changed:
+        changed.setattr("localvoice.catalog.exams.available_cores", lambda: 99)
         assert past_exam(model, folder) is None
     other = model.files[0].model_copy(update={"sha256": "0" * 64})
     assert past_exam(model.model_copy(update={"files": (other,)}), folder) is None
