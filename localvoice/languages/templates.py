@@ -3,8 +3,8 @@
 `[a]` may be left out, `(a|b)` is one of them, and both may be nested. `{name}` takes one or more words, which
 are given as they were said; `{name:a template}` takes what fits it; `{name=value}` takes none and gives this
 value. `_` is one word, `#` a word with a digit, `*` any words or none, and `<name>` the words of this name.
-Case doesn't count, nor do the marks at a word's end. An utterance of more than `LONGEST` words fits nothing,
-as it says more than a command, unless the template begins with `*`.
+Case doesn't count, nor do the marks at a word's end. An utterance of more than `LONGEST` words or
+`LONGEST_CHARACTERS` fits nothing, as it says more than a command, unless the template begins with `*`.
 """
 
 import re
@@ -28,6 +28,8 @@ from localvoice.languages.matching import (
 )
 
 LONGEST: Final = 30
+LONGEST_CHARACTERS: Final = 10 * LONGEST
+"""What reads the words in the places, such as a sum, takes long for a number of a thousand digits."""
 
 _TOKEN: Final = re.compile(
     r"\{(?P<place>\w+)(?:=(?P<value>[^{}]*))?\}|\{(?P<opens>\w+):|<(?P<named>\w+)>"
@@ -121,7 +123,7 @@ class _Heard:
 def _heard(utterance: str, usage: Usage) -> _Heard:
     said = tuple(_CLITIC.sub(" ", plain(utterance)).split())
     words = tuple(word.lower() for word in said)
-    if len(words) > LONGEST:
+    if len(words) > LONGEST or len(utterance) > LONGEST_CHARACTERS:
         return _Heard(said, words, {}, frozenset())
     before, after = (_fillers(fillers, usage) for fillers in (usage.before, usage.after))
     begins, reached = {0: START}, {0: START}

@@ -3,11 +3,20 @@
 import time
 import tomllib
 from collections.abc import Sequence
+from typing import Annotated
 
 import pytest
+from pydantic import AfterValidator
 
 from localvoice.config import PhraseSettings
-from localvoice.conversation.phrases.understanding import MOST_WORDS, Facts, Say, Understanding, Understood
+from localvoice.conversation.phrases.understanding import (
+    MOST_WORDS,
+    Command,
+    Facts,
+    Say,
+    Understanding,
+    Understood,
+)
 from localvoice.languages import Language, language
 from localvoice.tools import Tool, tool
 from localvoice.tools.builtin import builtin_tools
@@ -88,8 +97,31 @@ def test_a_long_text_takes_no_longer() -> None:
     story = "I have a chest and someone is on fire. Sorry, stop. " * 2000
     begun = time.process_time()
     assert name_of(story + "I have chest pain.") is None
+    assert name_of("\n".join(["I have chest pain."] * MOST_WORDS)) is None
     assert name_of("word " * (MOST_WORDS - 4) + "I have chest pain.") == "emergency.heart"
     assert time.process_time() - begun < 1
+
+
+def test_a_long_number_takes_no_longer() -> None:
+    tools = builtin_tools()
+    begun = time.process_time()
+    for words in ("{}", "What is {} plus {}?", "Set a timer for {} minutes.", "Roll {} dice."):
+        assert name_of(words.replace("{}", "9" * 950), tools=tools) is None
+    assert time.process_time() - begun < 1
+
+
+def test_a_validator_that_fails_leaves_the_words_to_the_llm(caplog: pytest.LogCaptureFixture) -> None:
+    def read(floor: str) -> str:
+        return str(1 / int(floor))
+
+    @tool(phrases=["go to floor {floor}"])
+    def lift(floor: Annotated[str, AfterValidator(read)]) -> str:
+        """Go to a floor."""
+        return floor
+
+    assert isinstance(Understanding().of("Go to floor 2.", (lift,), None), Command)
+    assert Understanding().of("Go to floor 0.", (lift,), None) is None
+    assert "the tool lift can't read what was said: ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -105,4 +105,12 @@ async def test_what_waits_too_long_is_refused(kitchen: Kitchen) -> None:
     assert "for a week at most" in await kitchen.ask("remind", about="it", when="in 9 days")
     assert "passed already" in await kitchen.ask("set_alarm", time="today at nine AM")
     assert "shall I remind you of" in await kitchen.ask("remind", about="", when="in 9 days")
+    assert "for a week at most" in await kitchen.ask("set_alarm", time=f"in {'9' * 30} hours")
     assert kitchen.reminders.waiting == ()
+    assert "24 hours at most" in await kitchen.ask("set_timer", duration=f"{'9' * 300} hours")
+    await kitchen.ask("set_alarm", time="8 PM")
+    for action, time in (("add", "900 hours"), ("add", "9" * 300), ("change", "in 900 hours")):
+        said = await kitchen.ask("manage_timers", action=action, kind="alarm", time=time)
+        assert "for a week at most" in said, (action, time)
+    assert [seconds for seconds, _ in kitchen.reminders.pending()] == pytest.approx([7 * 3600 + 20 * 60])
+    kitchen.reminders.close()

@@ -102,6 +102,7 @@ async def test_what_cooks_are_told(from_unit: str, to_unit: str, said: str) -> N
         (1, "kilometrs", "m", "'kilometrs' isn't known; perhaps kilometer is meant"),
         (1, "Fahrenhit", "c", "'Fahrenhit' isn't known; perhaps degree Fahrenheit is meant"),
         (1, "qqq", "m", "'qqq' isn't known"),
+        (1, "1/0 miles", "m", "'1/0 miles' divides by zero"),
         (1, "", "m", "'' isn't known"),
         (float("inf"), "km", "m", "only a finite number"),
         ("some", "km", "m", "value: Input should be a valid number"),

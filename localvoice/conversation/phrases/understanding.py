@@ -4,6 +4,7 @@ Small and exact: what isn't sure is left to the LLM. Only signs of an emergency 
 said. The sentences are in `localvoice/languages`, one file for a language, and with the tools themselves.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,11 @@ from localvoice.conversation.phrases.abilities import abilities, is_served
 from localvoice.engines.types import ToolCall
 from localvoice.languages import DEFAULT, Language, language
 from localvoice.languages.templates import PLAIN, Templates, Usage
+from localvoice.observability.log_context import failure
 from localvoice.tools import InvalidArgumentsError, Tool
 from localvoice.tools.confirmation import Confirmation, Settled
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ asked again; or they ask for something that takes no LLM to know."""
 
 MOST_WORDS: Final = 200
 """Of an utterance that is looked at: more than a minute of speech. What is typed may be a book."""
+MOST_CHARACTERS: Final = 10 * MOST_WORDS
 _ALWAYS: Final = ("stop", "repeat", "commands")
 """Rules that also hold for a persona of the application's own: its tools' phrases are its own as well."""
 _RULES: Final = {
@@ -141,7 +146,7 @@ class Understanding:
         `tools` are those on offer. `last_call` is of the turn before, if that called one: "and in Tokyo?"
         means something then. `code` is the language, ISO 639-1.
         """
-        if words.count(" ") >= MOST_WORDS:
+        if len(words) > MOST_CHARACTERS or len(words.split()) > MOST_WORDS:
             return None
         known = language(code)
         if known is None:
@@ -277,5 +282,8 @@ def _fits(tool: Tool, arguments: Mapping[str, Any]) -> bool:
     try:
         tool.validate(arguments)
     except InvalidArgumentsError:
+        return False
+    except Exception as error:  # of a validator, which may be the application's: the LLM can still answer
+        log.warning("the tool %s can't read what was said: %s", tool.name, failure(error))
         return False
     return True

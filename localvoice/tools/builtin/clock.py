@@ -86,7 +86,10 @@ def get_time(
     if than:
         return _difference(city, zone, *_place(than))
     if later:
-        moment = (wall.now() + timedelta(seconds=seconds_of(later))).astimezone(zone)
+        try:
+            moment = (wall.now() + timedelta(seconds=seconds_of(later))).astimezone(zone)
+        except OverflowError:
+            raise ToolError("That is too far away for me.") from None
         return f"{f'In {city} it' if city else 'It'} will be {spoken_time_to_come(moment)}."
     moment = wall.now(zone)
     spoken = spoken_clock(moment) if ask == "time" else spoken_moment(moment)

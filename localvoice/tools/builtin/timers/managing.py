@@ -13,10 +13,12 @@ from localvoice.tools.builtin.timers.finding import found
 from localvoice.tools.builtin.timers.setting import (
     end_of,
     length_or_time,
+    moment_in,
     reminder_at,
     reminder_in,
     spoken_end,
     timer_of,
+    within_a_week,
 )
 from localvoice.tools.builtin.words.durations import is_bare, seconds_like, seconds_of, spoken_duration
 from localvoice.tools.builtin.words.times_of_day import time_of_day
@@ -117,7 +119,7 @@ def _moved(reminders: Reminders, old: Reminder, time: str) -> str:
     try:
         moment = time_of_day(time).nearest(end_of(old))
     except ToolError:
-        moment = wall.now() + timedelta(seconds=seconds_of(time))
+        moment = moment_in(seconds_of(time))
     new = reminder_at(old.kind, old.label, moment)
     reminders.replace(old, new)
     return f"The {old.kind} is now set for {spoken_end(new)}."
@@ -127,7 +129,7 @@ def _added(reminders: Reminders, old: Reminder, time: str) -> str:
     assert old.kind is not None
     more = seconds_like(time, old.seconds or 60)
     if old.by_clock:
-        new = reminder_at(old.kind, old.label, end_of(old) + timedelta(seconds=more))
+        new = reminder_at(old.kind, old.label, end_of(old) + timedelta(seconds=within_a_week(more)))
     else:
         new = reminder_in(old.kind, old.label, old.seconds_left + more, old.seconds + more)
     reminders.replace(old, new)

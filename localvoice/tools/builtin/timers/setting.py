@@ -91,29 +91,37 @@ def moment_of(words: str, early: bool = False, alarm: bool = False) -> datetime:
     """The moment that is meant; raises `ToolError` if there is none that can be kept."""
     meant = length_or_time(words)
     if not isinstance(meant, TimeOfDay):
-        return wall.now() + timedelta(seconds=meant)
+        return moment_in(meant)
     if meant.repeats:
         raise ToolError("I can't repeat that every day. I can set it once, such as for tomorrow.")
-    moment = meant.next(early or (alarm and meant.day not in ("", "today", "tonight")))
-    if (moment - wall.now()).total_seconds() > _FARTHEST_SECONDS:
+    return meant.next(early or (alarm and meant.day not in ("", "today", "tonight")))
+
+
+def moment_in(seconds: float) -> datetime:
+    """So many seconds from now; raises `ToolError` if that is too far away."""
+    return wall.now() + timedelta(seconds=within_a_week(seconds))
+
+
+def within_a_week(seconds: float) -> float:
+    """The same; raises `ToolError` if it is longer."""
+    if seconds > _FARTHEST_SECONDS:
         raise ToolError("I can remember that for a week at most.")
-    return moment
+    return seconds
 
 
 def timer_of(seconds: float, label: str) -> Reminder:
     """A timer that starts now; raises `ToolError` for a length that makes no sense."""
+    if seconds > _LONGEST_SECONDS:
+        raise ToolError("A timer can run for 24 hours at most.")
     whole = round(seconds)
     if whole < 1:
         raise ToolError("A timer runs for a second at least.")
-    if whole > _LONGEST_SECONDS:
-        raise ToolError("A timer can run for 24 hours at most.")
     return reminder_in("timer", label, whole)
 
 
 def reminder_in(kind: Kind, label: str, seconds: float, length: float | None = None) -> Reminder:
     """One that is due after so many seconds; `length` is what it was set for, if that is longer ago."""
-    if seconds > _FARTHEST_SECONDS:
-        raise ToolError("I can remember that for a week at most.")
+    within_a_week(seconds)
     length = seconds if length is None else length
     spoken = spoken_duration(max(1, round(length)))
     texts: dict[Kind, str] = {
@@ -125,7 +133,8 @@ def reminder_in(kind: Kind, label: str, seconds: float, length: float | None = N
 
 
 def reminder_at(kind: Kind, label: str, moment: datetime) -> Reminder:
-    """One for a time of day."""
+    """One for a time of day; raises `ToolError` if that is too far away."""
+    within_a_week((moment - wall.now()).total_seconds())
     text = alarm_text(moment, label) if kind == "alarm" else f"Here is your reminder: {label}."
     return Reminder(text, moment.timestamp(), by_clock=True, kind=kind, label=label)
 

@@ -63,5 +63,8 @@ def quantity_of(words: str) -> Quantity:
     if not numbered["unit"] or re.search(" (?:in|to|into|is|are) ", numbered["unit"]):
         raise ToolError(f"{words[:40]!r} has no unit: say it like 5 miles")
     spoken = words if "/" in numbered["number"] else ""
-    value = Fraction(numbered["number"].replace("minus ", "-"))
+    try:
+        value = Fraction(numbered["number"].replace("minus ", "-"))
+    except ZeroDivisionError:
+        raise ToolError(f"{words[:40]!r} divides by zero") from None
     return Quantity(value, numbered["unit"], ingredient, spoken)

@@ -105,6 +105,8 @@ _OPERATOR: Final = re.compile(
     r"|plus|minus|times|over|mod|squared|cubed|divided|multiplied|x)\b"
 )
 _FUNCTIONS: Final = re.compile(r"\b(?:sqrt|abs|round|floor|ceil|mod|pi|e|x)\b")
+_LONGEST: Final = 300
+"""Characters: more are no sum that is said, and take long to read."""
 _IDIOMS: Final = frozenset(("9/11", "24/7", "50/50", "20/20", "7-11", "7-eleven", "10-4", "360"))
 """They look like sums and are none."""
 
@@ -124,7 +126,7 @@ class Sum:
 def sum_of(words: str) -> Sum | None:
     """The sum that these words are; None if they are a number at most, or something else."""
     plain = words.strip(" ?=.").casefold()
-    if plain in _IDIOMS:
+    if plain in _IDIOMS or len(plain) > _LONGEST:
         return None
     if not re.search(rf"[a-wyz]|{_SIGN}", _FUNCTIONS.sub("", plain)):
         return Sum(plain) if _calculates(plain) else None

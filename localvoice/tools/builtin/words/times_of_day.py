@@ -67,7 +67,7 @@ class TimeOfDay:
         likely: list[datetime] = []
         if early:
             likely = [moment for moment in moments if 3 <= moment.hour < 12]
-        elif self.day not in ("", "today", "tonight"):
+        if not likely and self.day not in ("", "today", "tonight"):
             likely = [moment for moment in moments if 7 <= moment.hour < 19]
         return (likely or moments)[0]
 
@@ -84,8 +84,8 @@ class TimeOfDay:
 
     def _days(self, today: date) -> Iterator[date]:
         ahead = {"today": 0, "tonight": 0, "tomorrow": 1, "the day after tomorrow": 2}
-        if self.day == "tonight" and not self.half and (self.hour < 5 or self.hour == 12):
-            yield today + timedelta(days=1)
+        if self.day == "tonight" and self.half == "am":  # before midnight they mean the night to come
+            yield from (today, today + timedelta(days=1))
         elif self.day in ahead:
             yield today + timedelta(days=ahead[self.day])
         elif self.day in WEEKDAYS:
@@ -131,6 +131,8 @@ def time_of_day(words: str) -> TimeOfDay:
         half = "am" if hour < 12 else "pm"
     elif hour > 12:
         half = ""
+    elif day == "tonight" and not half:
+        half = "am"
     return TimeOfDay(hour, minute, half, day, repeats)
 
 
