@@ -23,7 +23,7 @@ from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.moves import Announced, Forget, Heard, Spoken, TurnOpening, Typed
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import BLIND
-from localvoice.conversation.phrases.understanding import ASIDE, Known
+from localvoice.conversation.phrases.understanding import ASIDE, Known, Say, Silence, Understood
 from localvoice.conversation.reply import ReplyWriter
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speaking import Speaker
@@ -31,7 +31,7 @@ from localvoice.conversation.speculation import Speculation
 from localvoice.engines.types import Transcript
 from localvoice.observability.log_context import log_context
 from localvoice.observability.stopwatch import Stopwatch
-from localvoice.tools.confirmation import Confirmation
+from localvoice.tools.confirmation import Confirmation, Consent, Settled
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class Turn:
         asked = conversation.confirmation
         if words and asked is not None:
             conversation.confirmation = None  # it is not asked about any more, even if this is no answer
-            self._known = asked.answered(words)
+            self._known = self._answered(asked, heard.transcript)
         if heard.timing is not None:
             if words:
                 self.reporter.emit(TranscriptMessage(words))
@@ -181,13 +181,21 @@ class Turn:
             self._note(heard.transcript)
         return words
 
+    def _answered(self, asked: Confirmation, said: Transcript) -> Known:
+        """What the words make of the question about a call. An emergency and silence go before it."""
+        answered = asked.answered(said.text)
+        if answered is None or (isinstance(answered, Settled) and answered.answer is not Consent.UNCLEAR):
+            return answered
+        understood = self.conversation.understand(self.agent, said.text, said.language)
+        first = isinstance(understood, Silence) or (isinstance(understood, Say) and understood.urgent)
+        return understood if first else answered
+
     def _note(self, said: Transcript) -> None:
         conversation, words = self.conversation, said.text
-        understood = None
         if self._known is None:
-            self._known = understood = conversation.understand(self.agent, words, said.language)
-        if understood is not None:
-            conversation.add_understood(words, understood)
+            self._known = conversation.understand(self.agent, words, said.language)
+        if isinstance(self._known, Understood):
+            conversation.add_understood(words, self._known)
         else:
             if self._draft is not None and self._draft.revision == conversation.revision:
                 self._writer.draft = self._draft

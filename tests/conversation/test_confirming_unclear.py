@@ -42,6 +42,20 @@ async def test_after_a_second_one_the_agent_gives_up_and_answers(room: Rooms, po
     assert not post.sent, "what was given up can't be agreed to any more"
 
 
+@pytest.mark.parametrize("before", [(), ("Maybe.",)])
+@pytest.mark.parametrize("words", ["I have chest pain.", "Be quiet.", "Hold on."])
+async def test_an_emergency_and_a_stop_word_go_before_the_question(
+    room: Rooms, post: Post, words: str, before: tuple[str, ...]
+) -> None:
+    r = room(llm=FakeLlm([call()], "Hm?"), tools=post.tools())
+    for each in ("Tell Anna that I'm late.", *before, words):
+        await ask(r, each)
+    assert r.said()[-1] == ("user", words) or "heart attack" in r.said()[-1][1]
+    assert r.tts.said.count(AGAIN) == len(before) and not post.sent
+    await ask(r, "Yes.")
+    assert not post.sent and r.said()[-1] == ("assistant", "Hm?")
+
+
 @pytest.mark.parametrize("answers", [("No.",), ("Perhaps.", "Perhaps not.")])
 async def test_an_llm_that_calls_again_at_once_does_not_ask_again(
     room: Rooms, post: Post, answers: tuple[str, ...]

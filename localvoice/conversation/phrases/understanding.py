@@ -57,6 +57,8 @@ class Say:
     """The answer is known."""
 
     text: str
+    urgent: bool = False
+    """Whether someone may be in danger."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class Understanding:
             name = "identity.unsure" if detail in ("place", "private") else "identity.own"
         elif name == "identity.private" and any(tool.name not in known.abilities for tool in tools):
             name = "identity.private.tools"
-        return Say(self._filled(replies[name], tools, known))
+        return Say(self._filled(replies[name], tools, known), urgent=kind in _DANGERS)
 
     def _filled(self, reply: str, tools: Sequence[Tool], known: Language) -> str:
         replies, facts = known.replies, self.facts
