@@ -101,6 +101,15 @@ def test_feasts_are_those_of_the_country(
     assert day_of(name).next() == date.fromisoformat(day)
 
 
+def test_a_day_that_is_counted_from_a_feast_may_be_in_another_year(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wall, "now", lambda zone=None: datetime(2027, 1, 2, 9, 0).astimezone(zone))
+    assert day_of("ten days after Christmas").next() == date(2027, 1, 4)
+    assert day_of("a week before Christmas").next() == date(2027, 12, 18)
+    monkeypatch.setattr(wall, "now", lambda zone=None: datetime(2026, 12, 28, 9, 0).astimezone(zone))
+    assert day_of("a week before New Year's Day").last() == date(2026, 12, 25)
+    assert day_of("Christmas").last() == date(2026, 12, 25)
+
+
 def test_a_country_without_a_calendar_has_only_what_all_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "en_ZZ")
     assert feasts.next_holiday(date(2026, 12, 1)) is None

@@ -52,13 +52,14 @@ class Day:
     def next(self) -> date:
         """It, or the next one from today on. Raises `ToolError`, in words for the user."""
         today = wall.now().date()
-        years = range(today.year, today.year + _YEARS_SEARCHED)
+        # "Ten days after Christmas" may be in the year after its feast.
+        years = range(today.year - 1, today.year + _YEARS_SEARCHED)
         return self._first(years, lambda day: day >= today)
 
     def last(self) -> date:
         """It, or the last one until today. Raises `ToolError`, in words for the user."""
         today = wall.now().date()
-        years = range(today.year, today.year - _YEARS_SEARCHED, -1)
+        years = range(today.year + 1, today.year - _YEARS_SEARCHED, -1)
         return self._first(years, lambda day: day <= today)
 
     def _first(self, years: range, fits: Callable[[date], bool]) -> date:
