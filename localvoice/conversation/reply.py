@@ -270,10 +270,11 @@ class ReplyWriter:
 
     def _adjusted(self, wanted: Adjust) -> str:
         """Speak in this manner from now on; what to say of it."""
-        manner = self.conversation.manner.changed(wanted.way)
-        if manner.speed and not isinstance(self.agent.engines.tts, PacedTts):
+        before = self.conversation.manner
+        manner = before.changed(wanted.way)
+        if manner.speed not in (0, before.speed) and not isinstance(self.agent.engines.tts, PacedTts):
             return wanted.unpaced
-        done = wanted.done if manner != self.conversation.manner else wanted.at_its_end
+        done = wanted.done if manner != before else wanted.at_its_end
         self.conversation.manner = self.speaker.manner = manner
         return done
 

@@ -87,6 +87,13 @@ async def test_a_voice_with_one_speed_says_so(room: Rooms) -> None:
     assert r.tts.said == ["I can't change how fast this voice speaks."] and r.conversation.manner == Manner()
 
 
+async def test_a_voice_with_one_speed_still_gets_louder_where_another_was_slowed_down(room: Rooms) -> None:
+    r = room()
+    r.conversation.manner = Manner(speed=-1)  # from before a restart with another voice
+    await say(r, "Louder.")
+    assert r.tts.said == ["Okay, I'll speak louder."] and r.conversation.manner == Manner(-1, 1)
+
+
 def test_a_deadline_leaves_a_voice_what_it_can() -> None:
     assert isinstance(tts_within(FakePacedTts(), 1), PacedTts)
     assert not isinstance(tts_within(FakeTts(), 1), PacedTts)
