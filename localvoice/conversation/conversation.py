@@ -243,7 +243,7 @@ class Conversation:
         self.last_reply = ""
         if not everything:
             self.history.read_again()  # the LLM forgets all that it has read
-            return int(self.history.forget_last())
+            return self.history.forget_last()
         count = self.history.exchanges
         self.history.clear()
         self.director.forget()

@@ -15,6 +15,7 @@ from localvoice.conversation.message_forms import (
     SavedHistory,
     SavedMessage,
     SavedNote,
+    asked,
     counts,
     in_words,
     merge_runs,
@@ -136,22 +137,26 @@ class History:
         self.messages[:] = map(in_words, self.messages)
         self.revision += 1
 
-    def forget_last(self) -> bool:
-        """Forget the user's last message and all after it; False if they have said nothing.
+    def forget_last(self) -> int:
+        """Forget the user's last message and all after it; how many of theirs that were.
 
-        Notes that hold some of it go as a whole: the messages that they were of are given again.
+        What they said aside goes with what they said before it. Notes that hold some of it go as a whole: the
+        messages that they were of are given again.
         """
-        cut = self._latest_user()
-        if not self.messages or self.messages[cut].role != "user":
-            if had := self._dropped > 0:  # of what is gone but for its notes, those go as a whole
-                self.clear()
-            return had
+        told = asked(self.messages)
+        cut = told[-1] if told else self._latest_user()
+        if self._dropped and not told:  # of what is gone but for its notes, those go as a whole
+            self.clear()
+            return 1
+        count = sum(message.role == "user" for message in self.messages[cut:])
+        if not count:
+            return 0
         del self.messages[cut:]
         self.talk = object()
         self.revision += 1
         given = self._latest_user()  # the latest turn that is left is given in full
         self._notes = [replace(note, place=min(note.place, cut)) for note in self._notes if note.end <= given]
-        return True
+        return count
 
     def copy(self) -> "History":
         return replace(self, messages=[*self.messages], _notes=[*self._notes])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from localvoice.contract.messages import LlmReply, TranscriptMessage
+from localvoice.contract.messages import Forgotten, LlmReply, TranscriptMessage
 from tests.support.fakes import FakeLlm, FakeStt
 from tests.support.hook_recorder import Recorder
 from tests.support.session_room import Room, Rooms
@@ -51,3 +51,13 @@ async def test_a_stop_word_is_silence_with_hooks_and_the_next_turn_goes_on(room:
     assert not llm.asked and not r.tts.said and not r.all(LlmReply) and r.states()[-1] == "idle"
     assert {"on_turn_start", "on_stt_end", "on_turn_end"} <= set(recorder.names())
     assert r.said() == [("user", "Be quiet.")]
+
+
+@pytest.mark.parametrize("aside", ["Stop.", "What?", "Louder."])
+async def test_a_stop_word_goes_with_what_was_said_before_it(room: Rooms, aside: str) -> None:
+    r = room(llm=FakeLlm("Hello Tom.", "Plum it is."))
+    await say(r, "I am Tom.", "My secret is plum.", aside, aside, "Forget that.")
+    assert r.said() == [("user", "I am Tom."), ("assistant", "Hello Tom.")]
+    assert [each.exchanges for each in r.all(Forgotten)] == [3] and r.all(LlmReply)[-1].text == "Forgotten."
+    await say(r, "Louder.", "Forget that.", "Forget that.")
+    assert r.said() == [] and r.all(LlmReply)[-1].text == "There is nothing to forget."
