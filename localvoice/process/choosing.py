@@ -60,10 +60,15 @@ async def with_models(
     return settings.model_copy(update={"profile": taken.name}), catalog
 
 
-def _llm(catalog: Catalog, profile: Profile, folder: Path) -> str:
-    """The one of several that is taken. Raises `CatalogError` if none that is here has passed its exam."""
+def _llm(catalog: Catalog, profile: Profile, folder: Path) -> str | None:
+    """The one of several that is taken; None where none is here: what comes next tells what is missing.
+
+    Raises `CatalogError` if none that is here has passed its exam.
+    """
     taken = catalog.models[with_llm_here(catalog, profile, folder).llm]
-    if files_are_here(taken, folder) and not may_be_chosen(taken, folder):
+    if not files_are_here(taken, folder):
+        return None
+    if not may_be_chosen(taken, folder):
         raise CatalogError(
             f"No language model of profile {profile.name} that is here has passed its exam. Take another "
             f"profile with --profile, or one of them nevertheless with --llm ({', '.join(profile.llms)})."

@@ -197,6 +197,17 @@ async def test_what_has_failed_its_exam_is_not_taken_by_a_start(
             pass
 
 
+async def test_where_no_model_is_here_the_whole_list_is_to_be_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = small_catalog({"large": ["newest", "newer", "old"]}, verified=["old"])
+    monkeypatch.setattr(choosing, "load_catalog", lambda _: catalog)
+    settings = Settings.model_validate({"profile": "large", "models_dir": tmp_path})
+    with pytest.raises(ModelFilesError, match=r"models download --profile large$"):
+        async with ready_agent(settings, Console(quiet=True)):
+            pass
+
+
 async def test_the_catalogue_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It may come from a pipe."""
     read: list[Path | None] = []
