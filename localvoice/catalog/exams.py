@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from localvoice.catalog.schema import Model, Sha256
 from localvoice.catalog.verify import pinned_files, read_json, replace_text
-from localvoice.machine import available_cores
+from localvoice.machine import available_cores, free_memory
 from localvoice.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 RECORD_NAME: Final = "exam.json"
 _LIBRARY: Final = "llama-cpp-python"
 _REASON_CHARS: Final = 160
+_FAR_MORE: Final = 1.5
+"""Times the memory that was free: other programs may have had it then."""
 
 
 class ExamPart(BaseModel):
@@ -48,6 +50,8 @@ class Exam(BaseModel):
     """Version of llama-cpp-python."""
     cores: int
     """Another machine may be too slow: a folder of models can be copied, and be shared."""
+    free_mb: int
+    """Of memory, when it ended."""
     parts: tuple[ExamPart, ...]
 
     @property
@@ -63,7 +67,7 @@ class Exam(BaseModel):
 
 def past_exam(model: Model, folder: Path) -> Exam | None:
     """The exam that the model has had; None if it has had none, or the file, a version or the number of cores
-    is another now.
+    is another now, or if it failed and far more memory is free now.
     """
     try:
         exam = Exam.model_validate(read_json(folder / model.name / RECORD_NAME))
@@ -71,7 +75,9 @@ def past_exam(model: Model, folder: Path) -> Exam | None:
         return None
     then = exam.sha256, exam.localvoice, exam.library, exam.cores
     now = _sha256(model, folder), __version__, importlib.metadata.version(_LIBRARY), available_cores()
-    return exam if then == now else None
+    if then != now or (not exam.passed and free_memory() > _FAR_MORE * exam.free_mb * 10**6):
+        return None
+    return exam
 
 
 def keep_exam(model: Model, folder: Path, parts: Sequence[ExamPart]) -> Exam:
@@ -81,6 +87,7 @@ def keep_exam(model: Model, folder: Path, parts: Sequence[ExamPart]) -> Exam:
         localvoice=__version__,
         library=importlib.metadata.version(_LIBRARY),
         cores=available_cores(),
+        free_mb=free_memory() // 10**6,
         parts=tuple(parts),
     )
     try:

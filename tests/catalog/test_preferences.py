@@ -268,6 +268,9 @@ def test_an_exam_is_of_one_file_one_version_and_one_machine(
     with monkeypatch.context() as changed:
         changed.setattr("localvoice.catalog.exams.available_cores", lambda: 99)
         assert past_exam(model, folder) is None
+    with monkeypatch.context() as changed:
+        changed.setattr("localvoice.catalog.exams.free_memory", lambda: 2 * held.free_mb * 10**6)
+        assert past_exam(model, folder) is None, "other programs had the memory"
     other = model.files[0].model_copy(update={"sha256": "0" * 64})
     assert past_exam(model.model_copy(update={"files": (other,)}), folder) is None
     (folder / "newest" / RECORD_NAME).write_text('{"parts": [')
