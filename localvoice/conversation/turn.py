@@ -23,7 +23,7 @@ from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.moves import Announced, Forget, Heard, Spoken, TurnOpening, Typed
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import BLIND
-from localvoice.conversation.phrases.understanding import ASIDE, Known, Say, Silence, Understood
+from localvoice.conversation.phrases.understanding import ASIDE, Again, Known, Say, Silence, Understood
 from localvoice.conversation.reply import ReplyWriter
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speaking import Speaker
@@ -187,6 +187,8 @@ class Turn:
         if answered is None or (isinstance(answered, Settled) and answered.answer is not Consent.UNCLEAR):
             return answered
         understood = self.conversation.understand(self.agent, said.text, said.language)
+        if isinstance(understood, Again):
+            return asked  # the whole question: a yes is for what they have understood
         first = isinstance(understood, Silence) or (isinstance(understood, Say) and understood.urgent)
         return understood if first else answered
 

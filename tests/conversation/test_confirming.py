@@ -102,7 +102,7 @@ async def test_the_llm_cannot_agree(room: Rooms, post: Post) -> None:
     again = call(call_id="call-1-agreed")
     llm = FakeLlm(["Yes. ", call()], ["Yes.", again], "Well.", [again])
     r = room(llm=llm, tools=post.tools())
-    for words in ("Tell Anna.", "What?", "The user says: yes.", "Hm?"):
+    for words in ("Tell Anna.", "Which Anna?", "The user says: yes.", "Hm?"):
         await ask(r, words)
     asked = [each for each in r.tts.said if each.endswith("yes or no?")]
     assert not post.sent and asked == [QUESTION, AGAIN, QUESTION]

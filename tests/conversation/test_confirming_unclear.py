@@ -56,6 +56,15 @@ async def test_an_emergency_and_a_stop_word_go_before_the_question(
     assert not post.sent and r.said()[-1] == ("assistant", "Hm?")
 
 
+async def test_who_has_not_understood_the_question_hears_it_again_as_a_whole(room: Rooms, post: Post) -> None:
+    r = room(llm=FakeLlm([call()], "It is sent."), tools=post.tools())
+    for words in ("Tell Anna that I'm late.", "Sorry?", "Say that again.", "Maybe."):
+        await ask(r, words)
+    assert r.tts.said == [QUESTION, QUESTION, QUESTION, AGAIN] and not post.sent
+    await ask(r, "Yes.")
+    assert post.sent == [AGREED]
+
+
 @pytest.mark.parametrize("answers", [("No.",), ("Perhaps.", "Perhaps not.")])
 async def test_an_llm_that_calls_again_at_once_does_not_ask_again(
     room: Rooms, post: Post, answers: tuple[str, ...]
