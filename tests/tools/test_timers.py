@@ -89,6 +89,16 @@ async def test_what_has_gone_off_can_be_snoozed(kitchen: Kitchen) -> None:
 
 
 @pytest.mark.virtual_clock
+async def test_a_timer_that_is_snoozed_for_longer_is_as_long_as_that(kitchen: Kitchen) -> None:
+    await kitchen.ask("set_timer", duration="ten seconds")
+    await asyncio.sleep(11)
+    await kitchen.ask("manage_timers", action="add", time="five more minutes")
+    said = await kitchen.ask("manage_timers", action="left")
+    assert said == "The timer of 5 minutes has 5 minutes left."
+    kitchen.reminders.close()
+
+
+@pytest.mark.virtual_clock
 async def test_a_list_tells_what_each_is_for(kitchen: Kitchen) -> None:
     await kitchen.ask("set_timer", duration="two hours", label="the roast")
     await kitchen.ask("set_alarm", time="8 PM")

@@ -15,7 +15,8 @@ _SIGNS: Final = {" ": "space", "'": "apostrophe", "-": "hyphen", ".": "point", "
 _NO_WORDS: Final = frozenset(
     (
         "it that this them these those you me him her us name in of the with a an on at to and or your my "
-        "his then now why who what when where how today tonight tomorrow yesterday"
+        "his then now why who what when where how today tonight tomorrow yesterday "
+        "backwards backward reversed phonetically again slowly quickly correctly properly"
     ).split()
 )
 """What isn't spelled, but stands for another word or belongs to a longer sentence."""

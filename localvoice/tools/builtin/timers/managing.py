@@ -92,7 +92,7 @@ def _snooze(reminders: Reminders, time: str) -> str:
     if last is None or last.kind is None:
         raise ToolError("Nothing has gone off that I could snooze.")
     seconds = seconds_like(time, 60) if time else _SNOOZE_SECONDS
-    reminders.add(reminder_in(last.kind, last.label, seconds, last.seconds or None))
+    reminders.add(reminder_in(last.kind, last.label, seconds, max(last.seconds, seconds)))
     return f"All right, again in {spoken_duration(round(seconds))}."
 
 
