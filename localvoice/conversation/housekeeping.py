@@ -13,6 +13,7 @@ from localvoice.conversation.moves import FloorTransition, State
 from localvoice.conversation.phrases.forgetting import ForgetRequest, outcome
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speculation import Speculation
+from localvoice.languages.templates import forget_utterances
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Housekeeping:
         return outcome(wanted, count, saved, logged=agent.settings.monitor.transcripts)
 
     async def close(self) -> None:
+        forget_utterances()
         tasks = [task for task in (self._tidying, self._watching) if task is not None]
         for task in tasks:
             task.cancel()

@@ -136,6 +136,11 @@ def _heard(utterance: str, usage: Usage) -> _Heard:
     return _Heard(said, words, dict(sorted(begins.items(), reverse=True)), frozenset(ends))
 
 
+def forget_utterances() -> None:
+    """Keep nothing of what was said: the latest utterances wait here for other templates."""
+    _heard.cache_clear()
+
+
 @lru_cache(maxsize=1024)
 def _fillers(templates: tuple[str, ...], usage: Usage) -> Part:
     return choice([_parsed(each, usage) for each in templates])

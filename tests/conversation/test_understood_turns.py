@@ -3,6 +3,7 @@
 import pytest
 
 from localvoice.contract.messages import Forgotten, LlmReply, TranscriptMessage
+from localvoice.languages import templates
 from tests.support.fakes import FakeLlm, FakeStt
 from tests.support.hook_recorder import Recorder
 from tests.support.session_room import Room, Rooms
@@ -51,6 +52,18 @@ async def test_a_stop_word_is_silence_with_hooks_and_the_next_turn_goes_on(room:
     assert not llm.asked and not r.tts.said and not r.all(LlmReply) and r.states()[-1] == "idle"
     assert {"on_turn_start", "on_stt_end", "on_turn_end"} <= set(recorder.names())
     assert r.said() == [("user", "Be quiet.")]
+
+
+async def test_what_is_forgotten_does_not_wait_for_other_sentences(room: Rooms) -> None:
+    r = room(llm=FakeLlm("Plum it is."))
+    await say(r, "My secret is plum.")
+    assert _kept_utterances()
+    await say(r, "Forget everything.")
+    assert not _kept_utterances()
+
+
+def _kept_utterances() -> int:
+    return templates._heard.cache_info().currsize
 
 
 @pytest.mark.parametrize("aside", ["Stop.", "What?", "Louder."])
