@@ -11,6 +11,7 @@ import pytest
 from localvoice.api import LocalVoice
 from localvoice.application.hooks import Hooks
 from localvoice.contract.messages import StageChangeMessage, ToolCallEnd
+from localvoice.languages import language
 from localvoice.transports.dialogue import Answer
 from tests.support.chat_server import ChatServer
 from tests.support.example_stage import EXAMPLES, Stage, call, load, own_hooks, served
@@ -101,6 +102,9 @@ async def test_turn_hooks(example: ModuleType, stage: Stage, capsys: pytest.Capt
     stage.hears("How are you?", STT_FAILED)
     stage.thinks("I am well.", ["Oh", LLM_FAILED], "No voice.")
     stage.tts.script = [None, None, TTS_FAILED]
+    english = language("en")
+    assert english is not None
+    shown = len(english.examples)
     async with example.build().dialogue() as dialogue:
         await dialogue.say(loud(0.5))
         spoken = capsys.readouterr().out
@@ -120,7 +124,7 @@ async def test_turn_hooks(example: ModuleType, stage: Stage, capsys: pytest.Capt
             "0.5 s of speech",
             "at -15 dBFS",
             "3 words were understood",
-            "fake-mind is given 2 messages",
+            f"fake-mind is given {2 + 2 * shown} messages",
             "begins with 'I'",
             "10 letters in",
             "3 words are to be spoken",
