@@ -20,6 +20,7 @@ from localvoice.conversation.phrases.understanding import Facts, Understanding
 from localvoice.engines.types import (
     CALL_NOTHING,
     CHOOSE_FREELY,
+    OPENING,
     ChatMessage,
     Engines,
     Sampling,
@@ -240,9 +241,11 @@ class Agent:
     async def warm_up(self) -> None:
         """Have the LLM read what every conversation begins with. Raises its `VoiceError`."""
         await asyncio.to_thread(self.understanding.prepare, tuple(self.tools))
-        brief = self.direct("warm-up").brief()
+        llm, brief = self.engines.llm, self.direct("warm-up").brief()
         offer = brief.offer()
-        if offer is not None:
-            await self.engines.llm.prepare(brief.opening(talks=False), offer)
+        prompts = [] if offer is None else [await llm.prompt(brief.opening(talks=False), offer)]
         if offer is None or brief.is_gated:
-            await self.engines.llm.prepare(brief.opening(talks=True))
+            prompts.append(await llm.prompt(brief.opening(talks=True)))
+        for prompt in prompts:
+            prompt.talk = OPENING
+            await llm.prepare(prompt, prompt.offer)

@@ -25,6 +25,8 @@ CALL_NOTHING: Final = "none"
 """The LLM sees the tools, so that its prompt stays the same, but talks."""
 CALL_SOMETHING: Final = "required"
 """The LLM calls one of the tools."""
+OPENING: Final = object()
+"""The `Prompt.talk` of what all conversations begin with: what was read of it stays for good."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,8 @@ class Prompt(tuple[ChatMessage, ...]):
     encoded: object
     """The model's own form of it; None where a model takes the messages as they are."""
     talk: object
-    """The same object for all prompts of one conversation, from its beginning or from where something of it
-    was forgotten. What was read for one prompt may serve another that leaves some of it out; never that of
-    another conversation. None where that isn't known."""
+    """The same object for all prompts of a conversation until something is forgotten, `OPENING`, or None. What
+    was read for one prompt may serve another of this talk that leaves some of it out."""
 
     def __new__(
         cls,

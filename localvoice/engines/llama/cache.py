@@ -19,6 +19,8 @@ KEPT_MB: Final = 256
 """What they may take together, where a profile doesn't say it."""
 MARKS_SHARE: Final = 2
 """The marks of the conversation in the cache take no more than one part of so many."""
+OPENINGS_SHARE: Final = 2
+"""What all conversations begin with isn't kept if it takes more than one part of so many."""
 ASIDE_SHARE: Final = 2
 """A question aside isn't kept if it takes more than one part of so many: the room is for conversations."""
 READ_STEP: Final = 32
@@ -48,6 +50,7 @@ class PromptCache:
         self._talk: object = None
         """What the cache holds a part of."""
         self._kept: list[Kept] = []  # the first is forgotten first
+        self._openings: list[Kept] = []  # what all conversations begin with: it is never forgotten
         self._interrupted: Kept | None = None
         """Whose conversation goes on after the latest question aside. It is kept however large it is."""
         self._open: CacheLease | None = None
@@ -95,6 +98,11 @@ class PromptCache:
                 self._worth = 0
             if self._interrupted is not None:
                 self._go_back(self._interrupted)
+
+    def keep_opening(self) -> None:
+        """All conversations may begin with what is in the cache, and nothing in it was said in one."""
+        if self._taken(self._openings) + self._size() <= self._kept_bytes / OPENINGS_SHARE:
+            self._openings.append(self._copy())
 
     def forget(self) -> None:
         """Keep no conversation, in the cache or outside of it, except those of open leases."""
@@ -183,13 +191,15 @@ class PromptCache:
             return without(tokens, self._gaps(prompt, tokens, talk, lease))
 
         present = closed_up(self._tokens(), self._talk)
-        held = [*(kept.marks for kept in self._kept), self._marks.each]
+        away = [*self._kept, *self._openings]
+        held = [*(kept.marks for kept in away), self._marks.each]
         places = [[mark.length for mark in marks] for marks in held]
         if self.cuts:
             places[-1].append(shared(prompt, self._tokens()))
-        tokens = [closed_up(kept.tokens, kept.talk) for kept in self._kept]
+        tokens = [closed_up(kept.tokens, kept.talk) for kept in away]
         index = best_start(prompt, present, tokens, not self.parts, places)
-        start = None if index is None else self._kept.pop(index)
+        start = None if index is None else away[index]
+        self._kept = [kept for kept in self._kept if kept is not start]
         if start is self._interrupted:
             self._interrupted = None
         stays = shared(prompt, present) if start is None else 0
@@ -202,7 +212,8 @@ class PromptCache:
         if start is not None:
             self._load(start)
             rest = len(start.tokens) - shared(prompt, start.tokens)
-            if rest >= WORTH_A_CHANGE and not self._gaps(prompt, start.tokens, start.talk, lease):
+            stays_away = start in self._openings or self._gaps(prompt, start.tokens, start.talk, lease)
+            if rest >= WORTH_A_CHANGE and not stays_away:
                 self._keep(start)  # another conversation, of which only the beginning is of use
 
     def _gaps(self, prompt: Sequence[int], tokens: Tokens, talk: object, lease: CacheLease) -> list[Gap]:
@@ -238,17 +249,23 @@ class PromptCache:
 
     def _put_away(self, interrupted: bool = False) -> Kept:
         """Keep what is in the cache; `interrupted`: by a question aside."""
-        llama = self._llama
-        self._marks.take_back(llama.n_tokens)  # what an aborted step left there
-        state = np.empty(self._size(), np.uint8)
-        if not llama_cpp.llama_state_seq_get_data(llama.ctx, pointer(state), state.size, SEQUENCE):
-            raise RuntimeError("llama.cpp gave no state of the conversation")
-        kept = Kept(self._tokens().copy(), state, self._marks.each, self._talk)
+        kept = self._copy()
         if interrupted:
             self._interrupted = kept
         self._keep(kept, first_to_go=self._aside if self._open is None else self._open.aside)
         self._worth = 0
         return kept
+
+    def _copy(self) -> Kept:
+        llama = self._llama
+        self._marks.take_back(llama.n_tokens)  # what an aborted step left there
+        state = np.empty(self._size(), np.uint8)
+        if not llama_cpp.llama_state_seq_get_data(llama.ctx, pointer(state), state.size, SEQUENCE):
+            raise RuntimeError("llama.cpp gave no state of the conversation")
+        return Kept(self._tokens().copy(), state, self._marks.each, self._talk)
+
+    def _taken(self, some: Iterable[Kept]) -> int:
+        return sum(kept.nbytes for kept in some)
 
     def _keep(self, new: Kept, first_to_go: bool = False) -> None:
         """Keep it instead of those that it holds nearly whole."""
@@ -258,7 +275,8 @@ class PromptCache:
             if len(kept.tokens) - shared(kept.tokens, new.tokens) >= WORTH_A_CHANGE
         ]
         self._kept = [new, *others] if first_to_go else [*others, new]
-        while len(self._kept) > MOST_KEPT or sum(kept.nbytes for kept in self._kept) > self._kept_bytes:
+        room = self._kept_bytes - self._taken(self._openings)
+        while len(self._kept) > MOST_KEPT or self._taken(self._kept) > room:
             first = next((kept for kept in self._kept if kept is not self._interrupted), None)
             if first is None:
                 break

@@ -23,7 +23,15 @@ from localvoice.engines.llama.prompt import SEED, Prompts, failure
 from localvoice.engines.llama.vision import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.llama.writing import Writer
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.types import CALL_NOTHING, ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer
+from localvoice.engines.types import (
+    CALL_NOTHING,
+    OPENING,
+    ChatMessage,
+    Prompt,
+    ReplyItem,
+    Sampling,
+    ToolOffer,
+)
 from localvoice.engines.worker import Worker, told
 
 ALL_LAYERS: Final = -1
@@ -113,12 +121,16 @@ class LlamaModel:
     ) -> Generator[ReplyItem, None, None]:
         """Read messages that the next prompt will begin with; the items are all ""."""
 
+        talk = _talk(messages)
+
         def read_rest(prompt: list[int]) -> Iterable[ReplyItem]:
             if rest := prompt[self._llama.n_tokens :]:
                 self._llama.eval(rest)
+            if talk is OPENING:
+                self._cache.keep_opening()
             return ()
 
-        lease = CacheLease(stop, talk=_talk(messages))
+        lease = CacheLease(stop, talk=None if talk is OPENING else talk)
         return self._held(lease, self._steps(lease, messages, offer, read_rest, ahead=True))
 
     def forget(self) -> None:
