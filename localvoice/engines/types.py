@@ -116,8 +116,8 @@ class Prompt(tuple[ChatMessage, ...]):
     encoded: object
     """The model's own form of it; None where a model takes the messages as they are."""
     talk: object
-    """The same object for all prompts of a conversation until something is forgotten, `OPENING`, or None. What
-    was read for one prompt may serve another of this talk that leaves some of it out."""
+    """One object for all prompts of a conversation until something is forgotten, or `OPENING`, or None. What was
+    read for a prompt may serve another of this talk that leaves some of it out."""
 
     def __new__(
         cls,
