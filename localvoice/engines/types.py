@@ -20,7 +20,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 CHOOSE_FREELY: Final = "auto"
 """The LLM decides between calling a tool and talking."""
 CALL_OR_NOTHING: Final = "optional"
-"""The LLM calls a tool or writes nothing: then it is asked again, without tools."""
+"""The LLM calls a tool, or writes nothing and is asked again, without tools."""
 CALL_NOTHING: Final = "none"
 """The LLM sees the tools, so that its prompt stays the same, but talks."""
 CALL_SOMETHING: Final = "required"
@@ -116,8 +116,8 @@ class Prompt(tuple[ChatMessage, ...]):
     encoded: object
     """The model's own form of it; None where a model takes the messages as they are."""
     talk: object
-    """One object for all prompts of a conversation until something is forgotten, or `OPENING`, or None. What was
-    read for a prompt may serve another of this talk that leaves some of it out."""
+    """One object for all prompts of a conversation until something is forgotten, or `OPENING`, or None. What
+    was read for a prompt may serve another of this talk that leaves some of it out."""
 
     def __new__(
         cls,
