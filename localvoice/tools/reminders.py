@@ -45,7 +45,7 @@ class Reminder:
 class Reminders:
     """Calls back with each text when its time has come. Only for the event loop's thread."""
 
-    __slots__ = ("_on_due", "_limit", "_waiting", "_closed", "_last")
+    __slots__ = ("_on_due", "_limit", "_waiting", "_closed", "_last", "_last_at")
 
     def __init__(self, on_due: Callable[[str], None] = lambda text: None, limit: int = LIMIT) -> None:
         self._on_due = on_due
@@ -53,6 +53,7 @@ class Reminders:
         self._waiting: dict[Reminder, asyncio.TimerHandle] = {}
         self._closed = False
         self._last: Reminder | None = None
+        self._last_at = -math.inf
 
     @property
     def waiting(self) -> tuple[Reminder, ...]:
@@ -63,6 +64,11 @@ class Reminders:
     def last_due(self) -> Reminder | None:
         """The timer, alarm or reminder that was said last."""
         return self._last
+
+    @property
+    def seconds_since_due(self) -> float:
+        """Since then; infinite if there was none."""
+        return now() - self._last_at
 
     def after(self, seconds: float, text: str) -> None:
         """Remind of `text` after so many seconds, at least 0; raises `ToolError`, in words to pass on."""
@@ -103,7 +109,7 @@ class Reminders:
         for timer in self._waiting.values():
             timer.cancel()
         self._waiting.clear()
-        self._last = None
+        self._last, self._last_at = None, -math.inf
 
     def _wait_for(self, reminder: Reminder) -> None:
         seconds = reminder.seconds_left
@@ -118,5 +124,5 @@ class Reminders:
             return
         del self._waiting[reminder]
         if reminder.kind is not None:
-            self._last = reminder
+            self._last, self._last_at = reminder, now()
         self._on_due(reminder.text)

@@ -89,6 +89,19 @@ async def test_what_has_gone_off_can_be_snoozed(kitchen: Kitchen) -> None:
 
 
 @pytest.mark.virtual_clock
+async def test_stopping_the_one_that_is_heard_leaves_the_next_one(kitchen: Kitchen) -> None:
+    await kitchen.ask("set_alarm", time="12:41")
+    await kitchen.ask("set_alarm", time="8 PM")
+    await asyncio.sleep(65)
+    said = await kitchen.ask("manage_timers", action="cancel", kind="alarm")
+    assert said == "It has gone off already. You still have an alarm for 8:00 PM."
+    assert len(kitchen.reminders.waiting) == 1
+    await asyncio.sleep(60)
+    said = await kitchen.ask("manage_timers", action="cancel", kind="alarm")
+    assert said == "The alarm for 8:00 PM is cancelled."
+
+
+@pytest.mark.virtual_clock
 async def test_a_timer_that_is_snoozed_for_longer_is_as_long_as_that(kitchen: Kitchen) -> None:
     await kitchen.ask("set_timer", duration="ten seconds")
     await asyncio.sleep(11)

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from localvoice.tools import ToolContext, ToolError, tool
 from localvoice.tools.builtin import wall
-from localvoice.tools.builtin.timers.finding import found
+from localvoice.tools.builtin.timers.finding import ALL, found
 from localvoice.tools.builtin.timers.setting import (
     end_of,
     length_or_time,
@@ -26,6 +26,8 @@ from localvoice.tools.builtin.words.wording import accepted_by, turned
 from localvoice.tools.reminders import Kind, Reminder, Reminders
 
 _SNOOZE_SECONDS: Final = 600.0
+_HEARD_SECONDS: Final = 30.0
+"""For so long after one has gone off, it is the one that is to stop."""
 
 Action = Literal["list", "left", "cancel", "change", "add", "snooze"]
 
@@ -66,25 +68,51 @@ async def manage_timers(
         return _snooze(reminders, time)
     if action == "add" and not reminders.waiting and reminders.last_due is not None:
         return _snooze(reminders, time)
+    if action == "cancel":
+        return _cancelled(reminders, kind, which)
     chosen = found(reminders, kind, which, needed=action != "list")
     if action == "list":
         return _listed(chosen, kind)
     if action == "left":
         return " ".join(map(_time_left, chosen))
-    if action == "cancel" and which == "all":
-        for each in chosen:
-            reminders.remove(each)
-        return "It is cancelled." if len(chosen) == 1 else f"All {len(chosen)} are cancelled."
     if len(chosen) > 1:
-        return f"You have {_several(chosen)}. Which one do you mean?"
-    if action == "cancel":
-        reminders.remove(chosen[0])
-        return f"{_named(chosen[0])} is cancelled."
+        return _which_of(chosen)
     if not time:
         raise ToolError(
             "To what time shall I change it?" if action == "change" else "How much time shall I add?"
         )
     return _changed(reminders, chosen[0], time) if action == "change" else _added(reminders, chosen[0], time)
+
+
+def _cancelled(reminders: Reminders, kind: Kind | None, which: str) -> str:
+    if not which and _goes_off_now(reminders, kind):
+        return _gone_off(found(reminders, kind, which, needed=False))
+    chosen = found(reminders, kind, which, needed=True)
+    if which != ALL and len(chosen) > 1:
+        return _which_of(chosen)
+    for each in chosen:
+        reminders.remove(each)
+    if which != ALL:
+        return f"{_named(chosen[0])} is cancelled."
+    return "It is cancelled." if len(chosen) == 1 else f"All {len(chosen)} are cancelled."
+
+
+def _which_of(chosen: Sequence[Reminder]) -> str:
+    return f"You have {_several(chosen)}. Which one do you mean?"
+
+
+def _goes_off_now(reminders: Reminders, kind: Kind | None) -> bool:
+    """Whether "stop the alarm" is said of the one that is heard, rather than of another that waits."""
+    last = reminders.last_due
+    recent = reminders.seconds_since_due < _HEARD_SECONDS
+    return recent and last is not None and kind in (None, last.kind)
+
+
+def _gone_off(others: Sequence[Reminder]) -> str:
+    if not others:
+        return "It has gone off already."
+    still = _several(others) if len(others) > 1 else _phrase(others[0])
+    return f"It has gone off already. You still have {still}."
 
 
 def _snooze(reminders: Reminders, time: str) -> str:
