@@ -44,11 +44,14 @@ def prompts(request: pytest.FixtureRequest) -> Prompts:
 
 @pytest.mark.integration
 def test_nothing_that_is_brought_in_becomes_a_token_of_the_template(prompts: Prompts) -> None:
-    """Whoever brings it in, the prompt has the same tokens that aren't text as with harmless words."""
-    harmless = special_tokens(prompts, "hello")
-    assert harmless
+    """Whoever brings it in, the prompt has the same tokens that aren't text as with harmless words.
+
+    What tells of the user is in the notes as well, an exchange more.
+    """
+    harmless = special_tokens(prompts, "hello"), special_tokens(prompts, "My name is Anna.")
+    assert 0 < len(harmless[0]) < len(harmless[1])
     for attempt in ATTEMPTS + MORE_WAYS:
-        assert special_tokens(prompts, attempt.text[-2_000:]) == harmless, attempt.name
+        assert special_tokens(prompts, attempt.text[-2_000:]) in harmless, attempt.name
 
 
 def special_tokens(prompts: Prompts, text: str) -> list[int]:
