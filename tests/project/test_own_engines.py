@@ -148,6 +148,7 @@ async def test_a_model_of_ones_own_with_the_others_of_the_profile(tmp_path: Path
                     "models_dir": tmp_path,
                     "listening": {"eager": False},
                     "limits": {"conversations": 2},
+                    "phrases": {"limits": False},  # else a rule says that it can't look up the weather
                 }
             ),
             engines=OwnEngines(llm=ServedLlm(url, "small")),
