@@ -188,11 +188,10 @@ class Conversation:
     ) -> Prepared:
         """The request for the next pass of the LLM, which must talk when it has no calls of tools left.
 
-        `spare` tokens of the context stay free in addition to those of the reply.
-
-        `chosen`: whether it has been asked already if a tool is to be called, where that is asked apart.
-        `history` is what was said, if that isn't what it is now. The template and the tokens are made off the
-        event loop. Raises the LLM's `VoiceError`.
+        `history` is what was said, if that isn't what it is now. `chosen`: whether it has been asked already
+        if a tool is to be called, where that is asked apart. `spare` tokens of the context stay free beyond
+        those of the reply. The template and the tokens are made off the event loop. Raises the LLM's
+        `VoiceError`.
         """
         past = self.history.copy() if history is None else history  # the copy, because this waits
         llm, brief = agent.engines.llm, self.director.brief()

@@ -79,8 +79,8 @@ asked again; or they ask for something that takes no LLM to know."""
 MOST_WORDS: Final = 200
 """Of an utterance that is looked at: more than a minute of speech. What is typed may be a book."""
 MOST_CHARACTERS: Final = 10 * MOST_WORDS
-_ALWAYS: Final = ("stop", "repeat", "commands")
-"""Rules that also hold for a persona of the application's own: its tools' phrases are its own as well."""
+_ALWAYS: Final = ("stop", "repeat")
+"""Rules that also hold for a persona of the application's own. So do the sentences of its tools."""
 _RULES: Final = {
     "stop": "stop",
     "again": "repeat",
@@ -203,13 +203,13 @@ class Understanding:
     def _answer(self, name: str, tools: Sequence[Tool], known: Language) -> Understood | None:
         kind, _, detail = name.partition(".")
         replies = known.replies
-        again = Again(replies["again.nothing"]) if kind == "again" else None
         match kind:
             case "stop":
                 return Silence()
-            case "again" if not detail and again is not None:
-                return again
+            case "again" if not detail:
+                return Again(replies["again.nothing"])
             case "again" | "manner":
+                again = Again(replies["again.nothing"]) if kind == "again" else None
                 way = cast("Way", detail)
                 done, furthest = replies[f"manner.{detail}"], replies[_FURTHEST[detail]]
                 return Adjust(way, done, furthest, replies["manner.unpaced"], again)

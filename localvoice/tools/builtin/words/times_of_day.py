@@ -28,7 +28,6 @@ _CLOCK: Final = re.compile(
     r"|(?:a )?(?:(?P<part>half|quarter)|(?P<count>\d{1,2})(?: minutes?)?)"
     r" (?P<side>past|after|to|before|till|until) (?P<of>\d{1,2}|noon|midnight)(?: ?o'?clock)?"
 )
-_AROUND: Final = re.compile(r"^(?:(?:at|for|by|the|exactly|about|around) )+|(?: (?:at|on|in the))+$")
 _HOURS: Final = {"noon": 12, "midday": 12, "midnight": 0}
 _ADVICE: Final = "say it like half past six, 7:30 PM or tomorrow at noon"
 
