@@ -18,7 +18,7 @@ from localvoice.conversation.manner import Manner
 from localvoice.conversation.message_forms import asked, last_call, recent
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import asks_about
-from localvoice.conversation.phrases.understanding import ASIDE, Understood
+from localvoice.conversation.phrases.understood import ASIDE, Understood
 from localvoice.engines.pictures import unseen
 from localvoice.engines.types import (
     CALL_OR_NOTHING,

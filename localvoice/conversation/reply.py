@@ -15,7 +15,7 @@ from localvoice.conversation.agent import Agent, Exchange, StageChange
 from localvoice.conversation.conversation import Conversation, Prepared
 from localvoice.conversation.llm_pass import LlmPass
 from localvoice.conversation.message_forms import last_answer
-from localvoice.conversation.phrases.understanding import (
+from localvoice.conversation.phrases.understood import (
     Adjust,
     Again,
     Command,

@@ -23,7 +23,7 @@ from localvoice.conversation.housekeeping import Housekeeping
 from localvoice.conversation.moves import Announced, Forget, Heard, Spoken, TurnOpening, Typed
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import BLIND
-from localvoice.conversation.phrases.understanding import ASIDE, Again, Known, Say, Silence, Understood
+from localvoice.conversation.phrases.understood import ASIDE, Again, Known, Say, Silence, Understood
 from localvoice.conversation.reply import ReplyWriter
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.speaking import Speaker

@@ -4,12 +4,13 @@
 [same]             other ways to say a word: "is not" for "isn't"
 [words]            words that mean the same in templates, by name: <set> is one of those called `set`
 [phrases]          sentence templates by what they ask for, such as `stop`
+[loose]            by the same names: what is tried last, and may leave much of what is said open
 [unless]           by the same names: what is not meant, though it fits those
 [replies]          what the agent says to them, by name
 examples           what users say, and how the LLM is to answer: it is shown them before each conversation
 [abilities]        what a built-in tool can do, by its name
 [served]           by what no tool of ours can do: words that show that a tool can, in its name or description
-[tools.NAME]       of a built-in tool: phrases, follow_ups, cues (see `Tool`)
+[tools.NAME]       of a built-in tool: phrases, loose, unless, follow_ups, cues (see `Tool`)
 
 `templates` says how a template is written. A name with a dot, such as `unable.weather`, is quoted.
 """
@@ -41,6 +42,8 @@ class ToolPhrases(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     phrases: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     follow_ups: tuple[str, ...] = ()
     cues: tuple[str, ...] = ()
 
@@ -52,6 +55,7 @@ class _LanguageFile(BaseModel):
     same: dict[str, tuple[str, ...]] = {}
     words: dict[str, tuple[str, ...]] = {}
     phrases: dict[str, tuple[str, ...]] = {}
+    loose: dict[str, tuple[str, ...]] = {}
     unless: dict[str, tuple[str, ...]] = {}
     replies: dict[str, str] = {}
     examples: tuple[tuple[str, str], ...] = ()
@@ -76,18 +80,25 @@ class Language:
         self.served: Final[Mapping[str, tuple[str, ...]]] = data.served
         self.tools: Final[Mapping[str, ToolPhrases]] = {
             name: ToolPhrases(
-                phrases=tuple(_written_out(each, words) for each in said.phrases),
-                follow_ups=tuple(_written_out(each, words) for each in said.follow_ups),
+                phrases=_written_out(said.phrases, words),
+                loose=_written_out(said.loose, words),
+                unless=_written_out(said.unless, words),
+                follow_ups=_written_out(said.follow_ups, words),
                 cues=said.cues,
             )
             for name, said in data.tools.items()
         }
         self.phrases: Final = self._compiled(data.phrases)
+        self.loose: Final = self._compiled(data.loose)
         self._unless: Final = self._compiled(data.unless)
 
     def means(self, name: str, utterance: str) -> bool:
         """Whether the whole utterance asks for this; the name is one of `phrases`."""
         return self.phrases[name].fit(utterance) and not self.excuses(name, utterance)
+
+    def may_mean(self, name: str, utterance: str) -> bool:
+        """Whether the utterance asks for this by what stands in it; the name is one of `loose`."""
+        return self.loose[name].fit(utterance) and not self.excuses(name, utterance)
 
     def excuses(self, name: str, utterance: str) -> bool:
         """Whether the utterance says that this is not meant."""
@@ -97,9 +108,15 @@ class Language:
         return {name: Templates(templates, self.usage) for name, templates in sentences.items()}
 
 
-def _written_out(template: str, words: Mapping[str, str]) -> str:
+def _written_out(templates: tuple[str, ...], words: Mapping[str, str]) -> tuple[str, ...]:
     """With the words in the place of their names: a tool has its sentences for itself."""
-    return re.sub(r"<(\w+)>", lambda named: words.get(named[1], named[0]), template)
+
+    def whole(template: str) -> str:
+        return re.sub(
+            r"<(\w+)>", lambda named: whole(words[named[1]]) if named[1] in words else named[0], template
+        )
+
+    return tuple(map(whole, templates))
 
 
 @cache

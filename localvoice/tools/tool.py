@@ -72,6 +72,11 @@ class Tool:
     phrases: tuple[str, ...] = ()
     """Sentences that call it without the LLM, such as "open [the] {door} [door]": see `languages.templates`.
     What stands for a parameter is given as text, and the sentence counts only if `validate` takes it."""
+    loose: tuple[str, ...] = ()
+    """Sentences of the same kind that are tried last, after all that is known more exactly. They may leave
+    much of what is said open: "* (lock|close) * {door:front door|garage} *"."""
+    unless: tuple[str, ...] = ()
+    """What doesn't mean this tool, though it fits one of `loose`."""
     follow_ups: tuple[str, ...] = ()
     """Sentences that, right after a call of it, call it again with other arguments: "and [the] {door}"."""
     follows: tuple[str, ...] = ()
@@ -103,7 +108,8 @@ class Tool:
 
     def _check_sentences(self, parameters: Mapping[str, Any]) -> None:
         try:
-            places = Templates([*self.phrases, *self.follow_ups]).places
+            places = Templates([*self.phrases, *self.loose, *self.follow_ups]).places
+            Templates(self.unless)
         except ValueError as error:
             raise ValueError(f"the tool {self.name}: {error}") from error
         if unknown := sorted(places - parameters.get("properties", {}).keys()):
@@ -178,6 +184,8 @@ def tool(
     policy: Policy = "parallel",
     confirm: bool | str = False,
     phrases: Sequence[str] = (),
+    loose: Sequence[str] = (),
+    unless: Sequence[str] = (),
     follow_ups: Sequence[str] = (),
     follows: Sequence[str] = (),
     cues: Sequence[str] = (),
@@ -192,6 +200,8 @@ def tool(
     policy: Policy = "parallel",
     confirm: bool | str = False,
     phrases: Sequence[str] = (),
+    loose: Sequence[str] = (),
+    unless: Sequence[str] = (),
     follow_ups: Sequence[str] = (),
     follows: Sequence[str] = (),
     cues: Sequence[str] = (),
@@ -202,7 +212,7 @@ def tool(
     Its name and the first line of its docstring are the tool's, unless given here. Every parameter needs a
     type that JSON can carry; `Annotated[…, Field(description=…)]` describes it. One annotated `ToolContext`
     gets the context and is not for the LLM. With `confirm` the user is asked first, in these words if it is a
-    sentence. `phrases`, `follow_ups`, `follows`, `cues` and `speaks` are the fields of `Tool`. Raises
+    sentence. `phrases` and what comes after it are the fields of `Tool`. Raises
     TypeError for a function that can't be a tool, ValueError for a bad name, question or sentence.
     """
 
@@ -216,6 +226,8 @@ def tool(
         return replace(
             plain,
             phrases=tuple(phrases),
+            loose=tuple(loose),
+            unless=tuple(unless),
             follow_ups=tuple(follow_ups),
             follows=tuple(follows),
             cues=tuple(cues),

@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from localvoice.conversation.phrases.understanding import _RULES, Say, Understanding
+from localvoice.conversation.phrases.understanding import _RULES, Understanding
+from localvoice.conversation.phrases.understood import Say
 from localvoice.languages import Language, language
 from localvoice.tools import Tool
 from localvoice.tools.builtin import builtin_tools

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from localvoice.conversation.phrases.understanding import Command, Understanding
+from localvoice.conversation.phrases.understanding import Understanding
+from localvoice.conversation.phrases.understood import Command
 from localvoice.engines.types import ToolCall
 from localvoice.tools import reminders as reminders_module
 from localvoice.tools.builtin import builtin_tools, wall

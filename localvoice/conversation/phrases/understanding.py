@@ -14,67 +14,14 @@ from typing import Any, Final, cast
 from localvoice.config import PhraseSettings
 from localvoice.conversation.manner import Way
 from localvoice.conversation.phrases.abilities import abilities, is_served
+from localvoice.conversation.phrases.understood import Adjust, Again, Command, Say, Silence, Understood
 from localvoice.engines.types import ToolCall
 from localvoice.languages import DEFAULT, Language, language
-from localvoice.languages.templates import PLAIN, Templates, Usage
+from localvoice.languages.templates import LONGEST, PLAIN, Templates, Usage
 from localvoice.observability.log_context import failure
 from localvoice.tools import InvalidArgumentsError, Tool
-from localvoice.tools.confirmation import Confirmation, Settled
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Silence:
-    """The user wants to hear nothing more."""
-
-
-@dataclass(frozen=True)
-class Again:
-    """The user wants to hear the last answer again."""
-
-    otherwise: str
-    """What is said where there is none."""
-
-
-@dataclass(frozen=True)
-class Adjust:
-    """The user wants to be spoken to in another manner from now on."""
-
-    way: Way
-    done: str
-    """What is said then."""
-    at_its_end: str
-    """What is said where it goes no further that way."""
-    unpaced: str
-    """What is said where the voice has but one speed."""
-    again: Again | None = None
-    """Whether they also want to hear the last answer again."""
-
-
-@dataclass(frozen=True)
-class Say:
-    """The answer is known."""
-
-    text: str
-    urgent: bool = False
-    """Whether someone may be in danger."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """The user wants this tool, with these arguments."""
-
-    name: str
-    arguments: Mapping[str, Any]
-
-
-Understood = Silence | Again | Adjust | Say | Command
-ASIDE: Final = (Silence, Again, Adjust)
-"""Of these the LLM is told nothing: it has no use for them."""
-Known = Settled | Confirmation | Understood | None
-"""What is known of the user's words before the LLM is asked: they settle a question about a call, or have it
-asked again; or they ask for something that takes no LLM to know."""
 
 MOST_WORDS: Final = 200
 """Of an utterance that is looked at: more than a minute of speech. What is typed may be a book."""
@@ -137,7 +84,7 @@ class Understanding:
         """Read the sentences of the language and of these tools, in a thread: not in the first turn."""
         known = language(code)
         for tool in tools:
-            for sentences in (tool.phrases, tool.follow_ups):
+            for sentences in (tool.phrases, tool.loose, tool.unless, tool.follow_ups):
                 _templates(sentences, PLAIN if known is None else known.usage)
 
     def of(
@@ -158,7 +105,7 @@ class Understanding:
         for part in _parts(words, known):
             if (understood := self._whole(part, tools, last_call, known)) is not None:
                 return understood
-        return None
+        return self._loosely(words, tools, known)
 
     def goes_on(self, words: str, code: str = DEFAULT) -> bool:
         """Whether these words may change or repeat what was just asked for: "and in Tokyo?"."""
@@ -199,6 +146,20 @@ class Understanding:
             if command is not None:
                 return command
         return None if name is None else self._answer(name, tools, known)
+
+    def _loosely(self, words: str, tools: Sequence[Tool], known: Language) -> Understood | None:
+        """By what stands in the words, where nothing is known more exactly."""
+        if len(words.split()) > LONGEST:
+            return None
+        if self.settings.commands is not False:
+            for tool in tools:
+                command = _called(tool, tool.loose, words, known.usage)
+                if command is not None and not _templates(tool.unless, known.usage).fit(words):
+                    return command
+        for name in known.loose:
+            if self._applies(name) and known.may_mean(name, words):
+                return self._answer(name, tools, known)
+        return None
 
     def _answer(self, name: str, tools: Sequence[Tool], known: Language) -> Understood | None:
         kind, _, detail = name.partition(".")
@@ -243,9 +204,8 @@ class Understanding:
                     if _fits(tool, arguments := {**before, **changed}):
                         return Command(tool.name, arguments)
         for tool in tools:
-            for arguments in _templates(tool.phrases, usage).matches(words):
-                if _fits(tool, arguments):
-                    return Command(tool.name, arguments)
+            if (command := _called(tool, tool.phrases, words, usage)) is not None:
+                return command
         return None
 
 
@@ -272,6 +232,13 @@ def _is_light(clause: str, known: Language) -> bool:
     return known.fillers.fit(clause) or any(
         known.phrases[name].fit(clause) for name in _LIGHT if name in known.phrases
     )
+
+
+def _called(tool: Tool, sentences: tuple[str, ...], words: str, usage: Usage) -> Command | None:
+    for arguments in _templates(sentences, usage).matches(words):
+        if _fits(tool, arguments):
+            return Command(tool.name, arguments)
+    return None
 
 
 @lru_cache(maxsize=256)
