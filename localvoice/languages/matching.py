@@ -14,14 +14,16 @@ Fillings = tuple[tuple[str, Filling], ...]
 Ends = dict[int, Fillings]
 """Where in the words it goes on, and what stands in the places up to there."""
 START: Final[Fillings] = ()
+Needs = tuple[frozenset[str], ...]
+"""Sets of words, the smallest first, of each of which one is needed."""
 _NO_NAMES: Final = frozenset[str]()
 
 
 class Part(Protocol):
     """A part of a template."""
 
-    cues: frozenset[str] | None
-    """Words one of which it takes; None if it may do without."""
+    needs: Needs
+    """What it doesn't fit without."""
     places: frozenset[str]
     """Names of the places in it."""
 
@@ -35,7 +37,7 @@ class Word:
 
     def __init__(self, words: Collection[str]) -> None:
         self.words: Final = frozenset(words)
-        self.cues: frozenset[str] | None = self.words
+        self.needs: Needs = (self.words,)
         self.places: frozenset[str] = _NO_NAMES
 
     def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
@@ -47,7 +49,7 @@ class AnyWords:
     """So many words, whichever they are; the fewest first."""
 
     def __init__(self, least: int, most: int | None) -> None:
-        self.cues: frozenset[str] | None = None
+        self.needs: Needs = ()
         self.places: frozenset[str] = _NO_NAMES
         self._least, self._most = least, most
 
@@ -63,7 +65,7 @@ class AnyWords:
 class NumberWord:
     """A word with a digit in it."""
 
-    cues: frozenset[str] | None = None
+    needs: Needs = ()
     places: frozenset[str] = _NO_NAMES
 
     def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
@@ -79,7 +81,7 @@ class Place:
     """A part with a name, for what stands there or for a text of its own."""
 
     def __init__(self, name: str, part: Part, value: str | None = None) -> None:
-        self.cues: frozenset[str] | None = part.cues
+        self.needs: Needs = part.needs
         self.places = frozenset([name])
         self._name, self._part, self._value = name, part, value
 
@@ -100,8 +102,7 @@ def sequence(parts: list[Part]) -> Part:
 class _Sequence:
     def __init__(self, parts: list[Part]) -> None:
         self._parts = parts
-        told = [part.cues for part in parts if part.cues is not None]
-        self.cues: frozenset[str] | None = min(told, key=len, default=None)
+        self.needs: Needs = tuple(sorted({need for part in parts for need in part.needs}, key=len))
         self.places = _names(parts)
 
     def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
@@ -124,10 +125,8 @@ def choice(parts: list[Part]) -> Part:
 class _Choice:
     def __init__(self, parts: list[Part]) -> None:
         self._parts = parts
-        told = [part.cues for part in parts if part.cues is not None]
-        self.cues: frozenset[str] | None = (
-            frozenset().union(*told) if told and len(told) == len(parts) else None
-        )
+        either = all(part.needs for part in parts)
+        self.needs: Needs = (frozenset().union(*(part.needs[0] for part in parts)),) if either else ()
         self.places = _names(parts)
 
     def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:

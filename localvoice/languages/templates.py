@@ -88,7 +88,7 @@ class Templates:
         """What stands in the places of each template that the whole utterance fits, by their names."""
         heard = _heard(utterance, self._usage)
         for template, anywhere in self._templates:
-            if template.cues is not None and template.cues.isdisjoint(heard.words):
+            if any(need.isdisjoint(heard.words) for need in template.needs):
                 continue
             if anywhere:
                 ends = template.ends(heard.words, {at: START for at in range(len(heard.words))})
