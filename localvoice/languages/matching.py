@@ -1,11 +1,12 @@
 """How a sentence template is laid over words: every way at once, so that no utterance takes long.
 
 A part is given where it may begin, and tells where it may end. With each place in the words goes what stands
-in the template's places so far; of two ways to get there, the one that begins first counts.
+in the template's places so far; of two ways to get there, the one that begins first counts. What many
+templates have in common, such as a length of time, is looked for once in an utterance.
 """
 
-from collections.abc import Collection
-from typing import Final, Protocol
+from collections.abc import Collection, Iterable
+from typing import Final, Protocol, Self
 
 Filling = tuple[int, int] | str
 """Which words stand in a place of the template, or the text that it stands for."""
@@ -17,6 +18,35 @@ START: Final[Fillings] = ()
 Needs = tuple[frozenset[str], ...]
 """Sets of words, the smallest first, of each of which one is needed."""
 _NO_NAMES: Final = frozenset[str]()
+_A_DIGIT: Final = "#"
+"""Stands among the needs for any word with a digit."""
+
+
+class Words(tuple[str, ...]):
+    """An utterance, word by word, in small letters."""
+
+    known_ends: "dict[tuple[Part, int], tuple[int, ...]]"
+    """Where a part without places may end, which begins at this word."""
+    there: frozenset[str]
+
+    def __new__(cls, words: Iterable[str]) -> Self:
+        new = super().__new__(cls, words)
+        new.known_ends = {}
+        digit = any(map(_has_digit, new))
+        new.there = frozenset([*new, _A_DIGIT] if digit else new)
+        return new
+
+    def meet(self, needs: Needs) -> bool:
+        """Whether they have a word of each."""
+        there = self.there
+        for need in needs:  # in a loop: for each utterance it is asked of a thousand templates
+            if need.isdisjoint(there):
+                return False
+        return True
+
+
+def _has_digit(word: str) -> bool:
+    return any(letter.isdigit() for letter in word)
 
 
 class Part(Protocol):
@@ -27,7 +57,7 @@ class Part(Protocol):
     places: frozenset[str]
     """Names of the places in it."""
 
-    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+    def ends(self, words: Words, begins: Ends) -> Ends:
         """Where it may end, if it begins at one of these."""
         ...
 
@@ -40,7 +70,7 @@ class Word:
         self.needs: Needs = (self.words,)
         self.places: frozenset[str] = _NO_NAMES
 
-    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+    def ends(self, words: Words, begins: Ends) -> Ends:
         count = len(words)
         return {at + 1: fillings for at, fillings in begins.items() if at < count and words[at] in self.words}
 
@@ -53,7 +83,7 @@ class AnyWords:
         self.places: frozenset[str] = _NO_NAMES
         self._least, self._most = least, most
 
-    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+    def ends(self, words: Words, begins: Ends) -> Ends:
         found: Ends = {}
         for begin, fillings in begins.items():
             last = len(words) if self._most is None else min(begin + self._most, len(words))
@@ -65,16 +95,12 @@ class AnyWords:
 class NumberWord:
     """A word with a digit in it."""
 
-    needs: Needs = ()
+    needs: Needs = (frozenset([_A_DIGIT]),)
     places: frozenset[str] = _NO_NAMES
 
-    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+    def ends(self, words: Words, begins: Ends) -> Ends:
         count = len(words)
-        return {
-            at + 1: fillings
-            for at, fillings in begins.items()
-            if at < count and any(letter.isdigit() for letter in words[at])
-        }
+        return {at + 1: fillings for at, fillings in begins.items() if at < count and _has_digit(words[at])}
 
 
 class Place:
@@ -85,7 +111,7 @@ class Place:
         self.places = frozenset([name])
         self._name, self._part, self._value = name, part, value
 
-    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+    def ends(self, words: Words, begins: Ends) -> Ends:
         found: Ends = {}
         for begin, fillings in begins.items():
             for end, before in self._part.ends(words, {begin: fillings}).items():
@@ -105,7 +131,7 @@ class _Sequence:
         self.needs: Needs = tuple(sorted({need for part in parts for need in part.needs}, key=len))
         self.places = _names(parts)
 
-    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+    def ends(self, words: Words, begins: Ends) -> Ends:
         for part in self._parts:
             if not begins:
                 break
@@ -129,13 +155,24 @@ class _Choice:
         self.needs: Needs = (frozenset().union(*(part.needs[0] for part in parts)),) if either else ()
         self.places = _names(parts)
 
-    def ends(self, words: tuple[str, ...], begins: Ends) -> Ends:
+    def ends(self, words: Words, begins: Ends) -> Ends:
         found: Ends = {}
         for begin, before in begins.items():
+            if not self.places:
+                for end in self._ends_from(words, begin):
+                    found.setdefault(end, before)
+                continue
             for part in self._parts:
                 for end, fillings in part.ends(words, {begin: before}).items():
                     found.setdefault(end, fillings)
         return found
+
+    def _ends_from(self, words: Words, begin: int) -> tuple[int, ...]:
+        if (known := words.known_ends.get((self, begin))) is None:
+            start = {begin: START}
+            all_ends = dict.fromkeys(end for part in self._parts for end in part.ends(words, start))
+            known = words.known_ends[self, begin] = tuple(all_ends)
+        return known
 
 
 def _names(parts: list[Part]) -> frozenset[str]:

@@ -23,6 +23,7 @@ from localvoice.languages.matching import (
     Part,
     Place,
     Word,
+    Words,
     choice,
     sequence,
 )
@@ -36,6 +37,7 @@ _TOKEN: Final = re.compile(
     r"|[\[\](){}|]|[^\s\[\](){}<>|]+"
 )
 _PAIRS: Final = {"[": "]", "(": ")", "{": "}"}
+_BRACKET: Final = re.compile(r"\{\w+(?:=[^{}]*)?\}|[\[\](){}]")
 _MARKS: Final = '.,;:!?…"“”«»()[]*¿¡'
 _APOSTROPHES: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " "})
 _CLITIC: Final = re.compile(r"(?<=\w)(?='(?:s|m|re|ve|ll|d)(?!\w))", re.IGNORECASE)
@@ -88,7 +90,7 @@ class Templates:
         """What stands in the places of each template that the whole utterance fits, by their names."""
         heard = _heard(utterance, self._usage)
         for template, anywhere in self._templates:
-            if any(need.isdisjoint(heard.words) for need in template.needs):
+            if not heard.words.meet(template.needs):
                 continue
             if anywhere:
                 ends = template.ends(heard.words, {at: START for at in range(len(heard.words))})
@@ -114,15 +116,15 @@ class _Heard:
     most fillers first, and where it may end."""
 
     said: tuple[str, ...]
-    words: tuple[str, ...]
+    words: Words
     begins: Ends
     ends: frozenset[int]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _heard(utterance: str, usage: Usage) -> _Heard:
     said = tuple(_CLITIC.sub(" ", plain(utterance)).split())
-    words = tuple(word.lower() for word in said)
+    words = Words(word.lower() for word in said)
     if len(words) > LONGEST or len(utterance) > LONGEST_CHARACTERS:
         return _Heard(said, words, {}, frozenset())
     before, after = (_fillers(fillers, usage) for fillers in (usage.before, usage.after))
@@ -146,24 +148,21 @@ def _fillers(templates: tuple[str, ...], usage: Usage) -> Part:
     return choice([_parsed(each, usage) for each in templates])
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def _parsed(template: str, usage: Usage) -> Part:
-    tokens = [*_TOKEN.finditer(_CLITIC.sub(" ", template))][::-1]
-    part = _options(tokens, usage, template)
-    if tokens:
-        raise ValueError(f"the sentence template {template!r} closes a bracket that isn't open")
-    return part
-
-
-def _options(tokens: list[re.Match[str]], usage: Usage, template: str) -> Part:
-    """What stands up to the closing bracket, which stays, or to the end."""
+    """Of what stands in brackets, too: templates have much in common, and that is one part."""
+    closing = _closing_brackets(template)
     options: list[list[Part]] = [[]]
-    while tokens and tokens[-1][0] not in _PAIRS.values():
-        token = tokens.pop()
+    at = 0
+    while (token := _TOKEN.search(template, at)) is not None:
+        at = token.end()
         if token[0] == "|":
             options.append([])
         elif token[0] in _PAIRS or token["opens"]:
-            options[-1].append(_bracket(token, tokens, usage, template))
+            end = closing[token.start()]
+            inner = _parsed(template[at:end], usage)
+            options[-1].append(_bracketed(token, inner))
+            at = end + 1
         elif token["place"]:
             value = token["value"]
             options[-1].append(Place(token["place"], AnyWords(1, None) if value is None else NOTHING, value))
@@ -172,19 +171,34 @@ def _options(tokens: list[re.Match[str]], usage: Usage, template: str) -> Part:
                 raise ValueError(f"there are no words called {name} for the sentence template {template!r}")
             options[-1].append(_parsed(usage.words[name], usage))
         else:
-            options[-1].append(_ANY.get(token[0]) or _literal(token[0].lower(), usage))
+            words = _CLITIC.sub(" ", token[0]).split()
+            options[-1] += [_ANY.get(word) or _literal(word.lower(), usage) for word in words]
     if not all(options):
         raise ValueError(f"the sentence template {template!r} is empty, or has an empty part")
     return choice([sequence(parts) for parts in options])
 
 
-def _bracket(opening: re.Match[str], tokens: list[re.Match[str]], usage: Usage, template: str) -> Part:
-    inner = _options(tokens, usage, template)
-    if not tokens or tokens.pop()[0] != _PAIRS[opening[0][0]]:
-        raise ValueError(f"the sentence template {template!r} leaves a bracket open")
+def _bracketed(opening: re.Match[str], inner: Part) -> Part:
     if opening["opens"]:
         return Place(opening["opens"], inner)
     return choice([inner, NOTHING]) if opening[0] == "[" else inner
+
+
+def _closing_brackets(template: str) -> dict[int, int]:
+    """Where each bracket closes, by where it opens."""
+    closing: dict[int, int] = {}
+    opened: list[int] = []
+    for bracket in _BRACKET.finditer(template):
+        at = bracket.start()
+        if bracket[0] in _PAIRS:
+            opened.append(at)
+        elif bracket[0] in _PAIRS.values():
+            if not opened or _PAIRS[template[opened[-1]]] != bracket[0]:
+                raise ValueError(f"the sentence template {template!r} closes a bracket that isn't open")
+            closing[opened.pop()] = at
+    if opened:
+        raise ValueError(f"the sentence template {template!r} leaves a bracket open")
+    return closing
 
 
 @lru_cache(maxsize=4096)

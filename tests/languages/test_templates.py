@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from localvoice.languages import Language, language
+from localvoice.languages import Language, language, matching
 from localvoice.languages.templates import LONGEST, Templates, Usage, plain
 
 FILLERS = Usage(("please", "(can|could) you", "okay"), ("please", "for me"))
@@ -73,6 +73,21 @@ def test_no_utterance_takes_long() -> None:
     many = Templates(["{a} to {b} in {c} for {d} now"], FILLERS)
     assert not many.fit("please to in for " * 7) and not many.fit("please " * LONGEST)
     assert time.process_time() - begun < 1
+
+
+def test_what_templates_have_in_common_is_looked_for_once() -> None:
+    looked: list[int] = []
+
+    class Watched(matching.Word):
+        def ends(self, words: matching.Words, begins: matching.Ends) -> matching.Ends:
+            looked.extend(begins)
+            return super().ends(words, begins)
+
+    number = matching.choice([Watched(["one"]), matching.sequence([Watched(["two"]), Watched(["three"])])])
+    both = [matching.sequence([matching.Word([word]), number]) for word in ("a", "an")]
+    words = matching.Words(["a", "one"])
+    assert [part.ends(words, {0: ()}) for part in (*both, *both)] == [{2: ()}, {}, {2: ()}, {}]
+    assert looked == [1, 1]
 
 
 @pytest.mark.parametrize("template", ["", "[open", "closed)", "(a]", "{a:b", "a}", "{"])
