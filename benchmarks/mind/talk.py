@@ -101,6 +101,9 @@ class Voice(_Still):
             self.spoke_at = time.monotonic()
         yield AudioFrame(np.zeros(_SAMPLES, np.int16), _RATE)
 
+    def synthesize_at(self, text: str, _pace: float) -> AsyncGenerator[AudioFrame, None]:
+        return self.synthesize(text)
+
 
 class Talker:
     """Holds conversations with one agent."""

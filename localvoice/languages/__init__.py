@@ -1,6 +1,7 @@
 """What the agent understands and says by rule, in each language: one data file for a language.
 
-[fillers]          words around a sentence that don't change what it means: before, after
+[fillers]          words around a sentence that don't change what it means: before, after;
+                   and aside: whole clauses that don't change what stop words and repairs mean
 [same]             other ways to say a word: "is not" for "isn't"
 [words]            words that mean the same in templates, by name: <set> is one of those called `set`
 [phrases]          sentence templates by what they ask for, such as `stop`
@@ -34,6 +35,7 @@ class _Fillers(BaseModel):
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
 
 
 class ToolPhrases(BaseModel):
@@ -74,6 +76,7 @@ class Language:
         words = {name: f"({'|'.join(each)})" for name, each in data.words.items()}
         self.usage: Final = Usage(data.fillers.before, data.fillers.after, words, data.same)
         self.fillers: Final = Templates([*data.fillers.before, *data.fillers.after], self.usage)
+        self.asides: Final = Templates(data.fillers.aside, self.usage)
         self.replies: Final[Mapping[str, str]] = data.replies
         self.examples: Final = data.examples
         self.abilities: Final[Mapping[str, str]] = data.abilities

@@ -46,6 +46,8 @@ _RULES: Final = {
 _DANGERS: Final = ("emergency", "harm")
 _BEFORE_COMMANDS: Final = ("stop", "again")
 """What goes before the sentences of tools, of which one may take any word."""
+_WISHES: Final = ("stop", "again", "manner")
+"""What people say in several clauses: "You're too fast. Say that again."."""
 _LIGHT: Final = ("stop", "again", "again.louder", "again.slower", "thanks")
 """What is said before and after something else: "sorry, what time is it?"."""
 _SENTENCES: Final = re.compile(r"(?<=[.!?…])\s+")
@@ -102,6 +104,8 @@ class Understanding:
             return self._command(words, tools, last_call, None)
         if (danger := self._danger(words, known)) is not None:
             return self._answer(danger, tools, known)
+        if (wish := self._wish(words, known)) is not None:
+            return self._answer(wish, tools, known)
         for part in _parts(words, known):
             if (understood := self._whole(part, tools, last_call, known)) is not None:
                 return understood
@@ -131,6 +135,32 @@ class Understanding:
                 if any(known.means(name, each) for each in meant):
                     return name
         return None
+
+    def _wish(self, words: str, known: Language) -> str | None:
+        """What all clauses together ask for, of which some may only tell why: "I'm on the phone, hush."."""
+        clauses = _CLAUSES.split(words.strip())
+        if len(clauses) == 1 or len(words.split()) > LONGEST:
+            return None
+        names: set[str] = set()
+        for clause in clauses:
+            if (name := self._wished(clause, known)) is not None:
+                names.add(name)
+            elif clause.endswith("?") or not (known.fillers.fit(clause) or known.asides.fit(clause)):
+                return None
+        kinds = {name.partition(".")[0] for name in names}
+        ways = {way for name in names if (way := name.partition(".")[2])}
+        if not names or len(ways) > 1 or len(kinds - {"manner"}) > 1 or kinds == {"stop", "manner"}:
+            return None
+        name = ".".join(["again" if "again" in kinds else kinds.pop(), *ways])
+        return None if known.excuses(name, words) else name
+
+    def _wished(self, clause: str, known: Language) -> str | None:
+        meant = (
+            name
+            for name in known.loose
+            if name.startswith(_WISHES) and self._applies(name) and known.may_mean(name, clause)
+        )
+        return next(meant, None)
 
     def _whole(
         self, words: str, tools: Sequence[Tool], last_call: ToolCall | None, known: Language
