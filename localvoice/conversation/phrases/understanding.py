@@ -109,7 +109,7 @@ class Understanding:
         for part in _parts(words, known):
             if (understood := self._whole(part, tools, last_call, known)) is not None:
                 return understood
-        return self._loosely(words, tools, known)
+        return self._among_others(words, tools, known) or self._loosely(words, tools, known)
 
     def goes_on(self, words: str, code: str = DEFAULT) -> bool:
         """Whether these words may change or repeat what was just asked for: "and in Tokyo?"."""
@@ -177,6 +177,18 @@ class Understanding:
                 return command
         return None if name is None else self._answer(name, tools, known)
 
+    def _among_others(self, words: str, tools: Sequence[Tool], known: Language) -> Understood | None:
+        """What one of several sentences asks of a tool, where no other one asks for anything."""
+        sentences = _SENTENCES.split(words.strip())
+        if len(sentences) == 1 or len(words.split()) > 2 * LONGEST:
+            return None
+        commands = [self._command(each, tools, None, known) for each in sentences]
+        asked = [command for command in commands if command is not None]
+        others = [each for each, command in zip(sentences, commands, strict=True) if command is None]
+        if len(asked) == 1 and not any(each.endswith("?") for each in others):
+            return asked[0]
+        return None
+
     def _loosely(self, words: str, tools: Sequence[Tool], known: Language) -> Understood | None:
         """By what stands in the words, where nothing is known more exactly."""
         if len(words.split()) > LONGEST:
@@ -231,7 +243,7 @@ class Understanding:
             if last_call is not None and last_call.name in (tool.name, *tool.follows):
                 before = last_call.arguments if last_call.name == tool.name else {}
                 for changed in _templates(tool.follow_ups, usage).matches(words):
-                    if _fits(tool, arguments := {**before, **changed}):
+                    if (arguments := _taken(tool, {**before, **changed})) is not None:
                         return Command(tool.name, arguments)
         for tool in tools:
             if (command := _called(tool, tool.phrases, words, usage)) is not None:
@@ -265,8 +277,8 @@ def _is_light(clause: str, known: Language) -> bool:
 
 
 def _called(tool: Tool, sentences: tuple[str, ...], words: str, usage: Usage) -> Command | None:
-    for arguments in _templates(sentences, usage).matches(words):
-        if _fits(tool, arguments):
+    for said in _templates(sentences, usage).matches(words):
+        if (arguments := _taken(tool, said)) is not None:
             return Command(tool.name, arguments)
     return None
 
@@ -276,13 +288,14 @@ def _templates(sentences: tuple[str, ...], usage: Usage) -> Templates:
     return Templates(sentences, usage)
 
 
-def _fits(tool: Tool, arguments: Mapping[str, Any]) -> bool:
-    """Whether the tool takes what stands in the places of its sentence."""
+def _taken(tool: Tool, said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What stands in the places of its sentence, as the tool reads it; None where it doesn't take that."""
     try:
-        tool.validate(arguments)
+        read = tool.validate(said)
     except InvalidArgumentsError:
-        return False
+        return None
     except Exception as error:  # of a validator, which may be the application's: the LLM can still answer
         log.warning("the tool %s can't read what was said: %s", tool.name, failure(error))
-        return False
-    return True
+        return None
+    # Only text, such as the place that a sentence names: other values may not be what a call can hold.
+    return {name: read[name] if isinstance(read.get(name), str) else words for name, words in said.items()}

@@ -52,6 +52,12 @@ def next_holiday(after: date) -> tuple[date, str] | None:
     return min(((day, name) for day, name in coming if day > after), default=None)
 
 
+def holidays_on(day: date) -> list[str] | None:
+    """Public holidays of the machine's country on that day; None where they aren't known."""
+    year = _public(country(), day.year)
+    return [name for each, name in year if each == day] if year else None
+
+
 def country() -> str:
     """Of the machine, by its locale: ISO 3166, two letters."""
     for name in ("LC_ALL", "LC_TIME", "LANG"):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -11,186 +10,215 @@ from dateutil.relativedelta import relativedelta
 
 from localvoice.tools.builtin import wall
 from localvoice.tools.builtin.feasts import NEXT_HOLIDAY, feast, is_feast
+from localvoice.tools.builtin.words.day import Day, fixed
+from localvoice.tools.builtin.words.months import (
+    COUNTED,
+    MONTH,
+    SHIFTS,
+    counted_in,
+    date_of,
+    date_or_none,
+    month_of,
+    part_of,
+    span_of,
+)
 from localvoice.tools.builtin.words.numbers import in_digits
+from localvoice.tools.builtin.words.periods import PERIODS, away
 from localvoice.tools.builtin.words.times_of_day import WEEKDAYS
 from localvoice.tools.errors import ToolError
 
-_MONTHS: Final = (
-    "january|february|march|april|may|june|july|august|september|october|november|december"
-    "|jan|feb|mar|apr|jun|jul|aug|sept|sep|oct|nov|dec"
-)
+Match = re.Match[str]
+_WEEKDAY: Final = "|".join(WEEKDAYS)
 _NEAR: Final = {
-    "today": 0, "now": 0, "tonight": 0, "tomorrow": 1, "yesterday": -1, "the day after tomorrow": 2,
-    "the day before yesterday": -2,
+    "today": 0, "now": 0, "tonight": 0, "tomorrow": 1, "yesterday": -1, "day after tomorrow": 2,
+    "day before yesterday": -2, "last night": -1, "this": 0,
 }  # fmt: skip
-_PERIOD: Final = r"(?P<count>\d+|an?|a couple of) (?P<unit>day|week|fortnight|month|year)s?"
-_FROM: Final = re.compile(
-    rf"(?:in )?{_PERIOD}(?: time)?(?: (?P<way>from|after|before|ago|before)(?: (?P<start>.+))?)?"
-)
-_IN_THE_YEAR: Final = re.compile(r"(?P<what>.+?)(?:,| in| of)? (?P<year>\d{4}|this year|next year|last year)")
-_WEEKDAY: Final = re.compile(
-    rf"(?:(?P<which>next|this|this coming|coming|last) )?(?P<day>{'|'.join(WEEKDAYS)})"
-)
-_YEAR: Final = r"(?:,? (?:of |in )?(\d{4}))?"
-_DAY_OF_MONTH: Final = re.compile(rf"(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?({_MONTHS}){_YEAR}")
-_MONTH_AND_DAY: Final = re.compile(rf"({_MONTHS}) (?:the )?(\d{{1,2}})(?:st|nd|rd|th)?{_YEAR}")
-_YEARS_SEARCHED: Final = 9
-"""Until there is a 29 February, in the worst case."""
-_FARTHEST_YEARS: Final = 3000
-
-
-@dataclass(frozen=True)
-class Day:
-    """A day as people say it, which may be in any year."""
-
-    name: str
-    """For a feast, as it is called; empty for what is only a date."""
-    on: Callable[[int], date | None]
-    """The day in this year, which counts only where the year was left open; None if it has none."""
-    open_year: bool = False
-
-    def next(self) -> date:
-        """It, or the next one from today on. Raises `ToolError`, in words for the user."""
-        today = wall.now().date()
-        # "Ten days after Christmas" may be in the year after its feast.
-        years = range(today.year - 1, today.year + _YEARS_SEARCHED)
-        return self._first(years, lambda day: day >= today)
-
-    def last(self) -> date:
-        """It, or the last one until today. Raises `ToolError`, in words for the user."""
-        today = wall.now().date()
-        years = range(today.year + 1, today.year - _YEARS_SEARCHED, -1)
-        return self._first(years, lambda day: day <= today)
-
-    def _first(self, years: range, fits: Callable[[date], bool]) -> date:
-        for year in years if self.open_year else years[:1]:
-            day = self.on(year)
-            if day is not None and (fits(day) or not self.open_year):
-                return day
-        raise ToolError(f"I don't know when {self.name or 'that'} is.")
+_YEAR: Final = r"(?:,? (?:of |in )?(?P<year>\d{4}))?"
+_ORDINAL: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th)"
+_WAYS: Final = r"from|after|before|ago|on"
+_ADVICE: Final = "say it like Christmas, next Friday or July 4, 2027"
 
 
 def day_of(words: str) -> Day:
     """Raises `ToolError` for what is no day. Nothing is looked up before the day is asked for."""
     text = re.sub(r"[, ]+", " ", _years_joined(in_digits(words))).strip(" .?")
-    text = re.sub(r"^(?:on|my birthday(?: which is)?(?: on)?|the date of) (?=.)", "", text)
-    if text in _NEAR:
-        return _fixed(wall.now().date() + timedelta(days=_NEAR[text]))
-    if (found := _WEEKDAY.fullmatch(text)) is not None:
-        return _fixed(_weekday(found))
-    if (found := _DAY_OF_MONTH.fullmatch(text.removeprefix("the "))) is not None:
-        return _of_a_month(found[1], found[2], found[3])
-    if (found := _MONTH_AND_DAY.fullmatch(text)) is not None:
-        return _of_a_month(found[2], found[1], found[3])
-    if (found := _FROM.fullmatch(text)) is not None:
-        return _away(found, words)
-    if text in _ENDS:
-        return _fixed(_ENDS[text](wall.now().date()))
-    if re.fullmatch(r"(?:the )?next (?:public |bank |national |federal )?holiday", text):
-        return Day(NEXT_HOLIDAY, lambda _: None)
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        return _parsed(text)
+    text = re.sub(r"^(?:on|my birthday(?: which is)?(?: on)?|the date of|exactly) (?=.)", "", text)
+    text = re.sub(r"(?<=.) (?:in the )?(?:morning|afternoon|evening|night)$", "", text)
+    text = re.sub(r"(?<=. )(?<!^in )(this|next|last) year$", _year_said, text)
+    if text.removeprefix("the ") in _NEAR:
+        return fixed(_today() + timedelta(days=_NEAR[text.removeprefix("the ")]))
+    for pattern, read in _RULES:
+        if (found := pattern.fullmatch(text)) is not None:
+            return read(found)
     return _feast(text, words)
+
+
+def _today() -> date:
+    return wall.now().date()
+
+
+def _year_said(found: Match) -> str:
+    return f"{_today().year + SHIFTS[found[1]]}"
+
+
+def _years_joined(text: str) -> str:
+    """Years are said in two parts: "nineteen eighty-four", "nineteen oh five"."""
+    text = re.sub(r"\b(1[0-9]|20) (\d\d)\b(?!:)", r"\1\2", text)
+    return re.sub(r"\b(1[0-9]|20) (?:oh|o) (\d)\b", r"\g<1>0\2", text)
+
+
+def _named_weekday(found: Match) -> Day:
+    """This week's or the next one's."""
+    days = (WEEKDAYS.index(found["day"]) - _today().weekday()) % 7
+    which = found["which"] or ""
+    if which in ("last", "past", "this past"):
+        days -= 7
+    elif which.endswith("next") and days == 0:
+        days = 7
+    return fixed(_today() + timedelta(days=days + (7 if found["later"] else 0)))
+
+
+def _weekdays_away(found: Match) -> Day:
+    return fixed(_coming(WEEKDAYS.index(found["day"]), _today(), int(found["count"])))
+
+
+def _weekday_by(found: Match) -> Day:
+    """Such as the Monday after Easter."""
+    weekday, start = WEEKDAYS.index(found["day"]), day_of(found["start"])
+    count = 1 if found["way"] == "after" else -1
+    return start.then(lambda day: _coming(weekday, day, count))
+
+
+def _coming(weekday: int, start: date, count: int) -> date:
+    """The first one after the day, the second and so on; below 0, before it."""
+    way = 1 if count > 0 else -1
+    days = (weekday - start.weekday()) * way % 7 or 7
+    return start + timedelta(days=(days + 7 * (abs(count) - 1)) * way)
+
+
+def _of_a_month(found: Match) -> Day:
+    day, month = int(found["day"]), month_of(found["month"])
+    if found["year"] is not None:
+        return fixed(date_of(int(found["year"]), month, day))
+    date_of(2000, month, day)  # any leap year: whether there is such a day
+    return Day("", lambda year: date_or_none(year, month, day), open_year=True)
+
+
+def _numbered(found: Match) -> Day:
+    """Such as the 15th, or the 1st of next month."""
+    day = int(found["day"])
+    if not 1 <= day <= 31:
+        raise ToolError(f"there is no day {day}")
+    start = _today()
+    if found["which"]:
+        start += relativedelta(months=SHIFTS[found["which"]], day=1)
+    months = [start + relativedelta(months=ahead, day=1) for ahead in range(1 if found["which"] else 3)]
+    days = [date_or_none(month.year, month.month, day) for month in months]
+    meant = next((each for each in days if each is not None and (found["which"] or each >= start)), None)
+    if meant is None:
+        raise ToolError(f"that month has no {day}th")
+    return fixed(meant)
+
+
+def _weekday_numbered(found: Match) -> Day:
+    """Such as the next Friday the 13th."""
+    weekday, day = WEEKDAYS.index(found["day_name"]), int(found["day"])
+    months = (_today() + relativedelta(months=ahead, day=1) for ahead in range(20 * 12))
+    days = (date_or_none(month.year, month.month, day) for month in months)
+    meant = next((each for each in days if each and each.weekday() == weekday and each >= _today()), None)
+    if meant is None:
+        raise ToolError(f"{found[0][:60]!r} isn't a day: {_ADVICE}")
+    return fixed(meant)
+
+
+def _weekend(found: Match) -> Day:
+    days = (5 - _today().weekday()) % 7
+    return fixed(_today() + timedelta(days=days + (7 if found["next"] else 0)))
+
+
+def _away(found: Match) -> Day:
+    delta = away(found["periods"])
+    way, start = found["way"], found["start"]
+    ahead = found["ahead"] or found["periods"].endswith(" time")
+    if (way is None and not ahead) or (way == "ago" and start and start != "today"):
+        raise ToolError(f"{found[0][:60]!r} isn't a day: say it like in 30 days or 30 days ago")
+    back = way == "ago" or (way == "before" and start is not None)
+    begin = day_of(start) if start and way != "ago" else fixed(_today())
+    return begin.then(lambda day: delta(day, -1 if back else 1))
+
+
+def _iso(found: Match) -> Day:
+    try:
+        read: datetime = parse(found[0])
+    except (ParserError, OverflowError):
+        raise ToolError(f"there is no day {found[0]!r}") from None
+    return fixed(read.date())
+
+
+def _last(found: Match) -> Day:
+    meant = day_of(found["what"])
+    return Day(meant.name, lambda _: meant.last())
 
 
 def _feast(text: str, words: str) -> Day:
     year: int | None = None
     if (found := _IN_THE_YEAR.fullmatch(text)) is not None:
-        shift = {"this year": 0, "next year": 1, "last year": -1}
-        said = found["year"]
-        year = wall.now().year + shift[said] if said in shift else int(said)
-        text = found["what"]
-    text = text.removeprefix("next ").removeprefix("this ")
+        year, text = int(found["year"]), found["what"]
+    text = re.sub(r"^(?:the )?(?:next|this|coming|upcoming) (?:coming )?", "", text)
     if not is_feast(text):
-        raise ToolError(f"{words[:60]!r} isn't a day: say it like Christmas, next Friday or July 4, 2027")
-    name = _named(text)
+        raise ToolError(f"{words[:60]!r} isn't a day: {_ADVICE}")
+    name = _as_name(text)
     if year is not None:
         return Day(name, lambda _, year=year: feast(text, year))  # type: ignore[misc]
     return Day(name, lambda year: feast(text, year), open_year=True)
 
 
-def _named(text: str) -> str:
+def _as_name(text: str) -> str:
     small = ("of", "the")
     return " ".join(word if word in small else word[:1].upper() + word[1:] for word in text.split())
 
 
-def _fixed(day: date) -> Day:
-    return Day("", lambda _: day)
+def _next_holiday(_: Match) -> Day:
+    return Day(NEXT_HOLIDAY, lambda _: None)
 
 
-def _weekday(found: re.Match[str]) -> date:
-    today = wall.now().date()
-    days = (WEEKDAYS.index(found["day"]) - today.weekday()) % 7
-    if found["which"] == "last":
-        days -= 7
-    elif found["which"] == "next" and days == 0:
-        days = 7
-    return today + timedelta(days=days)
-
-
-def _of_a_month(day: str, month: str, year: str | None) -> Day:
-    if year is not None:
-        return _parsed(f"{day} {month} {year}")
-    _parsed(f"{day} {month} 2000")  # any leap year: whether there is such a day
-
-    def on(year: int) -> date | None:
-        try:
-            return _date(f"{day} {month} {year}")
-        except ParserError:
-            return None  # 29 February
-
-    return Day("", on, open_year=True)
-
-
-def _parsed(text: str) -> Day:
-    try:
-        return _fixed(_date(text))
-    except (ParserError, OverflowError):
-        raise ToolError(f"there is no day {text!r}") from None
-
-
-def _date(text: str) -> date:
-    found: datetime = parse(text)
-    return found.date()
-
-
-def _away(found: re.Match[str], words: str) -> Day:
-    count = {"a": 1, "an": 1, "a couple of": 2}.get(found["count"]) or int(found["count"])
-    unit, way = found["unit"], found["way"]
-    count, unit = (2 * count, "week") if unit == "fortnight" else (count, unit)
-    if count > _FARTHEST_YEARS * {"day": 365, "week": 52, "month": 12, "year": 1}[unit]:
-        raise ToolError("That is too far away for me.")
-    months, days = {"day": (0, 1), "week": (0, 7), "month": (1, 0), "year": (12, 0)}[unit]
-    delta = relativedelta(months=count * months, days=count * days)
-    if way == "ago" or (way == "before" and found["start"]):
-        delta = -delta
-    elif way is None and not re.match("in ", words.lower().strip()):
-        raise ToolError(f"{words[:60]!r} isn't a day: say it like in 30 days")
-    start = day_of(found["start"]) if found["start"] else _fixed(wall.now().date())
-    if way == "ago" and found["start"]:
-        raise ToolError(f"{words[:60]!r} isn't a day: say it like 30 days ago")
-
-    def on(year: int) -> date | None:
-        day = start.on(year)
-        try:
-            return None if day is None else day + delta
-        except (ValueError, OverflowError):
-            raise ToolError("That is too far away for me.") from None
-
-    return Day("", on, start.open_year)
-
-
-def _years_joined(text: str) -> str:
-    """Years are said in two parts: "nineteen eighty-four"."""
-    return re.sub(r"\b(1[0-9]|20) (\d\d)\b(?!:)", r"\1\2", text)
-
-
-_ENDS: Final[dict[str, Callable[[date], date]]] = {
-    "the end of the year": lambda today: date(today.year, 12, 31),
-    "the end of this year": lambda today: date(today.year, 12, 31),
-    "the end of the month": lambda today: today + relativedelta(day=31),
-    "the weekend": lambda today: today + timedelta(days=(5 - today.weekday()) % 7),
-    "next year": lambda today: date(today.year + 1, 1, 1),
-    "next month": lambda today: today + relativedelta(months=1, day=1),
-    "next week": lambda today: today + timedelta(days=7 - today.weekday()),
-}
+_IN_THE_YEAR: Final = re.compile(r"(?P<what>.+?)(?:,| in| of)? (?P<year>\d{4})")
+_RULES: Final[tuple[tuple[re.Pattern[str], Callable[[Match], Day]], ...]] = tuple(
+    (re.compile(pattern), read)
+    for pattern, read in (
+        (r"\d{4}-\d\d-\d\d", _iso),
+        (
+            r"(?:the )?(?:(?P<which>next|this|this coming|this next|coming|last|this past|past) )?"
+            rf"(?P<day>{_WEEKDAY})(?P<later> week| after next)?",
+            _named_weekday,
+        ),
+        (rf"(?:in )?(?P<count>\d\d?) (?P<day>{_WEEKDAY})s (?:from (?:now|today)|time)", _weekdays_away),
+        (rf"(?:the )?(?:first |next )?(?P<day>{_WEEKDAY}) (?P<way>after|before) (?P<start>.+)", _weekday_by),
+        (rf"(?:the )?(?:next )?(?P<day_name>{_WEEKDAY}) (?:the )?{_ORDINAL}", _weekday_numbered),
+        (
+            rf"(?:(?:{_WEEKDAY}) )?(?:the )?(?:next |coming )?(?P<day>\d{{1,2}})(?:st|nd|rd|th)? (?:day )?"
+            rf"(?:of )?(?P<month>{MONTH}){_YEAR}",
+            _of_a_month,
+        ),
+        (
+            rf"(?:(?:{_WEEKDAY}) )?(?:the )?(?:next |coming |this coming )?(?P<month>{MONTH}) (?:the )?"
+            rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th)?{_YEAR}",
+            _of_a_month,
+        ),
+        (rf"(?:the )?{_ORDINAL}(?: of (?P<which>this|the|next) month)?", _numbered),
+        (
+            rf"(?:the )?(?:{COUNTED}) (?:(?P<day_name>{_WEEKDAY})|day) (?:of|in) (?P<span>.+)",
+            counted_in,
+        ),
+        (r"(?:the )?(?P<part>beginning|start|end|middle) of (?P<span>.+)", part_of),
+        (r"(?P<next>next )?(?:(?:the |this )?(?:coming )?)weekend", _weekend),
+        (
+            rf"(?P<ahead>in )?(?:exactly |about )?(?P<periods>{PERIODS})"
+            rf"(?: (?P<way>{_WAYS})(?: (?P<start>.+))?)?",
+            _away,
+        ),
+        (r"(?:the )?next (?:public |bank |national |federal |legal )?holiday", _next_holiday),
+        (rf"(?:in )?(?P<span>next (?:year|month|week)|(?!may$)(?:{MONTH})(?: (?:of )?\d{{4}})?)", span_of),
+        (r"last (?P<what>.+)", _last),
+    )
+)
