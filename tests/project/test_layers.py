@@ -143,7 +143,8 @@ ONLY_IN = {
     "dateutil": {
         "tools/builtin/dates.py",
         "tools/builtin/feasts.py",
-        "tools/builtin/words/days.py",
+        "tools/builtin/words/months.py",
+        "tools/builtin/words/periods.py",
     },
     "yaml": {"playbook/yaml_text.py"},
     "cryptography": {"conversation/store.py", "server/certificate.py"},

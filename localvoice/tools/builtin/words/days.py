@@ -2,11 +2,8 @@
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
-
-from dateutil.parser import ParserError, parse
-from dateutil.relativedelta import relativedelta
 
 from localvoice.tools.builtin import wall
 from localvoice.tools.builtin.feasts import NEXT_HOLIDAY, feast, is_feast
@@ -19,6 +16,7 @@ from localvoice.tools.builtin.words.months import (
     date_of,
     date_or_none,
     month_of,
+    month_start,
     part_of,
     span_of,
 )
@@ -106,26 +104,22 @@ def _of_a_month(found: Match) -> Day:
 
 def _numbered(found: Match) -> Day:
     """Such as the 15th, or the 1st of next month."""
-    day = int(found["day"])
-    if not 1 <= day <= 31:
-        raise ToolError(f"there is no day {day}")
-    start = _today()
-    if found["which"]:
-        start += relativedelta(months=SHIFTS[found["which"]], day=1)
-    months = [start + relativedelta(months=ahead, day=1) for ahead in range(1 if found["which"] else 3)]
+    day, today = int(found["day"]), _today()
+    which = found["which"]
+    months = [month_start(SHIFTS[which])] if which else [month_start(ahead) for ahead in range(3)]
     days = [date_or_none(month.year, month.month, day) for month in months]
-    meant = next((each for each in days if each is not None and (found["which"] or each >= start)), None)
+    meant = next((each for each in days if each is not None and (which or each >= today)), None)
     if meant is None:
-        raise ToolError(f"that month has no {day}th")
+        raise ToolError(f"there is no such day {found[0][:60]!r}")
     return fixed(meant)
 
 
 def _weekday_numbered(found: Match) -> Day:
     """Such as the next Friday the 13th."""
-    weekday, day = WEEKDAYS.index(found["day_name"]), int(found["day"])
-    months = (_today() + relativedelta(months=ahead, day=1) for ahead in range(20 * 12))
+    weekday, day, today = WEEKDAYS.index(found["day_name"]), int(found["day"]), _today()
+    months = (month_start(ahead) for ahead in range(20 * 12))
     days = (date_or_none(month.year, month.month, day) for month in months)
-    meant = next((each for each in days if each and each.weekday() == weekday and each >= _today()), None)
+    meant = next((each for each in days if each and each.weekday() == weekday and each >= today), None)
     if meant is None:
         raise ToolError(f"{found[0][:60]!r} isn't a day: {_ADVICE}")
     return fixed(meant)
@@ -149,10 +143,9 @@ def _away(found: Match) -> Day:
 
 def _iso(found: Match) -> Day:
     try:
-        read: datetime = parse(found[0])
-    except (ParserError, OverflowError):
+        return fixed(date.fromisoformat(found[0]))
+    except ValueError:
         raise ToolError(f"there is no day {found[0]!r}") from None
-    return fixed(read.date())
 
 
 def _last(found: Match) -> Day:

@@ -55,7 +55,7 @@ def span(words: str) -> Span:
     shift, kind = SHIFTS[found["which"] or "the"], found["length"]
     starts = {
         "week": today + timedelta(days=7 * shift - today.weekday()),
-        "month": today + relativedelta(months=shift, day=1),
+        "month": month_start(shift),
         "year": date(today.year + shift, 1, 1),
     }
     return Span(fixed(starts[kind]), _LENGTHS[kind])
@@ -90,6 +90,11 @@ def part_of(found: re.Match[str]) -> Day:
         return {"end": end - timedelta(days=1), "middle": middle}.get(found["part"], start)
 
     return meant.start.then(at)
+
+
+def month_start(ahead: int) -> date:
+    """The first day of a month; 0 for this one."""
+    return wall.now().date() + relativedelta(months=ahead, day=1)
 
 
 def month_of(name: str) -> int:
