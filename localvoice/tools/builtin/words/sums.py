@@ -4,19 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from localvoice.tools.builtin.words.money import MARK, SIGN, Currency, amounts_marked
 from localvoice.tools.builtin.words.numbers import NUMBER, in_digits
 
-_MONEY: Final = {
-    r"dollars?|bucks?|\$": ("dollar", "dollars"),
-    r"euros?|€": ("euro", "euros"),
-    r"pounds?|quid|£": ("pound", "pounds"),
-    r"francs?": ("franc", "francs"),
-    r"yen|¥": ("yen", "yen"),
-    r"rupees?|₹": ("rupee", "rupees"),
-    r"crowns?|kroner|kronor": ("crown", "crowns"),
-}
-_SIGN: Final = r"[$€£¥₹]"
-_CURRENCY: Final = "|".join(_MONEY)
 _X: Final = rf"(?:minus |-)?{NUMBER}"
 _AMONG: Final = r"(?:between|among|amongst|by|into|in|with|for)"
 _PEOPLE: Final = r"(?: (?:people|persons?|friends|ways|parts|kids|children|adults|guests))?"
@@ -28,6 +18,7 @@ _QUESTION: Final = re.compile(
     r"what(?:'s| is| are| do| does| would|'ll| will)|how (?:much|many) (?:is|are|do|does|would|will)"
     r"|calculate|compute|work out|figure out|evaluate|solve|find)"
     r"(?: (?:you|i|we) (?:get|have) (?:if|when) (?:you|i|we))? "
+    r"|^(?:what|how much|how many) do (?=\d[\d.]* and )"
     r"|^if (?:i|you|we) (?:buy|take|have|get|order) "
 )
 _IT: Final = r"(?:that|it|this|they|the total)"
@@ -70,7 +61,7 @@ _REWRITES: Final = tuple(
         # tips and prices
         (rf"\b(?:an? |the )?tip of ({NUMBER}%) (?:on|of|for) (?:an? )?({_X})", r"(\1 * \2)"),
         (rf"\b(?:an? )?({NUMBER}%) (?:{_SHARE} )?(?:on|of|for) (?:an? )?({_X})", r"(\1 * \2)"),
-        (rf"\b({NUMBER}%) off(?: of)? ({_X})", r"(\2 - \1)"),
+        (rf"\b(?:take |get )?({NUMBER}%) off(?: of)? ({_X})", r"(\2 - \1)"),
         (rf"({_X}) (?:with|minus|less) (?:an? )?({NUMBER}%)(?: off| discount)?", r"(\1 - \2)"),
         (rf"({_X}) plus (?:an? )?({NUMBER}%)(?: tip| tax| vat)?", r"(\1 + \2)"),
         # verbs
@@ -86,16 +77,18 @@ _REWRITES: Final = tuple(
         (rf"\b(?:the )?difference between ({_X}) and ({_X})", r"abs(\1 - \2)"),
         (rf"\b(?:the )?(?:average|mean) of ({_X}) and ({_X})", r"((\1 + \2) / 2)"),
         (rf"\b(?:the )?(?:average|mean) of ({_X}),? ({_X}),? and ({_X})", r"((\1 + \2 + \3) / 3)"),
+        (rf"({_X}) more than ({_X})(?!%)", r"(\2 + \1)"),
+        (rf"({_X}) (?:less|fewer) than ({_X})(?!%)", r"(\2 - \1)"),
+        (rf"({_X}) (?:increased|raised) by ({_X}%?)", r"(\1 + \2)"),
+        (rf"({_X}) (?:reduced|decreased|lowered|diminished) by ({_X}%?)", r"(\1 - \2)"),
+        (rf"({_X}) doubled", r"(2 * \1)"),
+        (rf"({_X}) tripled", r"(3 * \1)"),
+        (rf"({_X}) halved", r"(\1 / 2)"),
+        (rf"^({_X}) and ({_X})(?: and ({_X}))? (?:make|add up to|come to|equal|are)(?: together)?$", "ADD"),
         (rf"({_X}) (?:take away|less) ({_X})", r"(\1 - \2)"),
         (r"\bminus (?=\d)", "- "),
     )
 )  # fmt: skip
-_AMOUNT: Final = re.compile(
-    rf"(?:(?P<sign>{_SIGN}) ?)?(?P<whole>{NUMBER})(?(sign)| (?P<currency>{_CURRENCY})\b"
-    r"(?: (?:and )?(?P<cents>\d\d?(?= cents?| pence)|\d\d)(?: cents?| pence)?\b"
-    r"(?! ?(?:%|[a-z]+ ?\d)|\.))?)"
-)
-_CENTS: Final = re.compile(rf"\b({NUMBER}) (?:cents?|pence)\b")
 _GOODS: Final = re.compile(
     rf"(?:do |does )?(?P<count>{NUMBER}) (?:[a-z]+ ){{0,2}}?[a-z]+ (?:cost )?at (?P<price>{NUMBER})"
     r"(?: each| apiece| a piece| per piece)?"
@@ -117,10 +110,15 @@ class Sum:
 
     expression: str
     """As `evaluate` reads it."""
-    money: tuple[str, str] | None = None
-    """One and several of its currency."""
+    money: Currency | None = None
     percent: bool = False
     """Whether the result is one in a hundred."""
+    unit: str = ""
+    """What it is so many of, in the plural, where that is told."""
+    claim: str = ""
+    """What the user believes it to be."""
+    remainder: str = ""
+    """What is left over, where the result is a whole number."""
 
 
 def sum_of(words: str) -> Sum | None:
@@ -128,13 +126,14 @@ def sum_of(words: str) -> Sum | None:
     plain = words.strip(" ?=.").casefold()
     if plain in _IDIOMS or len(plain) > _LONGEST:
         return None
-    if not re.search(rf"[a-wyz]|{_SIGN}", _FUNCTIONS.sub("", plain)):
+    if not re.search(rf"[a-wyz]|{SIGN}", _FUNCTIONS.sub("", plain)):
         return Sum(plain) if _calculates(plain) else None
     text = re.sub(r"\s+", " ", in_digits(words)).strip(" ?.=")
     text = _ENDS.sub("", _QUESTION.sub("", text)).strip(" ,")
     if text in _IDIOMS:
         return None
-    text, money = _without_money(text)
+    text, money = amounts_marked(text)
+    text = text.replace(MARK, "")
     if money and (goods := _GOODS.fullmatch(text)):
         text = f"{goods['count']} * {goods['price']}"
     for pattern, expression in _REWRITES:
@@ -158,20 +157,3 @@ def _made(found: re.Match[str], expression: str) -> str:
         count = "1" if found[1] == "a" else found[1]
         return f"({found[3]} * {count} / {_PARTS[found[2]]})"
     return found.expand(expression)
-
-
-def _without_money(text: str) -> tuple[str, tuple[str, str] | None]:
-    """Amounts as plain numbers, and their currency if they have one and the same."""
-    currencies: set[tuple[str, str]] = set()
-
-    def amount(found: re.Match[str]) -> str:
-        currency = found["sign"] or found["currency"]
-        currencies.add(next(names for words, names in _MONEY.items() if re.fullmatch(words, currency)))
-        cents = found["cents"]
-        return f"{found['whole']}.{int(cents):02}" if cents and "." not in found["whole"] else found["whole"]
-
-    text = _AMOUNT.sub(amount, text)
-    if _CENTS.search(text):
-        text = _CENTS.sub(lambda found: str(float(found[1]) / 100), text)
-        currencies = currencies or {("dollar", "dollars")}
-    return text, currencies.pop() if len(currencies) == 1 else None
