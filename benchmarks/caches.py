@@ -23,8 +23,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from localvoice.engines.chat import ChatMessage, Sampling
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.types import ChatMessage, Sampling
 from tests.support.random_gguf import CHATML, EMPTY_THOUGHT, FAMILIES, Family, write_model
 from tests.support.small_llama import PLAN
 

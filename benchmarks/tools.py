@@ -24,9 +24,10 @@ from rich.table import Table
 from benchmarks.report import RESULTS, Out, Profile, progress, write_figures
 from localvoice.catalog import load_catalog, models_folder, ready
 from localvoice.config import SYSTEM_PROMPT
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.threads import plan_threads
-from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall, ToolOffer
+from localvoice.engines.types import Llm
 from localvoice.tools import ToolContext, ToolError
 from localvoice.tools.builtin import builtin_tools
 from localvoice.tools.reminders import Reminders

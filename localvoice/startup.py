@@ -28,6 +28,7 @@ from localvoice.catalog import (
 from localvoice.config import SYSTEM_PROMPT, ConfigError, Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.agent import Agent
+from localvoice.engines.chat import Sampling
 from localvoice.engines.loading import (
     EngineFiles,
     EngineOptions,
@@ -36,7 +37,7 @@ from localvoice.engines.loading import (
     rehearse,
     warm_up_all,
 )
-from localvoice.engines.types import Engines, OwnEngines, Sampling
+from localvoice.engines.types import Engines, OwnEngines
 from localvoice.languages import DEFAULT, language
 from localvoice.observability.adapters import ConsoleMetrics, ContainedMetrics
 from localvoice.observability.debug_audio import DebugAudio

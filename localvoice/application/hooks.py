@@ -15,7 +15,8 @@ from typing import Any, Final, Literal, TypeVarTuple
 from localvoice.application import calls as application
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode
-from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer, Transcript
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.engines.types import Transcript
 from localvoice.observability.log_context import failure
 from localvoice.observability.stopwatch import Timing
 

@@ -17,16 +17,16 @@ from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.phrases.understanding import Facts, Understanding
-from localvoice.engines.types import (
+from localvoice.engines.chat import (
     CALL_NOTHING,
     CHOOSE_FREELY,
     OPENING,
     ChatMessage,
-    Engines,
     Sampling,
     ToolCall,
     ToolOffer,
 )
+from localvoice.engines.types import Engines
 from localvoice.tools import Tool, ToolRegistry
 
 

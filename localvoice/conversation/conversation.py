@@ -15,20 +15,13 @@ from localvoice.contract.messages import in_utf8
 from localvoice.conversation.agent import Agent, Brief, Director
 from localvoice.conversation.history import History
 from localvoice.conversation.manner import Manner
-from localvoice.conversation.message_forms import asked, last_call, recent
+from localvoice.conversation.message_forms import asked, last_answer, last_call, recent
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import asks_about
 from localvoice.conversation.phrases.understood import ASIDE, Understood
-from localvoice.engines.pictures import unseen
-from localvoice.engines.types import (
-    CALL_OR_NOTHING,
-    CHOOSE_FREELY,
-    ChatMessage,
-    Image,
-    Llm,
-    ReplyItem,
-    ToolOffer,
-)
+from localvoice.engines.chat import CALL_OR_NOTHING, CHOOSE_FREELY, ChatMessage, ReplyItem, ToolOffer
+from localvoice.engines.pictures import Image, unseen
+from localvoice.engines.types import Llm
 from localvoice.languages import DEFAULT
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import Confirmation
@@ -177,6 +170,11 @@ class Conversation:
         prepared = await self.prepare(agent, spare=_NEXT_WORDS)
         if self.revision == before:
             self.history.trim(prepared.start, prepared.notes)
+
+    @property
+    def last_answer(self) -> str:
+        """What the user has heard last, all of it; empty if that is nothing."""
+        return self.last_reply or last_answer(self.history.messages)
 
     async def prepare(
         self,

@@ -23,7 +23,8 @@ from localvoice.conversation.message_forms import (
     waiting_calls,
 )
 from localvoice.conversation.notes import Note, exchange, fitted, told, with_note
-from localvoice.engines.types import ChatMessage, Image, ToolCall
+from localvoice.engines.chat import ChatMessage, ToolCall
+from localvoice.engines.pictures import Image
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.sentences import Reply, Written
-from localvoice.engines.types import CutOff, Retracted, Thinking, ToolCall
+from localvoice.engines.chat import CutOff, Retracted, Thinking, ToolCall
 from localvoice.observability.stopwatch import Stopwatch
 
 

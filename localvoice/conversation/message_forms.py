@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from localvoice.conversation.notes import Note
-from localvoice.engines.types import ChatMessage, ToolCall
+from localvoice.engines.chat import ChatMessage, ToolCall
 
 
 def counts(message: ChatMessage) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, count, pairwise
 from typing import Final
 
-from localvoice.engines.types import ChatMessage
+from localvoice.engines.chat import ChatMessage
 
 _REMEMBER: Final = "Remember what I told you earlier. {lines}"
 _REMEMBERED: Final = "Yes, I remember."

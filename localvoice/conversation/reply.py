@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import secrets
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -13,24 +12,16 @@ from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, in_utf8
 from localvoice.conversation.agent import Agent, Exchange, StageChange
 from localvoice.conversation.conversation import Conversation, Prepared
+from localvoice.conversation.known_answers import called, known_answer
 from localvoice.conversation.llm_pass import LlmPass
-from localvoice.conversation.message_forms import last_answer
-from localvoice.conversation.phrases.understood import (
-    Adjust,
-    Again,
-    Command,
-    Known,
-    Say,
-    Silence,
-    Understood,
-)
+from localvoice.conversation.phrases.understood import Command, Known, Silence, Understood
 from localvoice.conversation.reporting import Reporter
 from localvoice.conversation.sentences import Reply, Splitter, Written, written
 from localvoice.conversation.speaking import Piece, Speaker
 from localvoice.conversation.speculation import Draft
 from localvoice.conversation.tool_calls import MAX_CALLS, ToolCalls
+from localvoice.engines.chat import CALL_NOTHING, CutOff, Retracted, Thinking, ToolCall
 from localvoice.engines.speech_text import speakable
-from localvoice.engines.types import CALL_NOTHING, CutOff, PacedTts, Retracted, Thinking, ToolCall
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import GIVEN_UP, Confirmation, Consent, Settled
 
@@ -251,32 +242,13 @@ class ReplyWriter:
 
     async def _carry_out(self, understood: Understood) -> None:
         """What takes no LLM to understand; it is asked only if a tool that was called doesn't speak."""
-        self._complete = not isinstance(understood, Command)
-        match understood:
-            case Again():
-                await self._utter(self._last_answer() or understood.otherwise)
-            case Adjust():
-                await self._utter(self._adjusted(understood))
-                if understood.again is not None and (last := self._last_answer()):
-                    await self._utter(last)
-            case Say(text):
-                await self._utter(text)
-            case Command(name, arguments):
-                self._chosen = True
-                await self._act([ToolCall(f"call_{secrets.token_hex(8)}", name, arguments)])
-
-    def _last_answer(self) -> str:
-        return self.conversation.last_reply or last_answer(self.conversation.history.messages)
-
-    def _adjusted(self, wanted: Adjust) -> str:
-        """Speak in this manner from now on; what to say of it."""
-        before = self.conversation.manner
-        manner = before.changed(wanted.way)
-        if manner.speed not in (0, before.speed) and not isinstance(self.agent.engines.tts, PacedTts):
-            return wanted.unpaced
-        done = wanted.done if manner != before else wanted.at_its_end
-        self.conversation.manner = self.speaker.manner = manner
-        return done
+        if isinstance(understood, Command):
+            self._chosen = True
+            await self._act([called(understood)])
+            return
+        self._complete = True
+        for sentence in known_answer(understood, self.conversation, self.speaker, self.agent.engines.tts):
+            await self._utter(sentence)
 
     async def _act(self, calls: list[ToolCall]) -> None:
         await self._tools.run(calls)

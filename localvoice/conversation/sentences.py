@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from localvoice.engines.types import CutOff, ReplyItem, Retracted, Thinking, ToolCall
+from localvoice.engines.chat import CutOff, ReplyItem, Retracted, Thinking, ToolCall
 
 # These never look at a character twice (hence the lookbehinds and the possessive `++`): the text is searched
 # again at each token, and a model that falls into a loop writes long runs of anything.

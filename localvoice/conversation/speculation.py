@@ -19,7 +19,7 @@ from localvoice.conversation.history import History
 from localvoice.conversation.listening import Dropped
 from localvoice.conversation.manner import spoken
 from localvoice.conversation.sentences import Reply, Splitter, Written, written
-from localvoice.engines.types import Thinking
+from localvoice.engines.chat import Thinking
 from localvoice.observability.stopwatch import now
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from localvoice.contract.metrics import Metric
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.reporting import Reporter
-from localvoice.engines.types import CHOOSE_FREELY, ToolCall
+from localvoice.engines.chat import CHOOSE_FREELY, ToolCall
 from localvoice.observability.stopwatch import Stopwatch, now
 from localvoice.tools import ToolContext, ToolRegistry, confirmation
 from localvoice.tools.confirmation import Confirmation, Consent, Settled, question_of

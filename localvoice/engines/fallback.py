@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer
 from localvoice.engines.deadlines import reply_within
 from localvoice.engines.reasoning import spoken
-from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer
+from localvoice.engines.types import Llm
 
 FAILURES_TO_SWITCH: Final = 3
 """Failures in a row, of all requests together, after which the fallback takes over."""

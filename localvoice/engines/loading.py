@@ -14,6 +14,7 @@ import numpy as np
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame, concatenate
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, Sampling
 from localvoice.engines.deadlines import DeadlineStt, tts_within
 from localvoice.engines.fallback import LlmSource, RetryPolicy, load_with_fallback
 from localvoice.engines.jobs import counted
@@ -23,7 +24,7 @@ from localvoice.engines.piper import PiperTts
 from localvoice.engines.silero import WINDOW, SileroVad
 from localvoice.engines.smart_turn import SmartTurn
 from localvoice.engines.threads import Device, choose_device, plan_threads
-from localvoice.engines.types import ChatMessage, Engine, Engines, Llm, OwnEngines, Sampling, Tts
+from localvoice.engines.types import Engine, Engines, Llm, OwnEngines, Tts
 from localvoice.engines.whisper import ComputeType, WhisperStt, gpu_count
 from localvoice.engines.worker import Worker
 from localvoice.process.memory import give_all_back

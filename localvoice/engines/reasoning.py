@@ -11,7 +11,7 @@ from contextlib import aclosing
 from enum import Enum
 from typing import Final
 
-from localvoice.engines.types import ReplyItem, Retracted, Thinking
+from localvoice.engines.chat import ReplyItem, Retracted, Thinking
 
 BLOCKS: Final = {
     "<think>": "</think>",

@@ -23,7 +23,8 @@ from localvoice.application.hooks import (
 )
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, VoiceError
-from localvoice.engines.types import ToolCall, Transcript
+from localvoice.engines.chat import ToolCall
+from localvoice.engines.types import Transcript
 from localvoice.observability.log_context import session_tag, spoken
 from localvoice.observability.stopwatch import Timing
 

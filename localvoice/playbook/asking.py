@@ -9,7 +9,8 @@ from localvoice.application import calls as application
 from localvoice.application.calls import message_of
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.conversation.agent import Exchange
-from localvoice.engines.types import ChatMessage, Llm, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.types import Llm
 from localvoice.playbook import conditions
 from localvoice.playbook.conditions import OTHER_INTENT, REASON_LETTERS, Handler, Intent, IntentCondition
 from localvoice.playbook.schema import Playbook

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, S
 from pydantic.alias_generators import to_camel
 
 from localvoice.application.hooks import PlaybookContext
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 
 if TYPE_CHECKING:  # `import localvoice` leads here, and needs no conversation
     from localvoice.conversation.agent import Exchange

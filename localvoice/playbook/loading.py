@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from localvoice.config import PlaybookForm
-from localvoice.engines.types import ToolSpec
+from localvoice.engines.chat import ToolSpec
 from localvoice.files import read_named
 from localvoice.playbook.schema import Playbook, unusable
 from localvoice.tools import Tool

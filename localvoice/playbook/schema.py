@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import AliasChoices, BeforeValidator, Field, PositiveInt
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import CALL_NOTHING, CALL_SOMETHING, CHOOSE_FREELY
+from localvoice.engines.chat import CALL_NOTHING, CALL_SOMETHING, CHOOSE_FREELY
 from localvoice.playbook import conditions
 from localvoice.playbook.conditions import Condition, Handler, Name, PlaybookPart
 from localvoice.tools import ToolRegistry

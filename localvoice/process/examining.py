@@ -18,10 +18,10 @@ from typing import Final, NamedTuple, TextIO
 
 from localvoice.catalog.exams import ExamPart
 from localvoice.contract.errors import VoiceError
+from localvoice.engines.chat import ChatMessage, CutOff, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.loading import EngineFiles, EngineOptions, load_llm
 from localvoice.engines.threads import plan_threads
-from localvoice.engines.types import ChatMessage, CutOff, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.whisper import gpu_count
 from localvoice.process.exam import ESSENTIAL, PART_NAMES, ExamRequest
 from localvoice.process.trial import begin_trial, limit_memory

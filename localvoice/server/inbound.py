@@ -34,7 +34,7 @@ from localvoice.contract.client_messages import (
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.conversation.session import Session
 from localvoice.engines.llama.images import checked_image
-from localvoice.engines.types import Image
+from localvoice.engines.pictures import Image
 from localvoice.engines.worker import Worker
 from localvoice.observability.log_context import log_context
 from localvoice.observability.stopwatch import now

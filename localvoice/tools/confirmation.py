@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from localvoice.engines.chat import ToolCall
 from localvoice.engines.speech_text import speakable
-from localvoice.engines.types import ToolCall
 from localvoice.observability.stopwatch import now
 
 LONGEST_QUESTION: Final = 400

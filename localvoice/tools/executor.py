@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from localvoice.application import calls as application
 from localvoice.application.calls import ApplicationError, message_of, unharmed
 from localvoice.application.hooks import ToolResult
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.observability.log_context import failure
 from localvoice.tools import (
     InvalidArgumentsError,

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic.errors import PydanticUserError
 
 from localvoice.application.calls import result_of
-from localvoice.engines.types import ToolSpec
+from localvoice.engines.chat import ToolSpec
 from localvoice.languages.templates import Templates
 from localvoice.tools.confirmation import check_question
 from localvoice.tools.errors import InvalidArgumentsError, UnknownToolError

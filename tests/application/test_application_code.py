@@ -16,7 +16,7 @@ from localvoice.config import Settings
 from localvoice.contract.errors import ErrorCode
 from localvoice.contract.messages import ServerMessage
 from localvoice.conversation.agent import Agent
-from localvoice.engines.types import ToolCall, ToolSpec
+from localvoice.engines.chat import ToolCall, ToolSpec
 from localvoice.observability.adapters import ContainedMetrics
 from localvoice.playbook.asking import Handlers
 from localvoice.tools import Tool

@@ -12,7 +12,7 @@ from benchmarks import mind
 from benchmarks.mind.talk import Call, Talker, Voice
 from localvoice.config import Settings
 from localvoice.conversation.agent import Agent
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import ToolRegistry, tool
 from localvoice.transports.dialogue import dialogue
 from tests.support.fakes import FakeLlm, fake_engines

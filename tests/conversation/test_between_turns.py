@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from localvoice.engines.types import ChatMessage, Prompt, ToolOffer
+from localvoice.engines.chat import ChatMessage, Prompt, ToolOffer
 from tests.support.fakes import LLM_FAILED, FakeLlm, FakeStt, loud, silent
 from tests.support.histories import noted
 from tests.support.session_room import LONG, STEP, Room, Rooms

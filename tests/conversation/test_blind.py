@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from localvoice.conversation.phrases.pictures import BLIND, asks_about
-from localvoice.engines.types import Image
+from localvoice.engines.pictures import Image
 from tests.support.fakes import FakeLlm
 from tests.support.session_room import Rooms
 from tests.support.session_room import room as room

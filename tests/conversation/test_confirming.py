@@ -9,7 +9,7 @@ from localvoice.application.hooks import Hooks, LlmResult, Rejection, TurnContex
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.history import History
-from localvoice.engines.types import CALL_NOTHING, ToolCall
+from localvoice.engines.chat import CALL_NOTHING, ToolCall
 from localvoice.observability.stopwatch import Timing
 from localvoice.tools.confirmation import PATIENCE_SECONDS
 from tests.support.fakes import TTS_FAILED, FakeLlm, FakeStt, FakeTts, loud

@@ -16,7 +16,7 @@ from localvoice import (
     TransitionAction,
 )
 from localvoice.contract.messages import ToolCallStart
-from localvoice.engines.types import CALL_NOTHING
+from localvoice.engines.chat import CALL_NOTHING
 from tests.support.fakes import FakeLlm
 from tests.support.post import AGREED, QUESTION, Post, ask, call
 from tests.support.post import post as post

@@ -14,7 +14,8 @@ from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.sentences import Written
 from localvoice.conversation.speculation import Draft, Speculation
-from localvoice.engines.types import Image, ToolCall
+from localvoice.engines.chat import ToolCall
+from localvoice.engines.pictures import Image
 from localvoice.tools import tool
 from tests.support.fakes import LLM_FAILED, FakeLlm, FakeStt, FakeTts, fake_engines, loud, silent
 from tests.support.session_room import STEP, Room, Rooms, codes

@@ -10,7 +10,8 @@ from localvoice import Playbook, Stage
 from localvoice.contract.messages import Forgotten, LlmReply, TranscriptMessage
 from localvoice.conversation.history import History
 from localvoice.conversation.store import SessionStore
-from localvoice.engines.types import ChatMessage, Image, ToolCall
+from localvoice.engines.chat import ChatMessage, ToolCall
+from localvoice.engines.pictures import Image
 from localvoice.tools import ToolContext, tool
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines, until
 from tests.support.histories import noted

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.conversation.history import CANCELLED, History
-from localvoice.engines.types import ChatMessage, Image
+from localvoice.engines.chat import ChatMessage
+from localvoice.engines.pictures import Image
 from tests.support.histories import DOOR, after_turns, call, contents, for_llm, noted
 
 PROMPT = ChatMessage("system", "Be kind.")

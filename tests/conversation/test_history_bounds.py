@@ -7,7 +7,7 @@ import pytest
 
 from localvoice.conversation import history as history_module
 from localvoice.conversation.history import History
-from localvoice.engines.types import ChatMessage
+from localvoice.engines.chat import ChatMessage
 from tests.support.histories import call, for_llm
 from tests.support.histories import noted as notes_of
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localvoice.conversation.history import History
-from localvoice.engines.types import ChatMessage
+from localvoice.engines.chat import ChatMessage
 from tests.support.histories import DOOR, call, for_llm, through_json
 
 NOTES = 10_000

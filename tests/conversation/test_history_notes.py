@@ -1,7 +1,7 @@
 """The notes of what the LLM is no longer given: there at once, at any pace, and in a place that stays."""
 
 from localvoice.conversation.history import History
-from localvoice.engines.types import ChatMessage
+from localvoice.engines.chat import ChatMessage
 from tests.support.histories import contents, for_llm, noted
 
 ROOM = 2000

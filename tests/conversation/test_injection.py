@@ -9,7 +9,8 @@ import pytest
 from localvoice.application.hooks import ToolResult
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart
 from localvoice.conversation.history import History
-from localvoice.engines.types import ChatMessage, Image, Sampling, ToolCall, ToolOffer
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.engines.pictures import Image
 from localvoice.tools.result import content_of
 from tests.support.fakes import FakeLlm, FakeStt
 from tests.support.histories import noted

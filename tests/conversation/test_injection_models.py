@@ -15,10 +15,11 @@ from localvoice.catalog import ModelFilesError, load_catalog, models_folder, rea
 from localvoice.config import AgentSettings, Settings
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.history import History
+from localvoice.engines.chat import ToolCall, ToolOffer
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.llama.prompt import Prompts
+from localvoice.engines.pictures import Image
 from localvoice.engines.threads import plan_threads
-from localvoice.engines.types import Image, ToolCall, ToolOffer
 from localvoice.tools import ToolRegistry
 from localvoice.tools.result import content_of
 from localvoice.transports.dialogue import dialogue

@@ -9,7 +9,7 @@ from localvoice.application.hooks import Hooks
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmReply, ReplyHeard, TranscriptMessage, TtsMessage
 from localvoice.contract.metrics import Metric
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import tool
 from tests.support.fakes import STT_FAILED, WORD_SECONDS, FakeLlm, FakeStt, FakeTts, loud, silent
 from tests.support.session_room import LONG, ONSET, PAUSE, STEP, Room, Rooms, codes, now

@@ -3,7 +3,7 @@
 import pytest
 
 from localvoice.conversation.notes import Note, exchange, fitted, told, with_note
-from localvoice.engines.types import ChatMessage, ToolCall
+from localvoice.engines.chat import ChatMessage, ToolCall
 
 
 def said(*texts: str) -> list[ChatMessage]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from localvoice.conversation.history import CANCELLED, History
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from tests.support.histories import DOOR, after_turns, call, contents, for_llm, noted, through_json
 
 

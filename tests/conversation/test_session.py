@@ -7,7 +7,7 @@ import pytest
 
 from localvoice.application.hooks import Hooks
 from localvoice.contract.messages import ErrorMessage, LlmReply, TranscriptMessage, TurnMetrics
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.observability.hook_sets import logging_hooks
 from localvoice.observability.log_context import show_transcripts
 from localvoice.setting_sources import load_settings

@@ -18,7 +18,8 @@ from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.conversations import Sessions
 from localvoice.conversation.manner import Manner
 from localvoice.conversation.store import SessionStore
-from localvoice.engines.types import Image, ToolCall
+from localvoice.engines.chat import ToolCall
+from localvoice.engines.pictures import Image
 from localvoice.observability.log_context import session_tag
 from tests.support.directors import FakeDirector, refusal
 from tests.support.session_folder import quick_keys as quick_keys

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from localvoice import Playbook
 from localvoice.application.hooks import Hooks
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.observability.adapters import ConsoleMetrics
 from localvoice.observability.debug_audio import DebugAudio
 from localvoice.observability.hook_sets import verbose_hooks

@@ -10,7 +10,7 @@ from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.conversation.agent import Agent
 from localvoice.conversation.conversation import MAX_ANNOUNCEMENTS, MAX_ATTACHMENTS, Conversation
 from localvoice.conversation.conversations import SWEEP_SECONDS, Sessions
-from localvoice.engines.types import Image
+from localvoice.engines.pictures import Image
 from tests.support.directors import FakeDirector, refusal
 from tests.support.fakes import fake_engines
 

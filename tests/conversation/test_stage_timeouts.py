@@ -7,7 +7,7 @@ import pytest
 from localvoice import Playbook, TimeoutCondition, ToolCallCondition
 from localvoice.contract.messages import StageChangeMessage
 from localvoice.conversation.conversation import Conversation
-from localvoice.engines.types import ToolCall, ToolSpec
+from localvoice.engines.chat import ToolCall, ToolSpec
 from localvoice.tools import Tool
 from tests.support.fakes import FakeLlm, FakeStt, loud, silent
 from tests.support.playbook_talk import stage, way

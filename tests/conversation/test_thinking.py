@@ -7,7 +7,7 @@ import pytest
 from localvoice.application.hooks import Hooks
 from localvoice.contract.messages import LlmChunk, LlmReply
 from localvoice.conversation.reply import NO_WORDS, THINKS
-from localvoice.engines.types import Retracted, Thinking
+from localvoice.engines.chat import Retracted, Thinking
 from tests.support.fakes import FakeLlm, FakeStt, loud, silent
 from tests.support.session_room import Room, Rooms, codes
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
-from localvoice.engines.types import CALL_OR_NOTHING, ToolCall
+from localvoice.engines.chat import CALL_OR_NOTHING, ToolCall
 from localvoice.tools import Tool, ToolError, tool
 from tests.support.fakes import FakeLlm
 from tests.support.session_room import Room, Rooms, codes

@@ -8,7 +8,7 @@ import pytest
 from localvoice.application.hooks import Hooks, LlmResult, Rejection, TurnContext
 from localvoice.contract.messages import LlmReply
 from localvoice.conversation.reply import DONE, MORE, NO_WORDS
-from localvoice.engines.types import CutOff, ReplyItem, ToolCall
+from localvoice.engines.chat import CutOff, ReplyItem, ToolCall
 from localvoice.observability.stopwatch import Timing
 from localvoice.tools import tool
 from tests.support.fakes import FakeLlm

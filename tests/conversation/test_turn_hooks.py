@@ -9,7 +9,7 @@ import pytest
 from localvoice.application.hooks import Hooks, Rejection
 from localvoice.contract.messages import LlmReply
 from localvoice.contract.metrics import Metric
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import tool
 from tests.support.fakes import STT_FAILED, TTS_FAILED, FakeLlm, FakeStt, FakeTts
 from tests.support.hook_recorder import Recorder

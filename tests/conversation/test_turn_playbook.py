@@ -7,7 +7,7 @@ import pytest
 
 from localvoice import Playbook, Transition
 from localvoice.contract.messages import StageChangeMessage
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import tool
 from tests.support.fakes import FakeLlm
 from tests.support.hook_recorder import Recorder

@@ -8,7 +8,8 @@ import pytest
 
 from localvoice.audio.wav import read_wav
 from localvoice.contract.messages import ToolCallEnd, ToolCallStart, TtsMessage
-from localvoice.engines.types import CALL_NOTHING, Image, ToolCall
+from localvoice.engines.chat import CALL_NOTHING, ToolCall
+from localvoice.engines.pictures import Image
 from localvoice.tools import ToolContext, tool
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts
 from tests.support.session_room import LONG, Rooms, codes

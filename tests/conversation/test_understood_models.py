@@ -13,7 +13,7 @@ from localvoice.audio.frames import AudioFrame, concatenate
 from localvoice.audio.levels import PEAK
 from localvoice.config import Settings
 from localvoice.conversation.manner import LOUDEST, SLOWEST, Manner, spoken
-from localvoice.engines.types import ReplyItem
+from localvoice.engines.chat import ReplyItem
 from tests.support.folders import MODELS
 from tests.support.tiny_engines import need_files
 

@@ -15,9 +15,10 @@ from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.audio.wav import read_wav
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines import loading
+from localvoice.engines.chat import ChatMessage, Sampling
 from localvoice.engines.loading import EngineOptions, close_all, load_engines, warm_up_all
 from localvoice.engines.threads import choose_device
-from localvoice.engines.types import ChatMessage, Engines, Sampling
+from localvoice.engines.types import Engines
 from tests.support.folders import SPEECH
 from tests.support.tiny_engines import FILES, ON_CPU, need_files, speak, words
 

@@ -16,8 +16,9 @@ from localvoice.audio.frames import AudioFrame
 from localvoice.config import DeadlineSettings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines import worker as worker_module
+from localvoice.engines.chat import ChatMessage, Sampling
 from localvoice.engines.loading import close_all, load_engines
-from localvoice.engines.types import ChatMessage, Engines, Sampling
+from localvoice.engines.types import Engines
 from localvoice.engines.worker import troubles
 from tests.support.fakes import until
 from tests.support.tiny_engines import FILES, ON_CPU, need_files, speak, words

@@ -8,8 +8,8 @@ from contextlib import aclosing
 import pytest
 
 from localvoice.engines import reasoning
+from localvoice.engines.chat import CutOff, ReplyItem, Retracted, Thinking, ToolCall
 from localvoice.engines.reasoning import BLOCKS, SpokenText, left_open, spoken
-from localvoice.engines.types import CutOff, ReplyItem, Retracted, Thinking, ToolCall
 
 
 def heard(text: str, *sizes: int, ends: Sequence[str] = (), controls: Sequence[str] = ()) -> str:

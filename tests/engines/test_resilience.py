@@ -10,10 +10,11 @@ import pytest
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, Sampling
 from localvoice.engines.deadlines import DeadlineStt, DeadlineTts, reply_within
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.types import ChatMessage, Sampling, Stt, Transcript, Tts
+from localvoice.engines.types import Stt, Transcript, Tts
 from localvoice.engines.worker import Worker
 from localvoice.observability.stopwatch import now as now
 from tests.support.small_llama import MODEL

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.chat import ReplyItem, Sampling
 from localvoice.engines.fallback import ResilientLlm, RetryPolicy
-from localvoice.engines.types import Llm, ReplyItem, Sampling
+from localvoice.engines.types import Llm
 from tests.support.failing_minds import (
     FAILED,
     FINE,

@@ -9,8 +9,9 @@ import pytest
 from localvoice.catalog import CatalogError, ModelFiles, load_catalog
 from localvoice.config import AgentSettings
 from localvoice.conversation.agent import sampling_of
+from localvoice.engines.chat import ChatMessage, ReplyItem, Sampling, ToolOffer
 from localvoice.engines.fallback import LlmSource, ResilientLlm, load_with_fallback
-from localvoice.engines.types import ChatMessage, Llm, ReplyItem, Sampling, ToolOffer
+from localvoice.engines.types import Llm
 from localvoice.startup import _engine_files
 from tests.support.failing_minds import FAILED, FINE, PATIENCE, QUESTION, Mind, Script, Spare
 

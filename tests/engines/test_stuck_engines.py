@@ -13,6 +13,7 @@ import pytest
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.audio.wav import wav_bytes
+from localvoice.engines.chat import Prompt, Sampling
 from localvoice.engines.deadlines import DeadlineStt, DeadlineTts
 from localvoice.engines.fallback import ResilientLlm, RetryPolicy
 from localvoice.engines.jobs import Stop
@@ -20,7 +21,7 @@ from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.loading import close_all
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.smart_turn import SmartTurn
-from localvoice.engines.types import Engines, Prompt, Sampling, Transcript
+from localvoice.engines.types import Engines, Transcript
 from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.worker import Worker, troubles
 from tests.support.fakes import FakeVad, loud, until

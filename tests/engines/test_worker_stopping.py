@@ -12,11 +12,11 @@ import pytest
 from localvoice.contract.errors import VoiceError
 from localvoice.engines import jobs as job_module
 from localvoice.engines import worker as worker_module
+from localvoice.engines.chat import ChatMessage, Sampling
 from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.piper import PiperTts
 from localvoice.engines.smart_turn import SmartTurn
-from localvoice.engines.types import ChatMessage, Sampling
 from localvoice.engines.whisper import WhisperStt
 from localvoice.engines.worker import Worker
 from tests.support.fakes import loud, until

@@ -21,7 +21,8 @@ from localvoice.application.hooks import (
 )
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec, Transcript
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.types import Transcript
 from localvoice.observability.hook_sets import error_hooks, logging_hooks, timing_hooks, verbose_hooks
 from localvoice.observability.log_context import session_tag, show_transcripts
 from localvoice.observability.stopwatch import Timing

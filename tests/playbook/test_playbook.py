@@ -25,7 +25,7 @@ from localvoice.config import AgentSettings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.metrics import NoMetrics
 from localvoice.conversation.agent import Exchange
-from localvoice.engines.types import ToolCall, ToolSpec
+from localvoice.engines.chat import ToolCall, ToolSpec
 from localvoice.playbook.director import PlaybookDirector
 from localvoice.playbook.loading import MAX_BYTES
 from localvoice.tools import Tool, ToolRegistry

@@ -21,7 +21,7 @@ from localvoice import (
     check_playbook,
 )
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import ToolSpec
+from localvoice.engines.chat import ToolSpec
 from localvoice.tools import Tool, ToolRegistry
 
 

@@ -20,7 +20,7 @@ from localvoice import (
     TransitionAction,
 )
 from localvoice.conversation.agent import Exchange
-from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.playbook.asking import classify, transition_tool
 from localvoice.playbook.conditions import Evidence, Handler, Intent, Verdict, judge, words_of
 

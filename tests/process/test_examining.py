@@ -9,8 +9,8 @@ import pytest
 
 from localvoice.catalog.exams import ExamPart
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, CutOff, Prompt, ReplyItem, Sampling, ToolCall, ToolOffer
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.types import ChatMessage, CutOff, Prompt, ReplyItem, Sampling, ToolCall, ToolOffer
 from localvoice.process import examining
 from localvoice.process.exam import PART_NAMES, ExamRequest
 from localvoice.process.examining import FIRST_WORD_SECONDS, TOKENS_A_SECOND

@@ -17,7 +17,8 @@ from localvoice.application import hooks
 from localvoice.application.hooks import Hooks
 from localvoice.contract.errors import ErrorCode
 from localvoice.contract.metrics import Metric
-from localvoice.engines.types import ToolCall, Transcript
+from localvoice.engines.chat import ToolCall
+from localvoice.engines.types import Transcript
 from localvoice.observability import hook_sets
 from localvoice.transports.dialogue import Answer
 from tests.support.folders import ROOT

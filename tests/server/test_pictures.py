@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from localvoice.contract.client_messages import Attachment
-from localvoice.engines.types import Image
+from localvoice.engines.pictures import Image
 from localvoice.server import inbound
 from localvoice.server.inbound import PayloadDecoder
 from tests.support.fakes import FakeLlm, fake_engines, until

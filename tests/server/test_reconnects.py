@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 from aiohttp import WSMsgType
 
-from localvoice.engines.types import ChatMessage
+from localvoice.engines.chat import ChatMessage
 from tests.support.cut_clients import cut
 from tests.support.cut_clients import times as times
 from tests.support.fakes import until

@@ -10,7 +10,7 @@ import pytest
 
 from localvoice.audio.wav import read_wav, wav_bytes
 from localvoice.contract.metrics import Metric
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.observability.adapters import InMemoryMetrics
 from localvoice.observability.prometheus import PrometheusMetrics
 from localvoice.tools import ToolRegistry, tool

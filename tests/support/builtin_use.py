@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localvoice.application.hooks import ToolResult
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import ToolContext, ToolRegistry
 from localvoice.tools.builtin import builtin_tools
 from localvoice.tools.executor import ToolExecutor

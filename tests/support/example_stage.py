@@ -14,7 +14,8 @@ import pytest
 from localvoice import startup
 from localvoice.api import LocalVoice
 from localvoice.application.hooks import Hooks
-from localvoice.engines.types import OwnEngines, ToolCall
+from localvoice.engines.chat import ToolCall
+from localvoice.engines.types import OwnEngines
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines
 from tests.support.folders import EXAMPLES_FOLDER
 from tests.support.server_site import Site

@@ -9,8 +9,9 @@ import pytest
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.engines import fallback
+from localvoice.engines.chat import ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer, ToolSpec
 from localvoice.engines.fallback import LlmSource, RetryPolicy
-from localvoice.engines.types import ChatMessage, Llm, Prompt, ReplyItem, Sampling, ToolOffer, ToolSpec
+from localvoice.engines.types import Llm
 from localvoice.observability.stopwatch import now as now
 
 QUESTION = [ChatMessage("user", "How are you?")]

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from localvoice import KeywordCondition, Playbook, Stage, Transition, TransitionAction
 from localvoice.config import Settings
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.engines.llama.images import image_size
-from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.server.app import VoiceServer
 from localvoice.server.endpoint import open_endpoint
 from localvoice.tools import ToolContext, ToolError, ToolRegistry, tool

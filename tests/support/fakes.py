@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from localvoice.audio.frames import SPEECH_RATE, AudioFrame
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import ChatMessage, Engines, Prompt, ReplyItem, Sampling, ToolOffer, Transcript
+from localvoice.engines.chat import ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer
+from localvoice.engines.types import Engines, Transcript
 
 VOICE_RATE = 22_050
 WORD_SECONDS = 0.06

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from localvoice.engines.chat import ChatMessage, ReplyItem, Sampling, ToolOffer, ToolSpec
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.types import ChatMessage, ReplyItem, Sampling, ToolOffer, ToolSpec
 from tests.support.llama_reads import counted_reads
 from tests.support.random_gguf import CHATML, EMBEDDING, EMPTY_THOUGHT, FAMILIES, Family, write_model
 from tests.support.small_llama import PLAN

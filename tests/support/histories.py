@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable
 
 from localvoice.conversation.history import History
-from localvoice.engines.types import ChatMessage, Image, ToolCall
+from localvoice.engines.chat import ChatMessage, ToolCall
+from localvoice.engines.pictures import Image
 
 DOOR = Image(b"door", "image/png", "a red door")
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 
 Way = Literal["result", "error", "typed", "spoken", "picture", "announced", "notes", "restored"]
 

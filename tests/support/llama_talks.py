@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
+from localvoice.engines.chat import ChatMessage, Sampling
 from localvoice.engines.llama import cache as llama_state
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.types import ChatMessage, Sampling
 from tests.support.llama_reads import counted_reads
 from tests.support.small_llama import MODEL, PLAN
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from localvoice import Playbook, check_playbook, llmrtc_playbook, llmrtc_tool
 from localvoice.config import Settings
 from localvoice.contract.messages import StageChangeMessage
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import Tool, ToolContext, ToolRegistry
 from localvoice.transports.dialogue import dialogue
 from tests.support.directors import agent_of

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import ToolRegistry
 from localvoice.tools.builtin import builtin_tools
 from tests.support.fakes import FakeLlm, fake_engines

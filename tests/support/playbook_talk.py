@@ -11,7 +11,7 @@ from localvoice.application.hooks import Hooks, ToolResult
 from localvoice.config import AgentSettings
 from localvoice.contract.metrics import NO_TAGS, Metric, Tags
 from localvoice.conversation.agent import Exchange, StageChange
-from localvoice.engines.types import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.playbook.director import PlaybookDirector
 from localvoice.tools import Tool, ToolRegistry
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import Tool, tool
 from tests.support.session_room import Room
 

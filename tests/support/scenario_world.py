@@ -18,7 +18,7 @@ from localvoice.config import Settings
 from localvoice.contract.messages import ServerMessage, ToolCallEnd
 from localvoice.conversation.conversation import Conversation
 from localvoice.conversation.session import Session
-from localvoice.engines.types import (
+from localvoice.engines.chat import (
     CALL_NOTHING,
     ChatMessage,
     ReplyItem,
@@ -26,8 +26,8 @@ from localvoice.engines.types import (
     ToolCall,
     ToolOffer,
     ToolSpec,
-    Transcript,
 )
+from localvoice.engines.types import Transcript
 from localvoice.tools import Tool, ToolContext, ToolRegistry
 from tests.support.directors import agent_of
 from tests.support.fakes import (

@@ -15,8 +15,9 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from localvoice import cli, startup
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.engines.jobs import Stop
-from localvoice.engines.types import ChatMessage, Engines, Sampling, ToolCall, ToolOffer
+from localvoice.engines.types import Engines
 from localvoice.engines.worker import Worker
 from tests.support.fake_portaudio import FakePortAudio, info
 from tests.support.fakes import fake_engines

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from localvoice.application.hooks import ToolResult
-from localvoice.engines.types import ToolCall, ToolSpec
+from localvoice.engines.chat import ToolCall, ToolSpec
 from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry
 from localvoice.tools.executor import ToolExecutor
 

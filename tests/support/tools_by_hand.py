@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from localvoice.engines.types import ToolSpec
+from localvoice.engines.chat import ToolSpec
 from localvoice.tools import Tool, ToolContext
 
 CONTEXT = ToolContext("call", "session", "turn", asyncio.Event(), lambda seconds, text: None)

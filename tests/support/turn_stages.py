@@ -11,7 +11,8 @@ from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
 from localvoice.audio.frames import AudioFrame
-from localvoice.engines.types import ChatMessage, Engines, Sampling, ToolCall, ToolOffer, Transcript
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer
+from localvoice.engines.types import Engines, Transcript
 from localvoice.tools import ToolRegistry, tool
 from tests.support.fakes import FakeLlm, FakeStt, FakeTts, fake_engines, loud, silent, until
 from tests.support.server_site import Client

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import ToolContext, ToolError, ToolRegistry
 from localvoice.tools.builtin import builtin_tools, places, wall
 from localvoice.tools.builtin.places import zone_of

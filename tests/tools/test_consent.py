@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localvoice.engines.chat import ToolSpec
 from localvoice.engines.speech_text import speakable
-from localvoice.engines.types import ToolSpec
 from localvoice.tools import Tool, tool
 from localvoice.tools.confirmation import LONGEST_QUESTION, Consent, consent, question_of
 

@@ -20,7 +20,7 @@ from localvoice import (
 from localvoice.application.hooks import Hooks, TurnContext
 from localvoice.config import Settings
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
-from localvoice.engines.types import ToolCall, ToolSpec
+from localvoice.engines.chat import ToolCall, ToolSpec
 from localvoice.tools import Tool, ToolRegistry, tool
 from tests.support.error_watch import SAID, Watch, ask, goes_on
 from tests.support.fakes import FakeLlm, fake_engines

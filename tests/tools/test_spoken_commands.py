@@ -12,7 +12,7 @@ import pytest
 
 from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.conversation.phrases.understood import Command
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import reminders as reminders_module
 from localvoice.tools.builtin import builtin_tools, wall
 from localvoice.tools.reminders import Reminders

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from localvoice.application.hooks import ToolResult
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.tools import Tool, ToolContext, ToolError, ToolRegistry, tool
 from localvoice.tools.executor import ToolExecutor
 from localvoice.tools.result import content_of

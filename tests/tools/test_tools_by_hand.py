@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from localvoice.engines.types import ToolSpec
+from localvoice.engines.chat import ToolSpec
 from localvoice.tools import InvalidArgumentsError, Tool
 from tests.support.tools_by_hand import ARGUMENTS, NUMBER_SCHEMA, by_hand, call
 

@@ -4,8 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from localvoice.engines.pictures import describes
-from localvoice.engines.types import Image
+from localvoice.engines.pictures import Image, describes
 
 BLIND: Final = (
     "I can't look at pictures: the language model in use reads text only. Tell me in words what it shows."

@@ -5,8 +5,7 @@ said. The sentences are in `localvoice/languages`, one file for a language, and 
 """
 
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -14,8 +13,9 @@ from typing import Any, Final, cast
 from localvoice.config import PhraseSettings
 from localvoice.conversation.manner import Way
 from localvoice.conversation.phrases.abilities import abilities, is_served
+from localvoice.conversation.phrases.clauses import joint_wish, parts, sentences_of
 from localvoice.conversation.phrases.understood import Adjust, Again, Command, Say, Silence, Understood
-from localvoice.engines.types import ToolCall
+from localvoice.engines.chat import ToolCall
 from localvoice.languages import DEFAULT, Language, language
 from localvoice.languages.templates import LONGEST, PLAIN, Templates, Usage
 from localvoice.observability.log_context import failure
@@ -48,10 +48,6 @@ _BEFORE_COMMANDS: Final = ("stop", "again")
 """What goes before the sentences of tools, of which one may take any word."""
 _WISHES: Final = ("stop", "again", "manner")
 """What people say in several clauses: "You're too fast. Say that again."."""
-_LIGHT: Final = ("stop", "again", "again.louder", "again.slower", "thanks")
-"""What is said before and after something else: "sorry, what time is it?"."""
-_SENTENCES: Final = re.compile(r"(?<=[.!?…])\s+")
-_CLAUSES: Final = re.compile(r"(?<=[.!?…,;:])\s+")
 _FURTHEST: Final = {
     "slower": "manner.slowest",
     "faster": "manner.fastest",
@@ -104,9 +100,11 @@ class Understanding:
             return self._command(words, tools, last_call, None)
         if (danger := self._danger(words, known)) is not None:
             return self._answer(danger, tools, known)
-        if (wish := self._wish(words, known)) is not None:
-            return self._answer(wish, tools, known)
-        for part in _parts(words, known):
+        if len(words.split()) <= LONGEST:
+            wish = joint_wish(words, known, lambda clause: self._wished(clause, known))
+            if wish is not None:
+                return self._answer(wish, tools, known)
+        for part in parts(words, known):
             if (understood := self._whole(part, tools, last_call, known)) is not None:
                 return understood
         return self._among_others(words, tools, known) or self._loosely(words, tools, known)
@@ -127,32 +125,14 @@ class Understanding:
 
     def _danger(self, words: str, known: Language) -> str | None:
         """The emergency, or the harm, that a sentence tells of, or all of them together."""
-        meant = [each for each in _SENTENCES.split(words) if not known.excuses("emergency", each)]
-        if len(meant) > 1 and "".join(meant) == "".join(_SENTENCES.split(words)):
+        meant = [each for each in sentences_of(words) if not known.excuses("emergency", each)]
+        if len(meant) > 1 and "".join(meant) == "".join(sentences_of(words)):
             meant.append(words)
         for name in known.phrases:
             if name.startswith(_DANGERS) and self._applies(name):
                 if any(known.means(name, each) for each in meant):
                     return name
         return None
-
-    def _wish(self, words: str, known: Language) -> str | None:
-        """What all clauses together ask for, of which some may only tell why: "I'm on the phone, hush."."""
-        clauses = _CLAUSES.split(words.strip())
-        if len(clauses) == 1 or len(words.split()) > LONGEST:
-            return None
-        names: set[str] = set()
-        for clause in clauses:
-            if (name := self._wished(clause, known)) is not None:
-                names.add(name)
-            elif clause.endswith("?") or not (known.fillers.fit(clause) or known.asides.fit(clause)):
-                return None
-        kinds = {name.partition(".")[0] for name in names}
-        ways = {way for name in names if (way := name.partition(".")[2])}
-        if not names or len(ways) > 1 or len(kinds - {"manner"}) > 1 or kinds == {"stop", "manner"}:
-            return None
-        name = ".".join(["again" if "again" in kinds else kinds.pop(), *ways])
-        return None if known.excuses(name, words) else name
 
     def _wished(self, clause: str, known: Language) -> str | None:
         meant = (
@@ -179,7 +159,7 @@ class Understanding:
 
     def _among_others(self, words: str, tools: Sequence[Tool], known: Language) -> Understood | None:
         """What one of several sentences asks of a tool, where no other one asks for anything."""
-        sentences = _SENTENCES.split(words.strip())
+        sentences = sentences_of(words)
         if len(sentences) == 1 or len(words.split()) > 2 * LONGEST:
             return None
         commands = [self._command(each, tools, None, known) for each in sentences]
@@ -249,31 +229,6 @@ class Understanding:
             if (command := _called(tool, tool.phrases, words, usage)) is not None:
                 return command
         return None
-
-
-def _parts(words: str, known: Language) -> Iterator[str]:
-    """The words, and then what is left without light ones around them, if these are clauses of their own."""
-    yield words
-    clauses = _CLAUSES.split(words.strip())
-    if len(clauses) == 1:
-        return
-    light = [_is_light(clause, known) for clause in clauses]
-    if all(light):
-        yield next((each for each in reversed(clauses) if not known.fillers.fit(each)), "")
-        return
-    first = light.index(False)
-    last = len(light) - light[::-1].index(False)
-    for begin in range(1, first + 1):
-        yield " ".join(clauses[begin:])
-    if last < len(clauses):
-        yield " ".join(clauses[:last])
-        yield " ".join(clauses[first:last])
-
-
-def _is_light(clause: str, known: Language) -> bool:
-    return known.fillers.fit(clause) or any(
-        known.phrases[name].fit(clause) for name in _LIGHT if name in known.phrases
-    )
 
 
 def _called(tool: Tool, sentences: tuple[str, ...], words: str, usage: Usage) -> Command | None:

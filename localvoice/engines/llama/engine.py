@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import llama_cpp
 
+from localvoice.engines.chat import CALL_NOTHING, OPENING, ChatMessage, Prompt, ReplyItem, Sampling, ToolOffer
 from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.llama.cache import KEPT_MB, READ_STEP, PromptCache
 from localvoice.engines.llama.lease import CacheLease
@@ -23,15 +24,6 @@ from localvoice.engines.llama.prompt import SEED, Prompts, failure
 from localvoice.engines.llama.vision import IMAGE_TOKENS, SeeingLlama
 from localvoice.engines.llama.writing import Writer
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.types import (
-    CALL_NOTHING,
-    OPENING,
-    ChatMessage,
-    Prompt,
-    ReplyItem,
-    Sampling,
-    ToolOffer,
-)
 from localvoice.engines.worker import Worker, told
 
 ALL_LAYERS: Final = -1

@@ -10,12 +10,12 @@ from typing import Any, Final
 import llama_cpp
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, Prompt, ToolOffer, ToolSpec
 from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.kept import shared
 from localvoice.engines.llama.template import ChatTemplate
 from localvoice.engines.llama.vision import SeeingLlama
 from localvoice.engines.pictures import unseen
-from localvoice.engines.types import ChatMessage, Prompt, ToolOffer, ToolSpec
 
 SEED: Final = 1
 """The same conversation gets the same answers, at any temperature."""

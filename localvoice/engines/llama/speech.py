@@ -13,12 +13,12 @@ from typing import Any, Final
 import llama_cpp
 from llama_cpp import LogitsProcessorList
 
+from localvoice.engines.chat import CutOff, ReplyItem, Retracted, Sampling, Thinking
 from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.cache import PromptCache
 from localvoice.engines.llama.pace import Pace
 from localvoice.engines.llama.prompt import SEED, Prompts
 from localvoice.engines.reasoning import MOST_SECONDS, Patience, SpokenText
-from localvoice.engines.types import CutOff, ReplyItem, Retracted, Sampling, Thinking
 
 _CLOSING_TOKENS: Final = 16
 """Room for what ends a reasoning, at least."""

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from localvoice.engines.types import (
+from localvoice.engines.chat import (
     CALL_NOTHING,
     CALL_OR_NOTHING,
     CALL_SOMETHING,

@@ -23,7 +23,7 @@ from localvoice.engines.jobs import Stop
 from localvoice.engines.llama.images import decode_image, image_size
 from localvoice.engines.llama.marks import cut
 from localvoice.engines.llama.patches import free_with
-from localvoice.engines.types import Image
+from localvoice.engines.pictures import Image
 
 IMAGE_TOKENS: Final = 512
 """Tokens of one image at most, where the model leaves a choice, and what is computed at a time: some models

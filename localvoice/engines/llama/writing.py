@@ -17,6 +17,15 @@ import numpy.typing as npt
 from llama_cpp import LogitsProcessorList
 from llama_cpp.llama_grammar import LlamaGrammar
 
+from localvoice.engines.chat import (
+    CALL_OR_NOTHING,
+    ChatMessage,
+    ReplyItem,
+    Sampling,
+    ToolCall,
+    ToolOffer,
+    ToolSpec,
+)
 from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.cache import PromptCache
 from localvoice.engines.llama.grammar import call_grammar
@@ -27,15 +36,6 @@ from localvoice.engines.llama.patches import compute
 from localvoice.engines.llama.prompt import SEED, Prompts, failure
 from localvoice.engines.llama.speech import SpeechWriter
 from localvoice.engines.threads import ThreadPlan
-from localvoice.engines.types import (
-    CALL_OR_NOTHING,
-    ChatMessage,
-    ReplyItem,
-    Sampling,
-    ToolCall,
-    ToolOffer,
-    ToolSpec,
-)
 
 Logits = npt.NDArray[np.floating[Any]]
 """What the model thinks of each token as the next one, shape (vocabulary,)."""

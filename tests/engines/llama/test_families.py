@@ -10,8 +10,9 @@ import llama_cpp
 import pytest
 
 from localvoice.engines import jobs as job_module
+from localvoice.engines.chat import ChatMessage, Sampling, ToolCall, ToolOffer
 from localvoice.engines.llama.marks import MOST_MARKS
-from localvoice.engines.types import ChatMessage, Image, Sampling, ToolCall, ToolOffer
+from localvoice.engines.pictures import Image
 from tests.support.family_talks import KINDS, LIGHT, RECURRENT, SYSTEM, assistant, loaded, user
 from tests.support.images import png
 from tests.support.random_gguf import CHATML, FAMILIES, Family

@@ -13,7 +13,7 @@ from localvoice import Playbook, Stage, StageContext
 from localvoice.application.hooks import Hooks, Rejection
 from localvoice.contract.messages import ErrorMessage, ToolCallEnd
 from localvoice.conversation.conversations import _record_of
-from localvoice.engines.types import ToolCall, ToolSpec
+from localvoice.engines.chat import ToolCall, ToolSpec
 from localvoice.tools import Tool, ToolContext, ToolError
 from tests.support.fakes import FakeLlm
 from tests.support.session_room import Room, Rooms, codes

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, CutOff, ReplyItem, Sampling
 from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.llama import patches
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.llama.tool_prompt import Turn
-from localvoice.engines.types import ChatMessage, CutOff, ReplyItem, Sampling
 from tests.support.small_llama import MODEL, PLAN
 
 QUESTION = [

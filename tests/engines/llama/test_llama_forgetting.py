@@ -6,8 +6,8 @@ import llama_cpp
 import pytest
 
 from localvoice.engines import jobs as job_module
+from localvoice.engines.chat import ChatMessage
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.types import ChatMessage
 from tests.support.llama_talks import eggs, france, reply
 from tests.support.llama_talks import llm as llm
 from tests.support.llama_talks import loaded as loaded

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from localvoice.engines import jobs as job_module
+from localvoice.engines.chat import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.llama import cache as llama_state
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.llama.kept import WORTH_A_CHANGE, Kept, best_start, shared
-from localvoice.engines.types import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from tests.support.llama_talks import FEW, SYSTEM, Talk, eggs, france, reply
 from tests.support.llama_talks import llm as llm
 from tests.support.llama_talks import loaded as loaded

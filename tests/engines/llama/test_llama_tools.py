@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from localvoice.catalog import ModelFilesError, load_catalog, models_folder, ready
 from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.llama.tool_prompt import talk_name
 from localvoice.engines.threads import plan_threads
-from localvoice.engines.types import ChatMessage, ReplyItem, Sampling, ToolCall, ToolOffer, ToolSpec
 from tests.support.llama_reads import counted_reads
 
 pytestmark = pytest.mark.integration

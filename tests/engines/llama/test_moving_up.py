@@ -2,8 +2,8 @@
 
 import pytest
 
+from localvoice.engines.chat import ChatMessage
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.types import ChatMessage
 from tests.support.llama_talks import FEW, SYSTEM, eggs, reply
 from tests.support.llama_talks import llm as llm
 from tests.support.llama_talks import loaded as loaded

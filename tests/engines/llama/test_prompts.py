@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, Prompt, Sampling, ToolOffer, ToolSpec
 from localvoice.engines.llama.engine import LlamaLlm
-from localvoice.engines.types import ChatMessage, Image, Prompt, Sampling, ToolOffer, ToolSpec
+from localvoice.engines.pictures import Image
 from tests.support.small_llama import MODEL, PLAN
 
 pytestmark = pytest.mark.integration

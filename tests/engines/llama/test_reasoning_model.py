@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from localvoice.engines.chat import CutOff, ReplyItem, Retracted, Sampling, Thinking, ToolOffer
 from localvoice.engines.reasoning import Patience
-from localvoice.engines.types import CutOff, ReplyItem, Retracted, Sampling, Thinking, ToolOffer
 from tests.support.family_talks import LIGHT, SYSTEM, Counted, loaded, user
 from tests.support.random_gguf import CHATML, FAMILIES, Family
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localvoice.engines.chat import ChatMessage, ToolCall, ToolOffer, ToolSpec
 from localvoice.engines.llama import tool_prompt
 from localvoice.engines.llama.tool_prompt import Turn, answered_calls, choices, head, talk_name
-from localvoice.engines.types import ChatMessage, ToolCall, ToolOffer, ToolSpec
 
 TIME = ToolSpec(
     "get_time",

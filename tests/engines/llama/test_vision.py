@@ -10,13 +10,13 @@ import pytest
 from llama_cpp import mtmd_cpp
 
 from localvoice.contract.errors import ErrorCode, VoiceError
+from localvoice.engines.chat import ChatMessage, Sampling
 from localvoice.engines.jobs import Stop, Stopped
 from localvoice.engines.llama import vision
 from localvoice.engines.llama.engine import LlamaLlm
 from localvoice.engines.llama.template import ChatTemplate
 from localvoice.engines.llama.vision import SeeingLlama
-from localvoice.engines.pictures import unseen
-from localvoice.engines.types import ChatMessage, Image, Sampling
+from localvoice.engines.pictures import Image, unseen
 from tests.support.images import png
 from tests.support.small_llama import MODEL, PLAN
 from tests.support.tiny_projector import write_projector
