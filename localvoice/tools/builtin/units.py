@@ -5,12 +5,13 @@ import difflib
 import functools
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from localvoice.tools import ToolError, tool
 from localvoice.tools.builtin.arithmetic import spoken_number
@@ -20,6 +21,7 @@ from localvoice.tools.builtin.cooking import (
     grams_per_cup,
     nothing_or_ingredient,
 )
+from localvoice.tools.builtin.words.kinds import go_together, kind_of
 from localvoice.tools.builtin.words.quantities import GAS_MARK, quantity_of
 from localvoice.tools.builtin.words.wording import accepted_by
 
@@ -40,11 +42,18 @@ _EVERYDAY: Final = dict(
     kn=knot kt=knot ha=hectare ms=millisecond s=second sec=second min=minute h=hour hr=hour d=day yr=year
     b=byte kb=kilobyte mb=megabyte gb=gigabyte tb=terabyte kbit=kilobit mbit=megabit gbit=gigabit
     kib=kibibyte mib=mebibyte gib=gibibyte tib=tebibyte
-    c=degree_Celsius centigrade=degree_Celsius f=degree_Fahrenheit k=kelvin""".split()
+    c=degree_Celsius centigrade=degree_Celsius f=degree_Fahrenheit k=kelvin mil=milliliter
+    psi=pound_force_per_square_inch""".split()
 )
 # Where pint means another thing: it converts bytes to radians, its decade is logarithmic, and its acres and
 # fathoms are made of the survey foot, which is no longer in use.
-_REDEFINED: Final = ("bit = [data]", "radian = [angle]", "decade = 10 * year", "survey_foot = foot")
+_REDEFINED: Final = (
+    "bit = [data]",
+    "radian = [angle]",
+    "stick = 8 * tablespoon",
+    "decade = 10 * year",
+    "survey_foot = foot",
+)
 _SPOKEN: Final = {
     "metric_ton": "tonne",
     "pound_force_per_square_inch": "pound per square inch",
@@ -72,6 +81,28 @@ _REWRITES: Final = (
 _FACTOR: Final = re.compile(r"(?:(square|cubic) )?(.*?)([23]?)", re.IGNORECASE)
 _POWERS: Final = {"square": 2, "cubic": 3, "2": 2, "3": 3}
 _MAX_CHARACTERS: Final = 60
+_METRIC: Final = {
+    "length": (("centimeter", 300), ("meter", 1000), ("kilometer", 0)),
+    "mass": (("gram", 1000), ("kilogram", 0)),
+    "volume": (("milliliter", 1000), ("liter", 0)),
+    "temperature": (("degree_Celsius", 0),),
+    "speed": (("kilometer_per_hour", 0),),
+    "area": (("square_meter", 0),),
+}
+_IMPERIAL: Final = {
+    "length": (("inch", 24), ("foot", 1000), ("mile", 0)),
+    "mass": (("ounce", 16), ("pound", 0)),
+    "volume": (("fluid_ounce", 8), ("cup", 8), ("gallon", 0)),
+    "temperature": (("degree_Fahrenheit", 0),),
+    "speed": (("mile_per_hour", 0),),
+}
+_USUAL: Final[Mapping[str, Mapping[str, tuple[tuple[str, int], ...]]]] = {
+    "metric": _METRIC,
+    "european": _METRIC,
+    "imperial": _IMPERIAL,
+    "american": _IMPERIAL,
+}
+"""Units by what they measure, each with how many of it are said in the next one."""
 _STEPS: Final = (
     (100, Fraction(5)),
     (10, Fraction(1)),
@@ -79,6 +110,9 @@ _STEPS: Final = (
     (-math.inf, Fraction(1, 100)),
 )
 """Of what is weighed in cups: from which size on it is rounded to what."""
+
+
+_ASKS: Final = re.compile(r"\b(?:what|how|that|is|in|please|i|it|need|should)\b")
 
 
 @dataclass(frozen=True)
@@ -93,11 +127,24 @@ class _Unit:
         return dimensions.get(self.unit.dimensionality, "something else")
 
 
+def _fitting(to_unit: str, info: ValidationInfo) -> str:
+    """Raises `ValueError` where it measures something else than what is to be converted."""
+    if "from_unit" not in info.data:
+        return to_unit
+    quantity = quantity_of(info.data["from_unit"])
+    source, target = kind_of(quantity.unit), kind_of(to_unit.partition(" of ")[0])
+    if _ASKS.search(quantity.ingredient):
+        raise ValueError(f"{quantity.ingredient[:40]!r} is no ingredient")
+    if not go_together(source, target):
+        raise ValueError(f"{info.data['from_unit'][:40]!r} measures {source}, and {to_unit[:40]!r} {target}")
+    return to_unit
+
+
 @tool(speaks=True)
 async def convert_units(
     value: float,
     from_unit: Annotated[str, accepted_by(quantity_of), Field(description="like mile")],
-    to_unit: Annotated[str, Field(description="like kilometer")],
+    to_unit: Annotated[str, AfterValidator(_fitting), Field(description="like kilometer")],
     ingredient: Annotated[
         str, accepted_by(nothing_or_ingredient), Field(description="in recipes, like flour")
     ] = "",
@@ -123,10 +170,13 @@ def _convert(value: Fraction, from_words: str, to_words: str, ingredient: str) -
     if to_unit.casefold() == GAS_MARK:
         celsius = _converted(value, source, _named("degree_Celsius"))
         return f"{spoken} is about gas mark {gas_mark_of(float(celsius))}."
-    target = _unit(to_unit)
+    target = _usual(source, to_unit.casefold(), value) or _unit(to_unit)
     if ingredient and {source.measures, target.measures} == {"mass", "volume"}:
         result = _weighed(value, source, target, grams_per_cup(ingredient))
         return f"{spoken} of {ingredient} is about {_counted(_roughly(result), target, digits=3)}."
+    if source.name == "degree" and target.measures == "temperature":  # of the other scale, then
+        source = _named("degree_Celsius" if "Fahrenheit" in target.name else "degree_Fahrenheit")
+        spoken = _counted(value, source)
     # An ounce of water is a fluid ounce to most people.
     if source.name == "ounce" and target.measures == "volume":
         source = _named("fluid_ounce")
@@ -137,6 +187,18 @@ def _convert(value: Fraction, from_words: str, to_words: str, ingredient: str) -
     if target.measures == "temperature" and (result * 100).denominator != 1:
         return f"{spoken} is about {_counted(Fraction(round(result)), target)}."
     return f"{spoken} is {_counted(result, target, digits=4)}."
+
+
+def _usual(source: _Unit, system: str, value: Fraction) -> _Unit | None:
+    """The unit in which people measure the same elsewhere; None if no system is named."""
+    units = _USUAL.get(system, {}).get(source.measures)
+    if units is None:
+        return None
+    *smaller, largest = [(_named(name), least) for name, least in units]
+    for unit, most in smaller:
+        if _converted(value, source, unit) < most:
+            return unit
+    return largest[0]
 
 
 def _converted(value: Fraction, source: _Unit, target: _Unit) -> Fraction:

@@ -19,6 +19,8 @@ _AMOUNTS: Final = (
     (r"an? ", "1 "),
 )
 _NUMBERED: Final = re.compile(rf"(?P<number>(?:minus |-)?{NUMBER}(?:/\d+)?)\s?(?P<unit>.*)")
+_SPOKEN_AMOUNT: Final = re.compile(r"\b(\d) (\d\d) (deg|fahr|f\b|cels|c\b|gram|mil)")
+"""As in "three fifty Fahrenheit"."""
 GAS_MARK: Final = "gas mark"
 _MAX_CHARACTERS: Final = 100
 _COMPOUNDS: Final = (
@@ -46,6 +48,8 @@ def quantity_of(words: str) -> Quantity:
     words = words[:_MAX_CHARACTERS].replace("\u2033", '"').replace("\u2032", "'")
     words = " ".join(words.split()).strip(" .,?")
     text = in_digits(re.sub(r"(?i)\bseconds?\b", "sec", words))
+    text = _SPOKEN_AMOUNT.sub(r"\1\2 \3", re.sub(r"\b(\d+) ?k\b", r"\1 km", text))
+    text = re.sub(r"^an? (?=\d)", "", text)
     for pattern, amount in _AMOUNTS:
         text, count = re.subn(rf"^{pattern}", amount, text)
         if count:

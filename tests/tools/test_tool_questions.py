@@ -1,4 +1,4 @@
-"""Word problems are done without a language model; what only holds numbers is left to it."""
+"""Sums, units and words to spell, as people ask for them, need no language model; what is near does."""
 
 import asyncio
 import tomllib
@@ -17,10 +17,16 @@ from localvoice.tools.builtin.words.problems import problem_of
 from tests.support.builtin_use import run_tool
 
 DATA = Path(__file__).parents[1] / "support" / "data"
-PROBLEMS: dict[str, list[str]] = tomllib.loads((DATA / "word_problems.toml").read_text())
-NEAR_PROBLEMS = [
-    line for line in (DATA / "near_word_problems.txt").read_text().splitlines() if line[:1] not in ("", "#")
+ASKED = {"calculate": "word_problems", "convert_units": "unit_questions"}
+QUESTIONS = [
+    (tool, answer, questions)
+    for tool, name in ASKED.items()
+    for answer, questions in tomllib.loads((DATA / f"{name}.toml").read_text()).items()
 ]
+NEAR = {
+    name: [line for line in (DATA / f"near_{name}.txt").read_text().splitlines() if line[:1] not in ("", "#")]
+    for name in ASKED.values()
+}
 TOOLS = builtin_tools()
 
 
@@ -29,25 +35,28 @@ def compiled() -> None:
     Understanding().prepare(TOOLS)  # as at the start of an agent: it takes long
 
 
-@pytest.mark.parametrize("answer", PROBLEMS)
-async def test_a_word_problem_is_worked_out(answer: str) -> None:
-    for words in PROBLEMS[answer]:
+@pytest.mark.parametrize(("tool", "answer", "questions"), QUESTIONS, ids=lambda part: str(part)[:40])
+async def test_the_tool_answers(tool: str, answer: str, questions: list[str]) -> None:
+    for words in questions:
         known = Understanding().of(words, TOOLS, None)
         assert isinstance(known, Command), words
-        assert known.name == "calculate", words
+        assert known.name == tool, words
         result = await run_tool(known.name, known.arguments)
         assert result.result == answer, (words, result.error)
 
 
-async def test_what_only_holds_numbers_is_left_to_the_language_model() -> None:
-    for words in NEAR_PROBLEMS:
+@pytest.mark.parametrize("name", NEAR)
+async def test_what_is_near_is_left_to_the_language_model(name: str) -> None:
+    for words in NEAR[name]:
         await asyncio.sleep(0)
         assert Understanding().of(words, TOOLS, None) is None, words
 
 
-def test_there_are_many() -> None:
-    assert sum(map(len, PROBLEMS.values())) >= 200
-    assert len(NEAR_PROBLEMS) >= 60
+@pytest.mark.parametrize("name", NEAR)
+def test_there_are_many(name: str) -> None:
+    tool = next(tool for tool, its in ASKED.items() if its == name)
+    assert sum(len(questions) for its, _, questions in QUESTIONS if its == tool) >= 100
+    assert len(NEAR[name]) >= 40
 
 
 PIECES = st.sampled_from(
