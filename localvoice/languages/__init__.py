@@ -18,7 +18,7 @@ examples           what users say, and how the LLM is to answer: it is shown the
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -99,9 +99,14 @@ class Language:
         """Whether the whole utterance asks for this; the name is one of `phrases`."""
         return self.phrases[name].fit(utterance) and not self.excuses(name, utterance)
 
-    def may_mean(self, name: str, utterance: str) -> bool:
-        """Whether the utterance asks for this by what stands in it; the name is one of `loose`."""
-        return self.loose[name].fit(utterance) and not self.excuses(name, utterance)
+    def may_mean(self, name: str, utterance: str, clauses: Sequence[str] = ()) -> bool:
+        """Whether the utterance, or a clause of it, asks for this by what stands in it; the name is one of `loose`.
+
+        What is not meant by the whole kind, such as `unable`, counts here too.
+        """
+        if not any(self.loose[name].fit(each) for each in (utterance, *clauses)):
+            return False
+        return not any(self.excuses(each, utterance) for each in (name, name.partition(".")[0]))
 
     def excuses(self, name: str, utterance: str) -> bool:
         """Whether the utterance says that this is not meant."""

@@ -20,6 +20,7 @@ from localvoice.languages import DEFAULT, Language, language
 from localvoice.languages.templates import LONGEST, PLAIN, Templates, Usage
 from localvoice.observability.log_context import failure
 from localvoice.tools import InvalidArgumentsError, Tool
+from localvoice.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,14 @@ _FURTHEST: Final = {
     "softer": "manner.softest",
     "normal": "manner.normal",
 }
+
+
+_WITH_OWN_MODELS: Final = {
+    **dict.fromkeys(("name", "maker", "model", "human", "age"), "identity.own"),
+    **dict.fromkeys(("place", "private", "works"), "identity.unsure"),
+    **dict.fromkeys(("cost", "learning", "knowledge"), "identity.unknown"),
+}
+"""What is said of who it is where models of the application's own take part; the rest stays."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +187,10 @@ class Understanding:
                 command = _called(tool, tool.loose, words, known.usage)
                 if command is not None and not _templates(tool.unless, known.usage).fit(words):
                     return command
+        clauses = dict.fromkeys([*_SENTENCES.split(words), *_CLAUSES.split(words)])
         for name in known.loose:
-            if self._applies(name) and known.may_mean(name, words):
+            parts = () if name.startswith(_WISHES) else tuple(clauses)
+            if self._applies(name) and known.may_mean(name, words, parts):
                 return self._answer(name, tools, known)
         return None
 
@@ -199,7 +210,7 @@ class Understanding:
             case "unable" if is_served(name, tools, known):
                 return None
         if kind == "identity" and self.facts.own_models and self.settings.identity is None:
-            name = "identity.unsure" if detail in ("place", "private") else "identity.own"
+            name = _WITH_OWN_MODELS.get(detail, name)
         elif name == "identity.private" and any(tool.name not in known.abilities for tool in tools):
             name = "identity.private.tools"
         return Say(self._filled(replies[name], tools, known), urgent=kind in _DANGERS)
@@ -209,6 +220,7 @@ class Understanding:
         said = reply.format(
             number=facts.emergency_number or replies["emergency.number"],
             abilities=abilities(tools, known),
+            version=__version__,
             kept=replies["identity.private.disk" if facts.kept_on_disk else "identity.private.memory"],
         )
         return said[:1].upper() + said[1:]
