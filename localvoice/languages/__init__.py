@@ -18,7 +18,7 @@ examples           what users say, and how the LLM is to answer: it is shown the
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -98,6 +98,10 @@ class Language:
     def means(self, name: str, utterance: str) -> bool:
         """Whether the whole utterance asks for this; the name is one of `phrases`."""
         return self.phrases[name].fit(utterance) and not self.excuses(name, utterance)
+
+    def meanings(self, utterance: str) -> Iterator[str]:
+        """Names of all that the whole utterance asks for."""
+        return (name for name in self.phrases if self.means(name, utterance))
 
     def may_mean(self, name: str, utterance: str, clauses: Sequence[str] = ()) -> bool:
         """Whether the utterance, or a clause of it, asks for this by what stands in it; the name is one of `loose`.

@@ -187,12 +187,16 @@ class Understanding:
                 command = _called(tool, tool.loose, words, known.usage)
                 if command is not None and not _templates(tool.unless, known.usage).fit(words):
                     return command
-        clauses = dict.fromkeys([*_SENTENCES.split(words), *_CLAUSES.split(words)])
-        for name in known.loose:
-            parts = () if name.startswith(_WISHES) else tuple(clauses)
-            if self._applies(name) and known.may_mean(name, words, parts):
-                return self._answer(name, tools, known)
-        return None
+        clauses = tuple(dict.fromkeys([*_SENTENCES.split(words), *_CLAUSES.split(words)]))
+        meant = [
+            name
+            for name in known.loose
+            if self._applies(name)
+            and known.may_mean(name, words, () if name.startswith(_WISHES) else clauses)
+        ]
+        if not meant or any(is_served(name, tools, known) for name in (*meant, *known.meanings(words))):
+            return None
+        return self._answer(meant[0], tools, known)
 
     def _answer(self, name: str, tools: Sequence[Tool], known: Language) -> Understood | None:
         kind, _, detail = name.partition(".")
