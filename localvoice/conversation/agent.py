@@ -16,7 +16,8 @@ from localvoice.application.hooks import Hooks, ToolResult
 from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
-from localvoice.conversation.phrases.understanding import Facts, Understanding
+from localvoice.conversation.phrases.answers import Facts
+from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.engines.chat import (
     CALL_NOTHING,
     CHOOSE_FREELY,

@@ -104,9 +104,9 @@ class Language:
         return (name for name in self.phrases if self.means(name, utterance))
 
     def may_mean(self, name: str, utterance: str, clauses: Sequence[str] = ()) -> bool:
-        """Whether the utterance, or a clause of it, asks for this by what stands in it; the name is one of `loose`.
+        """Whether the utterance, or a clause of it, asks for this by what stands in it.
 
-        What is not meant by the whole kind, such as `unable`, counts here too.
+        The name is one of `loose`. What is not meant by the whole kind, such as `unable`, counts here too.
         """
         if not any(self.loose[name].fit(each) for each in (utterance, *clauses)):
             return False

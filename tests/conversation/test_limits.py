@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from localvoice.conversation.phrases.understanding import Facts, Understanding
+from localvoice.conversation.phrases.answers import Facts
+from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.conversation.phrases.understood import Say
 from localvoice.tools import tool
 from localvoice.tools.builtin import builtin_tools

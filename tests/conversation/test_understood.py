@@ -9,7 +9,8 @@ import pytest
 from pydantic import AfterValidator
 
 from localvoice.config import PhraseSettings
-from localvoice.conversation.phrases.understanding import MOST_WORDS, Facts, Understanding
+from localvoice.conversation.phrases.answers import Facts
+from localvoice.conversation.phrases.understanding import MOST_WORDS, Understanding
 from localvoice.conversation.phrases.understood import Command, Say, Understood
 from localvoice.languages import Language, language
 from localvoice.tools import Tool, tool

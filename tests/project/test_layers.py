@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "engines",
         "application",
         "tools",
+        "version",
         "observability/log_context",
         "observability/stopwatch",
     },

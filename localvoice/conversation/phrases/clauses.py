@@ -17,10 +17,15 @@ def sentences_of(words: str) -> list[str]:
     return _SENTENCES.split(words.strip())
 
 
+def clauses_of(words: str) -> list[str]:
+    """Each with the mark at its end."""
+    return _CLAUSES.split(words.strip())
+
+
 def parts(words: str, known: Language) -> Iterator[str]:
     """The words, and then what is left without light ones around them, if these are clauses of their own."""
     yield words
-    clauses = _CLAUSES.split(words.strip())
+    clauses = clauses_of(words)
     if len(clauses) == 1:
         return
     light = [_is_light(clause, known) for clause in clauses]
@@ -47,7 +52,7 @@ def joint_wish(words: str, known: Language, wished: Callable[[str], str | None])
 
     `wished` gives the name of what a clause asks for: stop words, repairs, another manner.
     """
-    clauses = _CLAUSES.split(words.strip())
+    clauses = clauses_of(words)
     if len(clauses) == 1:
         return None
     names: set[str] = set()

@@ -6,21 +6,20 @@ said. The sentences are in `localvoice/languages`, one file for a language, and 
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from localvoice.config import PhraseSettings
-from localvoice.conversation.manner import Way
-from localvoice.conversation.phrases.abilities import abilities, is_served
-from localvoice.conversation.phrases.clauses import joint_wish, parts, sentences_of
-from localvoice.conversation.phrases.understood import Adjust, Again, Command, Say, Silence, Understood
+from localvoice.conversation.phrases.abilities import is_served
+from localvoice.conversation.phrases.answers import DANGERS, Facts, answer
+from localvoice.conversation.phrases.clauses import clauses_of, joint_wish, parts, sentences_of
+from localvoice.conversation.phrases.understood import Command, Understood
 from localvoice.engines.chat import ToolCall
 from localvoice.languages import DEFAULT, Language, language
 from localvoice.languages.templates import LONGEST, PLAIN, Templates, Usage
 from localvoice.observability.log_context import failure
 from localvoice.tools import InvalidArgumentsError, Tool
-from localvoice.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -44,37 +43,10 @@ _RULES: Final = {
     "unable": "limits",
 }
 """The setting of each kind of sentence."""
-_DANGERS: Final = ("emergency", "harm")
 _BEFORE_COMMANDS: Final = ("stop", "again")
 """What goes before the sentences of tools, of which one may take any word."""
 _WISHES: Final = ("stop", "again", "manner")
 """What people say in several clauses: "You're too fast. Say that again."."""
-_FURTHEST: Final = {
-    "slower": "manner.slowest",
-    "faster": "manner.fastest",
-    "louder": "manner.loudest",
-    "softer": "manner.softest",
-    "normal": "manner.normal",
-}
-
-
-_WITH_OWN_MODELS: Final = {
-    **dict.fromkeys(("name", "maker", "model", "human", "age"), "identity.own"),
-    **dict.fromkeys(("place", "private", "works"), "identity.unsure"),
-    **dict.fromkeys(("cost", "learning", "knowledge"), "identity.unknown"),
-}
-"""What is said of who it is where models of the application's own take part; the rest stays."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the answers tell of this agent."""
-
-    emergency_number: str | None = None
-    kept_on_disk: bool = False
-    """Whether anything that was said is."""
-    own_models: bool = False
-    """Whether models of the application's own take part, of which is not known where they run."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +110,7 @@ class Understanding:
         if len(meant) > 1 and "".join(meant) == "".join(sentences_of(words)):
             meant.append(words)
         for name in known.phrases:
-            if name.startswith(_DANGERS) and self._applies(name):
+            if name.startswith(DANGERS) and self._applies(name):
                 if any(known.means(name, each) for each in meant):
                     return name
         return None
@@ -157,7 +129,7 @@ class Understanding:
         meant = (
             name
             for name in known.phrases
-            if not name.startswith(_DANGERS) and self._applies(name) and known.means(name, words)
+            if not name.startswith(DANGERS) and self._applies(name) and known.means(name, words)
         )
         name = next(meant, None)
         if name is None or not name.startswith(_BEFORE_COMMANDS):
@@ -187,47 +159,20 @@ class Understanding:
                 command = _called(tool, tool.loose, words, known.usage)
                 if command is not None and not _templates(tool.unless, known.usage).fit(words):
                     return command
-        clauses = tuple(dict.fromkeys([*_SENTENCES.split(words), *_CLAUSES.split(words)]))
+        clauses = tuple(dict.fromkeys([*sentences_of(words), *clauses_of(words)]))
         meant = [
-            name
-            for name in known.loose
-            if self._applies(name)
-            and known.may_mean(name, words, () if name.startswith(_WISHES) else clauses)
+            name for name in known.loose if self._applies(name) and _may_mean(known, name, words, clauses)
         ]
-        if not meant or any(is_served(name, tools, known) for name in (*meant, *known.meanings(words))):
+        if not meant:
             return None
+        if meant[0].startswith("unable."):
+            if any(is_served(name, tools, known) for name in (*meant, *known.meanings(words))):
+                return None
         return self._answer(meant[0], tools, known)
 
     def _answer(self, name: str, tools: Sequence[Tool], known: Language) -> Understood | None:
-        kind, _, detail = name.partition(".")
-        replies = known.replies
-        match kind:
-            case "stop":
-                return Silence()
-            case "again" if not detail:
-                return Again(replies["again.nothing"])
-            case "again" | "manner":
-                again = Again(replies["again.nothing"]) if kind == "again" else None
-                way = cast("Way", detail)
-                done, furthest = replies[f"manner.{detail}"], replies[_FURTHEST[detail]]
-                return Adjust(way, done, furthest, replies["manner.unpaced"], again)
-            case "unable" if is_served(name, tools, known):
-                return None
-        if kind == "identity" and self.facts.own_models and self.settings.identity is None:
-            name = _WITH_OWN_MODELS.get(detail, name)
-        elif name == "identity.private" and any(tool.name not in known.abilities for tool in tools):
-            name = "identity.private.tools"
-        return Say(self._filled(replies[name], tools, known), urgent=kind in _DANGERS)
-
-    def _filled(self, reply: str, tools: Sequence[Tool], known: Language) -> str:
-        replies, facts = known.replies, self.facts
-        said = reply.format(
-            number=facts.emergency_number or replies["emergency.number"],
-            abilities=abilities(tools, known),
-            version=__version__,
-            kept=replies["identity.private.disk" if facts.kept_on_disk else "identity.private.memory"],
-        )
-        return said[:1].upper() + said[1:]
+        own_models = self.facts.own_models and self.settings.identity is None
+        return answer(name, tools, known, replace(self.facts, own_models=own_models))
 
     def _command(
         self, words: str, tools: Sequence[Tool], last_call: ToolCall | None, known: Language | None
@@ -245,6 +190,10 @@ class Understanding:
             if (command := _called(tool, tool.phrases, words, usage)) is not None:
                 return command
         return None
+
+
+def _may_mean(known: Language, name: str, words: str, clauses: Sequence[str]) -> bool:
+    return known.may_mean(name, words, () if name.startswith(_WISHES) else clauses)
 
 
 def _called(tool: Tool, sentences: tuple[str, ...], words: str, usage: Usage) -> Command | None:
