@@ -126,7 +126,7 @@ def test_a_country_without_a_calendar_has_only_what_all_have(monkeypatch: pytest
         ("last Friday", "days until", "Friday, November 27, 2026 was 4 days ago."),
         ("tomorrow", "days until", "It's 1 day until Wednesday, December 2, 2026."),
         ("Halloween", "days since", "It's been 31 days since Halloween."),
-        ("2027", "leap year", "2027 is not a leap year."),
+        ("2027", "leap year", "No, 2027 is not a leap year."),
         ("May 5 1990", "age", "36 years old."),
         ("December 25 1990", "age", "35 years old."),
         ("today to Christmas", "days until", "That's 24 days."),

@@ -14,7 +14,7 @@ from localvoice.tools.builtin import wall
 from localvoice.tools.builtin.feasts import NEXT_HOLIDAY, holidays_on, next_holiday
 from localvoice.tools.builtin.wall import spoken_date
 from localvoice.tools.builtin.words.day import Day
-from localvoice.tools.builtin.words.days import day_of
+from localvoice.tools.builtin.words.days import day_of, in_plain
 from localvoice.tools.builtin.words.months import span
 from localvoice.tools.builtin.words.numbers import in_digits
 from localvoice.tools.builtin.words.periods import working_days
@@ -63,7 +63,7 @@ def _told(words: str, ask: Ask, to: str) -> str:
     if ask == "age":
         return _age(words, to)
     if ask == "days in":
-        return _days_in(words)
+        return _days_in(f"{words} {to}".strip())
     parts = [words, to] if to else _BETWEEN.split(words)
     if len(parts) == 2:
         return _between(day_of(parts[0]), day_of(parts[1]), ask)
@@ -171,7 +171,7 @@ def _years_since(words: str) -> str:
 
 
 def _days_in(words: str) -> str:
-    meant = span(words.lower())
+    meant = span(in_plain(words))
     start = meant.start.next()
     name = f"{start.year}" if meant.length.years else f"{start:%B}"
     if start.month == 2 and not meant.length.years:
@@ -199,7 +199,9 @@ def _leap_year(words: str) -> str:
     if year is None:
         year = day_of(words).next().year
     verb = "was" if year < wall.now().year else "is"
-    return f"{year} {verb} {'' if calendar.isleap(year) else 'not '}a leap year."
+    return (
+        f"Yes, {year} {verb} a leap year." if calendar.isleap(year) else f"No, {year} {verb} not a leap year."
+    )
 
 
 def _age(words: str, then: str) -> str:
@@ -213,6 +215,8 @@ def _age(words: str, then: str) -> str:
         years = at.year - (year or day_of(words).last().year)
         if years < 1:
             raise ToolError("That year isn't over yet.")
+        if year is None:
+            return f"{years - 1}, and {years} from the birthday on."
         return f"{years - 1} or {years}, depending on the birthday."
     born = day_of(words).last()
     if born > at:

@@ -39,16 +39,21 @@ _ADVICE: Final = "say it like Christmas, next Friday or July 4, 2027"
 
 def day_of(words: str) -> Day:
     """Raises `ToolError` for what is no day. Nothing is looked up before the day is asked for."""
-    text = re.sub(r"[, ]+", " ", _years_joined(in_digits(words))).strip(" .?")
+    text = in_plain(words)
     text = re.sub(r"^(?:on|my birthday(?: which is)?(?: on)?|the date of|exactly) (?=.)", "", text)
     text = re.sub(r"(?<=.) (?:in the )?(?:morning|afternoon|evening|night)$", "", text)
-    text = re.sub(r"(?<=. )(?<!^in )(this|next|last) year$", _year_said, text)
     if text.removeprefix("the ") in _NEAR:
         return fixed(_today() + timedelta(days=_NEAR[text.removeprefix("the ")]))
     for pattern, read in _RULES:
         if (found := pattern.fullmatch(text)) is not None:
             return read(found)
     return _feast(text, words)
+
+
+def in_plain(words: str) -> str:
+    """In small letters, with numbers and years in digits: "May next year" is "may 2027"."""
+    text = re.sub(r"[, ]+", " ", _years_joined(in_digits(words))).strip(" .?")
+    return re.sub(r"(?<=. )(?<!^in )(this|next|last) year$", _year_said, text)
 
 
 def _today() -> date:
