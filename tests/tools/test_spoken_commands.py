@@ -19,7 +19,11 @@ from localvoice.tools.reminders import Reminders
 from tests.support.builtin_use import run_tool
 
 DATA = Path(__file__).parents[1] / "support" / "data"
-COMMANDS = tomllib.loads((DATA / "spoken_commands.toml").read_text())["command"]
+COMMANDS: list[dict[str, Any]] = [
+    command
+    for name in ("spoken_commands", "spoken_dates")
+    for command in tomllib.loads((DATA / f"{name}.toml").read_text())["command"]
+]
 NEAR_MISSES = [
     line for line in (DATA / "near_misses.txt").read_text().splitlines() if line[:1] not in ("", "#")
 ]

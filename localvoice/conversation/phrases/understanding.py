@@ -88,7 +88,7 @@ class Understanding:
         for part in parts(words, known):
             if (understood := self._whole(part, tools, last_call, known)) is not None:
                 return understood
-        return self._among_others(words, tools, known) or self._loosely(words, tools, known)
+        return self._loosely(words, tools, known) or self._among_others(words, tools, known)
 
     def goes_on(self, words: str, code: str = DEFAULT) -> bool:
         """Whether these words may change or repeat what was just asked for: "and in Tokyo?"."""

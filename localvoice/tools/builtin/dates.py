@@ -30,6 +30,9 @@ _OFFERED: Final = (
 )  # fmt: skip
 """To the LLM: each more makes its choice harder."""
 _YEAR: Final = re.compile(r"(?:in |the year )?(\d{4})|(1[0-9]|20) (\d\d)|(this|next|last) year")
+_FEW_DAYS: Final = 60
+"""Up to then no one counts in months."""
+_MANY_DAYS: Final = 2 * 365
 _BETWEEN: Final = re.compile(r" (?:and|to|until|till) ")
 
 
@@ -58,20 +61,25 @@ async def get_date(
 
 
 def _told(words: str, ask: Ask, to: str) -> str:
-    if ask == "leap year":
-        return _leap_year(words)
     if ask == "age":
         return _age(words, to)
+    if to and _year_of(to) is not None and _year_of(words) is None:  # "May 3rd … next year"
+        words, to = f"{words} {to}", ""
+    if ask == "leap year":
+        return _leap_year(words)
     if ask == "days in":
-        return _days_in(f"{words} {to}".strip())
+        return _days_in(words)
     parts = [words, to] if to else _BETWEEN.split(words)
     if len(parts) == 2:
-        return _between(day_of(parts[0]), day_of(parts[1]), ask)
-    if _year_of(words) is not None:
-        if ask == "years since":
-            return _years_since(words)
-        raise ToolError("Which day of that year do you mean?")
-    meant = day_of(words)
+        return _years_between(*parts) or _between(day_of(parts[0]), day_of(parts[1]), ask)
+    if _year_of(words) is None:
+        return _of_a_day(day_of(words), ask)
+    if ask == "years since":
+        return _years_since(words)
+    raise ToolError("Which day of that year do you mean?")
+
+
+def _of_a_day(meant: Day, ask: Ask) -> str:
     if meant.name == NEXT_HOLIDAY:
         return _next_holiday()
     unit, _, direction = ask.rpartition(" ")
@@ -121,7 +129,8 @@ def _until(meant: Day, day: date, unit: str) -> str:
     if days == 0:
         return f"{meant.name or 'That'} is today."
     if days < 0:
-        return f"{name} was {_counted(-days, 'day')} ago."
+        unit = "years" if -days > _MANY_DAYS else "days"
+        return f"{name} was {_length(day, wall.now().date(), unit)} ago."
     return f"It's {_length(wall.now().date(), day, unit)} until {name}."
 
 
@@ -142,6 +151,8 @@ def _length(start: date, end: date, unit: str) -> str:
         return f"{_counted(working_days(start, end), 'working day')}, not counting holidays,"
     if unit == "weeks" and days >= 7:
         return _and(_counted(days // 7, "week"), days % 7, "day")
+    if unit == "years" and days < _FEW_DAYS:
+        return _counted(days, "day")
     passed = relativedelta(end, start)
     months = 12 * passed.years + passed.months
     if unit == "years" and passed.years:
@@ -158,9 +169,16 @@ def _and(length: str, rest: int, unit: str) -> str:
 def _between(first: Day, second: Day, ask: Ask) -> str:
     start, end = first.next(), second.next()
     if second.open_year and end < start:
-        end = second.on(start.year + 1) or end
+        later = (second.on(start.year + years) for years in (0, 1))
+        end = next((day for day in later if day is not None and day >= start), end)
     start, end = min(start, end), max(start, end)
     return f"That's {_length(start, end, ask.rpartition(' ')[0]).rstrip(',')}."
+
+
+def _years_between(first: str, second: str) -> str | None:
+    """None where they aren't both years."""
+    start, end = _year_of(first), _year_of(second)
+    return None if start is None or end is None else f"That's {_counted(abs(end - start), 'year')}."
 
 
 def _years_since(words: str) -> str:

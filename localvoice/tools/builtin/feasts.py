@@ -5,13 +5,17 @@ import os
 import re
 import tomllib
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from importlib.resources import files
 from typing import Final
 
 from dateutil.easter import easter
 from dateutil.relativedelta import MO, SU, TH, relativedelta
 
+from localvoice.tools.builtin import wall
+from localvoice.tools.errors import ToolError
+
+_SOUTHERN: Final = ("AU", "NZ", "ZA", "AR", "CL", "UY", "PY", "BO", "PE", "BR")
 NEXT_HOLIDAY: Final = "the next public holiday"
 
 _BY_WEEKDAY: Final[dict[str, Callable[[int], date]]] = {
@@ -34,13 +38,19 @@ def is_feast(name: str) -> bool:
 def feast(name: str, year: int) -> date | None:
     """Its day in that year; None where the machine's country doesn't have it. The first call takes long."""
     plain, table = _plain(name), _table()
-    if (fixed := table["fixed"].get(plain)) is not None:
+    if (fixed := table["fixed"].get(plain) or _season(plain)) is not None:
         month, day = map(int, fixed.split("-"))
         return date(year, month, day)
     if (days := table["easter"].get(plain)) is not None:
         return easter(year) + timedelta(days=int(days))
     if (day_in := _BY_WEEKDAY.get(plain)) is not None:
         return day_in(year)
+    if (change := table["clocks"].get(plain)) is not None:
+        return _clock_change(year, change)
+    if (there := table["elsewhere"].get(plain)) is not None:
+        place, _, named = there.partition(" ")
+        calendar = _public(place.upper(), year, ("public", "optional", "school"))
+        return next((day for day, each in calendar if _plain(each).startswith(named)), None)
     wanted = table["national"].get(plain)
     public = [*_public(country(), year), *_public("US", year)]
     return next((day for day, named in public if _plain(named) == wanted), None)
@@ -66,14 +76,39 @@ def country() -> str:
     return "US"
 
 
-def _public(place: str, year: int) -> list[tuple[date, str]]:
+def _public(place: str, year: int, kinds: tuple[str, ...] = ("public",)) -> list[tuple[date, str]]:
     import holidays  # takes long, and brings each country's calendar when it is asked for
 
     try:
-        days = holidays.country_holidays(place, years=[year], language="en_US", observed=False)
+        known = holidays.country_holidays(place).supported_categories
+        days = holidays.country_holidays(
+            place,
+            years=[year],
+            language="en_US",
+            observed=False,
+            categories=[kind for kind in kinds if kind in known],
+        )
     except NotImplementedError:  # a country that the library doesn't know
         return []
     return [(day, name) for day, names in sorted(days.items()) for name in names.split("; ")]
+
+
+def _clock_change(year: int, way: str) -> date | None:
+    """When the machine's clock is put on or back; None where it never is, or that lies behind."""
+    days = [date(year, 1, 1) + timedelta(days=each) for each in range(366)]
+    noons = [datetime.combine(day, time(12)).astimezone().utcoffset() or timedelta() for day in days]
+    changes = [(day, after > before) for day, before, after in zip(days[1:], noons, noons[1:], strict=False)
+               if after != before]  # fmt: skip
+    if not changes:
+        raise ToolError("The clocks don't change here.")
+    if way == "change":
+        return next((day for day, _ in changes if day >= wall.now().date()), None)
+    return next((day for day, on in changes if on == (way == "on")), None)
+
+
+def _season(name: str) -> str | None:
+    """The month and day on which it begins."""
+    return None if country() in _SOUTHERN else _table()["seasons"].get(name)
 
 
 def _thanksgiving(year: int) -> date:

@@ -47,6 +47,9 @@ _COMMON: Final = frozenset(
     + ("florence", "orlando", "virginia", "kingston", "lima", "queens", "indiana", "troy", "eire", "gb", "nz")
 )
 """Names of places that are names of other things, too."""
+_ANOTHER_TIME: Final = re.compile(
+    r"\b(?:time|clock)\b.*\b(?:if|when|once|at|tomorrow|after|before|hours?|minutes?|o'clock|noon|midnight|\d+)\b"
+)
 _WHERE: Final = ("in", "to", "from", "near", "for", "of", "with", "at", "around")
 
 
@@ -68,6 +71,8 @@ def zone_of(name: str) -> ZoneInfo:
 
 def place_in(sentence: str) -> str:
     """The one place that is named in it; raises `ToolError` where there are more, or none."""
+    if _ANOTHER_TIME.search(sentence):
+        raise ToolError("Do you mean the time now?")
     words = [word.strip(".,;:!?").removesuffix("'s") for word in sentence.split()]
     found: dict[int, str] = {}
     at = 0

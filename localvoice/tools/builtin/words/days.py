@@ -12,6 +12,7 @@ from localvoice.tools.builtin.words.months import (
     COUNTED,
     MONTH,
     SHIFTS,
+    SPAN,
     counted_in,
     date_of,
     date_or_none,
@@ -34,6 +35,7 @@ _NEAR: Final = {
 _YEAR: Final = r"(?:,? (?:of |in )?(?P<year>\d{4}))?"
 _ORDINAL: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th)"
 _WAYS: Final = r"from|after|before|ago|on"
+_SEASONS: Final = ("spring", "summer", "fall", "autumn", "winter")
 _ADVICE: Final = "say it like Christmas, next Friday or July 4, 2027"
 
 
@@ -79,6 +81,11 @@ def _named_weekday(found: Match) -> Day:
     elif which.endswith("next") and days == 0:
         days = 7
     return fixed(_today() + timedelta(days=days + (7 if found["later"] else 0)))
+
+
+def _weekday_in_week(found: Match) -> Day:
+    monday = _today() - timedelta(days=_today().weekday() - 7 * SHIFTS[found["which"]])
+    return fixed(monday + timedelta(days=WEEKDAYS.index(found["day"])))
 
 
 def _weekdays_away(found: Match) -> Day:
@@ -163,9 +170,11 @@ def _feast(text: str, words: str) -> Day:
     if (found := _IN_THE_YEAR.fullmatch(text)) is not None:
         year, text = int(found["year"]), found["what"]
     text = re.sub(r"^(?:the )?(?:next|this|coming|upcoming) (?:coming )?", "", text)
+    text = text.replace("1st day", "first day")
     if not is_feast(text):
         raise ToolError(f"{words[:60]!r} isn't a day: {_ADVICE}")
-    name = _as_name(text)
+    season = text.rpartition(" ")[2]
+    name = f"The first day of {season}" if season in _SEASONS else _as_name(text)
     if year is not None:
         return Day(name, lambda _, year=year: feast(text, year))  # type: ignore[misc]
     return Day(name, lambda year: feast(text, year), open_year=True)
@@ -190,6 +199,8 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[Match], Day]], ...]] = tupl
             rf"(?P<day>{_WEEKDAY})(?P<later> week| after next)?",
             _named_weekday,
         ),
+        (rf"(?P<day>{_WEEKDAY}) (?:of )?(?P<which>this|next) week", _weekday_in_week),
+        (rf"(?P<which>this|next) week (?:on )?(?P<day>{_WEEKDAY})", _weekday_in_week),
         (rf"(?:in )?(?P<count>\d\d?) (?P<day>{_WEEKDAY})s (?:from (?:now|today)|time)", _weekdays_away),
         (rf"(?:the )?(?:first |next )?(?P<day>{_WEEKDAY}) (?P<way>after|before) (?P<start>.+)", _weekday_by),
         (rf"(?:the )?(?:next )?(?P<day_name>{_WEEKDAY}) (?:the )?{_ORDINAL}", _weekday_numbered),
@@ -205,10 +216,10 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[Match], Day]], ...]] = tupl
         ),
         (rf"(?:the )?{_ORDINAL}(?: of (?P<which>this|the|next) month)?", _numbered),
         (
-            rf"(?:the )?(?:{COUNTED}) (?:(?P<day_name>{_WEEKDAY})|day) (?:of|in) (?P<span>.+)",
+            rf"(?:the )?(?:{COUNTED}) (?:(?P<day_name>{_WEEKDAY})|day) (?:of|in) (?P<span>{SPAN})",
             counted_in,
         ),
-        (r"(?:the )?(?P<part>beginning|start|end|middle) of (?P<span>.+)", part_of),
+        (rf"(?:the )?(?P<part>beginning|start|end|middle) of (?P<span>{SPAN})", part_of),
         (r"(?P<next>next )?(?:(?:the |this )?(?:coming )?)weekend", _weekend),
         (
             rf"(?P<ahead>in )?(?:exactly |about )?(?P<periods>{PERIODS})"
@@ -216,7 +227,11 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[Match], Day]], ...]] = tupl
             _away,
         ),
         (r"(?:the )?next (?:public |bank |national |federal |legal )?holiday", _next_holiday),
-        (rf"(?:in )?(?P<span>next (?:year|month|week)|(?!may$)(?:{MONTH})(?: (?:of )?\d{{4}})?)", span_of),
+        (
+            r"(?:in )?(?P<span>(?:the|this|next) (?:year|month|week)"
+            rf"|(?!may$)(?:{MONTH})(?: (?:of )?\d{{4}})?)",
+            span_of,
+        ),
         (r"last (?P<what>.+)", _last),
     )
 )

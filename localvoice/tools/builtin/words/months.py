@@ -16,8 +16,9 @@ from localvoice.tools.errors import ToolError
 _MONTHS: Final = tuple(name.lower() for name in calendar.month_name[1:])
 MONTH: Final = "|".join((*_MONTHS, "sept", *(name[:3] for name in _MONTHS)))
 COUNTED: Final = r"(?P<count>\d)(?:st|nd|rd|th)|(?P<last>last)"
-"""As regular expressions, with numbers in digits."""
 SHIFTS: Final = {"this": 0, "the": 0, "next": 1, "last": -1}
+SPAN: Final = rf"(?:(?:the|this|next|last) )?(?:month|year|week)|(?:{MONTH})(?: (?:of )?\d{{4}})?|\d{{4}}"
+"""As regular expressions, with numbers in digits."""
 _SPAN: Final = re.compile(
     r"(?:(?P<which>the|this|next|last) )?(?P<length>month|year|week)"
     rf"|(?P<month>{MONTH})?(?:(?:^| )(?:of )?(?P<year>\d{{4}}))?"
