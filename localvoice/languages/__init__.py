@@ -7,6 +7,8 @@
 [phrases]          sentence templates by what they ask for, such as `stop`
 [loose]            by the same names: what is tried last, and may leave much of what is said open
 [unless]           by the same names: what is not meant, though it fits those
+[parts]            how a part of a short answer is asked for again, by what the answer must then hold: number,
+                   name, anything
 [replies]          what the agent says to them, by name
 examples           what users say, and how the LLM is to answer: it is shown them before each conversation
 [abilities]        what a built-in tool can do, by its name
@@ -59,6 +61,7 @@ class _LanguageFile(BaseModel):
     phrases: dict[str, tuple[str, ...]] = {}
     loose: dict[str, tuple[str, ...]] = {}
     unless: dict[str, tuple[str, ...]] = {}
+    parts: dict[str, tuple[str, ...]] = {}
     replies: dict[str, str] = {}
     examples: tuple[tuple[str, str], ...] = ()
     abilities: dict[str, str] = {}
@@ -93,6 +96,7 @@ class Language:
         }
         self.phrases: Final = self._compiled(data.phrases)
         self.loose: Final = self._compiled(data.loose)
+        self.parts: Final = self._compiled(data.parts)
         self._unless: Final = self._compiled(data.unless)
 
     def means(self, name: str, utterance: str) -> bool:

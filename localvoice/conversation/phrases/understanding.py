@@ -14,6 +14,7 @@ from localvoice.config import PhraseSettings
 from localvoice.conversation.phrases.abilities import is_served
 from localvoice.conversation.phrases.answers import DANGERS, Facts, answer
 from localvoice.conversation.phrases.clauses import clauses_of, joint_wish, parts, sentences_of
+from localvoice.conversation.phrases.repeating import asks_again_for_part
 from localvoice.conversation.phrases.understood import Command, Understood
 from localvoice.engines.chat import ToolCall
 from localvoice.languages import DEFAULT, Language, language
@@ -67,12 +68,17 @@ class Understanding:
                 _templates(sentences, PLAIN if known is None else known.usage)
 
     def of(
-        self, words: str, tools: Sequence[Tool], last_call: ToolCall | None, code: str = DEFAULT
+        self,
+        words: str,
+        tools: Sequence[Tool],
+        last_call: ToolCall | None,
+        code: str = DEFAULT,
+        last_answer: str = "",
     ) -> Understood | None:
         """What these words ask for; None if it takes the LLM to know.
 
         `tools` are those on offer. `last_call` is of the turn before, if that called one: "and in Tokyo?"
-        means something then. `code` is the language, ISO 639-1.
+        means something then. `code` is the language, ISO 639-1. `last_answer` is what the user has heard.
         """
         if len(words) > MOST_CHARACTERS or len(words.split()) > MOST_WORDS:
             return None
@@ -88,6 +94,8 @@ class Understanding:
         for part in parts(words, known):
             if (understood := self._whole(part, tools, last_call, known)) is not None:
                 return understood
+        if self._applies("again") and asks_again_for_part(words, last_answer, known):
+            return self._answer("again", tools, known)
         return self._loosely(words, tools, known) or self._among_others(words, tools, known)
 
     def goes_on(self, words: str, code: str = DEFAULT) -> bool:
