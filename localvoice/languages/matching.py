@@ -2,7 +2,7 @@
 
 A part is given where it may begin, and tells where it may end. With each place in the words goes what stands
 in the template's places so far; of two ways to get there, the one that begins first counts. What many
-templates have in common, such as a length of time, is looked for once in an utterance.
+templates have in common, such as a length of time, is looked for once in an utterance, and only where one of its first words stands.
 """
 
 from collections.abc import Collection, Iterable
@@ -28,12 +28,15 @@ class Words(tuple[str, ...]):
     known_ends: "dict[tuple[Part, int], tuple[int, ...]]"
     """Where a part without places may end, which begins at this word."""
     there: frozenset[str]
+    each: tuple[frozenset[str], ...]
+    """What stands at each place; nothing after the last."""
 
     def __new__(cls, words: Iterable[str]) -> Self:
         new = super().__new__(cls, words)
         new.known_ends = {}
-        digit = any(map(_has_digit, new))
-        new.there = frozenset([*new, _A_DIGIT] if digit else new)
+        new.each = tuple(frozenset((word, _A_DIGIT) if _has_digit(word) else (word,)) for word in new)
+        new.there = frozenset().union(*new.each)
+        new.each += (frozenset(),)
         return new
 
     def meet(self, needs: Needs) -> bool:
@@ -56,6 +59,10 @@ class Part(Protocol):
     """What it doesn't fit without."""
     places: frozenset[str]
     """Names of the places in it."""
+    first: frozenset[str] | None
+    """What it begins with, if it takes a word; None: any."""
+    optional: bool
+    """Whether it may take no word."""
 
     def ends(self, words: Words, begins: Ends) -> Ends:
         """Where it may end, if it begins at one of these."""
@@ -69,6 +76,8 @@ class Word:
         self.words: Final = frozenset(words)
         self.needs: Needs = (self.words,)
         self.places: frozenset[str] = _NO_NAMES
+        self.first: frozenset[str] | None = self.words
+        self.optional: bool = False
 
     def ends(self, words: Words, begins: Ends) -> Ends:
         count = len(words)
@@ -81,6 +90,8 @@ class AnyWords:
     def __init__(self, least: int, most: int | None) -> None:
         self.needs: Needs = ()
         self.places: frozenset[str] = _NO_NAMES
+        self.first: frozenset[str] | None = None
+        self.optional: bool = least == 0
         self._least, self._most = least, most
 
     def ends(self, words: Words, begins: Ends) -> Ends:
@@ -97,6 +108,8 @@ class NumberWord:
 
     needs: Needs = (frozenset([_A_DIGIT]),)
     places: frozenset[str] = _NO_NAMES
+    first: frozenset[str] | None = frozenset([_A_DIGIT])
+    optional: bool = False
 
     def ends(self, words: Words, begins: Ends) -> Ends:
         count = len(words)
@@ -109,6 +122,8 @@ class Place:
     def __init__(self, name: str, part: Part, value: str | None = None) -> None:
         self.needs: Needs = part.needs
         self.places = frozenset([name])
+        self.first: frozenset[str] | None = part.first
+        self.optional: bool = part.optional
         self._name, self._part, self._value = name, part, value
 
     def ends(self, words: Words, begins: Ends) -> Ends:
@@ -130,6 +145,9 @@ class _Sequence:
         self._parts = parts
         self.needs: Needs = tuple(sorted({need for part in parts for need in part.needs}, key=len))
         self.places = _names(parts)
+        self.optional: bool = all(part.optional for part in parts)
+        needed = next((at for at, part in enumerate(parts) if not part.optional), len(parts))
+        self.first: frozenset[str] | None = _first(parts[: needed + 1])
 
     def ends(self, words: Words, begins: Ends) -> Ends:
         for part in self._parts:
@@ -154,6 +172,8 @@ class _Choice:
         either = all(part.needs for part in parts)
         self.needs: Needs = (frozenset().union(*(part.needs[0] for part in parts)),) if either else ()
         self.places = _names(parts)
+        self.optional: bool = any(part.optional for part in parts)
+        self.first: frozenset[str] | None = _first(parts)
 
     def ends(self, words: Words, begins: Ends) -> Ends:
         found: Ends = {}
@@ -162,15 +182,25 @@ class _Choice:
                 for end in self._ends_from(words, begin):
                     found.setdefault(end, before)
                 continue
-            for part in self._parts:
+            for part in self._likely(words, begin):
                 for end, fillings in part.ends(words, {begin: before}).items():
                     found.setdefault(end, fillings)
         return found
 
+    def _likely(self, words: Words, begin: int) -> list[Part]:
+        there = words.each[begin]
+        return [
+            part
+            for part in self._parts
+            if part.optional or part.first is None or not part.first.isdisjoint(there)
+        ]
+
     def _ends_from(self, words: Words, begin: int) -> tuple[int, ...]:
         if (known := words.known_ends.get((self, begin))) is None:
             start = {begin: START}
-            all_ends = dict.fromkeys(end for part in self._parts for end in part.ends(words, start))
+            all_ends = dict.fromkeys(
+                end for part in self._likely(words, begin) for end in part.ends(words, start)
+            )
             known = words.known_ends[self, begin] = tuple(all_ends)
         return known
 
@@ -178,6 +208,13 @@ class _Choice:
 def _names(parts: list[Part]) -> frozenset[str]:
     told = [part.places for part in parts if part.places]
     return _NO_NAMES.union(*told) if told else _NO_NAMES
+
+
+def _first(parts: Iterable[Part]) -> frozenset[str] | None:
+    """What one of these begins with."""
+    told = [part.first for part in parts]
+    known = [words for words in told if words is not None]
+    return frozenset().union(*known) if len(known) == len(told) else None
 
 
 NOTHING: Final[Part] = _Sequence([])
