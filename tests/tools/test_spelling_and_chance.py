@@ -22,6 +22,29 @@ async def test_a_word_is_spelled(word: str, said: str) -> None:
     assert await use("spell", word=word) == said
 
 
+@pytest.mark.parametrize(
+    ("word", "about", "said"),
+    [
+        ("Banana", "a", "Banana has 3 A's: B, A, N, A, N, A."),
+        ("banana", "letter N", "Banana has 2 N's: B, A, N, A, N, A."),
+        ("banana", "x", "Banana has no X's: B, A, N, A, N, A."),
+        ("banana", "vowels", "Banana has 3 vowels: B, A, N, A, N, A."),
+        ("add", "consonants", "Add has 2 consonants: A, D, D."),
+        ("ice cream", "letters", "Ice cream has 8 letters: I, C, E, space, C, R, E, A, M."),
+        ("stop", "backwards", "Stop backwards: P, O, T, S."),
+        ("knife", "first letter", "The first letter of knife is K."),
+        ("ox", "third letter", "error: Ox has only 2 letters."),
+        ("Max", "phonetic", "Max: Mike, Alfa, X-ray."),
+    ],
+)
+async def test_it_tells_of_letters(word: str, about: str, said: str) -> None:
+    assert await use("spell", word=word, about=about) == said
+
+
+async def test_what_is_no_question_about_letters_is_refused() -> None:
+    assert (await use("spell", word="banana", about="bananas")).startswith("error: ")
+
+
 @pytest.mark.parametrize("word", ["", "it", "your name", "a" * 41, "one two three", "?!"])
 async def test_what_is_no_word_is_refused(word: str) -> None:
     assert (await use("spell", word=word)).startswith("error: ")

@@ -22,7 +22,8 @@ _ASKS: Final = (
     "|need to know|in percent|percentage|count up|wonder|check|give me|i'd like|i need"
 )
 _ELSE: Final = (
-    "why|who|whose|where|explain|story|joke|rhyme|meant|invented|famous|called|born|birthdays?|recommend|guess"
+    "what (?:does|do|did) .* mean|it mean|that mean|why|who|whose|where|explain|story|joke|rhyme|meant"
+    "|invented|famous|called|born|birthdays?|recommend|guess"
     "|chances?|probability|odds|random|pick|choose|dice|die|coin|timers?|alarms?|remind|wake|tomorrow|tonight"
     r"|\d ?[ap]\.?m|o'clock|half past|movie|song|episodes? of|season|chapter|level|version|score was|calories"
     "|should i buy|worth it|is (?:it|that) normal|normal (?:for|to)|safe|enough|healthy|legal|allowed"

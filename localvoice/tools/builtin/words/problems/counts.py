@@ -31,7 +31,12 @@ _PART_OF: Final = re.compile(r"\b(?:of (?:an?|my|the|our|his|her|those|these)|fr
 
 
 def average(told: Told) -> Sum | None:
-    if told.percents or told.rates or len(told.items) < 2 or not told.says("average|averages|mean"):
+    if (
+        told.percents
+        or told.rates
+        or len(told.items) < 2
+        or not told.says("average|averages|mean of|the mean|mean value|mean score")
+    ):
         return None
     listed = told.items[1:] if told.items[0].value == str(len(told.items) - 1) else told.items
     if told.says("average (?:speed|person|american|age of|height of|temperature in)") or not _is_list(listed):
