@@ -244,7 +244,7 @@ class ReplyWriter:
         """What takes no LLM to understand; it is asked only if a tool that was called doesn't speak."""
         if isinstance(understood, Command):
             self._chosen = True
-            await self._act([called(understood)])
+            await self._act([called(each) for each in (understood, *understood.then)])
             return
         self._complete = True
         for sentence in known_answer(understood, self.conversation, self.speaker, self.agent.engines.tts):

@@ -2,6 +2,7 @@
 
 [fillers]          words around a sentence that don't change what it means: before, after;
                    and aside: whole clauses that don't change what stop words and repairs mean
+joints             words that join two commands in one sentence: "and"
 [same]             other ways to say a word: "is not" for "isn't"
 [words]            words that mean the same in templates, by name: <set> is one of those called `set`
 [phrases]          sentence templates by what they ask for, such as `stop`
@@ -63,6 +64,7 @@ class _LanguageFile(BaseModel):
     unless: dict[str, tuple[str, ...]] = {}
     parts: dict[str, tuple[str, ...]] = {}
     replies: dict[str, str] = {}
+    joints: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     abilities: dict[str, str] = {}
     served: dict[str, tuple[str, ...]] = {}
@@ -82,6 +84,7 @@ class Language:
         self.asides: Final = Templates(data.fillers.aside, self.usage)
         self.replies: Final[Mapping[str, str]] = data.replies
         self.examples: Final = data.examples
+        self.joints: Final = data.joints
         self.abilities: Final[Mapping[str, str]] = data.abilities
         self.served: Final[Mapping[str, tuple[str, ...]]] = data.served
         self.tools: Final[Mapping[str, ToolPhrases]] = {

@@ -5,22 +5,22 @@ said. The sentences are in `localvoice/languages`, one file for a language, and 
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from localvoice.config import PhraseSettings
 from localvoice.conversation.phrases.abilities import is_served
 from localvoice.conversation.phrases.answers import DANGERS, Facts, answer
 from localvoice.conversation.phrases.clauses import clauses_of, joint_wish, parts, sentences_of
 from localvoice.conversation.phrases.repeating import asks_again_for_part
+from localvoice.conversation.phrases.several import Several
+from localvoice.conversation.phrases.tool_sentences import called, called_again, templates_of
 from localvoice.conversation.phrases.understood import Command, Understood
 from localvoice.engines.chat import ToolCall
 from localvoice.languages import DEFAULT, Language, language
-from localvoice.languages.templates import LONGEST, PLAIN, Templates, Usage
-from localvoice.observability.log_context import failure
-from localvoice.tools import InvalidArgumentsError, Tool
+from localvoice.languages.templates import LONGEST, PLAIN, plain
+from localvoice.tools import Tool
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Understanding:
         known = language(code)
         for tool in tools:
             for sentences in (tool.phrases, tool.loose, tool.unless, tool.follow_ups):
-                _templates(sentences, PLAIN if known is None else known.usage)
+                templates_of(sentences, PLAIN if known is None else known.usage)
 
     def of(
         self,
@@ -91,6 +91,8 @@ class Understanding:
             wish = joint_wish(words, known, lambda clause: self._wished(clause, known))
             if wish is not None:
                 return self._answer(wish, tools, known)
+            if (commands := self._several(words, tools, last_call, known)) is not None:
+                return commands
         for part in parts(words, known):
             if (understood := self._whole(part, tools, last_call, known)) is not None:
                 return understood
@@ -162,11 +164,8 @@ class Understanding:
         """By what stands in the words, where nothing is known more exactly."""
         if len(words.split()) > LONGEST:
             return None
-        if self.settings.commands is not False:
-            for tool in tools:
-                command = _called(tool, tool.loose, words, known.usage)
-                if command is not None and not _templates(tool.unless, known.usage).fit(words):
-                    return command
+        if (command := self._loose_command(words, tools, known)) is not None:
+            return command
         clauses = tuple(dict.fromkeys([*sentences_of(words), *clauses_of(words)]))
         meant = [
             name for name in known.loose if self._applies(name) and _may_mean(known, name, words, clauses)
@@ -177,6 +176,23 @@ class Understanding:
             if any(is_served(name, tools, known) for name in (*meant, *known.meanings(words))):
                 return None
         return self._answer(meant[0], tools, known)
+
+    def _loose_command(self, words: str, tools: Sequence[Tool], known: Language) -> Command | None:
+        if self.settings.commands is False:
+            return None
+        for tool in tools:
+            command = called(tool, tool.loose, words, known.usage)
+            if command is not None and not templates_of(tool.unless, known.usage).fit(words):
+                return command
+        return None
+
+    def _several(
+        self, words: str, tools: Sequence[Tool], last_call: ToolCall | None, known: Language
+    ) -> Command | None:
+        def read(part: str, last: ToolCall | None) -> Command | None:
+            return self._command(part, tools, last, known) or self._loose_command(part, tools, known)
+
+        return Several(known.joints, read).of(plain(words), last_call)
 
     def _answer(self, name: str, tools: Sequence[Tool], known: Language) -> Understood | None:
         own_models = self.facts.own_models and self.settings.identity is None
@@ -191,39 +207,13 @@ class Understanding:
         for tool in tools:
             if last_call is not None and last_call.name in (tool.name, *tool.follows):
                 before = last_call.arguments if last_call.name == tool.name else {}
-                for changed in _templates(tool.follow_ups, usage).matches(words):
-                    if (arguments := _taken(tool, {**before, **changed})) is not None:
-                        return Command(tool.name, arguments)
+                if (command := called_again(tool, words, usage, before)) is not None:
+                    return command
         for tool in tools:
-            if (command := _called(tool, tool.phrases, words, usage)) is not None:
+            if (command := called(tool, tool.phrases, words, usage)) is not None:
                 return command
         return None
 
 
 def _may_mean(known: Language, name: str, words: str, clauses: Sequence[str]) -> bool:
     return known.may_mean(name, words, () if name.startswith(_WISHES) else clauses)
-
-
-def _called(tool: Tool, sentences: tuple[str, ...], words: str, usage: Usage) -> Command | None:
-    for said in _templates(sentences, usage).matches(words):
-        if (arguments := _taken(tool, said)) is not None:
-            return Command(tool.name, arguments)
-    return None
-
-
-@lru_cache(maxsize=256)
-def _templates(sentences: tuple[str, ...], usage: Usage) -> Templates:
-    return Templates(sentences, usage)
-
-
-def _taken(tool: Tool, said: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What stands in the places of its sentence, as the tool reads it; None where it doesn't take that."""
-    try:
-        read = tool.validate(said)
-    except InvalidArgumentsError:
-        return None
-    except Exception as error:  # of a validator, which may be the application's: the LLM can still answer
-        log.warning("the tool %s can't read what was said: %s", tool.name, failure(error))
-        return None
-    # Only text, such as the place that a sentence names: other values may not be what a call can hold.
-    return {name: read[name] if isinstance(read.get(name), str) else words for name, words in said.items()}

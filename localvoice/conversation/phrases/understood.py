@@ -51,6 +51,8 @@ class Command:
 
     name: str
     arguments: Mapping[str, Any]
+    then: tuple["Command", ...] = ()
+    """What they want after it: "set a timer for ten minutes and one for twenty"."""
 
 
 Understood = Silence | Again | Adjust | Say | Command

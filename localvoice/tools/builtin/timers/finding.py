@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from localvoice.tools.builtin import wall
 from localvoice.tools.builtin.timers.setting import end_of
 from localvoice.tools.builtin.words.durations import seconds_of
 from localvoice.tools.builtin.words.times_of_day import time_of_day
@@ -43,10 +44,26 @@ def _matching(reminders: Sequence[Reminder], which: str) -> list[Reminder]:
     if said in _PLACES:
         return list(reminders[_PLACES[said] :][:1])
     return (
-        [each for each in reminders if set(said.split()) <= set(each.label.lower().split())]
+        [each for each in reminders if _stems(said) <= _stems(_described(each))]
         or [each for each in reminders if _is_so_long(each, said)]
         or [each for each in reminders if _is_at(each, said)]
     )
+
+
+def _described(reminder: Reminder) -> str:
+    """Its name, and of what is for a time of day, which one."""
+    if not reminder.by_clock:
+        return reminder.label
+    end = end_of(reminder)
+    days = (end.date() - wall.now().date()).days
+    day = {0: "today", 1: "tomorrow"}.get(days, "")
+    part = "morning" if end.hour < 12 else "afternoon" if end.hour < 18 else "evening tonight"
+    return f"{reminder.label} {day} {end:%A} {part}"
+
+
+def _stems(words: str) -> set[str]:
+    """Without what makes the difference between "egg", "eggs" and "egg's"."""
+    return {re.sub(r"(?:'s|s)$", "", word) for word in words.lower().split()} - _UNSAID
 
 
 def _is_so_long(reminder: Reminder, said: str) -> bool:

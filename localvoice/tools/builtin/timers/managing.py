@@ -29,7 +29,12 @@ _SNOOZE_SECONDS: Final = 600.0
 _HEARD_SECONDS: Final = 30.0
 """For so long after one has gone off, it is the one that is to stop."""
 
-Action = Literal["list", "left", "cancel", "change", "add", "snooze"]
+_TOLD: Final = ("list", "left", "cancel", "change", "add", "snooze")
+Action = Annotated[
+    Literal["list", "left", "cancel", "change", "add", "snooze", "shorten", "restart", "pause"],
+    Field(json_schema_extra={"enum": [*_TOLD]}),
+]
+"""The LLM is told of the first ones: small models choose better among few. The others are for sentences."""
 
 
 def _singular(kind: Any) -> Any:
@@ -38,7 +43,7 @@ def _singular(kind: Any) -> Any:
 
 def _without_more(words: Any) -> Any:
     """Five more minutes are five minutes."""
-    return re.sub(r"(?i)\b(?:more|extra)\b", " ", words).strip() if isinstance(words, str) else words
+    return re.sub(r"(?i) *\b(?:more|extra)\b *", " ", words).strip() if isinstance(words, str) else words
 
 
 def _nothing_or_new_time(words: str) -> None:
@@ -64,24 +69,36 @@ async def manage_timers(
 ) -> str:
     """List, cancel, change or snooze timers, alarms and reminders that are set, or tell the time left."""
     reminders = context.reminders
-    if action == "snooze":
-        return _snooze(reminders, time)
-    if action == "add" and not reminders.waiting and reminders.last_due is not None:
-        return _snooze(reminders, time)
-    if action == "cancel":
-        return _cancelled(reminders, kind, which)
-    chosen = found(reminders, kind, which, needed=action != "list")
-    if action == "list":
-        return _listed(chosen, kind)
-    if action == "left":
-        return " ".join(map(_time_left, chosen))
+    rings = not reminders.waiting and reminders.last_due is not None
+    match action:
+        case "list":
+            return _listed(found(reminders, kind, which, needed=False), kind)
+        case "left":
+            return " ".join(map(_time_left, found(reminders, kind, which, needed=True)))
+        case "cancel":
+            return _cancelled(reminders, kind, which)
+        case "restart":
+            return _restarted(reminders, which)
+        case "pause":
+            raise ToolError("I can't pause a timer. I can add time to it, or cancel it.")
+        case "snooze":
+            return _snooze(reminders, time)
+        case "add" if rings:
+            return _snooze(reminders, time)
+    return _altered(reminders, kind, which, action, time)
+
+
+def _altered(reminders: Reminders, kind: Kind | None, which: str, action: str, time: str) -> str:
+    chosen = found(reminders, kind, which, needed=True)
     if len(chosen) > 1:
         return _which_of(chosen)
     if not time:
         raise ToolError(
-            "To what time shall I change it?" if action == "change" else "How much time shall I add?"
+            "To what time shall I change it?" if action == "change" else "How much time do you mean?"
         )
-    return _changed(reminders, chosen[0], time) if action == "change" else _added(reminders, chosen[0], time)
+    if action == "change":
+        return _changed(reminders, chosen[0], time)
+    return _added(reminders, chosen[0], time, less=action == "shorten")
 
 
 def _cancelled(reminders: Reminders, kind: Kind | None, which: str) -> str:
@@ -94,7 +111,9 @@ def _cancelled(reminders: Reminders, kind: Kind | None, which: str) -> str:
         reminders.remove(each)
     if which != ALL:
         return f"{_named(chosen[0])} is cancelled."
-    return "It is cancelled." if len(chosen) == 1 else f"All {len(chosen)} are cancelled."
+    return {1: "It is cancelled.", 2: "Both are cancelled."}.get(
+        len(chosen), f"All {len(chosen)} are cancelled."
+    )
 
 
 def _which_of(chosen: Sequence[Reminder]) -> str:
@@ -122,6 +141,20 @@ def _snooze(reminders: Reminders, time: str) -> str:
     seconds = seconds_like(time, 60) if time else _SNOOZE_SECONDS
     reminders.add(reminder_in(last.kind, last.label, seconds, max(last.seconds, seconds)))
     return f"All right, again in {spoken_duration(round(seconds))}."
+
+
+def _restarted(reminders: Reminders, which: str) -> str:
+    last = reminders.last_due
+    if not reminders.waiting and last is not None and last.kind == "timer":
+        new = timer_of(last.seconds, last.label)
+        reminders.add(new)
+    else:
+        chosen = found(reminders, "timer", which, needed=True)
+        if len(chosen) > 1:
+            return _which_of(chosen)
+        new = timer_of(chosen[0].seconds, chosen[0].label)
+        reminders.replace(chosen[0], new)
+    return f"{_named(new)} starts again, and runs until {spoken_end(new)}."
 
 
 def _changed(reminders: Reminders, old: Reminder, time: str) -> str:
@@ -153,9 +186,12 @@ def _moved(reminders: Reminders, old: Reminder, time: str) -> str:
     return f"The {old.kind} is now set for {spoken_end(new)}."
 
 
-def _added(reminders: Reminders, old: Reminder, time: str) -> str:
+def _added(reminders: Reminders, old: Reminder, time: str, less: bool) -> str:
     assert old.kind is not None
     more = seconds_like(time, old.seconds or 60)
+    if less and more >= old.seconds_left:
+        raise ToolError(f"There is less than that left. {_time_left(old)}")
+    more = -more if less else more
     if old.by_clock:
         new = reminder_at(old.kind, old.label, end_of(old) + timedelta(seconds=within_a_week(more)))
     else:
@@ -199,8 +235,10 @@ def _named(reminder: Reminder) -> str:
 def _time_left(reminder: Reminder) -> str:
     if reminder.kind == "timer":
         return f"{_named(reminder)} has {_left(reminder)} left."
-    purpose = "" if reminder.by_clock else f", at {spoken_end(reminder)}"
-    return f"{_named(reminder)} is due in {_left(reminder)}{purpose}."
+    if not reminder.by_clock:
+        return f"{_named(reminder)} is due in {_left(reminder)}, at {spoken_end(reminder)}."
+    purpose = f",{_purpose(reminder).removeprefix(',')}," if reminder.kind == "reminder" else ""
+    return f"{_named(reminder)}{purpose} is due in {_left(reminder)}."
 
 
 def _length(reminder: Reminder) -> str:

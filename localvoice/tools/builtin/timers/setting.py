@@ -1,5 +1,8 @@
 """The built-in tools that set timers, alarms and reminders. `managing` has the one for those that are set."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -9,23 +12,59 @@ from localvoice.observability.stopwatch import now
 from localvoice.tools import ToolContext, ToolError, tool
 from localvoice.tools.builtin import wall
 from localvoice.tools.builtin.wall import spoken_clock, spoken_time_to_come
+from localvoice.tools.builtin.words.days import day_of
 from localvoice.tools.builtin.words.durations import seconds_of, spoken_duration
-from localvoice.tools.builtin.words.times_of_day import TimeOfDay, time_of_day
-from localvoice.tools.builtin.words.wording import accepted_by, label_of, turned
+from localvoice.tools.builtin.words.numbers import in_digits
+from localvoice.tools.builtin.words.times_of_day import TimeOfDay, time_of_day, usual_time
+from localvoice.tools.builtin.words.wording import accepted_by, label_of, name_of, turned
 from localvoice.tools.reminders import Kind, Reminder
 
 _LONGEST_SECONDS: Final = 24 * 3600
 _FARTHEST_SECONDS: Final = 7 * 24 * 3600
+_SAME_MORNING: Final = timedelta(hours=2)
 WAKE_UP: Final = "wake up"
 """The label of an alarm that wakes: it is for the morning."""
+_MILITARY: Final = re.compile(r"\b[0-2]\d[0-5]\d hours$")
+"""1900 hours is a time of day."""
+_EVENT: Final = re.compile(
+    r"(?:when|whenever|once|as soon as|before|after|(?:the )?next time) (?:i|we|he|she|they|it|my|the|you)\b",
+    re.IGNORECASE,
+)
+_REASON: Final = re.compile(
+    r" (?:because|cause|cuz|otherwise|or(?: else)? (?:i|we)(?:'ll| will)?|so(?: that)? (?:i|we)"
+    r"|since (?:i|we))\b.*",
+    re.IGNORECASE,
+)
+"""What users add, and don't want to hear again."""
 
 
 def length_or_time(words: str) -> float | TimeOfDay:
     """Seconds, or a time of day; raises `ToolError` for what is neither."""
     try:
-        return seconds_of(words)
+        return time_of_day(words) if _MILITARY.search(in_digits(words)) else seconds_of(words)
     except ToolError:
         return time_of_day(words)
+
+
+def when_of(words: str) -> float | TimeOfDay:
+    """The same for a reminder, for which the day is enough: "tomorrow", "this evening"."""
+    try:
+        return length_or_time(words)
+    except ToolError as error:
+        try:
+            return usual_time(words)
+        except ToolError:
+            return _on_a_date(words, error)
+
+
+def _on_a_date(words: str, error: ToolError) -> TimeOfDay:
+    """ "December 20th at nine"; raises this error for what is none."""
+    date, _, clock = words.partition(" at ")
+    try:
+        day = day_of(date).next()
+    except ToolError:
+        raise error from None
+    return replace(time_of_day(clock or "9 AM"), day=day.isoformat())
 
 
 def _nothing_or_length(words: str) -> None:
@@ -38,12 +77,17 @@ def _nothing_or_when(words: str) -> None:
         length_or_time(words)
 
 
+def _nothing_or_some_time(words: str) -> None:
+    if words and not _EVENT.match(words):
+        when_of(words)
+
+
 Duration = Annotated[
     str, accepted_by(_nothing_or_length), Field(description="like 90 seconds or 1 hour 30 minutes")
 ]
-When = Annotated[
-    str, accepted_by(_nothing_or_when), Field(description="like 7:30 tomorrow morning or in 20 minutes")
-]
+_LIKE: Final = "like 7:30 tomorrow morning or in 20 minutes"
+When = Annotated[str, accepted_by(_nothing_or_when), Field(description=_LIKE)]
+SomeTime = Annotated[str, accepted_by(_nothing_or_some_time), Field(description=_LIKE)]
 
 
 @tool(speaks=True)
@@ -51,7 +95,7 @@ async def set_timer(context: ToolContext, duration: Duration, label: str | None 
     """Start a timer. It tells the user by itself when it ends."""
     if not duration:
         raise ToolError("How long shall the timer run?")
-    timer = timer_of(seconds_of(duration), label_of(label))
+    timer = timer_of(seconds_of(duration), name_of(label))
     context.reminders.add(timer)
     return f"The timer is set for {spoken_duration(round(timer.seconds))}, until {spoken_end(timer)}."
 
@@ -62,24 +106,29 @@ async def set_alarm(context: ToolContext, time: When, label: str | None = None) 
     if not time:
         raise ToolError("What time shall the alarm be for?")
     purpose = label_of(label)
-    alarm = reminder_at("alarm", purpose, moment_of(time, early=purpose == WAKE_UP, alarm=True))
+    others = [end_of(each) for each in context.reminders.waiting if each.kind == "alarm"]
+    alarm = reminder_at("alarm", purpose, moment_of(time, early=purpose == WAKE_UP, others=others))
     context.reminders.add(alarm)
     return f"The alarm is set for {spoken_end(alarm)}."
 
 
 @tool(speaks=True)
 async def remind(
-    context: ToolContext, about: Annotated[str, Field(description="what to say, like call Anna")], when: When
+    context: ToolContext,
+    about: Annotated[str, Field(description="what to say, like call Anna")],
+    when: SomeTime,
 ) -> str:
     """Remind the user of something later."""
-    purpose = turned(label_of(about))
+    purpose = turned(label_of(_REASON.sub("", about)))
     if not purpose:
         raise ToolError("What shall I remind you of?")
     if not when:
         raise ToolError("When shall I remind you?")
-    meant = length_or_time(when)
+    if _EVENT.match(when):
+        raise ToolError("I can't tell when that is, I only know the time. At what time shall I remind you?")
+    meant = when_of(when)
     if isinstance(meant, TimeOfDay):
-        reminder = reminder_at("reminder", purpose, moment_of(when))
+        reminder = reminder_at("reminder", purpose, _once(meant).next(awake=True))
         context.reminders.add(reminder)
         return f"I'll remind you at {spoken_end(reminder)}: {purpose}."
     reminder = reminder_in("reminder", purpose, meant)
@@ -87,14 +136,21 @@ async def remind(
     return f"I'll remind you in {spoken_duration(round(meant))}: {purpose}."
 
 
-def moment_of(words: str, early: bool = False, alarm: bool = False) -> datetime:
-    """The moment that is meant; raises `ToolError` if there is none that can be kept."""
+def moment_of(words: str, early: bool, others: Sequence[datetime]) -> datetime:
+    """The moment of an alarm, where others are set already; raises `ToolError` if none can be kept."""
     meant = length_or_time(words)
     if not isinstance(meant, TimeOfDay):
         return moment_in(meant)
-    if meant.repeats:
+    first = _once(meant).next(early or meant.day not in ("", "today", "tonight"))
+    # "And another one at seven fifteen" is in the morning, where the one before is.
+    near = (each for each in meant.moments() if any(abs(each - other) < _SAME_MORNING for other in others))
+    return first if meant.day or meant.half else next(near, first)
+
+
+def _once(time: TimeOfDay) -> TimeOfDay:
+    if time.repeats:
         raise ToolError("I can't repeat that every day. I can set it once, such as for tomorrow.")
-    return meant.next(early or (alarm and meant.day not in ("", "today", "tonight")))
+    return time
 
 
 def moment_in(seconds: float) -> datetime:
@@ -105,7 +161,7 @@ def moment_in(seconds: float) -> datetime:
 def within_a_week(seconds: float) -> float:
     """The same; raises `ToolError` if it is longer."""
     if seconds > _FARTHEST_SECONDS:
-        raise ToolError("I can remember that for a week at most.")
+        raise ToolError("That is too far ahead: I can keep it for a week at most.")
     return seconds
 
 

@@ -21,7 +21,8 @@ _WHOLE: Final = re.compile(rf"(?P<number>-?{NUMBER})? ?(?P<unit>{_UNIT})\b")
 _REST: Final = re.compile(rf"{NUMBER}(?= |$)")
 _BETWEEN: Final = re.compile(" and (?=.)| ")
 _AMOUNTS: Final = (
-    (r"\b(?:about|around|exactly|for|in|another|the|just)\b", " "),
+    (r"^ *(?:(?:for|in|another|the|the next|after) )+", " "),
+    (r"\b(?:about|around|roughly|approximately|exactly|precisely|just|only|like|say|maybe|the)\b", " "),
     (r"\b(?:3|three) quarters? (?:of )?(?:an? )?", "0.75 "),
     (r"\b(?:a )?quarter (?:of )?(?:an? )?(?=[hmsd])", "0.25 "),
     (r"\bhalf (?:of )?(?:an? )?(?=[hmsd])", "0.5 "),

@@ -20,15 +20,34 @@ _DAY: Final = re.compile(
     rf"|(?:on |next |this )?(?P<weekday>{'|'.join(WEEKDAYS)})s?)\b"
 )
 _REPEATS: Final = re.compile(
-    r"\b(?:(?:every|each)(?: single)?(?: (?:week)?day)?|daily|on (?:weekdays|weekends))\b"
+    r"\b(?:(?:every|each)(?: (?:single|other|working|work|school|week))?(?: (?:week)?days?| weekends?)?|daily"
+    r"|(?:on |during )?(?:weekdays|weekends|workdays|(?:working|school) days)"
+    r"|(?:from |on )?mondays? (?:to|through|till|until) fridays?)\b"
 )
 _CLOCK: Final = re.compile(
-    r"(?P<hour>\d{1,2})(?:[:. ](?P<minute>\d\d)| (?:o|oh|0) ?(?P<few>\d))?(?: ?o'?clock| hours| sharp)?"
-    r"|(?P<word>noon|midday|midnight)"
+    r"(?P<hour>\d{1,2})(?:[:. ](?P<minute>\d\d)| (?:o|oh|0) ?(?P<few>\d))?(?: ?o'?clock| hours?)?"
+    r"|(?P<hour24>[01]\d|2[0-3])(?P<minute24>[0-5]\d)(?:(?<=0\d{3})| hours)"
+    r"|half (?P<half>\d{1,2})(?: ?o'?clock)?"
+    r"|(?P<word>noon|midday|midnight|lunch ?time)"
     r"|(?:a )?(?:(?P<part>half|quarter)|(?P<count>\d{1,2})(?: minutes?)?)"
     r" (?P<side>past|after|to|before|till|until) (?P<of>\d{1,2}|noon|midnight)(?: ?o'?clock)?"
 )
-_HOURS: Final = {"noon": 12, "midday": 12, "midnight": 0}
+_AROUND: Final = re.compile(
+    r"^(?:(?:at|for|by|before|no later than|from|to|the|exactly|precisely|about|around|roughly|like|say) )+"
+    r"|(?: (?:at|on|in the|sharp|exactly|on the dot))+$"
+)
+"""What stands around a time."""
+_TWO: Final = re.compile(r"(?<=\w) and (?=\w)", re.IGNORECASE)
+_HOURS: Final = {"noon": 12, "midday": 12, "midnight": 0, "lunchtime": 12, "lunch time": 12}
+_USUAL_HOURS: Final = (
+    ("morning", (9,)),
+    ("afternoon", (15, 17)),
+    ("evening", (19, 21)),
+    ("night", (20, 22)),
+    ("today", (12, 15, 18, 20, 22)),
+    ("", (9, 12, 18)),
+)
+"""What people mean by a part of the day, where they name no hour; the first that lies ahead."""
 _ADVICE: Final = "say it like half past six, 7:30 PM or tomorrow at noon"
 
 
@@ -55,8 +74,9 @@ class TimeOfDay:
                 if moment > present:
                     yield moment
 
-    def next(self, early: bool = False) -> datetime:
-        """The one that is most likely meant; `early`: in the morning, where both halves are possible.
+    def next(self, early: bool = False, awake: bool = False) -> datetime:
+        """The one that is most likely meant, where both halves are possible; `early`: in the morning,
+        `awake`: not in the night, unless it is said then.
 
         Raises `ToolError` if it has passed.
         """
@@ -65,7 +85,9 @@ class TimeOfDay:
             raise ToolError("That time has passed already.")
         likely: list[datetime] = []
         if early:
-            likely = [moment for moment in moments if 3 <= moment.hour < 12]
+            likely = [moment for moment in moments if 5 <= moment.hour < 12]
+        if awake and 6 <= wall.now().hour < 21:
+            likely = [moment for moment in moments if moment.hour >= 6]
         if not likely and self.day not in ("", "today", "tonight"):
             likely = [moment for moment in moments if 7 <= moment.hour < 19]
         return (likely or moments)[0]
@@ -115,24 +137,40 @@ def time_of_day(words: str) -> TimeOfDay:
     if (found := _HALF.search(text)) is not None:
         half = "am" if found["am"] else "pm"
         text = _cut(text, found)
-    text = re.sub(
-        r"^(?:(?:at|for|by|from|to|the|exactly|about|around) )+|(?: (?:at|on|in the))+$", "", text.strip()
-    )
-    clock = _CLOCK.fullmatch(text.strip())
-    if clock is None:
+    clock = _CLOCK.fullmatch(_AROUND.sub("", text.strip()).strip())
+    if clock is None or _TWO.search(last):
         raise ToolError(f"{words[:60]!r} isn't a time of day: {_ADVICE}")
     hour, minute = _hour_and_minute(clock)
     if hour > 23 or minute > 59:
         raise ToolError(f"there is no time {words[:60]!r}: {_ADVICE}")
     if day == "tonight" and 5 <= hour < 12:
         half = "pm"
-    elif clock["word"] or clock["of"] in _HOURS or (clock["hour"] or "").startswith("0"):
+    elif clock["word"] or clock["of"] in _HOURS or _is_whole(clock):
         half = "am" if hour < 12 else "pm"
     elif hour > 12:
         half = ""
     elif day == "tonight" and not half:
         half = "am"
     return TimeOfDay(hour, minute, half, day, repeats)
+
+
+def usual_time(words: str) -> TimeOfDay:
+    """Of a day or a part of it: "tomorrow", "this evening"; raises `ToolError` for what is neither.
+
+    Also of what comes again without a time of day: "every two hours".
+    """
+    if _REPEATS.search(words.lower()):
+        return TimeOfDay(_USUAL_HOURS[0][1][0], 0, repeats=True)
+    for part, hours in _USUAL_HOURS:
+        if part in words.lower():
+            times = [time_of_day(f"{words} at {hour}:00") for hour in hours]
+            return next((each for each in times if any(each.moments())), times[0])
+    raise AssertionError
+
+
+def _is_whole(clock: re.Match[str]) -> bool:
+    """Whether it tells which half of the day it is in: "07:30", "1900"."""
+    return (clock["hour"] or clock["hour24"] or "").startswith("0")
 
 
 def _cut(text: str, found: re.Match[str]) -> str:
@@ -142,6 +180,10 @@ def _cut(text: str, found: re.Match[str]) -> str:
 def _hour_and_minute(clock: re.Match[str]) -> tuple[int, int]:
     if clock["word"]:
         return _HOURS[clock["word"]], 0
+    if clock["hour24"]:
+        return int(clock["hour24"]), int(clock["minute24"])
+    if clock["half"]:  # as the British say it
+        return int(clock["half"]), 30
     if clock["hour"]:
         return int(clock["hour"]), int(clock["minute"] or clock["few"] or 0)
     hour = _HOURS[clock["of"]] if clock["of"] in _HOURS else int(clock["of"])

@@ -18,6 +18,11 @@ _TURNED: Final = {
     "i'm": "you're", "i've": "you've", "i'll": "you'll", "i'd": "you'd",
 }  # fmt: skip
 
+_UNNAMED: Final = frozenset(
+    "a an another new quick me us i we you it set setting start starting make making put get how about"
+    " please".split()
+)
+
 
 def corrected(words: str) -> tuple[str, str]:
     """What was said last, and what it takes the place of: "ten, no, fifteen minutes" is fifteen minutes."""
@@ -33,6 +38,14 @@ def turned(words: str) -> str:
 def label_of(words: str | None) -> str:
     """On one line, and not too long to be said."""
     return " ".join((words or "").split())[:LABEL_CHARACTERS].rstrip(" .,;:!")
+
+
+def name_of(words: str | None) -> str:
+    """What a thing is called, without words of the sentence around it: "set me a pasta" is "pasta"."""
+    said = label_of(words).removesuffix(" timer").split()
+    around = [place for place, word in enumerate(said) if word.lower() in _UNNAMED]
+    name = said[around[-1] + 1 :] if around else said
+    return " ".join(name) if [word for word in name if word.lower() not in ("the", "my")] else ""
 
 
 def accepted_by(parse: Callable[[str], object]) -> AfterValidator:
