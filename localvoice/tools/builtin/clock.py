@@ -56,7 +56,7 @@ def _likely_place(words: str) -> str:
     try:
         if _QUESTION.search(words):
             return place_in(words)
-        if any(word[0].islower() and word not in SMALL for word in words.split()):
+        if words.endswith(" time") or any(word[0].islower() and word not in SMALL for word in words.split()):
             _place(words)
     except ToolError as error:
         raise ValueError(str(error)) from error
@@ -83,7 +83,7 @@ def get_time(
 ) -> str:
     """Tell the current time and date."""
     if until:
-        return time_until(until, start)
+        return time_after(until, -_shift(later)) if later else time_until(until, start)
     city, zone = _place(place)
     if start:
         if later:
@@ -120,7 +120,7 @@ def _converted(words: str, there: str, there_zone: ZoneInfo | None, city: str, z
 
 def _place(words: str) -> tuple[str, ZoneInfo | None]:
     """Its name and zone; an empty name and none where the machine is."""
-    name = " ".join(words.split()).removesuffix(" time")
+    name = " ".join(words.split()).removesuffix(" time").removesuffix("'s")
     if plain(name) in _HERE:
         return "", None
     return name.rpartition("/")[2].replace("_", " "), zone_of(name)

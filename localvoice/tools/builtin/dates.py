@@ -38,8 +38,17 @@ _BETWEEN: Final = re.compile(r" (?:and|to|until|till) ")
 
 def _readable(words: str) -> None:
     if _year_of(words) is None:
-        for part in _BETWEEN.split(words):
+        for part in _days_of(words):
             day_of(part)
+
+
+def _days_of(words: str) -> list[str]:
+    """One, or the two between which something lies."""
+    try:
+        day_of(words)
+    except ToolError:
+        return _BETWEEN.split(words)
+    return [words]
 
 
 def _readable_or_none(words: str) -> None:
@@ -69,7 +78,7 @@ def _told(words: str, ask: Ask, to: str) -> str:
         return _leap_year(words)
     if ask == "days in":
         return _days_in(words)
-    parts = [words, to] if to else _BETWEEN.split(words)
+    parts = [words, to] if to else _days_of(words)
     if len(parts) == 2:
         return _years_between(*parts) or _between(day_of(parts[0]), day_of(parts[1]), ask)
     if _year_of(words) is None:

@@ -153,6 +153,11 @@ def _away(found: Match) -> Day:
     return begin.then(lambda day: delta(day, -1 if back else 1))
 
 
+def _added(found: Match) -> Day:
+    delta = away(found["periods"])
+    return day_of(found["start"]).then(lambda day: delta(day, -1 if found["way"] == "minus" else 1))
+
+
 def _iso(found: Match) -> Day:
     try:
         return fixed(date.fromisoformat(found[0]))
@@ -222,10 +227,12 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[Match], Day]], ...]] = tupl
         (rf"(?:the )?(?P<part>beginning|start|end|middle) of (?P<span>{SPAN})", part_of),
         (r"(?P<next>next )?(?:(?:the |this )?(?:coming )?)weekend", _weekend),
         (
-            rf"(?P<ahead>in )?(?:exactly |about )?(?P<periods>{PERIODS})"
+            rf"(?P<ahead>(?:in|after) )?(?:exactly |about )?(?P<periods>{PERIODS})"
             rf"(?: (?P<way>{_WAYS})(?: (?P<start>.+))?)?",
             _away,
         ),
+        (rf"(?P<way>add|plus) (?P<periods>{PERIODS}) to (?P<start>.+)", _added),
+        (rf"(?P<start>.+) (?P<way>plus|minus) (?P<periods>{PERIODS})", _added),
         (r"(?:the )?next (?:public |bank |national |federal |legal )?holiday", _next_holiday),
         (
             r"(?:in )?(?P<span>(?:the|this|next) (?:year|month|week)"
