@@ -50,17 +50,27 @@ async def kitchen(monkeypatch: pytest.MonkeyPatch) -> Kitchen:
             180,
             "Your timer of 3 minutes is up: your tea.",
         ),
-        ("set_alarm", {"time": "one thirty"}, 3000, "It's 1:30 PM: this is your alarm."),
-        ("set_alarm", {"time": "1:30 PM", "label": "yoga"}, 3000, "It's 1:30 PM: yoga."),
-        ("set_alarm", {"time": "six", "label": "wake up"}, 62400, "It's 6:00 AM. Time to wake up!"),
-        ("set_alarm", {"time": "in ten minutes"}, 600, "It's 12:50 PM: this is your alarm."),
+        ("set_alarm", {"time": "one thirty"}, 3000, "This is your alarm for 1:30 PM."),
+        ("set_alarm", {"time": "1:30 PM", "label": "yoga"}, 3000, "This is your alarm for 1:30 PM: yoga."),
+        (
+            "set_alarm",
+            {"time": "six", "label": "wake up"},
+            62400,
+            "This is your alarm for 6:00 AM. Time to wake up!",
+        ),
+        ("set_alarm", {"time": "in ten minutes"}, 600, "This is your alarm for 12:50 PM."),
         (
             "remind",
             {"about": "call my mother", "when": "in an hour"},
             3600,
             "Here is your reminder: call your mother.",
         ),
-        ("remind", {"about": "I'm late", "when": "at two"}, 4800, "Here is your reminder: you're late."),
+        (
+            "remind",
+            {"about": "I'm late", "when": "at two"},
+            4800,
+            "Here is your reminder for 2:00 PM: you're late.",
+        ),
     ],
 )
 async def test_it_goes_off_at_its_time(
@@ -77,7 +87,7 @@ async def test_it_goes_off_at_its_time(
 async def test_what_has_gone_off_can_be_snoozed(kitchen: Kitchen) -> None:
     await kitchen.ask("set_alarm", time="one", label="wake up")
     await asyncio.sleep(18.4 * 3600)
-    assert kitchen.heard == ["It's 1:00 PM. Time to wake up!"]
+    assert kitchen.heard == ["This is your alarm for 1:00 PM. Time to wake up!"]
     assert await kitchen.ask("manage_timers", action="snooze") == "All right, again in 10 minutes."
     await asyncio.sleep(601)
     assert (

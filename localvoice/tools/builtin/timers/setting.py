@@ -191,15 +191,17 @@ def reminder_in(kind: Kind, label: str, seconds: float, length: float | None = N
 def reminder_at(kind: Kind, label: str, moment: datetime) -> Reminder:
     """One for a time of day; raises `ToolError` if that is too far away."""
     within_a_week((moment - wall.now()).total_seconds())
-    text = alarm_text(moment, label) if kind == "alarm" else f"Here is your reminder: {label}."
+    text = f"Here is your reminder for {spoken_clock(moment)}: {label}."
+    if kind == "alarm":
+        text = alarm_text(moment, label)
     return Reminder(text, moment.timestamp(), by_clock=True, kind=kind, label=label)
 
 
 def alarm_text(moment: datetime, label: str) -> str:
-    """What an alarm says."""
+    """What an alarm says: what it was for, as it may be heard late, where no one was there or awake."""
     if label == WAKE_UP:
-        return f"It's {spoken_clock(moment)}. Time to wake up!"
-    return f"It's {spoken_clock(moment)}: {turned(label) if label else 'this is your alarm'}."
+        return f"This is your alarm for {spoken_clock(moment)}. Time to wake up!"
+    return f"This is your alarm for {spoken_clock(moment)}{f': {turned(label)}' if label else ''}."
 
 
 def end_of(reminder: Reminder) -> datetime:
