@@ -17,6 +17,7 @@ from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.phrases.answers import Facts
+from localvoice.conversation.phrases.danger import danger_question
 from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.engines.chat import (
     CALL_NOTHING,
@@ -28,6 +29,7 @@ from localvoice.engines.chat import (
     ToolOffer,
 )
 from localvoice.engines.types import Engines
+from localvoice.languages import DEFAULT
 from localvoice.tools import Tool, ToolRegistry
 
 
@@ -247,6 +249,8 @@ class Agent:
         prompts = [] if offer is None else [await llm.prompt(brief.opening(talks=False), offer)]
         if offer is None or brief.is_gated:
             prompts.append(await llm.prompt(brief.opening(talks=True)))
+        if self.understanding.looks_for_danger and (question := danger_question(DEFAULT)) is not None:
+            prompts.append(await llm.prompt(question.opening, question.offer))
         for prompt in prompts:
             prompt.talk = OPENING
             await llm.prepare(prompt, prompt.offer)

@@ -5,8 +5,9 @@ It is kept for half an hour in case the client comes back, even if nothing was s
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Final
 
 from localvoice.application.hooks import LlmRequest
@@ -16,6 +17,7 @@ from localvoice.conversation.agent import Agent, Brief, Director
 from localvoice.conversation.history import History
 from localvoice.conversation.manner import Manner
 from localvoice.conversation.message_forms import asked, last_answer, last_call, recent
+from localvoice.conversation.phrases.danger import danger_question
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import asks_about
 from localvoice.conversation.phrases.understood import ASIDE, Understood
@@ -43,6 +45,15 @@ _NOTE_SHARE: Final = 8
 """Notes may take one part of so many of the context."""
 
 
+class Gate(Enum):
+    """What the LLM is asked apart, before it talks, where a word of the user's is a reason to."""
+
+    DANGER = auto()
+    """Whether someone is in danger."""
+    TOOLS = auto()
+    """Whether to call a tool."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A request, tokenised, and where the past begins that it holds."""
@@ -50,12 +61,13 @@ class Prepared:
     request: LlmRequest
     start: int  # index in the history: what is before it is left out from now on (`History.trim`)
     notes: int = 0  # characters that the notes of it may have
-    chooses: bool = False  # whether it only asks which tool to call, if any
+    gate: Gate | None = None  # the question that it asks before the LLM talks
+    urgent: Understood | None = None  # what is said if the LLM finds that someone is in danger
 
     def asked(self, llm: Llm) -> AsyncGenerator[ReplyItem, None]:
-        """The LLM's answer. Which tool to call is asked aside: what was read of the talk stays."""
+        """The LLM's answer. A question before it is asked aside: what was read of the talk stays."""
         request = self.request
-        return llm.reply(request.messages, request.sampling, request.offer, aside=self.chooses)
+        return llm.reply(request.messages, request.sampling, request.offer, aside=self.gate is not None)
 
 
 @dataclass(eq=False, slots=True)
@@ -181,21 +193,23 @@ class Conversation:
         agent: Agent,
         history: History | None = None,
         calls_left: bool = True,
-        chosen: bool = False,
+        passed: Set[Gate] = frozenset(),
         spare: int = 0,
     ) -> Prepared:
         """The request for the next pass of the LLM, which must talk when it has no calls of tools left.
 
-        `history` is what was said, if that isn't what it is now. `chosen`: whether it has been asked already
-        if a tool is to be called, where that is asked apart. `spare` tokens of the context stay free beyond
+        `history` is what was said, if that isn't what it is now. `passed`: what it has been asked already of
+        what is asked before it talks. `spare` tokens of the context stay free beyond
         those of the reply. The template and the tokens are made off the event loop. Raises the LLM's
         `VoiceError`.
         """
         past = self.history.copy() if history is None else history  # the copy, because this waits
         llm, brief = agent.engines.llm, self.director.brief()
         offer = brief.offer(calls_left)
+        if Gate.DANGER not in passed and (look := await self._look(agent, brief, past)) is not None:
+            return look
         if brief.is_gated and offer is not None:
-            if calls_left and not chosen and _may_need_tool(agent, brief, past.messages):
+            if calls_left and Gate.TOOLS not in passed and _may_need_tool(agent, brief, past.messages):
                 return await self._choice(llm, brief, offer, past)
             offer = None
         # The longest reply may be as long as the context; half of it is left for what was said.
@@ -209,13 +223,26 @@ class Conversation:
                 break
         return prepared
 
+    async def _look(self, agent: Agent, brief: Brief, past: History) -> Prepared | None:
+        """Asks whether someone is in danger; None where no word that was said may tell of it."""
+        said = past.messages[-1:]
+        if not said or said[0].role != "user":
+            return None
+        understanding, llm = agent.understanding, agent.engines.llm
+        danger = understanding.sign_of_danger(said[0].content)
+        if danger is None or (question := danger_question(DEFAULT)) is None:
+            return None
+        prompt = await llm.prompt([*question.opening, *said], question.offer)
+        request = LlmRequest(prompt, brief.sampling, question.offer, llm.name)
+        return Prepared(request, start=0, gate=Gate.DANGER, urgent=understanding.help(danger))
+
     async def _choice(self, llm: Llm, brief: Brief, offer: ToolOffer, past: History) -> Prepared:
         """Asks whether to call a tool, on a prompt of its own: that of the talk tells of no tools."""
         offer = replace(offer, choice=CALL_OR_NOTHING)
         messages = [*brief.opening(talks=False), *recent(past.messages)]
         prompt = await llm.prompt(messages, offer)
         request = LlmRequest(prompt, brief.sampling, offer, llm.name)
-        return Prepared(request, start=0, chooses=True)
+        return Prepared(request, start=0, gate=Gate.TOOLS)
 
     def let_go_of_pictures(self) -> None:
         """Its client has gone. What it comes back to is words: pictures would wait in memory for nothing."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Set
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,7 @@ from localvoice.application.hooks import Rejection, TurnContext
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, in_utf8
 from localvoice.conversation.agent import Agent, Exchange, StageChange
-from localvoice.conversation.conversation import Conversation, Prepared
+from localvoice.conversation.conversation import Conversation, Gate, Prepared
 from localvoice.conversation.known_answers import called, known_answer
 from localvoice.conversation.llm_pass import LlmPass
 from localvoice.conversation.phrases.understood import Command, Known, Silence, Understood
@@ -62,7 +63,7 @@ class ReplyWriter:
         self._words = ""
         self._judged = self._uttered = self._worded = False
         self._complete = False  # whether the LLM needn't be asked any more
-        self._chosen = False  # whether it has said already that it calls no tool
+        self._passed: Set[Gate] = frozenset()  # what it has been asked already of what comes before it talks
 
     async def write(self, words: str, announcement: str, known: Known) -> None:
         """Say the announcement, or else answer what the user said."""
@@ -135,9 +136,13 @@ class ReplyWriter:
                     case Retracted():
                         self._take_back(before)
         await made.tell()
-        if prepared.chooses and not made.calls and not made.texts:
-            self._chosen = True
+        if prepared.gate is not None and not made.calls and not made.texts:
+            self._passed |= {prepared.gate}
+            self.draft = None if self._given is None else self._given.next
             return await self._ask_llm()
+        if prepared.urgent is not None:
+            await self._carry_out(prepared.urgent)
+            return []
         offer = prepared.request.offer
         if offer is None or offer.choice == CALL_NOTHING:
             return []  # also where the LLM has called one
@@ -153,7 +158,7 @@ class ReplyWriter:
             reply, self._splitter = draft.reply, draft.splitter
         else:
             calls_left = self._tools.may_go_on(self._asked)
-            prepared = await conversation.prepare(self.agent, calls_left=calls_left, chosen=self._chosen)
+            prepared = await conversation.prepare(self.agent, calls_left=calls_left, passed=self._passed)
             reply = written(prepared.asked(llm), self._splitter)
         conversation.history.trim(prepared.start, prepared.notes)
         return prepared, reply
@@ -243,7 +248,7 @@ class ReplyWriter:
     async def _carry_out(self, understood: Understood) -> None:
         """What takes no LLM to understand; it is asked only if a tool that was called doesn't speak."""
         if isinstance(understood, Command):
-            self._chosen = True
+            self._passed = frozenset(Gate)
             await self._act([called(each) for each in (understood, *understood.then)])
             return
         self._complete = True

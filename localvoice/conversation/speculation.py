@@ -7,14 +7,14 @@ pause is given the draft, with its prompt and its splitter, and goes on with it 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Set
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.conversation import Conversation, Gate
 from localvoice.conversation.history import History
 from localvoice.conversation.listening import Dropped
 from localvoice.conversation.manner import spoken
@@ -30,12 +30,18 @@ T = TypeVar("T")
 class Draft:
     """The first pass of the LLM over a turn's prompt, and the sound of its first piece, begun early."""
 
-    def __init__(self, agent: Agent, conversation: Conversation, history: History) -> None:
-        self._agent = agent
+    def __init__(
+        self,
+        agent: Agent,
+        conversation: Conversation,
+        history: History,
+        passed: Set[Gate] = frozenset(),
+    ) -> None:
+        self._agent, self._conversation, self._history, self._passed = agent, conversation, history, passed
         self._manner = conversation.manner
         self.revision = conversation.revision
         """That of the conversation: a draft of a conversation that has changed since is of no use."""
-        preparing = conversation.prepare(agent, history)
+        preparing = conversation.prepare(agent, history, passed=passed)
         self.prepared = asyncio.create_task(preparing, name="draft's prompt")
         """What the LLM is asked. Raises its `VoiceError`."""
         self.splitter = Splitter()  # cuts the reply; the turn goes on with it
@@ -43,23 +49,35 @@ class Draft:
         self.first_piece: float | None = None  # when the first piece that can be spoken was whole
         self.sound: AsyncGenerator[AudioFrame, None] | None = None
         """Of the first piece that the splitter gives, once it was begun."""
-        self.tasks: list[asyncio.Task[Any]] = [self.prepared]  # what is done for it
+        self.next: Draft | None = None
+        """The pass after this one, where this one asked something apart, and nothing came of it."""
+        self._tasks: list[asyncio.Task[Any]] = [self.prepared]  # what is done for it
         self.reply: Reply = self._ahead(self._write())
         """What was written, and what still comes. Hold it in `aclosing()`. Raises the LLM's `VoiceError`."""
 
     async def _write(self) -> Reply:
-        whole = True
-        reply = (await self.prepared).asked(self._agent.engines.llm)
+        whole = nothing = True
+        prepared = await self.prepared
+        reply = prepared.asked(self._agent.engines.llm)
         async with aclosing(written(reply, self.splitter)) as items:
             async for item in items:
+                nothing = False
                 if isinstance(item, Written):
                     self.first_token = self.first_token or now()
                     self._speak(item.pieces)
                 else:
                     whole = False
                 yield item
-        if whole and self.first_piece is None:
+        if nothing and prepared.gate is not None:
+            passed = self._passed | {prepared.gate}
+            self.next = Draft(self._agent, self._conversation, self._history, passed)
+        elif whole and self.first_piece is None:
             self._speak([self.splitter.rest.strip()])
+
+    @property
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """What is done for it, and for what comes after it."""
+        return self._tasks if self.next is None else [*self._tasks, *self.next.tasks]
 
     def _speak(self, pieces: list[str]) -> None:
         if self.first_piece is None and pieces and pieces[0]:
@@ -70,7 +88,7 @@ class Draft:
         """The same items, read before they are asked for. Closing it stops the reading."""
         read: asyncio.Queue[T | None] = asyncio.Queue()
         task = asyncio.create_task(_read(items, read), name="draft")
-        self.tasks.append(task)
+        self._tasks.append(task)
         return _given(read, task)
 
 

@@ -40,6 +40,10 @@ class ToolOffer:
     """At least one."""
     choice: str = CHOOSE_FREELY
     """`auto`, `optional`, `none`, `required`, or the name of the tool to call."""
+    examples: tuple[tuple[str, str], ...] = ()
+    """What a user may say, and the tool that it takes, or "". It has no arguments. None: the model's own."""
+    lean: float = 0.0
+    """How much likelier than not, in nats, a call is thought to be from the start."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ joints             words that join two commands in one sentence: "and"
                    name, anything
 [replies]          what the agent says to them, by name
 examples           what users say, and how the LLM is to answer: it is shown them before each conversation
+[danger]           words that may tell of danger, by the reply to it, and how the LLM is asked about it
 [abilities]        what a built-in tool can do, by its name
 [served]           by what no tool of ours can do: words that show that a tool can, in its name or description
 [tools.NAME]       of a built-in tool: phrases, loose, unless, follow_ups, cues (see `Tool`)
@@ -53,6 +54,22 @@ class ToolPhrases(BaseModel):
     cues: tuple[str, ...] = ()
 
 
+class Danger(BaseModel):
+    """How the LLM is asked whether someone may be in danger, where no sentence is known for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str
+    """What the LLM is told."""
+    help: str
+    """What the tool is for that it calls if so."""
+    examples: tuple[tuple[str, bool], ...]
+    """What users say, and whether they, or someone, may be in danger."""
+    signs: dict[str, tuple[str, ...]]
+    """Words of which one must be there for it to be asked, by the reply that is then given: the one with most
+    of its words there, and the first of several. "bleed*" is the beginning of a word."""
+
+
 class _LanguageFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -66,6 +83,7 @@ class _LanguageFile(BaseModel):
     replies: dict[str, str] = {}
     joints: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
+    danger: Danger | None = None
     abilities: dict[str, str] = {}
     served: dict[str, tuple[str, ...]] = {}
     tools: dict[str, ToolPhrases] = {}
@@ -101,6 +119,9 @@ class Language:
         self.loose: Final = self._compiled(data.loose)
         self.parts: Final = self._compiled(data.parts)
         self._unless: Final = self._compiled(data.unless)
+        self.danger: Final = data.danger
+        signs = {} if data.danger is None else data.danger.signs
+        self._signs: Final = {name: _pattern(words) for name, words in signs.items()}
 
     def means(self, name: str, utterance: str) -> bool:
         """Whether the whole utterance asks for this; the name is one of `phrases`."""
@@ -123,6 +144,11 @@ class Language:
         """Whether the utterance says that this is not meant."""
         return name in self._unless and self._unless[name].fit(utterance)
 
+    def sign(self, utterance: str) -> str | None:
+        """The danger of which most words in the utterance may tell, one of `replies`."""
+        found = {name: len(set(words.findall(utterance.lower()))) for name, words in self._signs.items()}
+        return max(found, key=lambda name: found[name]) if any(found.values()) else None
+
     def _compiled(self, sentences: Mapping[str, tuple[str, ...]]) -> Mapping[str, Templates]:
         return {name: Templates(templates, self.usage) for name, templates in sentences.items()}
 
@@ -136,6 +162,11 @@ def _written_out(templates: tuple[str, ...], words: Mapping[str, str]) -> tuple[
         )
 
     return tuple(map(whole, templates))
+
+
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    any_of = "|".join(re.escape(word).replace(r"\*", r"\w*").replace("'", "['’]") for word in words)
+    return re.compile(rf"(?<!\w)(?:{any_of})(?!\w)", re.IGNORECASE)
 
 
 @cache

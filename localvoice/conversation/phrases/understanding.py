@@ -100,6 +100,23 @@ class Understanding:
             return self._answer("again", tools, known)
         return self._loosely(words, tools, known) or self._among_others(words, tools, known)
 
+    @property
+    def looks_for_danger(self) -> bool:
+        """Whether the LLM is to judge what may be a danger."""
+        return self._applies("emergency")
+
+    def sign_of_danger(self, words: str, code: str = DEFAULT) -> str | None:
+        """The danger of which these words may tell, though no sentence for it is known: the LLM can judge."""
+        known = language(code)
+        if known is None or not self.looks_for_danger or len(words.split()) > MOST_WORDS:
+            return None
+        return None if known.excuses("emergency", words) else known.sign(words)
+
+    def help(self, danger: str, code: str = DEFAULT) -> Understood | None:
+        """What is said to someone in this danger."""
+        known = language(code)
+        return None if known is None else self._answer(danger, (), known)
+
     def goes_on(self, words: str, code: str = DEFAULT) -> bool:
         """Whether these words may change or repeat what was just asked for: "and in Tokyo?"."""
         known = language(code)

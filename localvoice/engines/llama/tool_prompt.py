@@ -82,7 +82,7 @@ def render(
         system.append(plain(_tools(offer)))
     opening: list[Turn] = [("system", "\n\n".join(system))] if system else []
     merged = ((role, "\n".join(text for _, text in run)) for role, run in groupby(said, key=itemgetter(0)))
-    return [*opening, *(_examples(talk) if talk else ()), *merged]
+    return [*opening, *(() if offer is None else _examples(offer, talk)), *merged]
 
 
 def _without_settled_calls(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -162,8 +162,9 @@ def _turn(message: ChatMessage, text: str, talk: str, plain: Callable[[str], str
     return "assistant", "\n".join(lines)
 
 
-def _examples(talk: str) -> Iterator[Turn]:
-    for user, tool, text in _EXAMPLES:
+def _examples(offer: ToolOffer, talk: str) -> Iterator[Turn]:
+    own = ((said, tool, "{}" if tool else "Okay.") for said, tool in offer.examples)
+    for user, tool, text in own if offer.examples else _EXAMPLES:
         yield "user", user
         yield "assistant", (head(tool) if tool else talk) + text
 

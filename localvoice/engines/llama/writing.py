@@ -100,7 +100,7 @@ class Writer:
             return self._behind([*prompt, *path]) if known is None else known
 
         reserved = names.index(talk) if talk in heads else None
-        return tool_prompt.choices(offer)[names[choose(paths, look, reserved, _RELUCTANCE)]]
+        return tool_prompt.choices(offer)[names[choose(paths, look, reserved, _RELUCTANCE - offer.lean)]]
 
     def _foresee(
         self, prompt: list[int], talk: list[int], heads: Sequence[list[int]]
