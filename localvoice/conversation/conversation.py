@@ -5,25 +5,24 @@ It is kept for half an hour in case the client comes back, even if nothing was s
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence, Set
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Final
 
 from localvoice.application.hooks import LlmRequest
 from localvoice.contract.errors import Component, ErrorCode, VoiceError
 from localvoice.contract.messages import in_utf8
-from localvoice.conversation.agent import Agent, Brief, Director
+from localvoice.conversation import gates
+from localvoice.conversation.agent import Agent, Director
+from localvoice.conversation.gates import Gate, Prepared
 from localvoice.conversation.history import History
 from localvoice.conversation.manner import Manner
-from localvoice.conversation.message_forms import asked, last_answer, last_call, recent
-from localvoice.conversation.phrases.danger import danger_question
+from localvoice.conversation.message_forms import last_answer, last_call
 from localvoice.conversation.phrases.forgetting import forget_request
 from localvoice.conversation.phrases.pictures import asks_about
 from localvoice.conversation.phrases.understood import ASIDE, Understood
-from localvoice.engines.chat import CALL_OR_NOTHING, CHOOSE_FREELY, ChatMessage, ReplyItem, ToolOffer
+from localvoice.engines.chat import CHOOSE_FREELY
 from localvoice.engines.pictures import Image, unseen
-from localvoice.engines.types import Llm
 from localvoice.languages import DEFAULT
 from localvoice.observability.stopwatch import now
 from localvoice.tools.confirmation import Confirmation
@@ -43,31 +42,6 @@ _TOKEN_CHARACTERS: Final = 4
 """Of a text, about."""
 _NOTE_SHARE: Final = 8
 """Notes may take one part of so many of the context."""
-
-
-class Gate(Enum):
-    """What the LLM is asked apart, before it talks, where a word of the user's is a reason to."""
-
-    DANGER = auto()
-    """Whether someone is in danger."""
-    TOOLS = auto()
-    """Whether to call a tool."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request, tokenised, and where the past begins that it holds."""
-
-    request: LlmRequest
-    start: int  # index in the history: what is before it is left out from now on (`History.trim`)
-    notes: int = 0  # characters that the notes of it may have
-    gate: Gate | None = None  # the question that it asks before the LLM talks
-    urgent: Understood | None = None  # what is said if the LLM finds that someone is in danger
-
-    def asked(self, llm: Llm) -> AsyncGenerator[ReplyItem, None]:
-        """The LLM's answer. A question before it is asked aside: what was read of the talk stays."""
-        request = self.request
-        return llm.reply(request.messages, request.sampling, request.offer, aside=self.gate is not None)
 
 
 @dataclass(eq=False, slots=True)
@@ -206,11 +180,10 @@ class Conversation:
         past = self.history.copy() if history is None else history  # the copy, because this waits
         llm, brief = agent.engines.llm, self.director.brief()
         offer = brief.offer(calls_left)
-        if Gate.DANGER not in passed and (look := await self._look(agent, brief, past)) is not None:
-            return look
-        if brief.is_gated and offer is not None:
-            if calls_left and Gate.TOOLS not in passed and _may_need_tool(agent, brief, past.messages):
-                return await self._choice(llm, brief, offer, past)
+        question = await gates.question(agent, brief, past.messages, passed) if calls_left else None
+        if question is not None:
+            return question
+        if brief.is_gated:
             offer = None
         # The longest reply may be as long as the context; half of it is left for what was said.
         room = llm.context_tokens - min(brief.sampling.max_tokens, llm.context_tokens // 2) - spare
@@ -222,27 +195,6 @@ class Conversation:
             if prompt.tokens <= room:
                 break
         return prepared
-
-    async def _look(self, agent: Agent, brief: Brief, past: History) -> Prepared | None:
-        """Asks whether someone is in danger; None where no word that was said may tell of it."""
-        said = past.messages[-1:]
-        if not said or said[0].role != "user":
-            return None
-        understanding, llm = agent.understanding, agent.engines.llm
-        danger = understanding.sign_of_danger(said[0].content)
-        if danger is None or (question := danger_question(DEFAULT)) is None:
-            return None
-        prompt = await llm.prompt([*question.opening, *said], question.offer)
-        request = LlmRequest(prompt, brief.sampling, question.offer, llm.name)
-        return Prepared(request, start=0, gate=Gate.DANGER, urgent=understanding.help(danger))
-
-    async def _choice(self, llm: Llm, brief: Brief, offer: ToolOffer, past: History) -> Prepared:
-        """Asks whether to call a tool, on a prompt of its own: that of the talk tells of no tools."""
-        offer = replace(offer, choice=CALL_OR_NOTHING)
-        messages = [*brief.opening(talks=False), *recent(past.messages)]
-        prompt = await llm.prompt(messages, offer)
-        request = LlmRequest(prompt, brief.sampling, offer, llm.name)
-        return Prepared(request, start=0, gate=Gate.TOOLS)
 
     def let_go_of_pictures(self) -> None:
         """Its client has gone. What it comes back to is words: pictures would wait in memory for nothing."""
@@ -295,12 +247,3 @@ def _add_user(history: History, words: str, images: Sequence[Image], sees: bool)
     else:
         history.add_user("\n".join([*(unseen(image.alt) for image in images), words]))
     return True
-
-
-def _may_need_tool(agent: Agent, brief: Brief, messages: Sequence[ChatMessage]) -> bool:
-    """Whether the user's last message has a tool's cue, or goes on about a call: "and in Tokyo?"."""
-    latest = asked(messages)
-    if not latest:
-        return False
-    words, before = messages[latest[-1]].content, messages[: latest[-1]]
-    return brief.cued(words) or (last_call(before) is not None and agent.understanding.goes_on(words))

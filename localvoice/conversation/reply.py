@@ -12,7 +12,8 @@ from localvoice.application.hooks import Rejection, TurnContext
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.messages import LlmChunk, LlmReply, in_utf8
 from localvoice.conversation.agent import Agent, Exchange, StageChange
-from localvoice.conversation.conversation import Conversation, Gate, Prepared
+from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.gates import Gate, Prepared
 from localvoice.conversation.known_answers import called, known_answer
 from localvoice.conversation.llm_pass import LlmPass
 from localvoice.conversation.phrases.understood import Command, Known, Silence, Understood

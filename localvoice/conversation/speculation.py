@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from localvoice.audio.frames import AudioFrame
 from localvoice.contract.errors import VoiceError
 from localvoice.conversation.agent import Agent
-from localvoice.conversation.conversation import Conversation, Gate
+from localvoice.conversation.conversation import Conversation
+from localvoice.conversation.gates import Gate
 from localvoice.conversation.history import History
 from localvoice.conversation.listening import Dropped
 from localvoice.conversation.manner import spoken
