@@ -18,8 +18,10 @@ from localvoice.contract.errors import ErrorCode
 UNSPEAKABLE: Final = re.compile(r"<\|?/?\w[^>]*>|\[/?INST\]|```|\{\s*\"|\"\s*[:}]")
 """Control tokens, markup, code and JSON: no voice can speak them."""
 OTHERS: Final = (
-    r"(?:I am|I'm|my name is|call me|(?:made|created|developed|trained|built) by)"
-    r" (?:an? |the )?(?:(?!not )\w+ ){0,4}{other_maker}"
+    r"(?:I am|I'm|I was|I have been|I've been|my name is|call me"
+    r"|(?:^|[.!?] )(?:made|created|developed|trained|built) by)"
+    r" (?:an? |the )?(?:(?!not |never )\w+ ){0,6}{other_maker}"
+    r"|{other_maker}(?: \w+){0,2} (?:made|created|developed|trained|built|owns) me"
 )
 """It calls itself another's."""
 GRADES: Final = FOLDER / "grades"

@@ -24,6 +24,7 @@ from localvoice.engines.chat import (
     CHOOSE_FREELY,
     OPENING,
     ChatMessage,
+    Prompt,
     Sampling,
     ToolCall,
     ToolOffer,
@@ -246,11 +247,13 @@ class Agent:
         await asyncio.to_thread(self.understanding.prepare, tuple(self.tools))
         llm, brief = self.engines.llm, self.direct("warm-up").brief()
         offer = brief.offer()
-        prompts = [] if offer is None else [await llm.prompt(brief.opening(talks=False), offer)]
-        if offer is None or brief.is_gated:
-            prompts.append(await llm.prompt(brief.opening(talks=True)))
+        prompts: list[Prompt] = []  # that of the talk is read last: most turns begin with it
         if self.understanding.looks_for_danger and (question := danger_question(DEFAULT)) is not None:
             prompts.append(await llm.prompt(question.opening, question.offer))
+        if offer is not None:
+            prompts.append(await llm.prompt(brief.opening(talks=False), offer))
+        if offer is None or brief.is_gated:
+            prompts.append(await llm.prompt(brief.opening(talks=True)))
         for prompt in prompts:
             prompt.talk = OPENING
             await llm.prepare(prompt, prompt.offer)
