@@ -12,14 +12,21 @@ from localvoice.tools.builtin.words.problems.counts import average, balance, nee
 from localvoice.tools.builtin.words.problems.measures import area, scaled, served
 from localvoice.tools.builtin.words.problems.percents import in_percent, percent
 from localvoice.tools.builtin.words.problems.plain import claimed, in_figures, remainder, sum_within
-from localvoice.tools.builtin.words.problems.prices import change, piece, priced, shared_out, total
+from localvoice.tools.builtin.words.problems.prices import (
+    change,
+    piece,
+    priced,
+    proportional,
+    shared_out,
+    total,
+)
 from localvoice.tools.builtin.words.problems.rates import rates, speed
 from localvoice.tools.builtin.words.problems.told import Told, told
 from localvoice.tools.builtin.words.sums import Sum
 
 _ASKS: Final = (
     "what|what's|how|calculate|work out|figure out|tell me|add|add up|split|divide|total|average|double|halve"
-    "|need to know|in percent|percentage|count up|wonder|check|give me|i'd like|i need"
+    "|need to know|in percent|percentage|count up|wonder|check|give me|i'd like|i need|remainder"
 )
 _ELSE: Final = (
     "what (?:does|do|did) .* mean|it mean|that mean|why|who|whose|where|explain|story|joke|rhyme|meant"
@@ -40,7 +47,7 @@ _UNCOUNTED: Final = (
 _PLAINLY: Final = (claimed, remainder, scaled, sum_within)
 _FRAMES: Final[tuple[Callable[[Told], Sum | None], ...]] = (
     *(claimed, remainder, in_percent, percent, average, times_in, change, speed, rates, shared_out, area),
-    *(balance, needed, priced, piece, total, scaled, served, older, in_figures, sum_within),
+    *(balance, needed, priced, proportional, piece, total, scaled, served, older, in_figures, sum_within),
 )
 
 

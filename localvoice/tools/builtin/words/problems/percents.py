@@ -86,6 +86,8 @@ def percent(told: Told) -> Sum | None:
 
 def _sign(told: Told, is_shared: bool) -> str | None:
     """Whether the part is what is asked for (*), or the amount with it (+) or without it (-)."""
+    if told.says("net|without|excluding|before (?:the )?(?:tax|vat|tip|discount)|originally?"):
+        return None
     if told.says(_OFF):
         return "*" if told.says(_SAVED) else "-"
     if told.says(_ADDED):

@@ -75,11 +75,10 @@ def claimed(told: Told) -> Sum | None:
 def remainder(told: Told) -> Sum | None:
     if len(told.items) != 2 or not told.says("remainder|modulo"):
         return None
-    return (
-        Sum(f"{told.items[0].value} mod {told.items[1].value}")
-        if told.says("divided?|of|by|modulo")
-        else None
-    )
+    whole, part = (item.value for item in told.items)
+    if told.says("with (?:the )?remainder"):
+        return Sum(f"{whole} // {part}", remainder=f"{whole} mod {part}")
+    return Sum(f"{whole} mod {part}") if told.says("divided?|of|by|modulo") else None
 
 
 def in_figures(told: Told) -> Sum | None:

@@ -8,6 +8,9 @@ from localvoice.tools.builtin.words.problems.told import EACH, MONEY, Item, Told
 from localvoice.tools.builtin.words.sums import Sum
 
 _LISTED: Final = "total|altogether|all together|in all|add|adds|sum|combined|together|all in|overall"
+_OTHER_STEPS: Final = (
+    "times|each|every|per|more than|less than|multiply|multiplied|divide|divided|minus|subtract|take away"
+)
 SHARED: Final = (
     "split|splits|splitting|divide|divided|dividing|share|shared|sharing|between|among|amongst|evenly"
     "|equally|fair"
@@ -96,6 +99,18 @@ def priced(told: Told) -> Sum | None:
     return Sum(f"{count.value} * {price.value}", told.money)
 
 
+def proportional(told: Told) -> Sum | None:
+    """As in "three apples cost two dollars, what do twelve cost?"."""
+    if len(told.items) != 3 or told.percents or told.rates:
+        return None
+    some, price, others = told.items
+    if price.kind != MONEY or not (some.is_count and others.is_count) or not _PRICED.search(others.before):
+        return None
+    if others.nouns and some.nouns and not others.counted & some.counted:
+        return None
+    return Sum(f"{price.value} * {others.value} / {some.value}", told.money)
+
+
 def piece(told: Told) -> Sum | None:
     """What one costs, if so many cost so much."""
     if len(told.items) != 2 or told.percents or told.rates or told.money is None:
@@ -122,12 +137,7 @@ def total(told: Told) -> Sum | None:
 
 
 def _count(told: Told) -> Sum | None:
-    if (
-        told.says("times|each|every|per|more than|less than")
-        or not told.says(_LISTED)
-        or told.rates
-        or told.says(LEFT)
-    ):
+    if told.says(_OTHER_STEPS) or not told.says(_LISTED) or told.rates or told.says(LEFT):
         return None
     nouns = [item.counted for item in told.items if item.nouns]
     if len(told.items) == 2 and not told.says("altogether|all together|in total|in all|add|combined|sum"):

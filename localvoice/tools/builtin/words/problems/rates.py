@@ -149,8 +149,8 @@ def _quotient(rate: Item, amount: Item, told: Told) -> Sum | None:
         times = Fraction(1)
     elif rate.kind or amount.kind:
         return None
-    elif told.says(
-        f"how many (?:{rate.per}|{plural(rate.per)}) (?:do|does|would|will|are) (?:i|we|you|they|needed)"
+    elif told.says(rf"how many (?:{rate.per}|{plural(rate.per)})") and told.says(
+        r"need|(?:do|will) (?:i|we) \w+"
     ):
         if rate.counted & _SECONDS.keys() or amount.counted & _SECONDS.keys():
             return None

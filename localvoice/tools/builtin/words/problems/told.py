@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import zip_longest
 from typing import Final
 
 from localvoice.tools.builtin.words.money import MARK, Currency, amounts_marked
@@ -94,6 +93,7 @@ _PER_BEFORE: Final = re.compile(
     r"|costs?|comes? with|gets?|uses?|is|was|weighs?|lasts?|feeds?|makes?|pays?|drinks?|eats?)(?: only"
     r"| about| just)? $"
 )
+_EACH_OF: Final = re.compile(r"\beach of (?:my|the|our|these|those|his|her|their) $")
 _NO_PERIODS: Final = frozenset(
     ("lot", "bit", "few", "total", "half", "great", "good", "little", "tip", "day's")
 )
@@ -194,10 +194,14 @@ def told(words: str) -> Told | None:
 
 
 def _repeated(items: list[Item]) -> Iterator[Item]:
-    """With "three times" told of what stands before it: "10 push-ups three times a day"."""
-    for item, following in zip_longest(items, items[1:]):
-        again = following is not None and following.nouns == ("times",) and item.is_count
-        yield replace(item, per="time") if again else item
+    """With "three times" and "each of" told of what they belong to: "10 push-ups three times a day"."""
+    for before, item, following in zip([None, *items], items, [*items[1:], None], strict=False):
+        if before is not None and _EACH_OF.search(before.before) and not item.per:
+            yield replace(item, per=EACH)
+        elif following is not None and following.nouns == ("times",) and item.is_count:
+            yield replace(item, per="time")
+        else:
+            yield item
 
 
 def _items(text: str) -> Iterator[Item]:
