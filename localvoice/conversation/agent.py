@@ -64,9 +64,13 @@ class Brief:
         free = self.tool_choice == CHOOSE_FREELY
         return free and bool(self.tools) and all(tool.cues for tool in self.tools)
 
-    def cued(self, words: str) -> bool:
-        """Whether a cue of a tool is in these words."""
-        return any(_cues(tool.cues).search(words) for tool in self.tools)
+    def cued(self, words: str) -> tuple[str, ...]:
+        """Names of the tools of which a cue is in these words."""
+        return tuple(tool.name for tool in self.tools if _cues(tool.cues).search(words))
+
+    def following(self, name: str) -> tuple[str, ...]:
+        """Names of the tools that what is said after a call of this one may be about."""
+        return tuple(tool.name for tool in self.tools if name in (tool.name, *tool.follows))
 
 
 @lru_cache(maxsize=256)

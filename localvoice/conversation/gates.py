@@ -55,8 +55,10 @@ async def question(
         return found
     if Gate.TOOLS in passed or not brief.is_gated:
         return None
-    goes_on = last_call(before) is not None and agent.understanding.goes_on(words.content)
-    return await _about_tools(agent, brief, messages) if goes_on or brief.cued(words.content) else None
+    call, names = last_call(before), brief.cued(words.content)
+    if call is not None and agent.understanding.goes_on(words.content):
+        names += brief.following(call.name)
+    return await _about_tools(agent, brief, messages, names) if names else None
 
 
 async def _about_danger(agent: Agent, brief: Brief, words: ChatMessage) -> Prepared | None:
@@ -69,9 +71,12 @@ async def _about_danger(agent: Agent, brief: Brief, words: ChatMessage) -> Prepa
     return Prepared(request, gate=Gate.DANGER, urgent=understanding.help(danger))
 
 
-async def _about_tools(agent: Agent, brief: Brief, messages: Sequence[ChatMessage]) -> Prepared | None:
+async def _about_tools(
+    agent: Agent, brief: Brief, messages: Sequence[ChatMessage], names: tuple[str, ...]
+) -> Prepared | None:
     if (offer := brief.offer()) is None:
         return None
-    offer, llm = replace(offer, choice=CALL_OR_NOTHING), agent.engines.llm
+    # The prompt tells of all tools, so that it was read beforehand; those without a cue are not to be called.
+    offer, llm = replace(offer, choice=CALL_OR_NOTHING, among=names), agent.engines.llm
     prompt = await llm.prompt([*brief.opening(talks=False), *recent(messages)], offer)
     return Prepared(LlmRequest(prompt, brief.sampling, offer, llm.name), gate=Gate.TOOLS)

@@ -40,6 +40,8 @@ class ToolOffer:
     """At least one."""
     choice: str = CHOOSE_FREELY
     """`auto`, `optional`, `none`, `required`, or the name of the tool to call."""
+    among: tuple[str, ...] = ()
+    """Names of the tools that may be called this time, with `auto` and `optional`; none: all of them."""
     examples: tuple[tuple[str, str], ...] = ()
     """What a user may say, and the tool that it takes, or "". It has no arguments. None: the model's own."""
     lean: float = 0.0

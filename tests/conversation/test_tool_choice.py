@@ -76,6 +76,7 @@ async def test_after_a_cue_it_chooses_apart_and_then_talks(room: Rooms) -> None:
     await say(r, "Where does the word gate come from?")
     chosen, talked = llm.offers
     assert chosen is not None and chosen.choice == CALL_OR_NOTHING and talked is None
+    assert len(chosen.tools) == 2 and chosen.among == ("open_door",), "no tool without a cue is called"
     assert llm.asides == [True, False], "what was read of the talk stays"
     assert replies(r) == ["It is an old word."]
 

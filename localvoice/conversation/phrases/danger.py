@@ -32,4 +32,4 @@ def danger_question(code: str) -> Question | None:
     examples = tuple((said, _TOOL if danger else "") for said, danger in asked.examples)
     tool = ToolSpec(_TOOL, asked.help, {"type": "object", "properties": {}})
     opening = (ChatMessage("system", asked.question),)
-    return Question(opening, ToolOffer((tool,), CALL_OR_NOTHING, examples, _LEAN))
+    return Question(opening, ToolOffer((tool,), CALL_OR_NOTHING, examples=examples, lean=_LEAN))

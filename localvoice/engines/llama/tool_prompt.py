@@ -121,7 +121,8 @@ def choices(offer: ToolOffer) -> dict[str, ToolSpec | None]:
     if offer.choice == CALL_NOTHING:
         return talking
     if offer.choice in (CHOOSE_FREELY, CALL_OR_NOTHING):
-        return talking | calling
+        among = offer.among or calling
+        return talking | {name: tool for name, tool in calling.items() if name in among}
     if offer.choice == CALL_SOMETHING and calling:
         return calling
     if offer.choice in calling:

@@ -147,6 +147,7 @@ def test_the_choices_follow_the_offer() -> None:
     assert choices(ToolOffer(OFFER.tools, "none")) == {"talk": None}
     assert choices(ToolOffer(OFFER.tools, "required")) == {"get_time": TIME, "light": LIGHT}
     assert choices(ToolOffer(OFFER.tools, "light")) == {"light": LIGHT}
+    assert choices(ToolOffer(OFFER.tools, "optional", among=("light",))) == {"talk": None, "light": LIGHT}
     with pytest.raises(ValueError, match=r"'tea'.*get_time, light"):
         choices(ToolOffer(OFFER.tools, "tea"))
 
