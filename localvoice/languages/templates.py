@@ -80,6 +80,14 @@ class Templates:
         self._templates = [
             (_parsed(each.removeprefix(_ANYTHING), usage), each.startswith(_ANYTHING)) for each in templates
         ]
+        self._by_word: dict[str, list[int]] = {}
+        """Which templates may fit where this word is, as they don't without one of a few words."""
+        self._always: list[int] = []
+        for place, (template, _) in enumerate(self._templates):
+            for word in template.needs[0] if template.needs else ():
+                self._by_word.setdefault(word, []).append(place)
+            if not template.needs:
+                self._always.append(place)
 
     @property
     def places(self) -> set[str]:
@@ -89,7 +97,9 @@ class Templates:
     def matches(self, utterance: str) -> Iterator[dict[str, str]]:
         """What stands in the places of each template that the whole utterance fits, by their names."""
         heard = _heard(utterance, self._usage)
-        for template, anywhere in self._templates:
+        by_word = self._by_word
+        likely = {place for word in heard.words.there if word in by_word for place in by_word[word]}
+        for template, anywhere in (self._templates[place] for place in sorted([*self._always, *likely])):
             if not heard.words.meet(template.needs):
                 continue
             if anywhere:
@@ -121,7 +131,7 @@ class _Heard:
     ends: frozenset[int]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _heard(utterance: str, usage: Usage) -> _Heard:
     said = tuple(_CLITIC.sub(" ", plain(utterance)).split())
     words = Words(word.lower() for word in said)
