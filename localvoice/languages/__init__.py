@@ -136,7 +136,7 @@ class Language:
 
         The name is one of `loose`. What is not meant by the whole kind, such as `unable`, counts here too.
         """
-        if not any(self.loose[name].fit(each) for each in (utterance, *clauses)):
+        if not self.loose[name].fit_in(utterance, clauses):
             return False
         return not any(self.excuses(each, utterance) for each in (name, name.partition(".")[0]))
 

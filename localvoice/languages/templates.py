@@ -19,6 +19,7 @@ from localvoice.languages.matching import (
     AnyWords,
     Ends,
     Filling,
+    Fillings,
     NumberWord,
     Part,
     Place,
@@ -102,18 +103,34 @@ class Templates:
         for template, anywhere in (self._templates[place] for place in sorted([*self._always, *likely])):
             if not heard.words.meet(template.needs):
                 continue
-            if anywhere:
-                ends = template.ends(heard.words, {at: START for at in range(len(heard.words))})
-                found = ends.get(len(heard.words))
-            else:
-                ends = template.ends(heard.words, heard.begins)
-                found = ends.get(min(heard.ends & ends.keys(), default=-1))
+            found = _laid_over(heard, template, anywhere)
             if found is not None:
                 yield {name: _filled(heard.said, filling) for name, filling in found}
 
     def fit(self, utterance: str) -> bool:
         """Whether the whole utterance fits one of them."""
         return next(self.matches(utterance), None) is not None
+
+    def fit_in(self, utterance: str, clauses: Iterable[str]) -> bool:
+        """Whether the whole utterance fits one of them, or one of these clauses of it does."""
+        words = _heard(utterance, self._usage).words
+        likely = [each for each in self._templates if words.meet(each[0].needs)]
+        if not likely:
+            return False
+        all_heard = [_heard(each, self._usage) for each in (utterance, *clauses)]
+        return any(
+            heard.words.meet(template.needs) and _laid_over(heard, template, anywhere) is not None
+            for template, anywhere in likely
+            for heard in all_heard
+        )
+
+
+def _laid_over(heard: "_Heard", template: Part, anywhere: bool) -> Fillings | None:
+    if anywhere:
+        begins = dict.fromkeys(range(len(heard.words)), START)
+        return template.ends(heard.words, begins).get(len(heard.words))
+    ends = template.ends(heard.words, heard.begins)
+    return ends.get(min(heard.ends & ends.keys(), default=-1))
 
 
 def _filled(said: tuple[str, ...], filling: Filling) -> str:

@@ -183,7 +183,7 @@ class Understanding:
             return None
         if (command := self._loose_command(words, tools, known)) is not None:
             return command
-        clauses = tuple(dict.fromkeys([*sentences_of(words), *clauses_of(words)]))
+        clauses = tuple({*sentences_of(words), *clauses_of(words)} - {words.strip()})
         meant = [
             name for name in known.loose if self._applies(name) and _may_mean(known, name, words, clauses)
         ]
