@@ -16,7 +16,16 @@ from rich.console import Console
 from benchmarks.mind.figures import by_conversation, by_kind, outcome, show, show_failures
 from benchmarks.mind.grading import all_grades
 from benchmarks.mind.records import recorded, replies_of, write_ungraded
-from benchmarks.mind.suite import HALVES, KINDS, Conversation, Request, conversations, requests
+from benchmarks.mind.suite import (
+    FIRST,
+    HALVES,
+    KINDS,
+    Conversation,
+    Request,
+    authors,
+    conversations,
+    requests,
+)
 from benchmarks.mind.talk import Reply, talker
 from benchmarks.report import RESULTS, Out, Profile, machine, progress, write_figures
 
@@ -35,6 +44,9 @@ class Which(StrEnum):
 def main(
     profile: Profile = "base",
     half: Annotated[Which, typer.Option(help="Which requests.")] = Which.TUNING,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Only the requests of this author; may be repeated.")
+    ] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may be repeated.")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Only the entry of this id; may be repeated.")
@@ -55,8 +67,8 @@ def main(
     out: Out = RESULTS,
 ) -> None:
     """Measure."""
-    asked = _asked(half, kind or [], only or [], pace is not None)
-    name = half.value if pace is None else f"pace-{pace:g}"
+    asked = _asked(half, by or [FIRST], kind or [], only or [], pace is not None)
+    name = "-".join([half.value, *(by or [])]) if pace is None else f"pace-{pace:g}"
     console = Console()
     replies = replies_of(answers) if answers else asyncio.run(_ask(profile, asked, pace))
     outcomes = [outcome(each, replies[each.id], all_grades()) for each in asked if each.id in replies]
@@ -73,7 +85,9 @@ def main(
     write_figures(out, f"mind-{profile}-{name}", result)
 
 
-def _asked(half: Which, kinds: Sequence[str], ids: Sequence[str], paced: bool) -> list[Entry]:
+def _asked(
+    half: Which, by: Sequence[str], kinds: Sequence[str], ids: Sequence[str], paced: bool
+) -> list[Entry]:
     if unknown := set(kinds) - set(KINDS):
         raise typer.BadParameter(
             f"there is no kind {', '.join(sorted(unknown))}: there are {', '.join(KINDS)}"
@@ -81,7 +95,19 @@ def _asked(half: Which, kinds: Sequence[str], ids: Sequence[str], paced: bool) -
     entries: list[Entry] = [*conversations()] if paced else []
     if not paced:
         halves = [one for one in HALVES if half in (one, Which.BOTH)]
-        entries += [each for one in halves for each in requests(one) if not kinds or each.kind in kinds]
+        known = {author for one in halves for author in authors(one)}
+        if unknown := set(by) - known:
+            raise typer.BadParameter(
+                f"there is no author {', '.join(sorted(unknown))}: there are {', '.join(sorted(known))}"
+            )
+        written = [
+            each
+            for one in halves
+            for author in authors(one)
+            if author in by
+            for each in requests(one, author)
+        ]
+        entries += [each for each in written if not kinds or each.kind in kinds]
     if unknown := set(ids) - {each.id for each in entries}:
         raise typer.BadParameter(f"there is no entry {', '.join(sorted(unknown))} among these")
     return [each for each in entries if not ids or each.id in ids]

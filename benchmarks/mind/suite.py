@@ -1,6 +1,6 @@
 """The format of the suite: requests in kinds, what a useful answer is, and conversations with facts.
 
-Both halves are TOML of `[[request]]` entries; `README.md` next to them explains each field by an example.
+Both halves are TOML of `[[request]]` entries, a file for each author; `README.md` explains each field.
 """
 
 import tomllib
@@ -15,6 +15,8 @@ from benchmarks.mind.patterns import compiled
 FOLDER: Final = Path(__file__).parent
 Half = Literal["tuning", "held-out"]
 HALVES: Final[tuple[Half, ...]] = get_args(Half)
+FIRST: Final = "first"
+"""The author whose requests are asked where no other is named."""
 MAX_WORDS: Final = 80
 """Of an answer that says nothing else: half a minute of speech."""
 
@@ -137,17 +139,26 @@ class _Suite(_Part):
     conversation: tuple[Conversation, ...] = ()
 
 
+def authors(half: Half) -> list[str]:
+    """Those who wrote this half's requests."""
+    return sorted(path.stem for path in _folder(half).glob("*.toml"))
+
+
 @cache
-def requests(half: Half) -> tuple[Request, ...]:
-    """The entries of a half. Raises pydantic's `ValidationError` for what isn't of the format."""
-    return _read(half.replace("-", "_")).request
+def requests(half: Half, author: str = FIRST) -> tuple[Request, ...]:
+    """An author's entries of a half. Raises pydantic's `ValidationError` for what isn't of the format."""
+    return _read(_folder(half) / f"{author}.toml").request
 
 
 @cache
 def conversations() -> tuple[Conversation, ...]:
     """Those to be held with pauses. Raises as `requests` does."""
-    return _read("conversations").conversation
+    return _read(FOLDER / "conversations.toml").conversation
 
 
-def _read(name: str) -> _Suite:
-    return _Suite.model_validate(tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8")))
+def _folder(half: Half) -> Path:
+    return FOLDER / "requests" / half.replace("-", "_")
+
+
+def _read(path: Path) -> _Suite:
+    return _Suite.model_validate(tomllib.loads(path.read_text("utf-8")))
