@@ -187,6 +187,22 @@ async def test_pictures_go_to_a_model_that_sees(room: Rooms) -> None:
     assert r.tts.said == ["A cat.", "Yes."]
 
 
+@pytest.mark.parametrize("words", ["What does this label say?", "Read this label to me.", "Can you see this?"])
+async def test_what_is_asked_about_a_picture_that_waits_is_for_a_model_that_sees(
+    room: Rooms, words: str
+) -> None:
+    llm = FakeLlm("Keep cool.")
+    llm.sees = True
+    r = room(llm=llm, phrases={"limits": True})
+    r.session.answer_text(words)
+    await r.session.settle()
+    assert not llm.asked
+    r.conversation.attach([Image(b"...")])
+    r.session.answer_text(words)
+    await r.session.settle()
+    assert r.tts.said[-1] == "Keep cool." and len(llm.asked) == 1
+
+
 # --- speech at the end of the reply ---
 
 

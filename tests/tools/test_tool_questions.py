@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localvoice.conversation.phrases.understanding import Understanding
@@ -102,6 +102,8 @@ PIECES = st.sampled_from(
 
 @settings(deadline=1000)
 @given(st.lists(PIECES, max_size=25).map(" ".join))
+@example("what change from 1/0 $5")
+@example("1/0 split between 3 people")
 def test_any_words_are_a_sum_or_none(words: str) -> None:
     found = problem_of(words)
     if found is not None:

@@ -44,6 +44,8 @@ _RULES: Final = {
     "unable": "limits",
 }
 """The setting of each kind of sentence."""
+_OF_PICTURES: Final = ("unable.sight", "unable.pictures")
+"""What can be done where pictures wait, or is declined in better words."""
 _BEFORE_COMMANDS: Final = ("stop", "again")
 """What goes before the sentences of tools, of which one may take any word."""
 _WISHES: Final = ("stop", "again", "manner")
@@ -59,6 +61,8 @@ class Understanding:
     """Whether the application has a prompt or a playbook of its own: then only stop words and repairs apply,
     unless the settings say more."""
     facts: Facts = field(default_factory=Facts)
+    overlooked: tuple[str, ...] = ()
+    """Names of what is not meant now."""
 
     def prepare(self, tools: Iterable[Tool], code: str = DEFAULT) -> None:
         """Read the sentences of the language and of these tools, in a thread: not in the first turn."""
@@ -74,14 +78,18 @@ class Understanding:
         last_call: ToolCall | None,
         code: str = DEFAULT,
         last_answer: str = "",
+        pictures: bool = False,
     ) -> Understood | None:
         """What these words ask for; None if it takes the LLM to know.
 
         `tools` are those on offer. `last_call` is of the turn before, if that called one: "and in Tokyo?"
         means something then. `code` is the language, ISO 639-1. `last_answer` is what the user has heard.
+        `pictures`: whether some wait, so that "what does this say?" is about them.
         """
         if len(words) > MOST_CHARACTERS or len(words.split()) > MOST_WORDS:
             return None
+        if pictures:
+            return replace(self, overlooked=_OF_PICTURES).of(words, tools, last_call, code, last_answer)
         known = language(code)
         if known is None:
             return self._command(words, tools, last_call, None)
@@ -124,7 +132,7 @@ class Understanding:
 
     def _applies(self, name: str) -> bool:
         rule = _RULES.get(name.partition(".")[0])
-        if rule is None:
+        if rule is None or name in self.overlooked:
             return False
         chosen: bool | None = getattr(self.settings, rule)
         if chosen is not None:
@@ -173,6 +181,8 @@ class Understanding:
         commands = [self._command(each, tools, None, known) for each in sentences]
         asked = [command for command in commands if command is not None]
         others = [each for each, command in zip(sentences, commands, strict=True) if command is None]
+        if not others and _are_questions(sentences):
+            return replace(asked[0], then=tuple(asked[1:]))
         if len(asked) == 1 and not any(each.endswith("?") for each in others):
             return asked[0]
         return None
@@ -195,7 +205,7 @@ class Understanding:
         return self._answer(meant[0], tools, known)
 
     def _loose_command(self, words: str, tools: Sequence[Tool], known: Language) -> Command | None:
-        if self.settings.commands is False:
+        if self.settings.commands is False or _are_questions(_meant(words, known)):
             return None
         for tool in tools:
             command = called(tool, tool.loose, words, known.usage)
@@ -230,6 +240,16 @@ class Understanding:
             if (command := called(tool, tool.phrases, words, usage)) is not None:
                 return command
         return None
+
+
+def _meant(words: str, known: Language) -> list[str]:
+    """Its sentences, without "excuse me?" and the like."""
+    return [each for each in sentences_of(words) if not known.fillers.fit(each)]
+
+
+def _are_questions(sentences: Sequence[str]) -> bool:
+    """Whether they are several, and each is one."""
+    return len(sentences) > 1 and all(each.endswith("?") for each in sentences)
 
 
 def _may_mean(known: Language, name: str, words: str, clauses: Sequence[str]) -> bool:

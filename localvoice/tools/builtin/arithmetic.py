@@ -106,7 +106,7 @@ async def calculate(
     expression: Annotated[
         str,
         accepted_by(_readable),
-        Field(description="like (12 + 3) * 4, 15% of 80, 2 ** 10 or sqrt(2)"),
+        Field(description="like (12 + 3) * 4, 15% of 80 or sqrt(2)"),
     ],
 ) -> str:
     """Work out arithmetic."""

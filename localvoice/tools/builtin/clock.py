@@ -71,7 +71,7 @@ def _nothing_or_time(words: str) -> None:
 @tool(speaks=True)
 def get_time(
     place: Annotated[str, AfterValidator(_likely_place), Field(description="a city, or here")] = "here",
-    than: Annotated[str, AfterValidator(_likely_place), Field(description="a second city, to compare")] = "",
+    than: Annotated[str, AfterValidator(_likely_place), Field(description="a second city")] = "",
     start: Annotated[str, accepted_by(_nothing_or_time), Field(description="like 3 PM")] = "",
     later: Annotated[str, accepted_by(_nothing_or_shift), Field(description="in 2 hours")] = "",
     until: Annotated[

@@ -59,7 +59,7 @@ def _readable_or_none(words: str) -> None:
 @tool(speaks=True)
 async def get_date(
     day: Annotated[
-        str, accepted_by(_readable), Field(description="like Christmas, in 30 days, next Friday, May 3 1990")
+        str, accepted_by(_readable), Field(description="like Christmas, next Friday, May 3 1990")
     ] = "today",
     ask: Annotated[Ask, WithJsonSchema({"enum": _OFFERED, "type": "string"})] = "date",
     to: Annotated[str, accepted_by(_readable_or_none), Field(description="a second day")] = "",

@@ -52,7 +52,7 @@ def _askable(about: str) -> None:
 async def spell(
     word: Annotated[str, accepted_by(_spellable), Field(description="like necessary")],
     about: Annotated[
-        str, accepted_by(_askable), Field(description="backwards, first letter, vowels, or a letter to count")
+        str, accepted_by(_askable), Field(description="backwards, first letter, vowels or a letter")
     ] = "",
 ) -> str:
     """Spell a word."""

@@ -135,6 +135,9 @@ def _fitting(to_unit: str, info: ValidationInfo) -> str:
     source, target = kind_of(quantity.unit), kind_of(to_unit.partition(" of ")[0])
     if _ASKS.search(quantity.ingredient):
         raise ValueError(f"{quantity.ingredient[:40]!r} is no ingredient")
+    of_target = to_unit.partition(" of ")[2]
+    if of_target and quantity.ingredient and of_target.casefold() != quantity.ingredient.casefold():
+        raise ValueError(f"{of_target[:40]!r} is not {quantity.ingredient[:40]!r}")
     if not go_together(source, target):
         raise ValueError(f"{info.data['from_unit'][:40]!r} measures {source}, and {to_unit[:40]!r} {target}")
     return to_unit

@@ -67,7 +67,7 @@ async def manage_timers(
     which: Annotated[str, Field(description="its name or length, or all")] = "",
     time: NewTime = "",
 ) -> str:
-    """List, cancel, change or snooze timers, alarms and reminders that are set, or tell the time left."""
+    """List, cancel, change or snooze timers, alarms and reminders, or tell the time left."""
     reminders = context.reminders
     rings = not reminders.waiting and reminders.last_due is not None
     match action:

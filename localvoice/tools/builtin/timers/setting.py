@@ -83,9 +83,9 @@ def _nothing_or_some_time(words: str) -> None:
 
 
 Duration = Annotated[
-    str, accepted_by(_nothing_or_length), Field(description="like 90 seconds or 1 hour 30 minutes")
+    str, accepted_by(_nothing_or_length), Field(description="like 1 hour 30 minutes")
 ]
-_LIKE: Final = "like 7:30 tomorrow morning or in 20 minutes"
+_LIKE: Final = "like 7:30 tomorrow or in 20 minutes"
 When = Annotated[str, accepted_by(_nothing_or_when), Field(description=_LIKE)]
 SomeTime = Annotated[str, accepted_by(_nothing_or_some_time), Field(description=_LIKE)]
 

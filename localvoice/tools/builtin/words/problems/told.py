@@ -62,7 +62,7 @@ _NO_NUMBERS: Final = (
     (r"\b1 (?=[a-z]+ (?:needs?|holds?|takes?|costs?|weighs?|lasts?|is|has|uses?|seats?|feeds?)\b)", "each "),
 )  # fmt: skip
 """Where "one" isn't a number."""
-_ITEM: Final = re.compile(rf"(?<![\w.:/#-])({NUMBER}(?:/\d+)?)([¤%]?)(?![\w:/]|\.\d)")
+_ITEM: Final = re.compile(rf"(?<![\w.:/#-])({NUMBER}(?:/0*[1-9]\d*)?)([¤%]?)(?![\w:/]|\.\d)")
 _DIGIT: Final = re.compile(r"\d")
 _STOPS: Final = frozenset(
     "a an the and or but so is are was were be been am 's 're of in on at to from by with for per each "
