@@ -132,8 +132,8 @@ class Conversation:
         """What these words ask for, where it takes no LLM to know; `code` is their language, ISO 639-1."""
         brief = self.director.brief()
         tools = brief.tools if brief.tool_choice == CHOOSE_FREELY else ()
-        latest, pictures = last_call(self.history.messages), bool(self.attachments)
-        return agent.understanding.of(words, tools, latest, code, self.last_answer, pictures)
+        understanding = agent.understanding.of_pictures() if self.attachments else agent.understanding
+        return understanding.of(words, tools, last_call(self.history.messages), code, self.last_answer)
 
     def history_with(self, agent: Agent, words: str) -> History | None:
         """The history as it will be if the user says this; None where not the LLM answers."""

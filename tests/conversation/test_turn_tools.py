@@ -187,7 +187,7 @@ async def test_pictures_go_to_a_model_that_sees(room: Rooms) -> None:
     assert r.tts.said == ["A cat.", "Yes."]
 
 
-@pytest.mark.parametrize("words", ["What does this label say?", "Read this label to me.", "Can you see this?"])
+@pytest.mark.parametrize("words", ["What does this label say?", "Read this label to me.", "Do you see it?"])
 async def test_what_is_asked_about_a_picture_that_waits_is_for_a_model_that_sees(
     room: Rooms, words: str
 ) -> None:

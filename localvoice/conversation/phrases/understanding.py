@@ -78,18 +78,14 @@ class Understanding:
         last_call: ToolCall | None,
         code: str = DEFAULT,
         last_answer: str = "",
-        pictures: bool = False,
     ) -> Understood | None:
         """What these words ask for; None if it takes the LLM to know.
 
         `tools` are those on offer. `last_call` is of the turn before, if that called one: "and in Tokyo?"
         means something then. `code` is the language, ISO 639-1. `last_answer` is what the user has heard.
-        `pictures`: whether some wait, so that "what does this say?" is about them.
         """
         if len(words) > MOST_CHARACTERS or len(words.split()) > MOST_WORDS:
             return None
-        if pictures:
-            return replace(self, overlooked=_OF_PICTURES).of(words, tools, last_call, code, last_answer)
         known = language(code)
         if known is None:
             return self._command(words, tools, last_call, None)
@@ -107,6 +103,10 @@ class Understanding:
         if self._applies("again") and asks_again_for_part(words, last_answer, known):
             return self._answer("again", tools, known)
         return self._loosely(words, tools, known) or self._among_others(words, tools, known)
+
+    def of_pictures(self) -> "Understanding":
+        """The same where pictures wait: "what does this label say?" is about them."""
+        return replace(self, overlooked=_OF_PICTURES)
 
     @property
     def looks_for_danger(self) -> bool:

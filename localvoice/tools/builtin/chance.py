@@ -60,9 +60,7 @@ def _dice(found: re.Match[str]) -> Draw:
 
 @tool(speaks=True)
 async def pick_random(
-    what: Annotated[
-        str, accepted_by(_draw), Field(description="coin, two dice, 1 to 10, tea or milk")
-    ],
+    what: Annotated[str, accepted_by(_draw), Field(description="coin, two dice, 1 to 10, tea or milk")],
 ) -> str:
     """Toss a coin, roll dice, or pick a number or one of several things."""
     return _draw(what)()

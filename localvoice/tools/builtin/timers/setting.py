@@ -82,9 +82,7 @@ def _nothing_or_some_time(words: str) -> None:
         when_of(words)
 
 
-Duration = Annotated[
-    str, accepted_by(_nothing_or_length), Field(description="like 1 hour 30 minutes")
-]
+Duration = Annotated[str, accepted_by(_nothing_or_length), Field(description="like 1 hour 30 minutes")]
 _LIKE: Final = "like 7:30 tomorrow or in 20 minutes"
 When = Annotated[str, accepted_by(_nothing_or_when), Field(description=_LIKE)]
 SomeTime = Annotated[str, accepted_by(_nothing_or_some_time), Field(description=_LIKE)]
