@@ -17,6 +17,7 @@ from localvoice.application.hooks import Hooks
 from localvoice.catalog import (
     ROLES,
     Catalog,
+    Model,
     ModelFiles,
     Profile,
     Role,
@@ -111,7 +112,7 @@ async def ready_agent(
             registry,
             direct,
             forget,
-            () if own_persona else _examples(),
+            () if own_persona else _examples(catalog.models.get(loaded.llm.name)),
             own_persona,
             engines not in (None, OwnEngines()),
         )
@@ -128,9 +129,11 @@ async def ready_agent(
                 await close_metrics(own)
 
 
-def _examples() -> tuple[tuple[str, str], ...]:
+def _examples(llm: Model | None) -> tuple[tuple[str, str], ...]:
     known = language(DEFAULT)
-    return () if known is None else known.examples
+    if known is None:
+        return ()
+    return known.simple_examples if llm is not None and llm.simple else known.examples
 
 
 @asynccontextmanager

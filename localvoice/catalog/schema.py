@@ -153,12 +153,16 @@ class Model(_Entry):
     """False: no one has downloaded it through this catalogue yet."""
     sampling: SamplingEntry = SamplingEntry()
     """Of an llm model."""
+    simple: bool = False
+    """Of an llm model: among the smallest, which repeat what they are shown where they should answer."""
     files: Annotated[tuple[ModelFile, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _has_the_files_of_its_role(self) -> Self:
         if self.role != "llm" and self.sampling != SamplingEntry():
             raise ValueError("only an llm model has a sampling table")
+        if self.role != "llm" and self.simple:
+            raise ValueError("only an llm model is simple")
         names = {file.name for file in self.files}
         if len({name.lower() for name in names}) != len(self.files):  # many disks know no capitals
             raise ValueError("two files have the same name")

@@ -12,6 +12,7 @@ joints             words that join two commands in one sentence: "and"
                    name, anything
 [replies]          what the agent says to them, by name
 examples           what users say, and how the LLM is to answer: it is shown them before each conversation
+simple_examples    those for the smallest models, which repeat what they are shown
 [danger]           words that may tell of danger, by the reply to it, and how the LLM is asked about it
 [abilities]        what a built-in tool can do, by its name
 [served]           by what no tool of ours can do: words that show that a tool can, in its name or description
@@ -83,6 +84,7 @@ class _LanguageFile(BaseModel):
     replies: dict[str, str] = {}
     joints: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
+    simple_examples: tuple[tuple[str, str], ...] = ()
     danger: Danger | None = None
     abilities: dict[str, str] = {}
     served: dict[str, tuple[str, ...]] = {}
@@ -102,6 +104,7 @@ class Language:
         self.asides: Final = Templates(data.fillers.aside, self.usage)
         self.replies: Final[Mapping[str, str]] = data.replies
         self.examples: Final = data.examples
+        self.simple_examples: Final = data.simple_examples
         self.joints: Final = data.joints
         self.abilities: Final[Mapping[str, str]] = data.abilities
         self.served: Final[Mapping[str, tuple[str, ...]]] = data.served
