@@ -26,7 +26,7 @@ from localvoice.catalog import (
     models_folder,
     ready,
 )
-from localvoice.config import SYSTEM_PROMPT, ConfigError, Settings
+from localvoice.config import SIMPLE_SYSTEM_PROMPT, SYSTEM_PROMPT, ConfigError, Settings
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.agent import Agent
 from localvoice.engines.chat import Sampling
@@ -102,8 +102,8 @@ async def ready_agent(
         if script is not None:
             parts = script, registry, settings.agent, loaded.llm, combined, own, dict(handlers or {})
             direct = partial(PlaybookDirector, *parts)
-        forget = None if recording is None else recording.forget
         own_persona = script is not None or settings.agent.system_prompt != SYSTEM_PROMPT
+        settings, examples = _spoken_to(settings, catalog.models.get(loaded.llm.name), own_persona)
         agent = Agent(
             settings,
             loaded,
@@ -111,8 +111,8 @@ async def ready_agent(
             own,
             registry,
             direct,
-            forget,
-            () if own_persona else _examples(catalog.models.get(loaded.llm.name)),
+            None if recording is None else recording.forget,
+            examples,
             own_persona,
             engines not in (None, OwnEngines()),
         )
@@ -129,11 +129,16 @@ async def ready_agent(
                 await close_metrics(own)
 
 
-def _examples(llm: Model | None) -> tuple[tuple[str, str], ...]:
-    known = language(DEFAULT)
-    if known is None:
-        return ()
-    return known.simple_examples if llm is not None and llm.simple else known.examples
+def _spoken_to(
+    settings: Settings, llm: Model | None, own_persona: bool
+) -> tuple[Settings, tuple[tuple[str, str], ...]]:
+    """The settings with the prompt for this model, and the examples that it is shown."""
+    if own_persona or (known := language(DEFAULT)) is None:
+        return settings, ()
+    if llm is None or not llm.simple:
+        return settings, known.examples
+    agent = settings.agent.model_copy(update={"system_prompt": SIMPLE_SYSTEM_PROMPT})
+    return settings.model_copy(update={"agent": agent}), known.simple_examples
 
 
 @asynccontextmanager

@@ -26,12 +26,13 @@ from localvoice.catalog import (
     ready,
 )
 from localvoice.catalog.exams import RECORD_NAME, ExamPart, keep_exam
-from localvoice.config import ConfigError, Settings
+from localvoice.config import SIMPLE_SYSTEM_PROMPT, SYSTEM_PROMPT, ConfigError, Settings
 from localvoice.contract.errors import ErrorCode, VoiceError
 from localvoice.engines.types import Engines, OwnEngines
+from localvoice.languages import language
 from localvoice.machine import Machine
 from localvoice.process import choosing
-from localvoice.startup import _engine_options, loaded_engines, ready_agent
+from localvoice.startup import _engine_options, _spoken_to, loaded_engines, ready_agent
 from tests.support.fakes import fake_engines, loud
 from tests.support.small_catalog import put_models, small_catalog
 
@@ -231,3 +232,18 @@ async def test_the_catalogue_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     settings = Settings.model_validate({"models_dir": tmp_path, "catalog": "mine.toml", "profile": "tiny"})
     async with ready_agent(settings, Console(quiet=True)):
         assert read == [Path("mine.toml")]
+
+
+@pytest.mark.parametrize(
+    ("name", "simple"), [("qwen2.5-0.5b-instruct", True), ("qwen2.5-1.5b-instruct", False)]
+)
+def test_the_smallest_models_are_spoken_to_in_a_simpler_way(name: str, simple: bool) -> None:
+    known = language("en")
+    assert known is not None and 0 < len(known.simple_examples) < len(known.examples)
+    model = load_catalog().models[name]
+    settings, examples = _spoken_to(Settings(), model, own_persona=False)
+    assert settings.agent.system_prompt == (SIMPLE_SYSTEM_PROMPT if simple else SYSTEM_PROMPT)
+    assert examples == (known.simple_examples if simple else known.examples)
+    mine = Settings.model_validate({"agent": {"system_prompt": "You are Marvin."}})
+    assert _spoken_to(mine, model, own_persona=True) == (mine, ())
+    assert _spoken_to(Settings(), None, own_persona=False)[1] == known.examples, "of a model of one's own"
