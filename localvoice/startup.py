@@ -100,10 +100,19 @@ async def ready_agent(
     async with loaded_engines(settings, console, engines, catalog) as loaded:
         direct = None
         if script is not None:
-            parts = script, registry, settings.agent, loaded.llm, combined, own, dict(handlers or {})
-            direct = partial(PlaybookDirector, *parts)
+            direct = partial(
+                PlaybookDirector,
+                script,
+                registry,
+                settings.agent,
+                loaded.llm,
+                combined,
+                own,
+                dict(handlers or {}),
+            )
         own_persona = script is not None or settings.agent.system_prompt != SYSTEM_PROMPT
-        settings, examples = _spoken_to(settings, catalog.models.get(loaded.llm.name), own_persona)
+        llm = catalog.models.get(loaded.llm.name)
+        settings, examples = _spoken_to(settings, llm, own_persona)
         agent = Agent(
             settings,
             loaded,
@@ -115,6 +124,7 @@ async def ready_agent(
             examples,
             own_persona,
             engines not in (None, OwnEngines()),
+            judges_danger=llm is None or llm.judges,
         )
         try:
             with console.status(_WARMING_UP):

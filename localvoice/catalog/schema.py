@@ -155,14 +155,16 @@ class Model(_Entry):
     """Of an llm model."""
     simple: bool = False
     """Of an llm model: among the smallest, which repeat what they are shown where they should answer."""
+    judges: bool = True
+    """Of an llm model: whether it can tell what is an emergency; one that can't finds them everywhere."""
     files: Annotated[tuple[ModelFile, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _has_the_files_of_its_role(self) -> Self:
         if self.role != "llm" and self.sampling != SamplingEntry():
             raise ValueError("only an llm model has a sampling table")
-        if self.role != "llm" and self.simple:
-            raise ValueError("only an llm model is simple")
+        if self.role != "llm" and (self.simple or not self.judges):
+            raise ValueError("only an llm model is simple, or judges")
         names = {file.name for file in self.files}
         if len({name.lower() for name in names}) != len(self.files):  # many disks know no capitals
             raise ValueError("two files have the same name")

@@ -229,6 +229,8 @@ class Agent:
     """Whether the application has a prompt or a playbook of its own: less is understood by rule then."""
     own_models: bool = False
     """Whether models of its own take part: where they run, the agent doesn't know."""
+    judges_danger: bool = True
+    """Whether the LLM is asked if someone is in danger."""
 
     def direct(self, session_id: str) -> Director:
         """The director of a new conversation."""
@@ -252,7 +254,11 @@ class Agent:
         llm, brief = self.engines.llm, self.direct("warm-up").brief()
         offer = brief.offer()
         prompts: list[Prompt] = []  # that of the talk is read last: most turns begin with it
-        if self.understanding.looks_for_danger and (question := danger_question(DEFAULT)) is not None:
+        if (
+            self.judges_danger
+            and self.understanding.looks_for_danger
+            and (question := danger_question(DEFAULT)) is not None
+        ):
             prompts.append(await llm.prompt(question.opening, question.offer))
         if offer is not None:
             prompts.append(await llm.prompt(brief.opening(talks=False), offer))

@@ -63,6 +63,8 @@ async def question(
 
 async def _about_danger(agent: Agent, brief: Brief, words: ChatMessage) -> Prepared | None:
     understanding, llm = agent.understanding, agent.engines.llm
+    if not agent.judges_danger:
+        return None
     danger, asks = understanding.sign_of_danger(words.content), danger_question(DEFAULT)
     if danger is None or asks is None:
         return None

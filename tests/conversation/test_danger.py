@@ -1,15 +1,17 @@
 """Words that may tell of danger: where no sentence is known, the LLM is asked about them before it talks."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from localvoice.catalog import load_catalog
 from localvoice.conversation.gates import Gate, question
 from localvoice.conversation.phrases.danger import danger_question
 from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.conversation.phrases.understood import Say
 from localvoice.conversation.speculation import Speculation
-from localvoice.engines.chat import CALL_OR_NOTHING, ToolCall
+from localvoice.engines.chat import CALL_OR_NOTHING, ChatMessage, ToolCall
 from localvoice.languages import language
 from tests.conversation.test_tool_choice import open_door, replies, say
 from tests.support.fakes import FakeLlm
@@ -103,3 +105,11 @@ async def test_a_draft_goes_on_to_the_talk_after_the_question(room: Rooms) -> No
     draft = speculation.take(source)
     assert draft is not None and draft.next is not None and draft.next.first_piece is not None
     speculation.drop_draft(draft)
+
+
+async def test_a_model_that_can_not_judge_is_not_asked(room: Rooms) -> None:
+    r = room(llm=(llm := FakeLlm("Press on it.")), tools=[open_door])
+    agent = replace(r.agent, judges_danger=False)
+    brief, said = agent.direct("x").brief(), [ChatMessage("user", UNHEARD_OF)]
+    assert await question(agent, brief, said, frozenset()) is None and llm.offers == []
+    assert load_catalog().models["smollm2-135m-instruct"].judges is False
