@@ -68,7 +68,8 @@ class Danger(BaseModel):
     """What users say, and whether they, or someone, may be in danger."""
     signs: dict[str, tuple[str, ...]]
     """Words of which one must be there for it to be asked, by the reply that is then given: the one with most
-    of its words there, and the first of several. "bleed*" is the beginning of a word."""
+    of its words there, and the first of several. "bleed*" is the beginning of a word; in "hit * head" up to four
+    words may stand between; "(his|her) chest" is one of two."""
 
 
 class _LanguageFile(BaseModel):
@@ -168,8 +169,14 @@ def _written_out(templates: tuple[str, ...], words: Mapping[str, str]) -> tuple[
 
 
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    any_of = "|".join(re.escape(word).replace(r"\*", r"\w*").replace("'", "['’]") for word in words)
+    any_of = "|".join(_telling(word) for word in words)
     return re.compile(rf"(?<!\w)(?:{any_of})(?!\w)", re.IGNORECASE)
+
+
+def _telling(sign: str) -> str:
+    """As a regular expression."""
+    exact = re.escape(sign).replace("'", "['’]").replace(r"\(", "(?:").replace(r"\|", "|").replace(r"\)", ")")
+    return exact.replace(r"\ \*\ ", r"\W+(?:[\w'’]+\W+){0,4}?").replace(r"\*", r"\w*")
 
 
 @cache

@@ -1,7 +1,9 @@
 """Words that may tell of danger: where no sentence is known, the LLM is asked about them before it talks."""
 
 import asyncio
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +23,10 @@ pytestmark = pytest.mark.virtual_clock
 
 UNHEARD_OF = "Cut my wrist with the chef's knife, it's spurting."
 """Of a danger, though no sentence for it is known."""
-HARMLESS = "The recipe says to cut the chops."
+HARMLESS = "My red shirt is bleeding in the wash."
+SAID: dict[str, list[str]] = tomllib.loads(
+    (Path(__file__).parents[1] / "support" / "data" / "dangers.toml").read_text()
+)
 HELP = ToolCall("call_1", "get_help", {})
 
 
@@ -41,15 +46,15 @@ async def test_words_that_no_rule_knows_have_the_llm_judge(room: Rooms) -> None:
 
 
 async def test_where_it_finds_none_it_talks(room: Rooms) -> None:
-    r = room(llm=(llm := FakeLlm([], "Then cut them.")), tools=[open_door])
+    r = room(llm=(llm := FakeLlm([], "Then wash it cold.")), tools=[open_door])
     await say(r, HARMLESS)
     assert [offer is None for offer in llm.offers] == [False, True] and llm.asides == [True, False]
-    assert replies(r) == ["Then cut them."]
+    assert replies(r) == ["Then wash it cold."]
 
 
 async def test_it_is_asked_about_danger_and_then_about_tools(room: Rooms) -> None:
     r = room(llm=(llm := FakeLlm([], [], "Well.")), tools=[open_door])
-    await say(r, "I cut the hedge by the gate.")
+    await say(r, "I'm bleeding the radiator by the gate.")
     named = [offer and [tool.name for tool in offer.tools] for offer in llm.offers]
     assert named == [["get_help"], ["open_door"], None] and replies(r) == ["Well."]
 
@@ -68,7 +73,7 @@ async def test_the_setting_of_emergencies_holds_for_it_too(room: Rooms) -> None:
 
 
 async def test_what_was_answered_is_not_asked_again(room: Rooms) -> None:
-    r = room(llm=FakeLlm([], "Then cut them."))
+    r = room(llm=FakeLlm([], "Then wash it cold."))
     await say(r, HARMLESS)
     brief, messages = r.agent.direct("x").brief(), r.conversation.history.messages
     assert messages[-1].role == "assistant" and await question(r.agent, brief, messages, frozenset()) is None
@@ -87,6 +92,29 @@ def test_each_sign_has_an_answer_and_the_likeliest_one_counts() -> None:
     assert known.sign("What a lovely day.") is None
 
 
+@pytest.mark.parametrize("danger", [name for name in SAID if name != "harmless"])
+def test_what_people_say_in_need_is_known_or_judged(danger: str) -> None:
+    understanding = Understanding()
+    for words in SAID[danger]:
+        known = understanding.of(words, (), None)
+        if known is None:
+            assert understanding.sign_of_danger(words) == danger, words
+        else:
+            assert isinstance(known, Say) and known.urgent, words
+
+
+def test_ordinary_talk_with_such_words_is_not_judged() -> None:
+    judged = [words for words in SAID["harmless"] if Understanding().sign_of_danger(words) is not None]
+    assert not judged
+
+
+def test_words_between_those_of_a_sign_may_be_others() -> None:
+    known = language("en")
+    assert known is not None
+    assert known.sign("He hit the back of his head.") == "emergency.medical"
+    assert known.sign("He hit the road, and then the rain came over his head.") is None
+
+
 def test_the_question_shows_both_answers() -> None:
     asked = danger_question("en")
     assert asked is not None and {tool for _, tool in asked.offer.examples} == {"", "get_help"}
@@ -94,7 +122,7 @@ def test_the_question_shows_both_answers() -> None:
 
 
 async def test_a_draft_goes_on_to_the_talk_after_the_question(room: Rooms) -> None:
-    r = room(llm=(llm := FakeLlm([], "Then cut them.")))
+    r = room(llm=(llm := FakeLlm([], "Then wash it cold.")))
     conversation = r.conversation
     history = conversation.history_with(r.agent, HARMLESS)
     assert history is not None
