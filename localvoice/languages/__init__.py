@@ -68,8 +68,8 @@ class Danger(BaseModel):
     """What users say, and whether they, or someone, may be in danger."""
     signs: dict[str, tuple[str, ...]]
     """Words of which one must be there for it to be asked, by the reply that is then given: the one with most
-    of its words there, and the first of several. "bleed*" is the beginning of a word; in "hit * head" up to four
-    words may stand between; "(his|her) chest" is one of two."""
+    of its words there, and the first of several. "bleed*" is the beginning of a word; in "hit * head" up to
+    four words may stand between; "(his|her) chest" is one of two."""
 
 
 class _LanguageFile(BaseModel):
