@@ -115,7 +115,7 @@ class Language:
                 loose=_written_out(said.loose, words),
                 unless=_written_out(said.unless, words),
                 follow_ups=_written_out(said.follow_ups, words),
-                cues=said.cues,
+                cues=_written_out(said.cues, words),
             )
             for name, said in data.tools.items()
         }

@@ -82,8 +82,9 @@ class Tool:
     follows: tuple[str, ...] = ()
     """Names of other tools after which its follow-ups count as well, with no arguments but their own."""
     cues: tuple[str, ...] = ()
-    """Words, one of which is in every sentence that needs it. Where all tools on offer have cues, the LLM is
-    told of tools only after one of them: small models answer better without."""
+    """Words, or parts of sentences such as "(next|last) bus", one of which is in what needs it.
+    Where all tools on offer have cues, the LLM is told of tools only after one of them: small models answer
+    better without."""
     speaks: bool = False
     """Whether what it returns, or why it raises `ToolError`, is a sentence for the user: it is said as it is,
     and the LLM isn't asked what to say."""
@@ -109,7 +110,7 @@ class Tool:
     def _check_sentences(self, parameters: Mapping[str, Any]) -> None:
         try:
             places = Templates([*self.phrases, *self.loose, *self.follow_ups]).places
-            Templates(self.unless)
+            Templates([*self.unless, *self.cues])
         except ValueError as error:
             raise ValueError(f"the tool {self.name}: {error}") from error
         if unknown := sorted(places - parameters.get("properties", {}).keys()):
