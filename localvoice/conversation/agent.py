@@ -30,7 +30,7 @@ from localvoice.engines.chat import (
 )
 from localvoice.engines.types import Engines
 from localvoice.languages import DEFAULT
-from localvoice.languages.templates import Templates
+from localvoice.languages.templates import PLAIN, Templates, Usage
 from localvoice.tools import Tool, ToolRegistry
 
 
@@ -66,7 +66,7 @@ class Brief:
 
     def cued(self, words: str) -> tuple[str, ...]:
         """Names of the tools of which a cue is in these words."""
-        return tuple(tool.name for tool in self.tools if _cues(tool.cues).fit(words))
+        return tuple(tool.name for tool in self.tools if _cues(tool.cues, tool.usage or PLAIN).fit(words))
 
     def following(self, name: str) -> tuple[str, ...]:
         """Names of the tools that what is said after a call of this one may be about."""
@@ -74,8 +74,8 @@ class Brief:
 
 
 @lru_cache(maxsize=256)
-def _cues(cues: tuple[str, ...]) -> Templates:
-    return Templates(f"* {cue} *" for cue in cues)
+def _cues(cues: tuple[str, ...], usage: Usage) -> Templates:
+    return Templates((f"* {cue} *" for cue in cues), usage)
 
 
 @dataclass(frozen=True)

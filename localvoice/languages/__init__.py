@@ -109,16 +109,7 @@ class Language:
         self.joints: Final = data.joints
         self.abilities: Final[Mapping[str, str]] = data.abilities
         self.served: Final[Mapping[str, tuple[str, ...]]] = data.served
-        self.tools: Final[Mapping[str, ToolPhrases]] = {
-            name: ToolPhrases(
-                phrases=_written_out(said.phrases, words),
-                loose=_written_out(said.loose, words),
-                unless=_written_out(said.unless, words),
-                follow_ups=_written_out(said.follow_ups, words),
-                cues=_written_out(said.cues, words),
-            )
-            for name, said in data.tools.items()
-        }
+        self.tools: Final[Mapping[str, ToolPhrases]] = data.tools
         self.phrases: Final = self._compiled(data.phrases)
         self.loose: Final = self._compiled(data.loose)
         self.parts: Final = self._compiled(data.parts)
@@ -155,17 +146,6 @@ class Language:
 
     def _compiled(self, sentences: Mapping[str, tuple[str, ...]]) -> Mapping[str, Templates]:
         return {name: Templates(templates, self.usage) for name, templates in sentences.items()}
-
-
-def _written_out(templates: tuple[str, ...], words: Mapping[str, str]) -> tuple[str, ...]:
-    """With the words in the place of their names: a tool has its sentences for itself."""
-
-    def whole(template: str) -> str:
-        return re.sub(
-            r"<(\w+)>", lambda named: whole(words[named[1]]) if named[1] in words else named[0], template
-        )
-
-    return tuple(map(whole, templates))
 
 
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:

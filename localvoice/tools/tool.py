@@ -19,7 +19,7 @@ from pydantic.errors import PydanticUserError
 
 from localvoice.application.calls import result_of
 from localvoice.engines.chat import ToolSpec
-from localvoice.languages.templates import Templates
+from localvoice.languages.templates import PLAIN, Templates, Usage
 from localvoice.tools.confirmation import check_question
 from localvoice.tools.errors import InvalidArgumentsError, UnknownToolError
 from localvoice.tools.reminders import Reminders
@@ -85,6 +85,8 @@ class Tool:
     """Words, or parts of sentences such as "(next|last) bus", one of which is in what needs it.
     Where all tools on offer have cues, the LLM is told of tools only after one of them: small models answer
     better without."""
+    usage: Usage | None = None
+    """How the language of its sentences is used, with the words that they name; None: that of the user's."""
     speaks: bool = False
     """Whether what it returns, or why it raises `ToolError`, is a sentence for the user: it is said as it is,
     and the LLM isn't asked what to say."""
@@ -109,8 +111,9 @@ class Tool:
 
     def _check_sentences(self, parameters: Mapping[str, Any]) -> None:
         try:
-            places = Templates([*self.phrases, *self.loose, *self.follow_ups]).places
-            Templates([*self.unless, *self.cues])
+            usage = self.usage or PLAIN
+            places = Templates([*self.phrases, *self.loose, *self.follow_ups], usage).places
+            Templates([*self.unless, *self.cues], usage)
         except ValueError as error:
             raise ValueError(f"the tool {self.name}: {error}") from error
         if unknown := sorted(places - parameters.get("properties", {}).keys()):

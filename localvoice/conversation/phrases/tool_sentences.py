@@ -27,16 +27,20 @@ def _calls(
     tool: Tool, sentences: tuple[str, ...], words: str, usage: Usage, before: Mapping[str, Any]
 ) -> Iterator[Command]:
     required = tool.spec.parameters.get("required", ())
-    for said in templates_of(sentences, usage).matches(words):
+    for said in templates_of(tool, sentences, usage).matches(words):
         if (arguments := _taken(tool, {**before, **said})) is not None:
             # A sentence says with nothing that an argument of the call before doesn't count.
             told = {name: each for name, each in arguments.items() if each != "" or name in required}
             yield Command(tool.name, told)
 
 
+def templates_of(tool: Tool, sentences: tuple[str, ...], usage: Usage) -> Templates:
+    """Sentences of this tool, said by one who uses language like this."""
+    return _compiled(sentences, tool.usage or usage)
+
+
 @lru_cache(maxsize=256)
-def templates_of(sentences: tuple[str, ...], usage: Usage) -> Templates:
-    """They are compiled once."""
+def _compiled(sentences: tuple[str, ...], usage: Usage) -> Templates:
     return Templates(sentences, usage)
 
 

@@ -69,7 +69,7 @@ class Understanding:
         known = language(code)
         for tool in tools:
             for sentences in (tool.phrases, tool.loose, tool.unless, tool.follow_ups):
-                templates_of(sentences, PLAIN if known is None else known.usage)
+                templates_of(tool, sentences, PLAIN if known is None else known.usage)
 
     def of(
         self,
@@ -209,7 +209,7 @@ class Understanding:
             return None
         for tool in tools:
             command = called(tool, tool.loose, words, known.usage)
-            if command is not None and not templates_of(tool.unless, known.usage).fit(words):
+            if command is not None and not templates_of(tool, tool.unless, known.usage).fit(words):
                 return command
         return None
 

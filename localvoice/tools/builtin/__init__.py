@@ -27,4 +27,4 @@ def builtin_tools(code: str = DEFAULT) -> tuple[Tool, ...]:
 
 def _in(known: Language, tool: Tool) -> Tool:
     said = known.tools.get(tool.name, ToolPhrases())
-    return replace(tool, **dict(said))
+    return replace(tool, usage=known.usage, **dict(said))
