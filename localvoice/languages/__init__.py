@@ -7,6 +7,7 @@ joints             words that join two commands in one sentence: "and"
 [words]            words that mean the same in templates, by name: <set> is one of those called `set`
 [phrases]          sentence templates by what they ask for, such as `stop`
 [loose]            by the same names: what is tried last, and may leave much of what is said open
+[brief]            by the same names: a clause that means this whatever few words stand before or after it
 [unless]           by the same names: what is not meant, though it fits those
 [parts]            how a part of a short answer is asked for again, by what the answer must then hold: number,
                    name, anything
@@ -80,6 +81,7 @@ class _LanguageFile(BaseModel):
     words: dict[str, tuple[str, ...]] = {}
     phrases: dict[str, tuple[str, ...]] = {}
     loose: dict[str, tuple[str, ...]] = {}
+    brief: dict[str, tuple[str, ...]] = {}
     unless: dict[str, tuple[str, ...]] = {}
     parts: dict[str, tuple[str, ...]] = {}
     replies: dict[str, str] = {}
@@ -112,6 +114,7 @@ class Language:
         self.tools: Final[Mapping[str, ToolPhrases]] = data.tools
         self.phrases: Final = self._compiled(data.phrases)
         self.loose: Final = self._compiled(data.loose)
+        self.brief: Final = self._compiled(data.brief)
         self.parts: Final = self._compiled(data.parts)
         self._unless: Final = self._compiled(data.unless)
         self.danger: Final = data.danger

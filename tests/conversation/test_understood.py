@@ -141,7 +141,7 @@ def test_a_persona_of_ones_own_keeps_stop_words_and_repairs_and_what_is_switched
     own = Understanding(own_persona=True)
     heard = {name: own.of(sentences[0], (), None) is not None for name, sentences in UNDERSTOOD.items()}
     assert {name for name, understood in heard.items() if understood} == {
-        "stop", "again", "again.slower", "again.louder",
+        "stop", "stop.asked", "again", "again.slower", "again.louder",
     }  # fmt: skip
     own = Understanding(PhraseSettings(emergencies=True), own_persona=True)
     assert own.of("I have chest pain.", (), None) is not None and own.of("Who are you?", (), None) is None

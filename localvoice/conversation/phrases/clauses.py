@@ -8,6 +8,7 @@ from localvoice.languages import Language
 
 _LIGHT: Final = ("stop", "again", "again.louder", "again.slower", "thanks")
 """What is said before and after something else: "sorry, what time is it?"."""
+_FEW_WORDS: Final = 7
 _SENTENCES: Final = re.compile(r"(?<=[.!?…])\s+")
 _CLAUSES: Final = re.compile(r"(?<=[.!?…,;:])\s+")
 
@@ -67,3 +68,17 @@ def joint_wish(words: str, known: Language, wished: Callable[[str], str | None])
         return None
     name = ".".join(["again" if "again" in kinds else kinds.pop(), *ways])
     return None if known.excuses(name, words) else name
+
+
+def brief_wishes(words: str, known: Language) -> list[str]:
+    """What the first or the last clause asks for, among a few words that ask nothing: "Slower. I'm writing."."""
+    clauses = clauses_of(words)
+    if len(clauses) == 1 or words.rstrip().endswith("?"):
+        return []
+    others = ((clauses[0], clauses[1:]), (clauses[-1], clauses[:-1]))
+    return [
+        name
+        for name, brief in known.brief.items()
+        if not known.excuses(name, words)
+        and any(brief.fit(one) and len(" ".join(rest).split()) <= _FEW_WORDS for one, rest in others)
+    ]

@@ -12,7 +12,13 @@ from typing import Final
 from localvoice.config import PhraseSettings
 from localvoice.conversation.phrases.abilities import is_served
 from localvoice.conversation.phrases.answers import DANGERS, Facts, answer
-from localvoice.conversation.phrases.clauses import clauses_of, joint_wish, parts, sentences_of
+from localvoice.conversation.phrases.clauses import (
+    brief_wishes,
+    clauses_of,
+    joint_wish,
+    parts,
+    sentences_of,
+)
 from localvoice.conversation.phrases.repeating import asks_again_for_part
 from localvoice.conversation.phrases.several import Several
 from localvoice.conversation.phrases.tool_sentences import called, called_again, templates_of
@@ -193,6 +199,9 @@ class Understanding:
             return None
         if (command := self._loose_command(words, tools, known)) is not None:
             return command
+        for name in brief_wishes(words, known):
+            if self._applies(name):
+                return self._answer(name, tools, known)
         clauses = tuple({*sentences_of(words), *clauses_of(words)} - {words.strip()})
         meant = [
             name for name in known.loose if self._applies(name) and _may_mean(known, name, words, clauses)
