@@ -71,7 +71,7 @@ def joint_wish(words: str, known: Language, wished: Callable[[str], str | None])
 
 
 def brief_wishes(words: str, known: Language) -> list[str]:
-    """What the first or the last clause asks for, among a few words that ask nothing: "Louder, hood is on."."""
+    """What the first or the last clause asks for, among a few words that ask nothing: "Louder, I cook."."""
     clauses = clauses_of(words)
     if len(clauses) == 1 or words.rstrip().endswith("?"):
         return []
