@@ -98,11 +98,7 @@ class Templates:
     def matches(self, utterance: str) -> Iterator[dict[str, str]]:
         """What stands in the places of each template that the whole utterance fits, by their names."""
         heard = _heard(utterance, self._usage)
-        by_word = self._by_word
-        likely = {place for word in heard.words.there if word in by_word for place in by_word[word]}
-        for template, anywhere in (self._templates[place] for place in sorted([*self._always, *likely])):
-            if not heard.words.meet(template.needs):
-                continue
+        for template, anywhere in self._likely(heard.words):
             found = _laid_over(heard, template, anywhere)
             if found is not None:
                 yield {name: _filled(heard.said, filling) for name, filling in found}
@@ -114,7 +110,7 @@ class Templates:
     def fit_in(self, utterance: str, clauses: Iterable[str]) -> bool:
         """Whether the whole utterance fits one of them, or one of these clauses of it does."""
         words = _heard(utterance, self._usage).words
-        likely = [each for each in self._templates if words.meet(each[0].needs)]
+        likely = [*self._likely(words)]
         if not likely:
             return False
         all_heard = [_heard(each, self._usage) for each in (utterance, *clauses)]
@@ -123,6 +119,15 @@ class Templates:
             for template, anywhere in likely
             for heard in all_heard
         )
+
+    def _likely(self, words: Words) -> Iterator[tuple[Part, bool]]:
+        """Those whose needed words are there, in their order."""
+        by_word = self._by_word
+        likely = {place for word in words.there & by_word.keys() for place in by_word[word]}
+        if likely or self._always:
+            for place in sorted([*self._always, *likely]):
+                if words.meet(self._templates[place][0].needs):
+                    yield self._templates[place]
 
 
 def _laid_over(heard: "_Heard", template: Part, anywhere: bool) -> Fillings | None:

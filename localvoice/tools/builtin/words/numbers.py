@@ -1,6 +1,7 @@
 """Numbers in words, as people say them: "two and a half", "a hundred and forty-four"."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from text_to_num import alpha2digit  # type: ignore[attr-defined]  # it has no __all__
@@ -11,6 +12,7 @@ NUMBER: Final = r"(?:\d+(?:\.\d+)?|\.\d+)"
 """A number in digits, as a regular expression."""
 
 
+@lru_cache(maxsize=8)
 def in_digits(words: str) -> str:
     """The text in small letters with its numbers in digits; other words stay as they are."""
     text = words.lower().replace("\u2019", "'").replace("\u2013", "-").replace("\u2212", "-")

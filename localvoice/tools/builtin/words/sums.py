@@ -100,6 +100,7 @@ _OPERATOR: Final = re.compile(
     r"|plus|minus|times|over|mod|squared|cubed|divided|multiplied|x)\b"
 )
 _FUNCTIONS: Final = re.compile(r"\b(?:sqrt|abs|round|floor|ceil|mod|pi|e|x)\b")
+_DIGIT: Final = re.compile(r"\d")
 _LONGEST: Final = 300
 """Characters: more are no sum that is said, and take long to read."""
 _IDIOMS: Final = frozenset(("9/11", "24/7", "50/50", "20/20", "7-11", "7-eleven", "10-4", "360"))
@@ -132,7 +133,7 @@ def sum_of(words: str) -> Sum | None:
         return Sum(plain) if _calculates(plain) else None
     text = re.sub(r"\s+", " ", in_digits(words)).strip(" ?.=")
     text = _ENDS.sub("", _QUESTION.sub("", text)).strip(" ,")
-    if text in _IDIOMS:
+    if text in _IDIOMS or not _DIGIT.search(text):
         return None
     text, money = amounts_marked(text)
     text = text.replace(MARK, "")
