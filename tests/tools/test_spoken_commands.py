@@ -22,12 +22,12 @@ from tests.support.builtin_use import run_tool
 DATA = Path(__file__).parents[1] / "support" / "data"
 COMMANDS: list[dict[str, Any]] = [
     command
-    for name in ("spoken_commands", "spoken_dates", "spoken_timers")
+    for name in ("spoken_commands", "spoken_dates", "spoken_timers", "spoken_otherwise")
     for command in tomllib.loads((DATA / f"{name}.toml").read_text())["command"]
 ]
 NEAR_MISSES = [
     line
-    for name in ("near_misses.txt", "near_timers.txt")
+    for name in ("near_misses.txt", "near_timers.txt", "near_otherwise.txt")
     for line in (DATA / name).read_text().splitlines()
     if line[:1] not in ("", "#")
 ]

@@ -36,7 +36,7 @@ _HERE: Final = frozenset(
     )
     + ("now", "today", "day", "date", "time", "year", "city", "the city", "my city", "place", "world")
 )
-_QUESTION: Final = re.compile(r"\b(?:time|clock)\b(?=.* )")
+_QUESTION: Final = re.compile(r"\b(?:time|clock|hour|late)\b(?=.* )")
 _BEFORE: Final = re.compile(r"(.+) (?:ago|before|earlier)")
 
 

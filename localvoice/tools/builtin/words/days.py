@@ -43,7 +43,9 @@ def day_of(words: str) -> Day:
     """Raises `ToolError` for what is no day. Nothing is looked up before the day is asked for."""
     text = in_plain(words)
     text = re.sub(r"^(?:on|my birthday(?: which is)?(?: on)?|the date of|exactly) (?=.)", "", text)
-    text = re.sub(r"(?<=.) (?:in the )?(?:morning|afternoon|evening|night)$", "", text)
+    text = re.sub(r"(?<=day) (?:that|which) (?:comes|is coming)(?: now| next| up)?$", "", text)
+    if not is_feast(text):  # such as Burns Night
+        text = re.sub(r"(?<=.) (?:in the )?(?:morning|afternoon|evening|night)$", "", text)
     if text.removeprefix("the ") in _NEAR:
         return fixed(_today() + timedelta(days=_NEAR[text.removeprefix("the ")]))
     for pattern, read in _RULES:
@@ -200,7 +202,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[Match], Day]], ...]] = tupl
     for pattern, read in (
         (r"\d{4}-\d\d-\d\d", _iso),
         (
-            r"(?:the )?(?:(?P<which>next|this|this coming|this next|coming|last|this past|past) )?"
+            r"(?:the )?(?:(?P<which>next|this|this coming|this next|coming|upcoming|last|this past|past) )?"
             rf"(?P<day>{_WEEKDAY})(?P<later> week| after next)?",
             _named_weekday,
         ),

@@ -27,6 +27,7 @@ _AMOUNTS: Final = (
     (r"\b(?:a )?quarter (?:of )?(?:an? )?(?=[hmsd])", "0.25 "),
     (r"\bhalf (?:of )?(?:an? )?(?=[hmsd])", "0.5 "),
     (r"\b(?:a )?couple (?:of )?", "2 "),
+    (r"(?<=hour) (?:and )?(?:a )?half\b", " and 0.5"),
     (r"\band a half\b", "and 0.5"),
     (r"\band a quarter\b", "and 0.25"),
     (r"\ban? (?=[hmsdw])", "1 "),
