@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localvoice.tools import ToolError
-from localvoice.tools.builtin.arithmetic import evaluate, spoken_number
+from localvoice.tools.builtin.arithmetic import spoken_number
+from localvoice.tools.builtin.expressions import evaluate
 from tests.support.builtin_use import use
 
 

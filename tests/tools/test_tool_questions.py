@@ -13,7 +13,7 @@ from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.conversation.phrases.understood import Command
 from localvoice.tools import ToolError
 from localvoice.tools.builtin import builtin_tools
-from localvoice.tools.builtin.arithmetic import evaluate
+from localvoice.tools.builtin.expressions import evaluate
 from localvoice.tools.builtin.words.problems import problem_of
 from tests.support.builtin_use import run_tool
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localvoice.tools.builtin import units
+from localvoice.tools.builtin import unit_names
 from tests.support.builtin_use import use
 
 
@@ -139,9 +139,9 @@ def test_the_start_does_not_load_pint() -> None:
 
 
 async def test_units_are_read_once_and_off_the_event_loop() -> None:
-    units._registry.cache_clear()
-    units._named.cache_clear()
+    unit_names.registry.cache_clear()
+    unit_names.named.cache_clear()
     for _ in range(2):  # read on the event loop, they would block it, which the fixtures don't let pass
         said = await use("convert_units", value=1, from_unit="mile", to_unit="km")
         assert said == "1 mile is about 1.609 kilometers."
-    assert units._registry.cache_info().misses == 1
+    assert unit_names.registry.cache_info().misses == 1
