@@ -81,10 +81,10 @@ async def test_a_server_that_fails_costs_one_turn(stage: Stage) -> None:
     async with server.serving() as url:
         engines = OwnEngines(llm=ServedLlm(url, "small"))
         async with LocalVoice(engines=engines).dialogue() as dialogue:
-            (error,) = (await dialogue.say("Is it noon?")).errors
+            (error,) = (await dialogue.say("Is tea a herb?")).errors
             assert error.code is ErrorCode.LLM_ERROR and "503" in error.message
-            server.script = ["It is noon."]
-            assert (await dialogue.say("Is it noon?")).reply == "It is noon."
+            server.script = ["It is a leaf."]
+            assert (await dialogue.say("Is tea a herb?")).reply == "It is a leaf."
 
 
 async def test_another_exception_of_an_engine_costs_one_turn_as_well(stage: Stage) -> None:
