@@ -76,10 +76,10 @@ async def ready_agent(
     Raises `CatalogError`, `ModelFilesError`, `ConfigError` or `VoiceError` before the first turn rather than
     in it.
     """
-    registry = ToolRegistry([*(builtin_tools() if settings.agent.tools else ()), *tools])
+    registry = await _all_tools(settings, tools)
     script = playbook if playbook is not None else settings.agent.playbook
     if isinstance(script, Path):
-        # In a thread: an application's loop may be at work, and the playbook come from a pipe.
+        # In a thread as well: the playbook may come from a pipe.
         script = await asyncio.to_thread(load_playbook, script, settings.agent.playbook_form)
     if script is not None:
         check_playbook(script, registry, handlers or {})
@@ -137,6 +137,12 @@ async def ready_agent(
                 await recording.close()
             if metrics is None:
                 await close_metrics(own)
+
+
+async def _all_tools(settings: Settings, own: Iterable[Tool]) -> ToolRegistry:
+    # In a thread: there are thousands of sentences to read, and an application's loop may be at work.
+    ours = await asyncio.to_thread(builtin_tools) if settings.agent.tools else ()
+    return ToolRegistry([*ours, *own])
 
 
 def _spoken_to(
