@@ -243,12 +243,12 @@ async def test_sessions_survive_a_restart(tmp_path: Path, key: str | None) -> No
     async with serving(fake_engines(llm=llm), **folder) as site, site.client() as client:
         await client.send("reconnect", sessionId=session_id)
         assert (await client.expect("reconnect-ack"))["historyRecovered"]
-        await client.send("text", text="What was the word?")
+        await client.send("text", text="What did I ask you to keep?")
         await client.expect("tts-complete")
     assert [message.content for message in llm.asked[-1][1:]] == [
         "Remember swordfish.",
         "The word is swordfish.",
-        "What was the word?",
+        "What did I ask you to keep?",
     ]
 
 
