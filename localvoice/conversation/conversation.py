@@ -132,7 +132,8 @@ class Conversation:
         """What these words ask for, where it takes no LLM to know; `code` is their language, ISO 639-1."""
         brief = self.director.brief()
         tools = brief.tools if brief.tool_choice == CHOOSE_FREELY else ()
-        understanding = agent.understanding.of_pictures() if self.attachments else agent.understanding
+        pictures = self.attachments or any(message.images for message in self.history.messages)
+        understanding = agent.understanding.of_pictures() if pictures else agent.understanding
         return understanding.of(words, tools, last_call(self.history.messages), code, self.last_answer)
 
     def history_with(self, agent: Agent, words: str) -> History | None:

@@ -67,7 +67,7 @@ def test_chosen_pictures_go_with_the_next_typed_words(
         expect(page.locator('#captions [data-role="user"] img')).to_have_count(2)
         # Pictures stay with words whose answer nobody heard: the second question would be of them too.
         expect(page.locator("#state")).to_have_attribute("data-state", "idle", timeout=ANSWER_MS)
-        ask(page, "What do you see?")
+        ask(page, "Which one did you see better?")
         expect(agent.last).to_contain_text("I see 0", timeout=ANSWER_MS)
         expect(page.locator("#problem")).to_be_hidden()
         kinds = page.evaluate("window.sent.map((text) => JSON.parse(text).type)")

@@ -29,7 +29,6 @@ GROUPS: Final[dict[str, dict[str, Any]]] = {
     },
     "listening": {"partial_ms": 0},
     "agent": {"history_messages": 1000, "summarise": False},
-    "phrases": {"limits": False},  # the stages' names are no wishes: "playing"
 }
 
 
