@@ -141,7 +141,7 @@ class ReplyWriter:
             self._passed |= {prepared.gate}
             self.draft = None if self._given is None else self._given.next
             return await self._ask_llm()
-        if prepared.urgent is not None:
+        if prepared.urgent is not None and made.calls:
             await self._carry_out(prepared.urgent)
             return []
         offer = prepared.request.offer

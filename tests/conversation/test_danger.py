@@ -52,6 +52,12 @@ async def test_where_it_finds_none_it_talks(room: Rooms) -> None:
     assert replies(r) == ["Then wash it cold."]
 
 
+async def test_an_llm_that_talks_where_it_should_call_or_write_nothing_is_listened_to(room: Rooms) -> None:
+    r = room(llm=FakeLlm("Press on it."))
+    await say(r, UNHEARD_OF)
+    assert replies(r) == ["Press on it."]
+
+
 async def test_it_is_asked_about_danger_and_then_about_tools(room: Rooms) -> None:
     r = room(llm=(llm := FakeLlm([], [], "Well.")), tools=[open_door])
     await say(r, "I'm bleeding the radiator by the gate.")
