@@ -16,7 +16,7 @@ from localvoice.config import AgentSettings, Settings
 from localvoice.contract.errors import VoiceError
 from localvoice.contract.metrics import Metrics, NoMetrics
 from localvoice.conversation.phrases.answers import Facts
-from localvoice.conversation.phrases.danger import danger_question
+from localvoice.conversation.phrases.danger import Question, danger_question
 from localvoice.conversation.phrases.understanding import Understanding
 from localvoice.engines.chat import (
     CALL_NOTHING,
@@ -244,6 +244,12 @@ class Agent:
         facts = Facts(settings.agent.emergency_number, any(kept), self.own_models)
         return Understanding(settings.phrases, self.own_persona, facts)
 
+    @property
+    def danger_question(self) -> Question | None:
+        """How the LLM is asked if someone is in danger; None where it isn't."""
+        asks = self.judges_danger and self.understanding.looks_for_danger
+        return danger_question(DEFAULT) if asks else None
+
     @cached_property
     def _plain_director(self) -> PlainDirector:
         return PlainDirector(self.settings.agent, self.tools, self.examples)
@@ -254,11 +260,7 @@ class Agent:
         llm, brief = self.engines.llm, self.direct("warm-up").brief()
         offer = brief.offer()
         prompts: list[Prompt] = []  # that of the talk is read last: most turns begin with it
-        if (
-            self.judges_danger
-            and self.understanding.looks_for_danger
-            and (question := danger_question(DEFAULT)) is not None
-        ):
+        if (question := self.danger_question) is not None:
             prompts.append(await llm.prompt(question.opening, question.offer))
         if offer is not None:
             prompts.append(await llm.prompt(brief.opening(talks=False), offer))

@@ -175,8 +175,8 @@ class Conversation:
         """The request for the next pass of the LLM, which must talk when it has no calls of tools left.
 
         `history` is what was said, if that isn't what it is now. `passed`: what it has been asked already of
-        what is asked before it talks. `spare` tokens of the context stay free beyond
-        those of the reply. The template and the tokens are made off the event loop. Raises the LLM's
+        what is asked before it talks. `spare` tokens of the context stay free beyond those of the reply. The
+        template and the tokens are made off the event loop. Raises the LLM's
         `VoiceError`.
         """
         past = self.history.copy() if history is None else history  # the copy, because this waits

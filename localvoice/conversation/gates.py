@@ -11,11 +11,9 @@ from enum import Enum, auto
 from localvoice.application.hooks import LlmRequest
 from localvoice.conversation.agent import Agent, Brief
 from localvoice.conversation.message_forms import asked, last_call, recent
-from localvoice.conversation.phrases.danger import danger_question
 from localvoice.conversation.phrases.understood import Understood
 from localvoice.engines.chat import CALL_OR_NOTHING, ChatMessage, ReplyItem
 from localvoice.engines.types import Llm
-from localvoice.languages import DEFAULT
 
 
 class Gate(Enum):
@@ -63,10 +61,8 @@ async def question(
 
 async def _about_danger(agent: Agent, brief: Brief, words: ChatMessage) -> Prepared | None:
     understanding, llm = agent.understanding, agent.engines.llm
-    if not agent.judges_danger:
-        return None
-    danger, asks = understanding.sign_of_danger(words.content), danger_question(DEFAULT)
-    if danger is None or asks is None:
+    asks, danger = agent.danger_question, understanding.sign_of_danger(words.content)
+    if asks is None or danger is None:
         return None
     prompt = await llm.prompt([*asks.opening, replace(words, images=())], asks.offer)
     request = LlmRequest(prompt, brief.sampling, asks.offer, llm.name)

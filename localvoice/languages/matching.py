@@ -2,8 +2,8 @@
 
 A part is given where it may begin, and tells where it may end. With each place in the words goes what stands
 in the template's places so far; of two ways to get there, the one that begins first counts. What many
-templates have in common, such as a length of time, is looked for once in an utterance, and
-only where one of its first words stands.
+templates have in common, such as a length of time, is looked for once in an utterance, and only where one of
+its first words stands.
 """
 
 from collections.abc import Collection, Iterable

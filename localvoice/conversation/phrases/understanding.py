@@ -122,7 +122,7 @@ class Understanding:
     def sign_of_danger(self, words: str, code: str = DEFAULT) -> str | None:
         """The danger of which these words may tell, though no sentence for it is known: the LLM can judge."""
         known = language(code)
-        if known is None or not self.looks_for_danger or len(words.split()) > MOST_WORDS:
+        if known is None or len(words.split()) > MOST_WORDS:
             return None
         return None if known.excuses("emergency", words) else known.sign(words)
 

@@ -129,7 +129,7 @@ def _spoken_time(value: Fraction, unit: str) -> str:
 
 
 def _one(unit: str) -> str:
-    return unit.removesuffix("s") if unit.endswith("s") else unit
+    return unit.removesuffix("s")
 
 
 def spoken_number(value: Fraction, digits: int = 6) -> str:

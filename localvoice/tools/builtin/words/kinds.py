@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from localvoice.tools.builtin.words.problems.told import singular
+from localvoice.tools.builtin.words.wording import singular
 
 _KINDS: Final = {
     "length": "millimeter millimetre centimeter centimetre meter metre kilometer kilometre inch foot yard "

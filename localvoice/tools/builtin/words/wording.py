@@ -23,6 +23,14 @@ _UNNAMED: Final = frozenset(
     " please".split()
 )
 
+_IRREGULAR: Final = {
+    "people": "person", "children": "child", "grandchildren": "grandchild", "feet": "foot", "men": "man",
+    "women": "woman", "kids": "child", "inches": "inch", "loaves": "loaf", "halves": "half",
+    "shelves": "shelf", "hr": "hour", "hrs": "hour", "min": "minute", "mins": "minute", "km": "kilometer",
+    "kilometres": "kilometer",
+    "kilometre": "kilometer", "metres": "meter", "metre": "meter", "litres": "liter", "litre": "liter",
+}  # fmt: skip
+
 
 def corrected(words: str) -> tuple[str, str]:
     """What was said last, and what it takes the place of: "ten, no, fifteen minutes" is fifteen minutes."""
@@ -59,3 +67,12 @@ def accepted_by(parse: Callable[[str], object]) -> AfterValidator:
         return words
 
     return AfterValidator(check)
+
+
+def singular(noun: str) -> str:
+    """Of one, as far as is needed to tell that two words are the same."""
+    if noun in _IRREGULAR:
+        return _IRREGULAR[noun]
+    if noun.endswith("ies"):
+        return f"{noun[:-3]}y"
+    return re.sub(r"(?<=x|s|h)es$|(?<![su])s$", "", noun)

@@ -6,8 +6,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from localvoice.tools.builtin.words.problems.told import EACH, MONEY, Item, Told, singular
+from localvoice.tools.builtin.words.problems.told import EACH, MONEY, Item, Told
 from localvoice.tools.builtin.words.sums import Sum
+from localvoice.tools.builtin.words.wording import singular
 
 _SECONDS: Final = {
     "millisecond": Fraction(1, 1000), "second": Fraction(1), "minute": Fraction(60), "hour": Fraction(3600),

@@ -8,6 +8,7 @@ from typing import Final
 
 from localvoice.tools.builtin.words.money import MARK, Currency, amounts_marked
 from localvoice.tools.builtin.words.numbers import NUMBER, in_digits
+from localvoice.tools.builtin.words.wording import singular
 
 MONEY: Final = MARK
 PERCENT: Final = "%"
@@ -73,8 +74,7 @@ _STOPS: Final = frozenset(
     "than as fit fits sit coming into between among over about after before because plus minus divided "
     "equally evenly apiece "
     "only just now today already altogether total please right cost costs costing split shared share "
-    "because "
-    "only i'd i'll we'll we'd minus negative i'm i've we're we've that's it's what's there's he's "
+    "i'd i'll we'll we'd minus negative i'm i've we're we've that's it's what's there's he's "
     "she's they're how's and's gave give gives took take "
     "ate spent used sold lost bought buy want wants need needs please worth long wide deep high tall old "
     "leave".split()
@@ -97,13 +97,6 @@ _EACH_OF: Final = re.compile(r"\beach of (?:my|the|our|these|those|his|her|their
 _NO_PERIODS: Final = frozenset(
     ("lot", "bit", "few", "total", "half", "great", "good", "little", "tip", "day's")
 )
-_IRREGULAR: Final = {
-    "people": "person", "children": "child", "grandchildren": "grandchild", "feet": "foot", "men": "man",
-    "women": "woman", "kids": "child", "inches": "inch", "loaves": "loaf", "halves": "half",
-    "shelves": "shelf", "hr": "hour", "hrs": "hour", "min": "minute", "mins": "minute", "km": "kilometer",
-    "kilometres": "kilometer",
-    "kilometre": "kilometer", "metres": "meter", "metre": "meter", "litres": "liter", "litre": "liter",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -230,12 +223,3 @@ def _per(before: str, rest: str, nouns: tuple[str, ...], at: int, kind: str) -> 
     if found := _PER_BEFORE.search(before):
         return singular(found[1]) if found[1] else EACH
     return EACH if at and before.endswith(" at ") and not nouns else ""
-
-
-def singular(noun: str) -> str:
-    """Of one, as far as is needed to tell that two words are the same."""
-    if noun in _IRREGULAR:
-        return _IRREGULAR[noun]
-    if noun.endswith("ies"):
-        return f"{noun[:-3]}y"
-    return re.sub(r"(?<=x|s|h)es$|(?<![su])s$", "", noun)
